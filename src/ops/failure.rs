@@ -1,0 +1,55 @@
+//! Failures the operator reads: one sentence that says what to do, and the exit code of `sysexits.h`.
+
+use std::fmt;
+
+/// Why the process ends, as the number a service manager or a script sees.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// 64: the command line cannot be understood.
+    Usage = 64,
+    /// 69: the service cannot be given, for instance an address is taken.
+    Unavailable = 69,
+    /// 74: reading or writing failed.
+    Io = 74,
+    /// 77: the process may not do what it was asked to.
+    Permission = 77,
+    /// 78: something in a configuration file is wrong.
+    Config = 78,
+}
+
+impl Exit {
+    /// The code for a failed system call: 77 where permission was refused, else `otherwise`.
+    pub fn of_io(error: &std::io::Error, otherwise: Exit) -> Exit {
+        match error.kind() {
+            std::io::ErrorKind::PermissionDenied => Exit::Permission,
+            _ => otherwise,
+        }
+    }
+}
+
+/// A failure that ends a command, written for the operator.
+#[derive(Debug)]
+pub struct Failure {
+    exit: Exit,
+    text: String,
+}
+
+impl Failure {
+    /// A failure with its exit code and the text the operator is to read.
+    pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
+        Failure { exit, text: text.into() }
+    }
+
+    /// The code the process ends with.
+    pub fn exit(&self) -> Exit {
+        self.exit
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl std::error::Error for Failure {}
