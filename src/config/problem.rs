@@ -1,0 +1,118 @@
+//! What stops a start: one place in a configuration file, and what the operator is to write there.
+
+use crate::ops::failure::Exit;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What sort of trouble a problem is; it decides the exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Something in the file is wrong.
+    Config,
+    /// The file may not be read.
+    Permission,
+    /// The file cannot be read for another reason.
+    Io,
+}
+
+impl Kind {
+    /// The code of a process that ends because of such a problem.
+    pub fn exit(self) -> Exit {
+        match self {
+            Kind::Config => Exit::Config,
+            Kind::Permission => Exit::Permission,
+            Kind::Io => Exit::Io,
+        }
+    }
+}
+
+/// One thing that is wrong with a configuration file.
+///
+/// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// What sort of trouble it is.
+    pub kind: Kind,
+    /// The file to look into.
+    pub file: PathBuf,
+    /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a missing key.
+    pub line: Option<u32>,
+    /// The key as written, escapes resolved.
+    pub key: Option<String>,
+    /// What is wrong and what to do about it.
+    pub text: String,
+}
+
+impl Problem {
+    /// A problem with what a file says.
+    pub fn of_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
+        let key = key.map(str::to_owned);
+        Problem { kind: Kind::Config, file: file.to_owned(), line, key, text: text.into() }
+    }
+
+    /// A file that cannot be read because of `error`; `advice` tells what to do where the reason is neither
+    /// a missing file nor a missing permission.
+    ///
+    /// A missing file counts as a configuration problem: somewhere a wrong name is written.
+    pub fn of_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
+        let (kind, text) = match error.kind() {
+            io::ErrorKind::PermissionDenied => {
+                (Kind::Permission, format!("may not be read ({error}); let the user of the service read it"))
+            }
+            io::ErrorKind::NotFound => (Kind::Config, format!("there is no such file; {advice}")),
+            _ => (Kind::Io, format!("cannot be read ({error}); {advice}")),
+        };
+        Problem { kind, file: file.to_owned(), line: None, key: None, text }
+    }
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:", self.file.display())?;
+        if let Some(line) = self.line {
+            write!(f, "{line}:")?;
+        }
+        if let Some(key) = &self.key {
+            // A key can hold any character; none of them may begin another line of a log.
+            write!(f, " {}:", key.escape_debug())?;
+        }
+        write!(f, " {}", self.text)
+    }
+}
+
+impl std::error::Error for Problem {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_problem_names_file_line_and_key_as_far_as_they_are_known() {
+        let file = Path::new("/etc/cc-gateway/basic.properties");
+        let text = "\"abc\" is not a number of milliseconds; write for example 60000";
+        for (line, key, shown) in [
+            (Some(12), Some("GUIDINTERVAL"), ":12: GUIDINTERVAL: "),
+            (Some(12), None, ":12: "),
+            (None, Some("TLS_CERTIFICATE"), ": TLS_CERTIFICATE: "),
+            (None, None, ": "),
+            (Some(1), Some("A\nB"), ":1: A\\nB: "),
+        ] {
+            let problem = Problem::of_config(file, line, key, text);
+            assert_eq!(problem.to_string(), format!("/etc/cc-gateway/basic.properties{shown}{text}"));
+        }
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_says_why_and_ends_with_its_own_code() {
+        for (error, exit, says) in [
+            (io::ErrorKind::PermissionDenied, Exit::Permission, "let the user of the service read it"),
+            (io::ErrorKind::NotFound, Exit::Config, "there is no such file; name another"),
+            (io::ErrorKind::IsADirectory, Exit::Io, "name another"),
+        ] {
+            let problem = Problem::of_io(Path::new("agents.properties"), &error.into(), "name another");
+            assert_eq!(problem.kind.exit(), exit);
+            assert!(problem.to_string().contains(says), "{problem}");
+        }
+    }
+}

@@ -1,0 +1,238 @@
+//! Java `.properties` syntax, read as `java.util.Properties.load(Reader)` of JDK 17 reads it.
+//!
+//! The rules are those of that method's documentation, and of its behaviour where the documentation is
+//! silent: [`corpus`] pins each corner, and the comparison described in `tests/java/PropertiesOracle.java`
+//! runs the same texts through a real JDK. Three points have no counterpart in Java: a malformed escape
+//! spoils its own entry only (Java stops there with an exception), lone surrogates become U+FFFD, and
+//! [`decode`] chooses the character set.
+
+use std::borrow::Cow;
+
+#[cfg(test)]
+mod corpus;
+
+/// Why an entry is malformed; Java knows no other way to fail, and throws on this one.
+const MALFORMED_ESCAPE: &str = "\\u is not followed by four hexadecimal digits; write for example \\u00e9, \
+     or two backslashes where one is meant";
+
+/// One key with its value, escapes resolved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The natural line, counted from 1, that holds the first character of the key.
+    pub line: u32,
+    /// The key; empty for a line such as `= value`.
+    pub key: String,
+    /// The value; empty where only a key is written. Blanks at its end belong to it, as in Java.
+    pub value: String,
+}
+
+/// An entry that cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Malformed {
+    /// The natural line, counted from 1, that holds the first character of the entry.
+    pub line: u32,
+    /// What is wrong with it, and what to write instead.
+    pub reason: &'static str,
+}
+
+/// Reads every entry of `text`, in the order of the file and with duplicates, and names the lines that
+/// cannot be read.
+///
+/// Takes time in proportion to the length of `text` and fails on no input. A `\u` escape of half a
+/// surrogate pair that meets no other half becomes U+FFFD, since a `String` cannot hold it.
+pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
+    let mut entries = Vec::new();
+    let mut malformed = Vec::new();
+    for LogicalLine { line, text } in logical_lines(text) {
+        let (key, value) = split(&text);
+        match (unescape(key), unescape(value)) {
+            (Some(key), Some(value)) => entries.push(Entry { line, key, value }),
+            _ => malformed.push(Malformed { line, reason: MALFORMED_ESCAPE }),
+        }
+    }
+    (entries, malformed)
+}
+
+/// The entry that is in force for `key`: of duplicates, the last one.
+pub fn last<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+    entries.iter().rev().find(|entry| entry.key == key)
+}
+
+/// The text of a file: UTF-8, or ISO-8859-1 where the bytes are not UTF-8.
+///
+/// Java reads such a file in either way, depending on how it is opened (`load(Reader)` over UTF-8,
+/// `load(InputStream)` always as ISO-8859-1); files of both kinds are found on gateways. A byte order mark
+/// in front of UTF-8 is dropped: Java would make it part of the first key, which some editors then break
+/// without a visible trace.
+pub fn decode(bytes: Vec<u8>) -> String {
+    match String::from_utf8(bytes) {
+        Ok(mut text) => {
+            if text.starts_with('\u{feff}') {
+                text.remove(0);
+            }
+            text
+        }
+        Err(not_utf8) => not_utf8.into_bytes().into_iter().map(char::from).collect(),
+    }
+}
+
+/// One entry as it is written, its natural lines joined and their leading blanks removed.
+struct LogicalLine<'a> {
+    line: u32,
+    text: Cow<'a, str>,
+}
+
+/// Joins natural lines into logical ones, leaving out comments and blank lines.
+fn logical_lines(text: &str) -> impl Iterator<Item = LogicalLine<'_>> {
+    let mut natural = NaturalLines { rest: Some(text), line: 0 };
+    std::iter::from_fn(move || {
+        let mut joined = Cow::Borrowed("");
+        let mut start = 0;
+        for NaturalLine { line, text, is_last } in natural.by_ref() {
+            let text = text.trim_start_matches(is_blank);
+            // A continuation that has brought nothing yet leaves the next line as good as a first one.
+            if joined.is_empty() {
+                if text.is_empty() || text.starts_with(['#', '!']) {
+                    continue;
+                }
+                start = line;
+            }
+            let backslashes = text.len() - text.trim_end_matches('\\').len();
+            let continued = backslashes % 2 == 1;
+            joined += text.strip_suffix('\\').filter(|_| continued).unwrap_or(text);
+            if !continued || is_last {
+                return Some(LogicalLine { line: start, text: joined });
+            }
+        }
+        (!joined.is_empty()).then_some(LogicalLine { line: start, text: joined })
+    })
+}
+
+struct NaturalLine<'a> {
+    line: u32,
+    text: &'a str,
+    /// Whether at most one CR or LF follows. After a lone backslash Java makes an empty entry there, but not
+    /// where CR LF follows, because it looks for the end of the text between the two.
+    is_last: bool,
+}
+
+/// The lines between CR, LF and CR LF, counted from 1.
+struct NaturalLines<'a> {
+    rest: Option<&'a str>,
+    line: u32,
+}
+
+impl<'a> Iterator for NaturalLines<'a> {
+    type Item = NaturalLine<'a>;
+
+    fn next(&mut self) -> Option<NaturalLine<'a>> {
+        let rest = self.rest.take()?;
+        self.line = self.line.saturating_add(1);
+        let Some((text, after)) = rest.split_once(['\r', '\n']) else {
+            return Some(NaturalLine { line: self.line, text: rest, is_last: true });
+        };
+        let is_pair = after.starts_with('\n') && rest.as_bytes().get(text.len()) == Some(&b'\r');
+        self.rest = Some(after.strip_prefix('\n').filter(|_| is_pair).unwrap_or(after));
+        Some(NaturalLine { line: self.line, text, is_last: after.is_empty() })
+    }
+}
+
+/// Splits a logical line into key and value, neither of them unescaped yet.
+///
+/// The key ends before the first `=`, `:` or blank that no backslash escapes; blanks and at most one `=` or
+/// `:` stand between it and the value.
+fn split(line: &str) -> (&str, &str) {
+    let mut escaped = false;
+    let end = line.find(|c| {
+        let ends = !escaped && (is_separator(c) || is_blank(c));
+        escaped = c == '\\' && !escaped;
+        ends
+    });
+    let (key, rest) = line.split_at(end.unwrap_or(line.len()));
+    let rest = rest.trim_start_matches(is_blank);
+    let value = rest.strip_prefix(is_separator).unwrap_or(rest);
+    (key, value.trim_start_matches(is_blank))
+}
+
+/// Resolves the escapes of a key or a value; `None` if a `\u` lacks its four digits.
+///
+/// A backslash before any other character just goes away.
+fn unescape(text: &str) -> Option<String> {
+    if !text.contains('\\') {
+        return Some(text.to_owned());
+    }
+    // UTF-16, as in Java, so that two escapes in a row can make one character.
+    let mut units = Vec::with_capacity(text.len());
+    let mut chars = text.chars();
+    while let Some(c) = chars.next() {
+        let meant = match c {
+            '\\' => match chars.next() {
+                Some('u') => {
+                    units.push(code_unit(&mut chars)?);
+                    continue;
+                }
+                Some('t') => '\t',
+                Some('n') => '\n',
+                Some('r') => '\r',
+                Some('f') => '\u{c}',
+                Some(other) => other,
+                None => c,
+            },
+            _ => c,
+        };
+        units.extend_from_slice(meant.encode_utf16(&mut [0; 2]));
+    }
+    Some(String::from_utf16_lossy(&units))
+}
+
+/// Takes the four hexadecimal digits after `\u`.
+fn code_unit(chars: &mut std::str::Chars<'_>) -> Option<u16> {
+    (0..4).try_fold(0, |unit, _| {
+        let digit = u16::try_from(chars.next()?.to_digit(16)?).ok()?;
+        Some(unit << 4 | digit)
+    })
+}
+
+/// White space inside a line; Java's rule names these three, not Unicode's.
+fn is_blank(c: char) -> bool {
+    matches!(c, ' ' | '\t' | '\u{c}')
+}
+
+fn is_separator(c: char) -> bool {
+    matches!(c, '=' | ':')
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_duplicates_the_last_one_is_in_force() {
+        let (entries, _) = parse("a = 1\nb = 2\na = 3\n");
+        assert_eq!(last(&entries, "a"), Some(&Entry { line: 3, key: "a".to_owned(), value: "3".to_owned() }));
+        assert_eq!(last(&entries, "A"), None);
+    }
+
+    #[test]
+    fn bytes_are_utf_8_without_its_mark_or_else_iso_8859_1() {
+        for (bytes, text) in [
+            (&b"a=b"[..], "a=b"),
+            (b"caf\xc3\xa9", "caf\u{e9}"),
+            (b"caf\xe9", "caf\u{e9}"),
+            (b"\xef\xbb\xbfa=b", "a=b"),
+            (b"\xef\xbb\xbf\xef\xbb\xbfa", "\u{feff}a"),
+            (b"\xc3\xa9\xff\x80", "\u{c3}\u{a9}\u{ff}\u{80}"),
+            (b"", ""),
+        ] {
+            assert_eq!(decode(bytes.to_vec()), text, "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn a_megabyte_of_continuations_is_read_in_one_go() {
+        let (entries, malformed) = parse(&"\\\n".repeat(500_000));
+        assert_eq!((entries.len(), malformed.len()), (1, 0));
+        let (entries, _) = parse(&"a\\\n".repeat(300_000));
+        assert_eq!(entries.first().map(|entry| entry.key.len()), Some(300_000));
+    }
+}
