@@ -69,19 +69,30 @@ impl Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:", self.file.display())?;
-        if let Some(line) = self.line {
-            write!(f, "{line}:")?;
-        }
-        if let Some(key) = &self.key {
-            // A key can hold any character; none of them may begin another line of a log.
-            write!(f, " {}:", key.escape_debug())?;
-        }
+        write_place(f, &self.file, self.line, self.key.as_deref())?;
         write!(f, " {}", self.text)
     }
 }
 
 impl std::error::Error for Problem {}
+
+/// Writes `FILE:LINE: KEY:`, without the parts that are not known.
+pub(super) fn write_place(
+    f: &mut fmt::Formatter<'_>,
+    file: &Path,
+    line: Option<u32>,
+    key: Option<&str>,
+) -> fmt::Result {
+    write!(f, "{}:", file.display())?;
+    if let Some(line) = line {
+        write!(f, "{line}:")?;
+    }
+    if let Some(key) = key {
+        // A key can hold any character; none of them may begin another line of a log.
+        write!(f, " {}:", key.escape_debug())?;
+    }
+    Ok(())
+}
 
 #[cfg(test)]
 mod tests {

@@ -1,0 +1,159 @@
+//! The keys of basic.properties that belong to the gateway; every other key belongs to another component.
+
+/// One key, or one form of a key where its name has variable parts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Key {
+    /// The name; variable parts stand in angle brackets, as in `MOUNT_DIR.<drive>`.
+    pub name: &'static str,
+    /// The value in force where the file has none; `None` where there is no such value.
+    pub default: Option<&'static str>,
+    /// What the key decides, in one line.
+    pub meaning: &'static str,
+}
+
+/// Every key, in the order in which the documentation and the `check` command show them.
+///
+/// The names down to `CTI_POOL_MODE`, and their defaults, are those existing gateways use; the rest are ours.
+pub const KEYS: &[Key] = &[
+    key("VIDEO_DOWNLOAD_FLAG", "OFF", "ON allows the download of videos"),
+    key("IF_SUPPORT_VIDEO", "OFF", "ON where calls have video; the download needs both switches"),
+    key("AUTHMODE", "2", "1: a Guid lasts as long as its session; 2: it is renewed all the time"),
+    key("GUIDINTERVAL", "60000", "ms after which a Guid is renewed; less than GUIDTIMEOUT"),
+    key("GUIDTIMEOUT", "120000", "ms after its issue at which a Guid expires"),
+    key("AGENT_POLL_WAIT_FLAG", "ON", "ON: a poll waits while there is no event; OFF: it is answered at once"),
+    key("AGENT_POLL_WAIT_TIMES", "100", "how many intervals a poll waits at most"),
+    key("AGENT_POLL_WAIT_INTERVAL", "100", "ms of one such interval"),
+    key("TIMEOUT_FLAG", "ON", "ON: an agent that is not heard for MAXTIME is signed out"),
+    key("MAXTIME", "120000", "ms an agent may be silent"),
+    key("MAPPINGDISK", "Y", "drive letter that the short forms of MOUNT_DIR mean"),
+    key("CTI_POOL_MODE", "OFF", "ON: a download names its locationId, which selects the mount"),
+    bare("MOUNT_DIR", "mount directory of the drive MAPPINGDISK"),
+    bare("MOUNT_DIR.<drive>", "mount directory of another drive"),
+    bare("MOUNT_DIR.<locationId>", "pool mode: mount directory of a node, for the drive MAPPINGDISK"),
+    bare("MOUNT_DIR.<locationId>.<drive>", "pool mode: mount directory of a node, for another drive"),
+    key("MOUNT_CHECK", "ON", "ON: a mount directory without a file system of its own is out of service"),
+    key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "suffixes of the files that may be downloaded"),
+    key("DOWNLOAD_SCOPE", "OWN", "OWN: an agent gets its own recordings, an inspector all; ALL: everyone gets all"),
+    key("AGENT_ID_MAX", "59999", "highest agent id; the lowest is 101"),
+    key("AGENTS_FILE", "agents.properties", "file that names who may sign in"),
+    key("SERVER_NAME", "AgentGateway", "name at the end of each Guid and in the reply to a sign-in"),
+    key("NODE_INDEX", "0", "number after that name at the end of each Guid"),
+    key("LISTEN", "0.0.0.0:8043,[::]:8043", "addresses and ports to listen on"),
+    bare("TLS_CERTIFICATE", "PEM file of the certificate and its chain; must be set"),
+    bare("TLS_PRIVATE_KEY", "PEM file of its private key; must be set"),
+    key("WORKER_THREADS", "8", "threads that answer requests"),
+    key("MAX_CONNECTIONS", "1024", "client connections at once"),
+    key("MAX_CONNECTIONS_PER_ADDRESS", "128", "client connections at once from one address"),
+    key("MAX_DOWNLOADS", "128", "downloads at once"),
+    key("MAX_DOWNLOADS_PER_AGENT", "4", "downloads at once of one agent"),
+    bare("CORS_ALLOW_ORIGIN", "origins whose pages may call the gateway from a browser"),
+    key("DRAIN_TIMEOUT", "30000", "ms that running downloads may take to finish when the service stops"),
+    key("LOG_LEVEL", "info", "error, warn, info, debug or trace"),
+];
+
+/// The key of that name; the forms of `MOUNT_DIR` are found under the names they have in [`KEYS`].
+pub(super) fn find(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.name == name)
+}
+
+/// The key an unknown one was probably meant to be: it differs in at most two characters, in one where it is
+/// short, or in upper and lower case only. Two characters next to each other count as one when swapped.
+pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+    // The variable parts of MOUNT_DIR follow a dot, and no other key has one.
+    let stem = unknown.split('.').next().unwrap_or(unknown);
+    let names = KEYS.iter().map(|key| key.name).filter(|name| !name.contains('.'));
+    let close = names.filter_map(|name| {
+        let written = if name == "MOUNT_DIR" { stem } else { unknown };
+        let limit = if name.len() < 8 { 1 } else { 2 };
+        distance(written, name, limit).map(|distance| (distance, name))
+    });
+    close.min().map(|(_, name)| name)
+}
+
+/// How many characters to insert, remove, change or swap to get from one text to the other, in upper case;
+/// `None` if more than `limit`.
+fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
+    // Keeps the work small for keys of any length: they are not even walked through.
+    if from.len().abs_diff(to.len()) > limit {
+        return None;
+    }
+    let from: Vec<u8> = from.bytes().map(|byte| byte.to_ascii_uppercase()).collect();
+    let to: Vec<u8> = to.bytes().map(|byte| byte.to_ascii_uppercase()).collect();
+    let found = steps(&from, &to, limit);
+    (found <= limit).then_some(found)
+}
+
+/// The same for what is left of both texts, given up as `limit + 1`; at most a few dozen steps deep.
+fn steps(from: &[u8], to: &[u8], limit: usize) -> usize {
+    match (from, to) {
+        ([a, from @ ..], [b, to @ ..]) if a == b => steps(from, to, limit),
+        ([], rest) | (rest, []) => rest.len(),
+        _ if limit == 0 => 1,
+        ([a, shorter_from @ ..], [b, shorter_to @ ..]) => {
+            let removed = steps(shorter_from, to, limit - 1);
+            let inserted = steps(from, shorter_to, limit - 1);
+            let changed = steps(shorter_from, shorter_to, limit - 1);
+            let swapped = match (shorter_from, shorter_to) {
+                ([c, from @ ..], [d, to @ ..]) if (a, b) == (d, c) => steps(from, to, limit - 1),
+                _ => changed,
+            };
+            1 + removed.min(inserted).min(changed).min(swapped)
+        }
+    }
+}
+
+const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
+    Key { name, default: Some(default), meaning }
+}
+
+const fn bare(name: &'static str, meaning: &'static str) -> Key {
+    Key { name, default: None, meaning }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_recognised() {
+        for (written, meant) in [
+            ("GUIDINTERVALL", Some("GUIDINTERVAL")),
+            ("GUIDINTREVAL", Some("GUIDINTERVAL")),
+            ("guidinterval", Some("GUIDINTERVAL")),
+            ("GUIDTIMOUT", Some("GUIDTIMEOUT")),
+            ("WORKERTHREADS", Some("WORKER_THREADS")),
+            ("MAX-CONNECTIONS", Some("MAX_CONNECTIONS")),
+            ("MAXDOWNLOAD", Some("MAX_DOWNLOADS")),
+            ("TLS_CERTIFCATE", Some("TLS_CERTIFICATE")),
+            ("MOUNTDIR", Some("MOUNT_DIR")),
+            ("MOUNT_DIRS.256.Z", Some("MOUNT_DIR")),
+            ("MAX_TIME", Some("MAXTIME")),
+            ("LISTENS", Some("LISTEN")),
+            ("LISTENER", None),
+            ("MINTIME", None),
+            ("EVENT_PUSH_HANDSHAKE_MAXTIME", None),
+            ("RECORD_AUDIOENCODING", None),
+            ("WEBSOCKET_PROTOCOL_SWITCH", None),
+            ("LISTEN.Y", None),
+            ("", None),
+            ("\u{4f60}\u{597d}", None),
+        ] {
+            assert_eq!(nearest(written), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn no_key_is_mistaken_for_another() {
+        for key in KEYS.iter().filter(|key| !key.name.contains('.')) {
+            assert_eq!(nearest(key.name), Some(key.name));
+            assert_eq!(find(key.name), Some(key));
+        }
+    }
+
+    #[test]
+    fn texts_without_anything_in_common_end_the_search_early() {
+        assert_eq!(distance(&"A".repeat(500_000), &"B".repeat(500_000), 2), None);
+        assert_eq!(distance("", "AB", 2), Some(2));
+        assert_eq!(distance("ABCD", "BADC", 2), Some(2));
+    }
+}

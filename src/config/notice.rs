@@ -1,0 +1,38 @@
+//! What an operator should know about a configuration that is in order.
+
+use super::problem::write_place;
+use std::fmt;
+use std::path::PathBuf;
+
+/// How much a notice matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The configuration probably does not do what was meant.
+    Warn,
+    /// Nothing needs to be done.
+    Info,
+}
+
+/// One remark on a configuration file; it stops nothing.
+///
+/// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Notice {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The file it is about.
+    pub file: PathBuf,
+    /// The natural line, counted from 1; `None` where a default or the file as a whole is meant.
+    pub line: Option<u32>,
+    /// The key as written, escapes resolved.
+    pub key: Option<String>,
+    /// What there is to know, and what to do about it.
+    pub text: String,
+}
+
+impl fmt::Display for Notice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write_place(f, &self.file, self.line, self.key.as_deref())?;
+        write!(f, " {}", self.text)
+    }
+}

@@ -1,0 +1,63 @@
+//! The rules between keys: what contradicts itself is a problem, what probably is a mistake is a warning.
+
+use super::mounts::MOUNT_DIR;
+use super::settings::Settings;
+use super::source::Source;
+use std::time::Duration;
+
+/// The longest poll: proxies on the way cut connections that are silent for as long as this.
+const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
+
+/// The shortest time after which one of the known clients gives up a poll.
+const CLIENT_PATIENCE: Duration = Duration::from_secs(12);
+
+/// Checks `settings` as far as the values of `source` they come from are in order.
+pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
+    guid_lifetimes(settings, source);
+    poll_wait(settings, source);
+    switches(settings, source);
+    mounts(settings, source);
+}
+
+fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
+    if !source.is_sound(&["GUIDINTERVAL", "GUIDTIMEOUT"]) || settings.guid_interval < settings.guid_timeout {
+        return;
+    }
+    let (interval, timeout) = (settings.guid_interval.as_millis(), settings.guid_timeout.as_millis());
+    let text = format!("{interval} is not less than GUIDTIMEOUT, {timeout}; a Guid must be renewed before it expires");
+    source.refuse(source.line("GUIDINTERVAL"), "GUIDINTERVAL", text);
+}
+
+fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
+    const TIMES: &str = "AGENT_POLL_WAIT_TIMES";
+    let Some(wait) = settings.poll_wait else { return };
+    let line = source.line(TIMES).or(source.line("AGENT_POLL_WAIT_INTERVAL"));
+    let lasts = format!("a poll waits {} ms (times AGENT_POLL_WAIT_INTERVAL)", wait.as_millis());
+    if wait > POLL_WAIT_MAX {
+        let text = format!("{lasts}; make it {} ms at most", POLL_WAIT_MAX.as_millis());
+        source.refuse(line, TIMES, text);
+        return;
+    }
+    if wait >= CLIENT_PATIENCE {
+        source.warn(line, TIMES, format!("{lasts}, but some clients give up after 12000 ms; make it 10000 or less"));
+    }
+    if source.is_sound(&["MAXTIME"]) && settings.silence_limit.is_some_and(|limit| wait >= limit) {
+        source.warn(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
+    }
+}
+
+fn switches(settings: &Settings, source: &mut Source<'_>) {
+    let (on, off) = match (settings.video_download, settings.support_video) {
+        (true, false) => ("VIDEO_DOWNLOAD_FLAG", "IF_SUPPORT_VIDEO"),
+        (false, true) => ("IF_SUPPORT_VIDEO", "VIDEO_DOWNLOAD_FLAG"),
+        _ => return,
+    };
+    source.warn(source.line(on), on, format!("is ON, but no video can be downloaded until {off} is ON, too"));
+}
+
+fn mounts(settings: &Settings, source: &mut Source<'_>) {
+    let downloads = settings.video_download && settings.support_video;
+    if downloads && !settings.mounts.keys().any(|point| point.location.is_some() == settings.pool_mode) {
+        source.warn(None, MOUNT_DIR, "names no directory that can be used, so no video will be found; set it");
+    }
+}

@@ -1,0 +1,71 @@
+//! Holds `etc/basic.properties` and `etc/agents.properties`, which are installed with the gateway, to the code.
+
+use super::{KEYS, from_text, mounts, properties};
+use std::collections::BTreeMap;
+use std::path::Path;
+
+const SAMPLE: &str = include_str!("../../etc/basic.properties");
+const AGENTS: &str = include_str!("../../etc/agents.properties");
+
+/// Where the sample is installed.
+const FILE: &str = "/etc/cc-gateway/basic.properties";
+
+/// The keys of the sample: with their values, or without where the line is commented out. Such a line has no
+/// blank after its `#`, which tells it from text.
+fn keys(sample: &str) -> BTreeMap<String, Option<String>> {
+    let mut keys = BTreeMap::new();
+    for line in sample.lines() {
+        let hidden = line.strip_prefix('#').filter(|line| line.starts_with(|c: char| c.is_ascii_alphanumeric()));
+        for entry in properties::parse(hidden.unwrap_or(line)).0 {
+            let value = hidden.is_none().then_some(entry.value);
+            assert_eq!(keys.insert(form(&entry.key), value), None, "{} stands there twice", entry.key);
+        }
+    }
+    keys
+}
+
+/// The name a key of the sample has in the table.
+fn form(key: &str) -> String {
+    let part = |part: &str| if part.starts_with(|c: char| c.is_ascii_digit()) { ".<locationId>" } else { ".<drive>" };
+    match key.strip_prefix(mounts::MOUNT_DIR) {
+        Some(parts) => mounts::MOUNT_DIR.to_owned() + &parts.split('.').skip(1).map(part).collect::<String>(),
+        None => key.to_owned(),
+    }
+}
+
+#[test]
+fn the_sample_holds_every_key_with_its_default_and_no_other() {
+    let table = KEYS.iter().map(|key| (key.name.to_owned(), key.default.map(str::to_owned)));
+    assert_eq!(keys(SAMPLE), table.collect());
+}
+
+#[test]
+fn the_sample_as_it_stands_lacks_the_certificate_and_nothing_else() {
+    let problems: Vec<_> = from_text(SAMPLE, Path::new(FILE)).unwrap_err().into_iter().map(|one| one.key).collect();
+    assert_eq!(problems, [Some("TLS_CERTIFICATE".to_owned()), Some("TLS_PRIVATE_KEY".to_owned())]);
+}
+
+#[test]
+fn the_sample_changes_no_default() {
+    let pair = "TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = key.pem\n";
+    let (settings, notices) = from_text(&(SAMPLE.to_owned() + pair), Path::new(FILE)).unwrap();
+    assert_eq!((settings, notices), from_text(pair, Path::new(FILE)).unwrap());
+}
+
+#[test]
+fn the_sample_with_every_line_in_use_is_in_order() {
+    let used: String = SAMPLE
+        .lines()
+        .map(|line| line.strip_prefix('#').filter(|line| !line.starts_with(' ')).unwrap_or(line).to_owned() + "\n")
+        .collect();
+    let (settings, _) = from_text(&used, Path::new(FILE)).unwrap();
+    assert_eq!(settings.mounts.len(), 4);
+    assert_eq!(settings.cors_allow_origin, ["https://crm.example.com", "https://desk.example.com:8443"]);
+    assert_eq!(settings.tls_private_key, Path::new("/etc/cc-gateway/key.pem"));
+}
+
+#[test]
+fn the_sample_of_agents_names_none_until_a_line_is_put_in_use() {
+    assert_eq!(properties::parse(AGENTS), (Vec::new(), Vec::new()));
+    assert_eq!(keys(AGENTS).into_keys().collect::<Vec<_>>(), ["1001", "1002", "1003", "1003.role", "1003.vdn"]);
+}

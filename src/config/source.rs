@@ -1,0 +1,177 @@
+//! The entries of one file on their way into settings: which of them is in force, and what is wrong or
+//! worth a remark.
+
+use super::keys;
+use super::mounts;
+use super::notice::{Notice, Severity};
+use super::problem::Problem;
+use super::properties::Entry;
+use super::values;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+/// The entries of a file, with everything there is to say about them.
+pub(super) struct Source<'a> {
+    file: &'a Path,
+    in_force: BTreeMap<&'a str, &'a Entry>,
+    problems: Vec<Problem>,
+    notices: Vec<Notice>,
+    shown: Vec<(String, String)>,
+}
+
+impl<'a> Source<'a> {
+    /// Puts the last of each key in force.
+    pub(super) fn new(file: &'a Path, entries: &'a [Entry]) -> Source<'a> {
+        let in_force = entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
+        let mut source = Source { file, in_force, problems: Vec::new(), notices: Vec::new(), shown: Vec::new() };
+        source.remark_on_duplicates(entries);
+        source.remark_on_unknown();
+        source
+    }
+
+    /// The value of a key, or its default; a bad one becomes a problem and some value of the type.
+    ///
+    /// Blanks around a value are ignored: at its end Java keeps them, but nobody sees them. An empty value
+    /// says that a key without default is not set, and is a problem for any other key.
+    pub(super) fn take<T: Default>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> T {
+        let (line, value) = self.value(name);
+        self.show(name.to_owned(), value);
+        self.accept(line, name, value, read)
+    }
+
+    /// The path of a file, found from the folder of this file; empty if the key is not set.
+    pub(super) fn take_file(&mut self, name: &str) -> PathBuf {
+        let folder = self.file.parent().unwrap_or(Path::new(""));
+        let (line, value) = self.value(name);
+        let path = self.accept(line, name, value, |value| values::file(value, folder));
+        self.show(name.to_owned(), &path.to_string_lossy());
+        path
+    }
+
+    /// The same for a key that must be set; `advice` tells how to come by such a file.
+    pub(super) fn take_needed_file(&mut self, name: &str, advice: &str) -> PathBuf {
+        let path = self.take_file(name);
+        if path.as_os_str().is_empty() && self.is_sound(&[name]) {
+            // A misspelt key is only a warning, and warnings are not shown where there are problems.
+            let misspelt = self.entries_in_force(|key| !is_known(key) && keys::nearest(key) == Some(name));
+            let text = match misspelt.first() {
+                Some(entry) => format!("is not set; is it the key of line {}?", entry.line),
+                None => format!("is not set; {advice}"),
+            };
+            self.refuse(self.line(name), name, text);
+        }
+        path
+    }
+
+    /// The entries in force whose key is `wanted`, in the order of the file.
+    pub(super) fn entries_in_force(&self, wanted: impl Fn(&str) -> bool) -> Vec<&'a Entry> {
+        let mut entries: Vec<_> = self.in_force.values().copied().filter(|entry| wanted(&entry.key)).collect();
+        entries.sort_by_key(|entry| entry.line);
+        entries
+    }
+
+    /// Whether nothing is wrong with any of these keys, so that they can be compared with each other.
+    pub(super) fn is_sound(&self, names: &[&str]) -> bool {
+        !self.problems.iter().any(|problem| problem.key.as_deref().is_some_and(|key| names.contains(&key)))
+    }
+
+    /// The line of the entry in force, if the file has one.
+    pub(super) fn line(&self, name: &str) -> Option<u32> {
+        self.in_force.get(name).map(|entry| entry.line)
+    }
+
+    /// Notes an entry that cannot be read at all.
+    pub(super) fn refuse_line(&mut self, line: u32, reason: &str) {
+        self.problems.push(Problem::of_config(self.file, Some(line), None, reason));
+    }
+
+    /// Notes a problem with a key.
+    pub(super) fn refuse(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
+        self.problems.push(Problem::of_config(self.file, line, Some(key), text));
+    }
+
+    /// Notes a warning about a key.
+    pub(super) fn warn(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
+        self.notice(Severity::Warn, line, Some(key), text.into());
+    }
+
+    /// Notes a value in force, in a form that a properties file could hold.
+    pub(super) fn show(&mut self, key: String, value: &str) {
+        self.shown.push((key, value.replace('\\', "\\\\")));
+    }
+
+    /// All that was noted: the problems in the order of the file, the notices, and the values in force in the
+    /// order of the table.
+    pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<Notice>, Vec<(String, String)>) {
+        self.problems.sort_by_key(|problem| problem.line.unwrap_or(u32::MAX));
+        self.shown.sort_by_key(|(key, _)| {
+            let stem = key.split('.').next().unwrap_or_default();
+            keys::KEYS.iter().position(|key| key.name == stem)
+        });
+        (self.problems, self.notices, self.shown)
+    }
+
+    fn value(&self, name: &str) -> (Option<u32>, &'a str) {
+        match self.in_force.get(name) {
+            Some(entry) => (Some(entry.line), entry.value.trim()),
+            None => (None, keys::find(name).and_then(|key| key.default).unwrap_or_default()),
+        }
+    }
+
+    fn accept<T: Default>(
+        &mut self,
+        line: Option<u32>,
+        name: &str,
+        value: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        let default = keys::find(name).and_then(|key| key.default);
+        let refusal = match (value, default) {
+            ("", None) => return T::default(),
+            ("", Some(_)) => "is empty; write a value or remove the line".to_owned(),
+            _ => match read(value) {
+                Ok(value) => return value,
+                Err(refusal) => refusal,
+            },
+        };
+        let hint = default.map(|default| format!(" (the default is {default})")).unwrap_or_default();
+        self.refuse(line, name, refusal + &hint);
+        T::default()
+    }
+
+    fn remark_on_duplicates(&mut self, entries: &[Entry]) {
+        for entry in entries.iter().filter(|entry| is_known(&entry.key)) {
+            match self.line(&entry.key) {
+                Some(line) if line != entry.line => {
+                    let text = format!("is written again in line {line}, which is the one in force; remove one");
+                    self.warn(Some(entry.line), &entry.key, text);
+                }
+                _ => {}
+            }
+        }
+    }
+
+    fn remark_on_unknown(&mut self) {
+        let mut others = 0_usize;
+        for entry in self.entries_in_force(|key| !is_known(key)) {
+            match keys::nearest(&entry.key) {
+                Some(name) => self.warn(Some(entry.line), &entry.key, format!("is ignored; did you mean {name}?")),
+                None => others += 1,
+            }
+        }
+        match others {
+            0 => {}
+            1 => self.notice(Severity::Info, None, None, "1 key of other components is ignored".to_owned()),
+            _ => self.notice(Severity::Info, None, None, format!("{others} keys of other components are ignored")),
+        }
+    }
+
+    fn notice(&mut self, severity: Severity, line: Option<u32>, key: Option<&str>, text: String) {
+        let key = key.map(str::to_owned);
+        self.notices.push(Notice { severity, file: self.file.to_owned(), line, key, text });
+    }
+}
+
+fn is_known(key: &str) -> bool {
+    mounts::is_mount_key(key) || keys::find(key).is_some()
+}
