@@ -51,6 +51,19 @@ pub const KEYS: &[Key] = &[
     key("LOG_LEVEL", "info", "error, warn, info, debug or trace"),
 ];
 
+/// The part that all keys of mount directories begin with.
+pub(super) const MOUNT_DIR: &str = "MOUNT_DIR";
+
+/// Whether `key` is one of a mount directory, well-formed or not.
+pub(super) fn is_mount_key(key: &str) -> bool {
+    key.strip_prefix(MOUNT_DIR).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+/// Whether `key` belongs to the gateway.
+pub(super) fn is_known(key: &str) -> bool {
+    is_mount_key(key) || find(key).is_some()
+}
+
 /// The key of that name; the forms of `MOUNT_DIR` are found under the names they have in [`KEYS`].
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
@@ -63,7 +76,7 @@ pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
     let stem = unknown.split('.').next().unwrap_or(unknown);
     let names = KEYS.iter().map(|key| key.name).filter(|name| !name.contains('.'));
     let close = names.filter_map(|name| {
-        let written = if name == "MOUNT_DIR" { stem } else { unknown };
+        let written = if name == MOUNT_DIR { stem } else { unknown };
         let limit = if name.len() < 8 { 1 } else { 2 };
         distance(written, name, limit).map(|distance| (distance, name))
     });
@@ -139,6 +152,19 @@ mod tests {
             ("\u{4f60}\u{597d}", None),
         ] {
             assert_eq!(nearest(written), meant, "{written}");
+        }
+    }
+
+    #[test]
+    fn every_form_of_the_mount_key_is_known_and_nothing_that_only_looks_like_one() {
+        for (key, known) in [
+            ("MOUNT_DIR", true),
+            ("MOUNT_DIR.", true),
+            ("MOUNT_DIR.256.Y", true),
+            ("MOUNT_DIRS", false),
+            ("MOUNT_CHECK.Y", false),
+        ] {
+            assert_eq!(is_known(key), known, "{key}");
         }
     }
 

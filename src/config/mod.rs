@@ -1,6 +1,8 @@
 //! Configuration: `.properties` files, the settings they hold, and what is wrong with them.
 
 mod keys;
+mod lists;
+mod load;
 mod mounts;
 mod notice;
 mod problem;
@@ -13,8 +15,9 @@ mod source;
 mod values;
 
 pub use keys::{KEYS, Key};
+pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
 pub use problem::{Kind, Problem};
-pub use settings::{Settings, from_text, read};
+pub use settings::Settings;
 pub use values::{AuthMode, DownloadScope};

@@ -1,13 +1,11 @@
 //! Which directory stands for which drive of which node: the keys `MOUNT_DIR...`.
 
+use super::keys::{MOUNT_DIR, is_mount_key};
 use super::source::Source;
 use super::values;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
-
-/// The part all these keys begin with.
-pub(super) const MOUNT_DIR: &str = "MOUNT_DIR";
 
 /// The drive letter of a recording path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -61,11 +59,6 @@ impl fmt::Display for MountPoint {
         }
         write!(f, ".{}", self.drive)
     }
-}
-
-/// Whether `key` is of this family, well-formed or not.
-pub(super) fn is_mount_key(key: &str) -> bool {
-    key.strip_prefix(MOUNT_DIR).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// The mount directories in force; a key without a value names none.
@@ -163,14 +156,6 @@ mod tests {
                 Ok(full) => assert_eq!(read.as_deref(), Ok(full)),
                 Err(reason) => assert!(read.as_ref().is_err_and(|text| text.starts_with(reason)), "{key}: {read:?}"),
             }
-        }
-    }
-
-    #[test]
-    fn other_keys_do_not_belong_to_the_family() {
-        for (key, belongs) in [("MOUNT_DIR", true), ("MOUNT_DIR.", true), ("MOUNT_DIRS", false), ("MOUNT_CHECK", false)]
-        {
-            assert_eq!(is_mount_key(key), belongs);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The rules between keys: what contradicts itself is a problem, what probably is a mistake is a warning.
 
-use super::mounts::MOUNT_DIR;
+use super::keys::MOUNT_DIR;
 use super::settings::Settings;
 use super::source::Source;
 use std::time::Duration;
@@ -11,7 +11,8 @@ const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
 /// The shortest time after which one of the known clients gives up a poll.
 const CLIENT_PATIENCE: Duration = Duration::from_secs(12);
 
-/// Checks `settings` as far as the values of `source` they come from are in order.
+/// Checks `settings` against each other; a value that was refused must not be blamed for a second problem, while
+/// warnings are of no account then.
 pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
     guid_lifetimes(settings, source);
     poll_wait(settings, source);
@@ -20,12 +21,18 @@ pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
 }
 
 fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
-    if !source.is_sound(&["GUIDINTERVAL", "GUIDTIMEOUT"]) || settings.guid_interval < settings.guid_timeout {
+    const INTERVAL: &str = "GUIDINTERVAL";
+    const TIMEOUT: &str = "GUIDTIMEOUT";
+    if !source.is_sound(&[INTERVAL, TIMEOUT]) || settings.guid_interval < settings.guid_timeout {
         return;
     }
     let (interval, timeout) = (settings.guid_interval.as_millis(), settings.guid_timeout.as_millis());
-    let text = format!("{interval} is not less than GUIDTIMEOUT, {timeout}; a Guid must be renewed before it expires");
-    source.refuse(source.line("GUIDINTERVAL"), "GUIDINTERVAL", text);
+    // One of the two may be a default, which nobody can correct in the file.
+    let key = if source.line(INTERVAL).is_some() { INTERVAL } else { TIMEOUT };
+    let text = format!(
+        "a Guid must be renewed before it expires; make {INTERVAL} ({interval}) less than {TIMEOUT} ({timeout})"
+    );
+    source.refuse(source.line(key), key, text);
 }
 
 fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
@@ -41,7 +48,7 @@ fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
     if wait >= CLIENT_PATIENCE {
         source.warn(line, TIMES, format!("{lasts}, but some clients give up after 12000 ms; make it 10000 or less"));
     }
-    if source.is_sound(&["MAXTIME"]) && settings.silence_limit.is_some_and(|limit| wait >= limit) {
+    if settings.silence_limit.is_some_and(|limit| wait >= limit) {
         source.warn(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
     }
 }

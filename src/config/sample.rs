@@ -1,6 +1,7 @@
 //! Holds `etc/basic.properties` and `etc/agents.properties`, which are installed with the gateway, to the code.
 
-use super::{KEYS, from_text, mounts, properties};
+use super::keys::MOUNT_DIR;
+use super::{KEYS, from_text, properties};
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -27,8 +28,8 @@ fn keys(sample: &str) -> BTreeMap<String, Option<String>> {
 /// The name a key of the sample has in the table.
 fn form(key: &str) -> String {
     let part = |part: &str| if part.starts_with(|c: char| c.is_ascii_digit()) { ".<locationId>" } else { ".<drive>" };
-    match key.strip_prefix(mounts::MOUNT_DIR) {
-        Some(parts) => mounts::MOUNT_DIR.to_owned() + &parts.split('.').skip(1).map(part).collect::<String>(),
+    match key.strip_prefix(MOUNT_DIR) {
+        Some(parts) => MOUNT_DIR.to_owned() + &parts.split('.').skip(1).map(part).collect::<String>(),
         None => key.to_owned(),
     }
 }

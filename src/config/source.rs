@@ -2,7 +2,6 @@
 //! worth a remark.
 
 use super::keys;
-use super::mounts;
 use super::notice::{Notice, Severity};
 use super::problem::Problem;
 use super::properties::Entry;
@@ -53,7 +52,7 @@ impl<'a> Source<'a> {
         let path = self.take_file(name);
         if path.as_os_str().is_empty() && self.is_sound(&[name]) {
             // A misspelt key is only a warning, and warnings are not shown where there are problems.
-            let misspelt = self.entries_in_force(|key| !is_known(key) && keys::nearest(key) == Some(name));
+            let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::nearest(key) == Some(name));
             let text = match misspelt.first() {
                 Some(entry) => format!("is not set; is it the key of line {}?", entry.line),
                 None => format!("is not set; {advice}"),
@@ -140,7 +139,7 @@ impl<'a> Source<'a> {
     }
 
     fn remark_on_duplicates(&mut self, entries: &[Entry]) {
-        for entry in entries.iter().filter(|entry| is_known(&entry.key)) {
+        for entry in entries.iter().filter(|entry| keys::is_known(&entry.key)) {
             match self.line(&entry.key) {
                 Some(line) if line != entry.line => {
                     let text = format!("is written again in line {line}, which is the one in force; remove one");
@@ -153,7 +152,7 @@ impl<'a> Source<'a> {
 
     fn remark_on_unknown(&mut self) {
         let mut others = 0_usize;
-        for entry in self.entries_in_force(|key| !is_known(key)) {
+        for entry in self.entries_in_force(|key| !keys::is_known(key)) {
             match keys::nearest(&entry.key) {
                 Some(name) => self.warn(Some(entry.line), &entry.key, format!("is ignored; did you mean {name}?")),
                 None => others += 1,
@@ -170,8 +169,4 @@ impl<'a> Source<'a> {
         let key = key.map(str::to_owned);
         self.notices.push(Notice { severity, file: self.file.to_owned(), line, key, text });
     }
-}
-
-fn is_known(key: &str) -> bool {
-    mounts::is_mount_key(key) || keys::find(key).is_some()
 }

@@ -3,7 +3,6 @@
 
 use log::LevelFilter;
 use std::fmt::Display;
-use std::net::SocketAddr;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -11,9 +10,6 @@ use std::time::Duration;
 
 /// The longest value that a message repeats in full, in characters.
 const SHOWN: usize = 60;
-
-/// The highest number of entries in a list; each address, for one, has a thread of its own.
-const LIST_MAX: usize = 64;
 
 /// How long a Guid lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -79,7 +75,8 @@ pub(super) fn millis(bounds: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result
     move |value| bounded(value, "a number of milliseconds", &bounds).map(Duration::from_millis)
 }
 
-fn bounded<T>(value: &str, what: &str, bounds: &RangeInclusive<T>) -> Result<T, String>
+/// A whole number within bounds, called `what` where it is refused.
+pub(super) fn bounded<T>(value: &str, what: &str, bounds: &RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
 {
@@ -123,66 +120,61 @@ fn path(value: &str) -> Result<PathBuf, String> {
     Ok(PathBuf::from(value))
 }
 
-/// Suffixes of file names, without dot and in lower case; a leading dot may be written.
-pub(super) fn suffixes(value: &str) -> Result<Vec<String>, String> {
-    list(value, |entry| {
-        let suffix = entry.strip_prefix('.').unwrap_or(entry);
-        let is_plain = !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        let suffix = (is_plain && suffix.len() <= 16).then(|| suffix.to_ascii_lowercase());
-        suffix.ok_or("no suffix of letters and digits; write for example mp4,webm")
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Addresses to listen on, each with its port. No names: the static binary has no name service.
-pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
-    let addresses = list(value, |entry| {
-        entry.parse().map_err(|_| "no address with a port; write for example 0.0.0.0:8043,[::]:8043")
-    })?;
-    Ok(addresses)
-}
-
-/// Origins as browsers send them: `scheme://host` or `scheme://host:port`, in lower case, without the port
-/// that the scheme implies. Empty for no origin.
-///
-/// No `*`: agents may have an empty password, and any page an agent looks at could sign in as one of them.
-pub(super) fn origins(value: &str) -> Result<Vec<String>, String> {
-    list(value, |entry| {
-        origin(&entry.to_ascii_lowercase()).ok_or("no origin; write for example https://crm.example.com")
-    })
-}
-
-fn origin(value: &str) -> Option<String> {
-    let (scheme, authority) = value.split_once("://")?;
-    let is_scheme = scheme.starts_with(|c: char| c.is_ascii_lowercase())
-        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    // Only an IPv6 address has colons besides the one before the port, and it stands in brackets.
-    let (host, port) = match authority.rsplit_once(':') {
-        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
-        _ => (authority, None),
-    };
-    let is_host = match host.strip_prefix('[') {
-        Some(address) => address.strip_suffix(']')?.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => !host.is_empty() && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte)),
-    };
-    let port = port.map(|port| bounded(port, "a port", &(1..=u16::MAX))).transpose().ok()?;
-    let port = match (scheme, port) {
-        ("https", Some(443)) | ("http", Some(80)) | (_, None) => String::new(),
-        (_, Some(port)) => format!(":{port}"),
-    };
-    (is_scheme && is_host).then(|| format!("{scheme}://{host}{port}"))
-}
-
-/// A list between commas; `read` says what an entry is not that it refuses. One written twice counts once.
-fn list<T: PartialEq>(value: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
-    let mut entries = Vec::new();
-    for written in value.split(',').map(str::trim) {
-        let entry = read(written).map_err(|reason| format!("{} is {reason}", quoted(written)))?;
-        if !entries.contains(&entry) {
-            entries.push(entry);
-        }
-        if entries.len() > LIST_MAX {
-            return Err(format!("holds more than {LIST_MAX} entries; remove some"));
+    #[test]
+    fn numbers_are_plain_digits_within_bounds() {
+        for (value, read) in [
+            ("1", Some(1)),
+            ("256", Some(256)),
+            ("007", Some(7)),
+            ("0", None),
+            ("257", None),
+            ("+1", None),
+            ("-1", None),
+            ("1.5", None),
+            ("0x10", None),
+            ("1 000", None),
+            ("", None),
+            ("99999999999999999999999", None),
+            ("\u{661}", None),
+        ] {
+            assert_eq!(number(1_usize..=256)(value).ok(), read, "{value:?}");
         }
     }
-    Ok(entries)
+
+    #[test]
+    fn words_are_taken_in_either_case_and_named_when_none_fits() {
+        assert_eq!(["ON", "on", "oFf"].map(switch), [Ok(true), Ok(true), Ok(false)]);
+        assert_eq!(switch("yes"), Err("\"yes\" is not understood; write one of ON, OFF".to_owned()));
+        assert_eq!(level("WARN"), Ok(Some(LevelFilter::Warn)));
+        assert!(level("off").is_err());
+    }
+
+    #[test]
+    fn a_server_name_survives_in_every_client() {
+        for (value, good) in [("AgentGateway", true), ("a-1", true), ("a.b", false), ("a:b", false), ("\u{e9}", false)]
+        {
+            assert_eq!(server_name(value).is_ok(), good, "{value}");
+        }
+        assert!(server_name(&"a".repeat(32)).is_ok() && server_name(&"a".repeat(33)).is_err());
+    }
+
+    #[test]
+    fn a_directory_is_absolute_and_what_a_backslash_leaves_behind_is_found() {
+        for (value, good) in
+            [("/mnt/records", true), ("/", true), ("records", false), ("Y:/", false), ("/a\nb", false), ("/a\0", false)]
+        {
+            assert_eq!(directory(value).is_ok(), good, "{value:?}");
+        }
+        assert_eq!(file("k.pem", Path::new("")), Ok(PathBuf::from("k.pem")));
+    }
+
+    #[test]
+    fn a_message_repeats_a_value_on_one_line_and_in_short() {
+        assert_eq!(quoted("a\nb"), "\"a\\nb\"");
+        assert_eq!(quoted(&"\u{e9}".repeat(1000)).chars().count(), SHOWN + 5);
+    }
 }
