@@ -1,1 +1,8 @@
-//! To be furnished.
+//! Who is signed in: agents, their passwords and Guids, the table of open sessions and the guards of sign-in.
+
+mod agent;
+mod guid;
+mod hex;
+
+pub use agent::{AGENT_ID_MIN, AgentId};
+pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
