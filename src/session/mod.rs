@@ -3,6 +3,8 @@
 mod agent;
 mod guid;
 mod hex;
+mod password;
 
 pub use agent::{AGENT_ID_MIN, AgentId};
 pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
+pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_MAX, PasswordHash};
