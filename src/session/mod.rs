@@ -5,8 +5,12 @@ mod checker;
 mod guid;
 mod hex;
 mod password;
+mod signing_in;
+mod throttle;
 
 pub use agent::{AGENT_ID_MIN, AgentId};
 pub use checker::Checker;
 pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
 pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_MAX, PasswordHash};
+pub use signing_in::{SignIns, SigningIn};
+pub use throttle::Throttle;
