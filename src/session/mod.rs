@@ -5,6 +5,7 @@ mod checker;
 mod guid;
 mod hex;
 mod password;
+mod roster;
 mod signing_in;
 mod throttle;
 
@@ -12,5 +13,6 @@ pub use agent::{AGENT_ID_MIN, AgentId};
 pub use checker::Checker;
 pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
 pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_MAX, PasswordHash};
+pub use roster::{Agent, Role, Roster};
 pub use signing_in::{SignIns, SigningIn};
 pub use throttle::Throttle;
