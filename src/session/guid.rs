@@ -1,0 +1,161 @@
+//! Guids: the secrets that stand for a signed-in agent, and the fingerprints the table keeps of them.
+
+use std::fmt;
+
+use aws_lc_rs::digest;
+use subtle::ConstantTimeEq;
+use zeroize::Zeroizing;
+
+use super::hex;
+
+/// The longest Guid header that is looked at, in characters; a UUID and its dot leave 91 for the suffix.
+pub const GUID_CHARS_MAX: usize = 128;
+
+/// The secret of one sign-in or renewal: `<uuid v4 in lower-case hex>.<suffix>`.
+///
+/// It exists only between its making and the reply that carries it; the table keeps its [`Fingerprint`].
+pub struct Guid {
+    text: Zeroizing<String>,
+}
+
+impl Guid {
+    /// A new Guid with 122 random bits of the system generator.
+    ///
+    /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It consists of `[0-9a-zA-Z.-]` only: vendor
+    /// clients strip `:` and `=` from a Guid and normalise the rest before they send it back.
+    pub fn generate(suffix: &str) -> Result<Guid, getrandom::Error> {
+        let mut random = Zeroizing::new([0_u8; 16]);
+        getrandom::fill(random.as_mut_slice())?;
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *random;
+        // RFC 9562, section 5.4: four bits name the version, two the variant.
+        let (g, i) = (g & 0x0f | 0x40, i & 0x3f | 0x80);
+        let groups: [&[u8]; 5] = [&[a, b, c, d], &[e, f], &[g, h], &[i, j], &[k, l, m, n, o, p]];
+        // Reserved whole: growing would leave parts of the secret behind in freed memory.
+        let mut text = Zeroizing::new(String::with_capacity(37 + suffix.len()));
+        for (place, group) in groups.into_iter().enumerate() {
+            if place > 0 {
+                text.push('-');
+            }
+            hex::push(&mut text, group);
+        }
+        text.push('.');
+        text.push_str(suffix);
+        Ok(Guid { text })
+    }
+
+    /// The secret itself, for the reply that hands it to its client and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// What the table keeps of this Guid.
+    pub fn fingerprint(&self) -> Fingerprint {
+        Fingerprint::of(&self.text)
+    }
+}
+
+impl fmt::Debug for Guid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Guid(secret)")
+    }
+}
+
+/// SHA-256 of a Guid; two are compared in constant time.
+///
+/// A Guid is random enough for a plain hash, and a copy of the table admits nobody.
+#[derive(Clone, Copy)]
+pub struct Fingerprint([u8; 32]);
+
+impl Fingerprint {
+    /// The fingerprint of what a client sent in its `Guid` header.
+    ///
+    /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor clients send
+    /// `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a character is outside
+    /// `[0-9a-zA-Z.-]`.
+    pub fn of_header(value: &str) -> Option<Fingerprint> {
+        let text = value.trim_matches([' ', '\t']);
+        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-');
+        (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::of(text))
+    }
+
+    fn of(text: &str) -> Fingerprint {
+        let mut hash = [0; 32];
+        for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()) {
+            *to = *from;
+        }
+        Fingerprint(hash)
+    }
+}
+
+impl PartialEq for Fingerprint {
+    fn eq(&self, other: &Fingerprint) -> bool {
+        self.0.ct_eq(&other.0).into()
+    }
+}
+
+impl Eq for Fingerprint {}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Fingerprint(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn a_guid_is_a_version_4_uuid_and_the_suffix() {
+        for _ in 0..200 {
+            let guid = Guid::generate("AgentGateway0").unwrap();
+            let (uuid, suffix) = guid.expose().split_once('.').unwrap();
+            assert_eq!(suffix, "AgentGateway0");
+            assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+            assert!(uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')), "{uuid}");
+            assert_eq!(uuid.as_bytes()[14], b'4');
+            assert!(matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{uuid}");
+        }
+    }
+
+    #[test]
+    fn guids_do_not_repeat() {
+        let guids: HashSet<String> = (0..1000).map(|_| Guid::generate("a").unwrap().expose().to_owned()).collect();
+        assert_eq!(guids.len(), 1000);
+    }
+
+    #[test]
+    fn the_header_of_a_guid_has_its_fingerprint() {
+        let guid = Guid::generate("AgentGateway0").unwrap();
+        let other = Guid::generate("AgentGateway0").unwrap();
+        assert_eq!(Fingerprint::of_header(guid.expose()), Some(guid.fingerprint()));
+        assert_eq!(Fingerprint::of_header(&format!(" \t{} ", guid.expose())), Some(guid.fingerprint()));
+        assert_ne!(Fingerprint::of_header(&guid.expose().to_uppercase()), Some(guid.fingerprint()));
+        assert_ne!(other.fingerprint(), guid.fingerprint());
+    }
+
+    #[test]
+    fn a_header_that_can_be_no_guid_counts_as_missing() {
+        let long = "a".repeat(GUID_CHARS_MAX + 1);
+        for value in ["", " ", "\t \t", "JSESSIONID=a", "a b", "a;b", "a:b", "\"a\"", "a\u{e9}", "a\r\n", "a\0", &long]
+        {
+            assert_eq!(Fingerprint::of_header(value), None, "{value:?}");
+        }
+        assert!(Fingerprint::of_header(&long[1..]).is_some());
+    }
+
+    #[test]
+    fn neither_a_guid_nor_its_fingerprint_shows_itself_in_logs() {
+        let guid = Guid::generate("AgentGateway0").unwrap();
+        assert_eq!(format!("{guid:?} {:?}", guid.fingerprint()), "Guid(secret) Fingerprint(..)");
+    }
+
+    proptest! {
+        #[test]
+        fn any_header_is_survived(value in any::<String>()) {
+            let _ = Fingerprint::of_header(&value);
+        }
+    }
+}

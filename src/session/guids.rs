@@ -1,0 +1,207 @@
+//! The Guids of one session: how long each admits its client, and when a client gets its next one.
+
+use std::time::{Duration, Instant};
+
+use super::guid::Fingerprint;
+
+/// Guids remembered for one session.
+///
+/// Following renewals takes three of them, a browser page that is reloaded all the time one a reload. With the
+/// bound, 10 000 sessions that make all they can take 31 MB.
+pub(super) const GUIDS_MAX: usize = 64;
+
+/// How sessions and their Guids live, as the settings say.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the one of sign-in lasts as long as its session.
+    pub dynamic: bool,
+    /// `GUIDINTERVAL`: the age from which a Guid is renewed. Less than `guid_timeout`.
+    pub guid_interval: Duration,
+    /// `GUIDTIMEOUT`: the age at which a Guid expires, unless it is the newest of its session.
+    pub guid_timeout: Duration,
+    /// `MAXTIME`: a session not heard of for this long is over; `None` for `TIMEOUT_FLAG` OFF.
+    pub silence_limit: Option<Duration>,
+    /// `<SERVER_NAME><NODE_INDEX>`, what follows the dot of each Guid.
+    pub guid_suffix: String,
+}
+
+impl Policy {
+    /// The least time between two renewals of one session whose clients use an older Guid than the newest.
+    ///
+    /// Such a client has either lost the answer with its renewal, or shares the session with another one that
+    /// got it, or never takes a renewal over. The first two are to get another before their own Guid expires, so
+    /// four times between `guid_interval` and `guid_timeout`; but the third must not fill the table, so never
+    /// more than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
+    fn spacing(&self) -> Duration {
+        let window = self.guid_timeout.saturating_sub(self.guid_interval).min(self.guid_interval);
+        (window / 4).max(self.guid_timeout / 32)
+    }
+}
+
+#[derive(Debug)]
+pub(super) struct Issue {
+    fingerprint: Fingerprint,
+    at: Instant,
+}
+
+/// The Guids of one session, the newest last. Never without one.
+#[derive(Debug)]
+pub(super) struct Guids {
+    issues: Vec<Issue>,
+    newest: Instant,
+}
+
+impl Guids {
+    /// The Guids of a session that begins.
+    pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> Guids {
+        Guids { issues: vec![Issue { fingerprint, at: now }], newest: now }
+    }
+
+    /// When the Guid of that fingerprint was issued, if it is one of these and has not expired.
+    ///
+    /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under way, and
+    /// clients that miss a renewal, are not cut off; the newest does not expire at all, so that a client which
+    /// follows renewals can always come back. Compares with all of them, wherever the match is.
+    pub(super) fn admit(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> Option<Instant> {
+        let newest = self.issues.len().saturating_sub(1);
+        let mut issued = None;
+        for (place, issue) in self.issues.iter().enumerate() {
+            if issue.fingerprint == *fingerprint && (place == newest || issue.lives(policy, now)) {
+                issued = Some(issue.at);
+            }
+        }
+        issued
+    }
+
+    /// Whether the answer to a client whose Guid was issued at `used` is to carry a new one.
+    pub(super) fn renewal_due(&self, used: Instant, policy: &Policy, now: Instant) -> bool {
+        let age = |of: Instant| now.saturating_duration_since(of);
+        policy.dynamic
+            && age(used) >= policy.guid_interval
+            && (used == self.newest || age(self.newest) >= policy.spacing())
+    }
+
+    /// Adds the newest Guid and forgets the expired ones.
+    ///
+    /// Beyond [`GUIDS_MAX`] the oldest goes before its time; without expiry it is the second oldest, since the
+    /// one of sign-in is promised to last.
+    pub(super) fn issue(&mut self, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
+        self.issues.retain(|issue| issue.lives(policy, now));
+        if self.issues.len() >= GUIDS_MAX {
+            self.issues.remove(if policy.dynamic { 0 } else { 1 });
+        }
+        self.issues.push(Issue { fingerprint, at: now });
+        self.newest = now;
+    }
+}
+
+impl Issue {
+    fn lives(&self, policy: &Policy, now: Instant) -> bool {
+        !policy.dynamic || now.saturating_duration_since(self.at) < policy.guid_timeout
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::guid::Guid;
+    use super::*;
+
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn policy(dynamic: bool, interval: u64, timeout: u64) -> Policy {
+        Policy {
+            dynamic,
+            guid_interval: SECOND * u32::try_from(interval).unwrap(),
+            guid_timeout: SECOND * u32::try_from(timeout).unwrap(),
+            silence_limit: None,
+            guid_suffix: "AgentGateway0".to_owned(),
+        }
+    }
+
+    fn fingerprint() -> Fingerprint {
+        Guid::generate("a").unwrap().fingerprint()
+    }
+
+    #[test]
+    fn a_guid_expires_after_its_own_issue_but_the_newest_never() {
+        let (policy, start) = (policy(true, 60, 120), Instant::now());
+        let (first, second) = (fingerprint(), fingerprint());
+        let mut guids = Guids::new(first, start);
+        assert_eq!(guids.admit(&first, &policy, start + SECOND * 999), Some(start));
+        guids.issue(second, &policy, start + SECOND * 60);
+        assert_eq!(guids.admit(&first, &policy, start + SECOND * 119), Some(start));
+        assert_eq!(guids.admit(&first, &policy, start + SECOND * 120), None);
+        assert_eq!(guids.admit(&second, &policy, start + SECOND * 999), Some(start + SECOND * 60));
+        assert_eq!(guids.admit(&fingerprint(), &policy, start), None);
+    }
+
+    #[test]
+    fn a_guid_is_renewed_from_its_interval_on_and_a_missed_renewal_repeated_later() {
+        let (policy, start) = (policy(true, 60, 120), Instant::now());
+        let mut guids = Guids::new(fingerprint(), start);
+        // What a client does that never takes a renewal over: by issue of its Guid, the seconds of its polls.
+        for (second, due) in [
+            (0, false),
+            (59, false),
+            (60, true),
+            (61, false),
+            (74, false),
+            (75, true),
+            (76, false),
+            (90, true),
+            (104, false),
+            (105, true),
+            (119, false),
+        ] {
+            let now = start + SECOND * second;
+            assert_eq!(guids.renewal_due(start, &policy, now), due, "second {second}");
+            if due {
+                guids.issue(fingerprint(), &policy, now);
+            }
+        }
+        // One that does: the age of the Guid it uses is all that counts.
+        assert!(!guids.renewal_due(start + SECOND * 105, &policy, start + SECOND * 164));
+        assert!(guids.renewal_due(start + SECOND * 105, &policy, start + SECOND * 165));
+    }
+
+    #[test]
+    fn a_client_that_never_follows_keeps_its_guid_until_the_timeout_whatever_the_settings() {
+        for (interval, timeout) in [(1, 2), (60, 61), (60, 120), (60, 3_600), (1, 86_400), (119, 120)] {
+            let (policy, start) = (policy(true, interval, timeout), Instant::now());
+            let own = fingerprint();
+            let mut guids = Guids::new(own, start);
+            let step = policy.guid_timeout / 1000;
+            for poll in 0..1000 {
+                let now = start + step * poll;
+                assert_eq!(guids.admit(&own, &policy, now), Some(start), "{interval} {timeout} poll {poll}");
+                if guids.renewal_due(start, &policy, now) {
+                    guids.issue(fingerprint(), &policy, now);
+                }
+            }
+            assert_eq!(guids.admit(&own, &policy, start + policy.guid_timeout), None);
+        }
+    }
+
+    #[test]
+    fn without_expiry_nothing_is_renewed_and_the_guid_of_sign_in_lasts() {
+        let (policy, start) = (policy(false, 60, 120), Instant::now());
+        let own = fingerprint();
+        let mut guids = Guids::new(own, start);
+        assert!(!guids.renewal_due(start, &policy, start + SECOND * 999));
+        for _ in 0..200 {
+            guids.issue(fingerprint(), &policy, start);
+        }
+        assert_eq!(guids.admit(&own, &policy, start + SECOND * 999), Some(start));
+        assert_eq!((guids.issues.len(), guids.issues.capacity()), (GUIDS_MAX, GUIDS_MAX));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_guids_goes_first() {
+        let (policy, start) = (policy(true, 60, 120), Instant::now());
+        let all: Vec<_> = (0..70).map(|_| fingerprint()).collect();
+        let mut guids = Guids::new(all[0], start);
+        all[1..].iter().for_each(|guid| guids.issue(*guid, &policy, start));
+        let admitted: Vec<_> = all.iter().map(|guid| guids.admit(guid, &policy, start).is_some()).collect();
+        assert_eq!(admitted, [vec![false; 6], vec![true; GUIDS_MAX]].concat());
+    }
+}

@@ -1,0 +1,128 @@
+use super::*;
+use proptest::prelude::*;
+use std::time::{Duration, Instant};
+
+const HASH: &str = "pbkdf2-sha256$1000$00112233445566778899aabbccddeeff$\
+                    dbf4dafdb4218fa3b899443e28ee77785e670aa8291422bb0d4edb0f624628ba";
+
+fn read(text: &str) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
+    Roster::from_text(text, Path::new("agents.properties"), 59_999)
+}
+
+fn id(text: &str) -> AgentId {
+    AgentId::parse(text, 59_999).unwrap()
+}
+
+fn shown(problems: &[Problem]) -> Vec<String> {
+    problems.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn agents_have_a_password_a_role_and_a_vdn() {
+    let text = format!("# shift A\n1001.role = inspector \n1001 = {HASH} \n1002 =\n1002.vdn: 7\n1003\n");
+    let (roster, warnings) = read(&text).unwrap();
+    assert_eq!(warnings, []);
+    assert_eq!(roster.len(), 3);
+    let inspector = roster.agent(id("1001")).unwrap();
+    assert!(matches!(&inspector.credential, Credential::Hash(hash) if hash.verify("swordfish")));
+    assert_eq!((inspector.role, inspector.vdn), (Role::Inspector, 1));
+    let open = Agent { credential: Credential::EmptyOnly, role: Role::Agent, vdn: 7 };
+    assert_eq!(roster.agent(id("1002")), Some(&open));
+    assert_eq!(roster.with_empty_password(), [id("1002"), id("1003")]);
+    assert_eq!(roster.agent(id("1004")), None);
+}
+
+#[test]
+fn each_problem_names_file_line_and_key() {
+    for (text, expected) in [
+        ("1001 =\n\n1001.rol = inspector", "agents.properties:3: 1001.rol: does not end in .role or .vdn"),
+        ("1001 =\n1001.role = boss", "agents.properties:2: 1001.role: is neither agent nor inspector"),
+        ("1001 =\n1001.vdn = +1", "agents.properties:2: 1001.vdn: is not a number"),
+        ("1001 =\n1001.vdn =", "agents.properties:2: 1001.vdn: is not a number"),
+        ("1002.role = agent", "agents.properties:1: 1002.role: there is no agent 1002"),
+        ("100 =", "agents.properties:1: 100: is no agent id of 101 to 59999"),
+        ("60000 =", "agents.properties:1: 60000: is no agent id"),
+        ("01001 =", "agents.properties:1: 01001: is no agent id"),
+        ("= x", "agents.properties:1: : is no agent id"),
+        ("1001 = \\u0020", "agents.properties:1: 1001: the value is not of the form"),
+        ("1001 = \\uzzzz", "agents.properties:1: \\u is not followed"),
+        ("1001 = swordfish", "agents.properties:1: 1001: the value is not of the form"),
+    ] {
+        let problems = shown(&read(text).unwrap_err());
+        assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
+        assert!(problems[0].starts_with(expected), "{text:?}: {problems:?}");
+    }
+}
+
+#[test]
+fn all_problems_are_reported_in_order_of_their_lines() {
+    let problems = read("1001.role = boss\n1002 = x\n1002.vdn = 3\n1001 =\n1 =").unwrap_err();
+    assert_eq!(problems.iter().map(|problem| problem.line.unwrap()).collect::<Vec<_>>(), [1, 2, 5]);
+    assert_eq!(read(&"junk = x\n".repeat(1000)).unwrap_err().len(), PROBLEMS_MAX);
+}
+
+#[test]
+fn no_problem_repeats_a_secret() {
+    let salt = "00112233445566778899aabbccddeeff";
+    for text in [
+        format!("1001 = {HASH}0"),
+        format!("1001 = swordfish{salt}"),
+        format!("{HASH} = 1001"),
+        format!("1001 =\n1001.role = {HASH}"),
+        format!("1001 =\n1001.vdn = {HASH}"),
+    ] {
+        let problems = format!("{:?}", read(&text).unwrap_err());
+        assert!(!problems.contains(salt) && !problems.contains("swordfish"), "{problems}");
+    }
+}
+
+#[test]
+fn the_last_of_several_lines_counts_and_a_warning_says_so() {
+    let (roster, warnings) = read(&format!("1001 =\n1001.vdn=2\n1001 = {HASH}\n1001.vdn=3\n")).unwrap();
+    assert_eq!(roster.with_empty_password(), []);
+    assert_eq!(roster.agent(id("1001")).map(|agent| agent.vdn), Some(3));
+    assert_eq!(
+        shown(&warnings),
+        [
+            "agents.properties:3: 1001: is already in line 1; this line counts",
+            "agents.properties:4: 1001.vdn: is already in line 2; this line counts",
+        ]
+    );
+}
+
+#[test]
+fn the_usual_iterations_are_those_of_most_passwords() {
+    let other = HASH.replace("$1000$", "$2000$");
+    for (text, expected) in [
+        (String::new(), DEFAULT_ITERATIONS),
+        ("1001 =".to_owned(), DEFAULT_ITERATIONS),
+        (format!("1001={HASH}\n1002={HASH}\n1003={other}"), 1000),
+        (format!("1001={HASH}\n1002={other}"), 2000),
+    ] {
+        assert_eq!(read(&text).unwrap().0.usual_iterations(), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_thousand_agents_are_read_without_hashing_anything() {
+    let text: String = (1001..2001).map(|id| format!("{id} = {}\n", HASH.replace("$1000$", "$10000000$"))).collect();
+    let start = Instant::now();
+    assert_eq!(read(&text).unwrap().0.len(), 1000);
+    // Well under 10 ms when optimised; a single check of one of these hashes would take a second.
+    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_a_problem_of_that_file() {
+    for path in ["/nonexistent/agents.properties", "/", "/dev/null"] {
+        let problems = shown(&Roster::read(Path::new(path), 59_999).unwrap_err());
+        assert!(problems.len() == 1 && problems[0].starts_with(path), "{problems:?}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn any_text_is_survived(text in "([0-9]{3,5}|1001)?(\\.(role|vdn|x))?[ =:\\\\\n]{0,3}[ -~\n]{0,20}") {
+        let _ = read(&text);
+    }
+}

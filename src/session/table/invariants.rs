@@ -1,0 +1,271 @@
+//! What holds of sessions and Guids whatever agents, clients, time and the operator do.
+
+use super::*;
+use proptest::prelude::*;
+use std::collections::HashMap;
+use std::time::Duration;
+
+const AGENTS: u32 = 3;
+const INTERVAL: Duration = Duration::from_millis(60);
+const TIMEOUT: Duration = Duration::from_millis(120);
+const SILENCE: Duration = Duration::from_millis(100);
+
+#[derive(Debug, Clone)]
+enum Step {
+    SignIn {
+        agent: u32,
+        force: bool,
+    },
+    /// The client of the agent that follows renewals polls; the answer may be lost.
+    Poll {
+        agent: u32,
+        lost: bool,
+    },
+    /// A client uses any Guid ever made, for any agent, at any interface.
+    Use {
+        agent: u32,
+        guid: prop::sample::Index,
+        poll: bool,
+    },
+    UpdateGuid {
+        agent: u32,
+        guid: prop::sample::Index,
+    },
+    SignOut {
+        agent: u32,
+        guid: prop::sample::Index,
+    },
+    Reload {
+        kept: u32,
+    },
+    Sweep,
+    WakeAll,
+    Pass {
+        millis: u64,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let agent = || 0..AGENTS;
+    prop_oneof![
+        2 => (agent(), any::<bool>()).prop_map(|(agent, force)| Step::SignIn { agent, force }),
+        6 => (agent(), prop::bool::weighted(0.1)).prop_map(|(agent, lost)| Step::Poll { agent, lost }),
+        4 => (agent(), any::<prop::sample::Index>(), any::<bool>())
+            .prop_map(|(agent, guid, poll)| Step::Use { agent, guid, poll }),
+        2 => (agent(), any::<prop::sample::Index>()).prop_map(|(agent, guid)| Step::UpdateGuid { agent, guid }),
+        1 => (agent(), any::<prop::sample::Index>()).prop_map(|(agent, guid)| Step::SignOut { agent, guid }),
+        1 => (0..1_u32 << AGENTS).prop_map(|kept| Step::Reload { kept }),
+        1 => Just(Step::Sweep),
+        1 => Just(Step::WakeAll),
+        6 => (0_u64..70).prop_map(|millis| Step::Pass { millis }),
+    ]
+}
+
+/// A Guid some client has received.
+struct Known {
+    fingerprint: Fingerprint,
+    agent: u32,
+    session: SessionId,
+    issued: Instant,
+}
+
+/// A session as a plain reading of the rules has it.
+struct Expected {
+    id: SessionId,
+    heard: Instant,
+    newest: usize,
+    /// The Guid of the client that follows renewals.
+    followed: usize,
+    ended: Arc<Latch>,
+}
+
+struct World {
+    dynamic: bool,
+    table: SessionTable,
+    now: Instant,
+    guids: Vec<Known>,
+    sessions: HashMap<u32, Expected>,
+    woken: bool,
+}
+
+fn id(agent: u32) -> AgentId {
+    AgentId::parse(&(101 + agent).to_string(), 999).unwrap()
+}
+
+impl World {
+    fn new(dynamic: bool) -> World {
+        let policy = Policy {
+            dynamic,
+            guid_interval: INTERVAL,
+            guid_timeout: TIMEOUT,
+            silence_limit: Some(SILENCE),
+            guid_suffix: "AgentGateway0".to_owned(),
+        };
+        let (table, now) = (SessionTable::new(policy), Instant::now());
+        World { dynamic, table, now, guids: Vec::new(), sessions: HashMap::new(), woken: false }
+    }
+
+    fn learn(&mut self, agent: u32, session: SessionId, guid: &Guid) -> usize {
+        self.guids.push(Known { fingerprint: guid.fingerprint(), agent, session, issued: self.now });
+        self.guids.len() - 1
+    }
+
+    fn end_silent(&mut self) {
+        let now = self.now;
+        self.sessions.retain(|_, session| now - session.heard < SILENCE);
+    }
+
+    fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, Denied> {
+        let session = self.sessions.get(&agent).ok_or(Denied::NotSignedIn)?;
+        let known = &self.guids[guid];
+        let own = known.agent == agent && known.session == session.id;
+        let fresh = !self.dynamic || guid == session.newest || self.now - known.issued < TIMEOUT;
+        if own && fresh { Ok(session.id) } else { Err(Denied::NoRight) }
+    }
+
+    /// A client presents a Guid; the outcome is the expected one.
+    fn present(&mut self, agent: u32, guid: usize) -> Option<Admitted> {
+        let outcome = self.table.authenticate(id(agent), Some(&self.guids[guid].fingerprint), self.now);
+        assert_eq!(
+            outcome.as_ref().map(|admitted| admitted.session).map_err(|denied| *denied),
+            self.expected(agent, guid)
+        );
+        let admitted = outcome.ok()?;
+        let now = self.now;
+        self.sessions.entry(agent).and_modify(|session| {
+            session.heard = now;
+            session.ended = Arc::clone(&admitted.answer_now);
+        });
+        Some(admitted)
+    }
+
+    /// The answer to a poll; the new Guid, if it carries one.
+    fn renew(&mut self, agent: u32, used: usize, admitted: &Admitted) -> Option<usize> {
+        let age = self.now - self.guids[used].issued;
+        let newest = self.sessions[&agent].newest;
+        let renewed = self.table.renew_if_due(id(agent), admitted, self.now);
+        if renewed.is_some() {
+            assert!(self.dynamic && age >= INTERVAL, "renewed too early");
+        } else {
+            assert!(!(self.dynamic && age >= INTERVAL && used == newest), "the newest has no successor");
+        }
+        let place = self.learn(agent, admitted.session, &renewed?);
+        self.sessions.entry(agent).and_modify(|session| session.newest = place);
+        Some(place)
+    }
+
+    fn take(&mut self, step: &Step) {
+        self.end_silent();
+        match *step {
+            Step::SignIn { agent, force } => self.sign_in(agent, force),
+            Step::Poll { agent, lost } => {
+                let Some(used) = self.sessions.get(&agent).map(|session| session.followed) else { return };
+                let Some(admitted) = self.present(agent, used) else { return };
+                if let Some(place) = self.renew(agent, used, &admitted).filter(|_| !lost) {
+                    self.sessions.entry(agent).and_modify(|session| session.followed = place);
+                }
+            }
+            Step::Use { .. } | Step::UpdateGuid { .. } | Step::SignOut { .. } if self.guids.is_empty() => {}
+            Step::Use { agent, guid, poll } => {
+                let used = guid.index(self.guids.len());
+                if let Some(admitted) = self.present(agent, used).filter(|_| poll) {
+                    self.renew(agent, used, &admitted);
+                }
+            }
+            Step::UpdateGuid { agent, guid } => {
+                if let Some(admitted) = self.present(agent, guid.index(self.guids.len())) {
+                    let made =
+                        self.table.update_guid(id(agent), admitted.session, self.now).expect("the session is open");
+                    let place = self.learn(agent, admitted.session, &made);
+                    self.sessions.entry(agent).and_modify(|session| session.newest = place);
+                }
+            }
+            Step::SignOut { agent, guid } => {
+                if let Some(admitted) = self.present(agent, guid.index(self.guids.len())) {
+                    assert!(self.table.sign_out(id(agent), admitted.session));
+                    assert!(!self.table.sign_out(id(agent), admitted.session));
+                    self.gone(agent);
+                }
+            }
+            Step::Reload { kept } => {
+                self.table.retain(|agent| kept & 1 << (agent.number() - 101) != 0);
+                (0..AGENTS).filter(|agent| kept & 1 << agent == 0).for_each(|agent| self.gone(agent));
+            }
+            Step::Sweep => drop(self.table.sweep(self.now)),
+            Step::WakeAll => {
+                self.table.wake_all();
+                self.woken = true;
+            }
+            Step::Pass { millis } => self.now += Duration::from_millis(millis),
+        }
+    }
+
+    fn sign_in(&mut self, agent: u32, force: bool) {
+        let before = self.sessions.contains_key(&agent);
+        match self.table.sign_in(id(agent), force, self.now) {
+            Err(_) => assert!(before && !force),
+            Ok(opened) => {
+                assert_eq!(opened.replaced, before);
+                assert!(!before || force, "a second session of one agent");
+                self.gone(agent);
+                let place = self.learn(agent, opened.session, &opened.guid);
+                let session = Expected {
+                    id: opened.session,
+                    heard: self.now,
+                    newest: place,
+                    followed: place,
+                    ended: Arc::default(),
+                };
+                self.sessions.insert(agent, session);
+                let parked = self.present(agent, place).expect("a new Guid gives a right");
+                assert!(!parked.answer_now.is_raised());
+            }
+        }
+    }
+
+    fn gone(&mut self, agent: u32) {
+        if let Some(session) = self.sessions.remove(&agent) {
+            assert!(session.ended.is_raised(), "a parked poll was not told of the end");
+            assert!(!self.table.still_open(id(agent), session.id, self.now));
+        }
+    }
+
+    /// Every Guid ever made, for every agent, gives exactly the rights it should.
+    fn check_all(&mut self) {
+        self.end_silent();
+        assert_eq!(self.table.len(self.now), self.sessions.len());
+        assert!(self.woken || self.sessions.values().all(|session| !session.ended.is_raised()));
+        for guid in 0..self.guids.len() {
+            (0..AGENTS).for_each(|agent| drop(self.present(agent, guid)));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn guids_give_the_rights_of_their_own_session_and_no_other(
+        dynamic in any::<bool>(),
+        steps in prop::collection::vec(step(), 1..60),
+    ) {
+        let mut world = World::new(dynamic);
+        steps.iter().for_each(|step| world.take(step));
+        world.check_all();
+    }
+
+    #[test]
+    fn a_polling_client_that_follows_renewals_never_loses_its_session(
+        dynamic in any::<bool>(),
+        before in prop::collection::vec(step(), 0..20),
+        pauses in prop::collection::vec(0_u64..100, 1..100),
+    ) {
+        let mut world = World::new(dynamic);
+        before.iter().for_each(|step| world.take(step));
+        world.end_silent();
+        world.sign_in(0, true);
+        for millis in pauses {
+            world.now += Duration::from_millis(millis);
+            prop_assert!(world.expected(0, world.sessions[&0].followed).is_ok());
+            world.take(&Step::Poll { agent: 0, lost: false });
+        }
+    }
+}

@@ -1,0 +1,232 @@
+//! Slowing down those who guess passwords: an agent and an address are locked together after failures.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::agent::AgentId;
+use crate::ops::latch::lock;
+
+/// Failures within [`WINDOW`] that lock a pair.
+const FAILURES: usize = 5;
+const WINDOW: Duration = Duration::from_secs(5 * 60);
+const FIRST_LOCK: Duration = Duration::from_secs(5 * 60);
+const LONGEST_LOCK: Duration = Duration::from_secs(60 * 60);
+/// How long after its last lock ended a pair is remembered, so that the next lock is a doubled one.
+const MEMORY: Duration = Duration::from_secs(60 * 60);
+/// Pairs remembered; some 2 MB when all are in use.
+const PAIRS_MAX: usize = 16_384;
+
+/// Failed sign-ins by agent and address.
+///
+/// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as long as
+/// the one before, at most an hour. A success forgets everything, and so does an hour without a failure after
+/// the end of a lock. The pair is locked, never the agent as a whole: a stranger must not be able to keep an
+/// agent out from elsewhere. Failures during a lock change nothing.
+///
+/// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would be
+/// missed least: an unlocked pair before a locked one, a pair never locked before one that was, the one
+/// that is free the soonest or failed longest ago first. So a flood of strangers' pairs pushes out other
+/// pairs of few failures, and to push out a locked pair it must first lock all the others, at five password
+/// checks each, of which no more than a few dozen a second take place.
+#[derive(Debug, Default)]
+pub struct Throttle {
+    pairs: Mutex<HashMap<(AgentId, IpAddr), Record>>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Record {
+    /// The latest failures since the last lock, in any order; one more than these makes the lock.
+    failures: [Option<Instant>; FAILURES - 1],
+    locks: u32,
+    /// When the last lock ends, or if there was none, the last failure.
+    until: Instant,
+}
+
+impl Throttle {
+    /// A throttle that remembers nobody.
+    pub fn new() -> Throttle {
+        Throttle::default()
+    }
+
+    /// How long the pair still is locked (110-016); `None` if it is not.
+    pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
+        lock(&self.pairs).get(&(agent, address.to_canonical()))?.locked(now)
+    }
+
+    /// Notes a failed sign-in; true if it is the one that locks the pair.
+    pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> bool {
+        let pair = (agent, address.to_canonical());
+        let mut pairs = lock(&self.pairs);
+        if !pairs.contains_key(&pair) && pairs.len() >= PAIRS_MAX {
+            make_room(&mut pairs, now);
+        }
+        let record = pairs.entry(pair).or_insert_with(|| Record::new(now));
+        if record.forgotten(now) {
+            *record = Record::new(now);
+        }
+        record.failed(now)
+    }
+
+    /// Forgets the failures of a pair, because its agent has shown to know the password.
+    pub fn succeeded(&self, agent: AgentId, address: IpAddr) {
+        lock(&self.pairs).remove(&(agent, address.to_canonical()));
+    }
+}
+
+impl Record {
+    fn new(now: Instant) -> Record {
+        Record { failures: [None; FAILURES - 1], locks: 0, until: now }
+    }
+
+    fn locked(&self, now: Instant) -> Option<Duration> {
+        let left = self.until.saturating_duration_since(now);
+        (self.locks > 0 && !left.is_zero()).then_some(left)
+    }
+
+    fn forgotten(&self, now: Instant) -> bool {
+        let kept = if self.locks > 0 { MEMORY } else { WINDOW };
+        now.saturating_duration_since(self.until) >= kept
+    }
+
+    fn failed(&mut self, now: Instant) -> bool {
+        if self.locked(now).is_some() {
+            return false;
+        }
+        let counts = |failure: &Instant| now.saturating_duration_since(*failure) < WINDOW;
+        for failure in &mut self.failures {
+            *failure = failure.filter(counts);
+        }
+        if let Some(free) = self.failures.iter_mut().find(|failure| failure.is_none()) {
+            *free = Some(now);
+            // After a lock, `until` goes on telling when it ended or the last failure since: memory lasts from there.
+            self.until = self.until.max(now);
+            return false;
+        }
+        let doubled = FIRST_LOCK.saturating_mul(1 << self.locks.min(8));
+        *self =
+            Record { locks: self.locks.saturating_add(1), until: now + doubled.min(LONGEST_LOCK), ..Record::new(now) };
+        true
+    }
+}
+
+/// Drops every pair that no longer matters, and if there is none, the one that matters least.
+fn make_room(pairs: &mut HashMap<(AgentId, IpAddr), Record>, now: Instant) {
+    pairs.retain(|_, record| !record.forgotten(now));
+    if pairs.len() < PAIRS_MAX {
+        return;
+    }
+    let least = pairs
+        .iter()
+        .min_by_key(|(_, record)| (record.locked(now).is_some(), record.locks > 0, record.until))
+        .map(|(pair, _)| *pair);
+    if let Some(pair) = least {
+        pairs.remove(&pair);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::new(192, 0, 2, 1));
+    const MINUTE: Duration = Duration::from_secs(60);
+
+    fn agent(id: u32) -> AgentId {
+        AgentId::parse(&id.to_string(), 999_999).unwrap()
+    }
+
+    fn fail_until_locked(throttle: &Throttle, agent: AgentId, now: Instant) -> Duration {
+        assert_eq!((1..=5).filter(|_| throttle.failed(agent, HERE, now)).count(), 1);
+        throttle.locked(agent, HERE, now).unwrap()
+    }
+
+    #[test]
+    fn the_fifth_failure_within_five_minutes_locks_the_pair_for_five() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        for (minute, locks) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
+            assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * minute), None);
+            assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * minute), locks);
+        }
+        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 4), Some(MINUTE * 5));
+        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 8), Some(MINUTE));
+        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 9), None);
+    }
+
+    #[test]
+    fn failures_further_apart_never_lock() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        for nth in 0..50 {
+            assert!(!throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth), "failure {nth}");
+        }
+    }
+
+    #[test]
+    fn each_further_lock_is_twice_as_long_up_to_an_hour() {
+        let (throttle, mut now) = (Throttle::new(), Instant::now());
+        for minutes in [5, 10, 20, 40, 60, 60, 60] {
+            let lock = fail_until_locked(&throttle, agent(101), now);
+            assert_eq!(lock, MINUTE * minutes);
+            now += lock + Duration::from_secs(1);
+        }
+        now += MEMORY;
+        assert_eq!(fail_until_locked(&throttle, agent(101), now), FIRST_LOCK);
+    }
+
+    #[test]
+    fn failures_during_a_lock_do_not_prolong_it() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        fail_until_locked(&throttle, agent(101), start);
+        assert!(!throttle.failed(agent(101), HERE, start + MINUTE * 4));
+        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 5), None);
+        assert!(!throttle.failed(agent(101), HERE, start + MINUTE * 5));
+    }
+
+    #[test]
+    fn a_success_forgets_the_failures_before_it() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        for _ in 0..4 {
+            throttle.failed(agent(101), HERE, start);
+        }
+        throttle.succeeded(agent(101), HERE);
+        assert_eq!(fail_until_locked(&throttle, agent(101), start), FIRST_LOCK);
+    }
+
+    #[test]
+    fn only_the_pair_is_locked_and_a_mapped_address_is_the_same_one() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
+        for nth in 0..5 {
+            throttle.failed(agent(101), if nth % 2 == 0 { HERE } else { mapped }, start);
+        }
+        for (id, address, locked) in
+            [(101, "192.0.2.1", true), (101, "::ffff:192.0.2.1", true), (102, "192.0.2.1", false), (101, "::1", false)]
+        {
+            let address = address.parse().unwrap();
+            assert_eq!(throttle.locked(agent(id), address, start).is_some(), locked, "{id} {address}");
+        }
+    }
+
+    #[test]
+    fn a_flood_of_strangers_neither_unlocks_a_pair_nor_takes_more_memory() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        fail_until_locked(&throttle, agent(101), start);
+        for id in 0..16_800 {
+            throttle.failed(agent(1_000 + id), HERE, start + Duration::from_millis(u64::from(id)));
+        }
+        assert_eq!(lock(&throttle.pairs).len(), PAIRS_MAX);
+        assert!(throttle.locked(agent(101), HERE, start + MINUTE).is_some());
+        assert!(size_of::<Record>() <= 96, "{}", size_of::<Record>());
+    }
+
+    #[test]
+    fn pairs_that_no_longer_matter_make_room_first() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        for id in 0..16_384 {
+            throttle.failed(agent(1_000 + id), HERE, start);
+        }
+        throttle.failed(agent(101), HERE, start + WINDOW);
+        assert_eq!(lock(&throttle.pairs).len(), 1);
+    }
+}
