@@ -49,7 +49,7 @@ pub fn last_modified(modified: SystemTime, now: SystemTime) -> String {
 ///
 /// The date must be exactly the Last-Modified, and strong: at least a second before `now`, as a file may
 /// change twice within one second and show the same date (section 8.8.2.2).
-pub fn is_exactly_modified(field: &str, modified: SystemTime, now: SystemTime) -> bool {
+pub(super) fn is_exactly_modified(field: &str, modified: SystemTime, now: SystemTime) -> bool {
     let stamp = stamp(modified, now);
     let matches = httpdate::parse_http_date(field).is_ok_and(|date| seconds(date) == stamp);
     matches && stamp < seconds(now)
