@@ -81,7 +81,7 @@ impl Crew {
 
     /// Threads alive, whatever they do.
     #[cfg(test)]
-    pub fn threads(&self) -> usize {
+    pub(super) fn threads(&self) -> usize {
         lock(&self.shared.state).threads
     }
 
@@ -177,6 +177,7 @@ fn run<'a>(shared: &'a Shared, mut state: MutexGuard<'a, State>, job: Job) -> Mu
 mod tests {
     use super::*;
     use crate::ops::latch::Latch;
+    use crate::recording::scratch::eventually;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
     const LONG: Duration = Duration::from_secs(60);
@@ -187,14 +188,6 @@ mod tests {
     impl Drop for Told {
         fn drop(&mut self) {
             self.0.raise();
-        }
-    }
-
-    fn until(condition: impl Fn() -> bool) {
-        let limit = Instant::now() + LONG;
-        while !condition() {
-            assert!(Instant::now() < limit);
-            std::thread::yield_now();
         }
     }
 
@@ -213,7 +206,7 @@ mod tests {
             };
             crew.submit(Instant::now() + LONG, Box::new(work));
         }
-        until(|| done.load(Ordering::SeqCst) == 100);
+        eventually(|| done.load(Ordering::SeqCst) == 100);
         assert!(most.load(Ordering::SeqCst) <= 3 && crew.threads() <= 3);
     }
 
@@ -227,17 +220,17 @@ mod tests {
                 told.raise();
                 release.wait_until(Instant::now() + LONG);
             };
-            crew.submit(Instant::now() + Duration::from_millis(50), Box::new(work));
+            crew.submit(Instant::now() + Duration::from_millis(500), Box::new(work));
             assert!(begun.wait_until(Instant::now() + LONG));
         }
-        until(|| crew.hung() == 2);
+        eventually(|| crew.hung() == 2);
         let refused = Arc::new(Latch::new());
         let told = Told(Arc::clone(&refused));
         crew.submit(Instant::now() + LONG, Box::new(move || drop(told)));
         assert!(refused.is_raised());
         assert_eq!(crew.threads(), 2);
         release.raise();
-        until(|| crew.hung() == 0);
+        eventually(|| crew.hung() == 0);
         let run = Arc::new(Latch::new());
         let told = Arc::clone(&run);
         crew.submit(Instant::now() + LONG, Box::new(move || told.raise()));
@@ -274,6 +267,6 @@ mod tests {
         assert_eq!(crew.threads(), 1);
         let shared = Arc::clone(&crew.shared);
         drop(crew);
-        until(|| lock(&shared.state).threads == 0);
+        eventually(|| lock(&shared.state).threads == 0);
     }
 }

@@ -4,11 +4,11 @@ use std::fmt;
 
 /// A day of the calendar, ordered by time.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Day(u32);
+pub(super) struct Day(u32);
 
 impl Day {
     /// Reads exactly eight ASCII digits that name a day of the (Gregorian) calendar.
-    pub fn parse(text: &str) -> Option<Day> {
+    pub(super) fn parse(text: &str) -> Option<Day> {
         if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }

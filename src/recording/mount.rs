@@ -1,6 +1,5 @@
 //! One mount directory, and everything that asks its file server for something.
 
-use std::fs::{File, Metadata};
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -49,7 +48,7 @@ pub struct Ask {
 pub enum Wanted {
     /// The one at this path.
     At(RelPath),
-    /// The first of the agent's latest day ([`search::latest`]).
+    /// The first by file name of those of the agent's latest day, in whatever VDN and media folder.
     Latest {
         /// Whose.
         agent: u32,
@@ -137,7 +136,7 @@ impl Mount {
                 search::latest(mount.as_fd(), agent, &suffixes, search::BOUNDS, deadline)?
             }
         };
-        let (file, metadata): (File, Metadata) = walk::file(mount.as_fd(), &path)?;
+        let (file, metadata) = walk::file(mount.as_fd(), &path)?;
         let fields = (ask.range.as_deref(), ask.if_range.as_deref());
         Video::begin(file, &metadata, path.file().as_str().to_owned(), fields, Arc::clone(&self.reading))
     }
@@ -147,24 +146,17 @@ mod tests {
     use super::*;
     use crate::ops::latch::Latch;
     use crate::recording::rel_path::Segment;
-    use crate::recording::scratch::Scratch;
+    use crate::recording::scratch::{Scratch, eventually};
     use std::io;
 
     const LONG: Duration = Duration::from_secs(60);
-    const SHORT: Duration = Duration::from_millis(200);
+    /// Long enough for a thread to begin its work on a busy machine.
+    const SHORT: Duration = Duration::from_secs(1);
 
     fn at(folder: &str, file: &str) -> Ask {
         let folders = folder.split('/').map(|name| Segment::parse(name).unwrap()).collect();
         let path = RelPath::new(folders, Segment::parse(file).unwrap());
         Ask { wanted: Wanted::At(path), range: None, if_range: None }
-    }
-
-    fn until(condition: impl Fn() -> bool) {
-        let limit = Instant::now() + LONG;
-        while !condition() {
-            assert!(Instant::now() < limit);
-            std::thread::yield_now();
-        }
     }
 
     /// Work as it is on a file server that hangs, until `release` is raised.
@@ -227,14 +219,14 @@ mod tests {
         assert_eq!(other.open(at("1", "a.mp4")).wait().unwrap().length(), 5);
         assert!(hanging.into_iter().all(|answer| answer.wait().is_err()));
         assert!(begun.elapsed() >= SHORT && begun.elapsed() < 10 * SHORT);
-        until(|| mount.hung() == THREADS);
+        eventually(|| mount.hung() == THREADS);
         assert_eq!(mount.jobs.threads(), THREADS);
         assert!(mount.is_stuck() && !other.is_stuck());
         let refused = mount.open(at("1", "a.mp4"));
         assert!(refused.delivered().is_raised(), "at once");
         assert_eq!(refused.take().unwrap_err(), OpenError::Unavailable);
         release.raise();
-        until(|| mount.hung() == 0);
+        eventually(|| mount.hung() == 0);
         assert_eq!(mount.open(at("1", "a.mp4")).wait().unwrap().length(), 5);
     }
 
@@ -245,12 +237,12 @@ mod tests {
         let mount = Mount::with_patience(scratch.path().to_owned(), false, SHORT);
         let release = Arc::new(Latch::new());
         assert!(mount.ask(&mount.probes, Instant::now() + SHORT, silent, hang(&release)).wait().is_err());
-        until(|| mount.hung() == 1);
+        eventually(|| mount.hung() == 1);
         assert_eq!(mount.open(at("1", "a.mp4")).take().unwrap_err(), OpenError::Unavailable);
         assert_eq!(mount.probe().take(), Err(Lost::Silent));
         assert_eq!(mount.jobs.threads(), 0);
         release.raise();
-        until(|| mount.hung() == 0);
+        eventually(|| mount.hung() == 0);
         assert!(mount.open(at("1", "a.mp4")).wait().is_ok());
     }
 
@@ -268,10 +260,10 @@ mod tests {
         let deadline = Instant::now() + SHORT;
         let answer = mount.ask(&mount.jobs, deadline, || Err(OpenError::Unavailable), open);
         assert_eq!(answer.wait().unwrap_err(), OpenError::Unavailable);
-        until(|| mount.hung() == 1);
+        eventually(|| mount.hung() == 1);
         release.raise();
-        until(|| mount.hung() == 0);
+        eventually(|| mount.hung() == 0);
         // The video shares this count with its mount, so it is alone again once the video is gone.
-        until(|| Arc::strong_count(&mount.reading) == 1);
+        eventually(|| Arc::strong_count(&mount.reading) == 1);
     }
 }

@@ -19,11 +19,12 @@ pub struct Mounts {
 impl Mounts {
     /// The mounts of these directories; with `check` each must be a mount point of its own (MOUNT_CHECK).
     ///
+    /// Of the points only those of a node are in force in `pool_mode`, and only those of none otherwise.
     /// A directory that serves several points is one mount with one set of threads. Nothing is touched yet.
-    pub fn new(directories: &BTreeMap<MountPoint, PathBuf>, check: bool) -> Mounts {
+    pub fn new(directories: &BTreeMap<MountPoint, PathBuf>, pool_mode: bool, check: bool) -> Mounts {
         let mut by_directory: BTreeMap<&PathBuf, Arc<Mount>> = BTreeMap::new();
         let mut by_point = BTreeMap::new();
-        for (point, directory) in directories {
+        for (point, directory) in directories.iter().filter(|(point, _)| point.location.is_some() == pool_mode) {
             let mount = by_directory.entry(directory).or_insert_with(|| Mount::new(directory.clone(), check));
             by_point.insert(*point, Arc::clone(mount));
         }
@@ -83,8 +84,7 @@ impl Mounts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::scratch::Scratch;
-    use std::time::{Duration, Instant};
+    use crate::recording::scratch::{Scratch, eventually};
 
     fn point(location: Option<u32>, drive: char) -> MountPoint {
         MountPoint { location, drive: Drive::new(drive).unwrap() }
@@ -92,20 +92,28 @@ mod tests {
 
     #[test]
     fn a_mount_is_found_by_node_and_drive_only() {
-        let points = [(point(None, 'Y'), "/a"), (point(Some(255), 'Y'), "/b"), (point(Some(256), 'Z'), "/a")];
-        let mounts = Mounts::new(&points.map(|(point, path)| (point, PathBuf::from(path))).into(), true);
-        let found = |location, drive| {
+        let points = [
+            (point(None, 'Y'), "/a"),
+            (point(Some(255), 'Y'), "/b"),
+            (point(Some(256), 'Y'), "/a"),
+            (point(Some(256), 'Z'), "/a"),
+        ];
+        let directories = points.map(|(point, path)| (point, PathBuf::from(path))).into();
+        let found = |mounts: &Mounts, location, drive| {
             let mount = mounts.find(location, Drive::new(drive).unwrap());
-            mount.map(|mount| mount.directory().to_str().unwrap())
+            mount.map(|mount| mount.directory().to_str().unwrap().to_owned())
         };
-        assert_eq!(found(None, 'y'), Some("/a"));
-        assert_eq!(found(Some(255), 'Y'), Some("/b"));
-        assert_eq!(found(Some(256), 'Z'), Some("/a"));
-        assert_eq!(found(Some(256), 'Y'), None);
-        assert_eq!(found(None, 'Z'), None);
-        assert!(mounts.has_location(255) && mounts.has_location(256) && !mounts.has_location(1));
-        assert_eq!(mounts.iter().count(), 3);
-        assert_eq!(mounts.each().len(), 2);
+        let single = Mounts::new(&directories, false, true);
+        assert_eq!(found(&single, None, 'y').as_deref(), Some("/a"));
+        assert_eq!(found(&single, None, 'Z'), None);
+        assert_eq!(found(&single, Some(255), 'Y'), None);
+        let pool = Mounts::new(&directories, true, true);
+        assert_eq!(found(&pool, None, 'Y'), None);
+        assert_eq!(found(&pool, Some(255), 'Y').as_deref(), Some("/b"));
+        assert_eq!(found(&pool, Some(256), 'Z').as_deref(), Some("/a"));
+        assert_eq!(found(&pool, Some(255), 'Z'), None);
+        assert!(pool.has_location(255) && pool.has_location(256) && !pool.has_location(1));
+        assert_eq!((pool.iter().count(), pool.each().len()), (3, 2));
     }
 
     #[test]
@@ -113,13 +121,9 @@ mod tests {
         let scratch = Scratch::new();
         let missing = scratch.path().join("missing");
         let directories = [(point(None, 'Y'), scratch.path().to_owned()), (point(None, 'Z'), missing.clone())];
-        let mut mounts = Mounts::new(&directories.into(), false);
+        let mut mounts = Mounts::new(&directories.into(), false, false);
         mounts.watch().unwrap();
-        let limit = Instant::now() + Duration::from_secs(60);
-        while mounts.standings().any(|(_, standing)| standing == Standing::Unknown) {
-            assert!(Instant::now() < limit);
-            std::thread::yield_now();
-        }
+        eventually(|| mounts.standings().all(|(_, standing)| standing != Standing::Unknown));
         let lost: Vec<_> = mounts.standings().filter(|(_, standing)| *standing == Standing::Lost).collect();
         assert!(mounts.any_lost());
         assert_eq!(lost.iter().map(|(mount, _)| mount.directory()).collect::<Vec<_>>(), [missing]);

@@ -83,6 +83,26 @@ impl fmt::Display for OpenError {
 
 impl std::error::Error for OpenError {}
 
+/// Why a recording ends before its selection does. The answer then has to be cut.
+#[derive(Debug)]
+pub enum ReadError {
+    /// The file has become shorter than it was when it was opened.
+    Shrunk,
+    /// The file server failed.
+    Failed(io::Error),
+}
+
+impl fmt::Display for ReadError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReadError::Shrunk => f.write_str("the file has become shorter"),
+            ReadError::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ReadError {}
+
 /// Why a mount does not serve, for the operator.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lost {

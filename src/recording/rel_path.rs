@@ -58,7 +58,7 @@ impl fmt::Display for RelPath {
 }
 
 /// Whether `name` ends in `.` and one of `suffixes` (no leading dots, any case), with something before it.
-pub fn has_suffix(name: &str, suffixes: &[String]) -> bool {
+pub(super) fn has_suffix(name: &str, suffixes: &[String]) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, suffix)| {
         !stem.is_empty() && suffixes.iter().any(|known| known.eq_ignore_ascii_case(suffix))
     })

@@ -1,7 +1,17 @@
-//! Directories for tests, removed with what is in them.
+//! What tests of mounts need: directories that go with the test, and waiting for what threads do.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds, and fails if that takes absurdly long.
+pub(super) fn eventually(condition: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
+}
 
 /// A directory of a test's own.
 #[derive(Debug)]

@@ -10,7 +10,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Advice, fadvise};
 
-use super::open_error::OpenError;
+use super::open_error::{OpenError, ReadError};
 use super::range::{Held, Selection, select};
 use super::validators::{ETag, last_modified};
 
@@ -34,15 +34,6 @@ pub struct Video {
     buffer: Vec<u8>,
     ready: usize,
     reading: Arc<AtomicUsize>,
-}
-
-/// Why a recording ends before its selection does. The answer then has to be cut.
-#[derive(Debug)]
-pub enum ReadError {
-    /// The file has become shorter than it was when it was opened.
-    Shrunk,
-    /// The file server failed.
-    Failed(io::Error),
 }
 
 impl Video {
@@ -161,17 +152,6 @@ impl fmt::Debug for Video {
             .finish_non_exhaustive()
     }
 }
-
-impl fmt::Display for ReadError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            ReadError::Shrunk => f.write_str("the file has become shorter"),
-            ReadError::Failed(error) => error.fmt(f),
-        }
-    }
-}
-
-impl std::error::Error for ReadError {}
 
 #[cfg(test)]
 mod tests {

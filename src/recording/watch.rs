@@ -108,26 +108,18 @@ impl Shared {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::scratch::Scratch;
-
-    fn until(condition: impl Fn() -> bool) {
-        let limit = Instant::now() + Duration::from_secs(60);
-        while !condition() {
-            assert!(Instant::now() < limit);
-            std::thread::yield_now();
-        }
-    }
+    use crate::recording::scratch::{Scratch, eventually};
 
     #[test]
     fn a_mount_is_seen_to_go_and_to_come_back() {
         let scratch = Scratch::new();
         let (here, away) = (scratch.folder("mount"), scratch.path().join("away"));
         let watch = MountWatch::every(Duration::from_millis(5), Mount::new(here.clone(), false)).unwrap();
-        until(|| watch.standing() == Standing::Up);
+        eventually(|| watch.standing() == Standing::Up);
         std::fs::rename(&here, &away).unwrap();
-        until(|| watch.standing() == Standing::Lost);
+        eventually(|| watch.standing() == Standing::Lost);
         std::fs::rename(&away, &here).unwrap();
-        until(|| watch.standing() == Standing::Up);
+        eventually(|| watch.standing() == Standing::Up);
     }
 
     #[test]
@@ -135,8 +127,8 @@ mod tests {
         let scratch = Scratch::new();
         let mount = Mount::new(scratch.path().to_owned(), false);
         let watch = MountWatch::every(Duration::from_secs(3600), Arc::clone(&mount)).unwrap();
-        until(|| watch.standing() == Standing::Up);
+        eventually(|| watch.standing() == Standing::Up);
         drop(watch);
-        until(|| Arc::strong_count(&mount) == 1);
+        eventually(|| Arc::strong_count(&mount) == 1);
     }
 }
