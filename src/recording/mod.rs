@@ -1,1 +1,33 @@
-//! To be furnished.
+//! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
+
+mod crew;
+mod day;
+mod disposition;
+mod downloads;
+mod mount;
+mod mounts;
+mod open_error;
+mod pending;
+mod range;
+mod record_id;
+mod rel_path;
+#[cfg(test)]
+mod scratch;
+mod search;
+mod validators;
+mod video;
+mod walk;
+mod watch;
+
+pub use disposition::attachment;
+pub use downloads::{Downloads, Permit};
+pub use mount::{ANSWER_WITHIN, Ask, Mount, THREADS, Wanted};
+pub use mounts::Mounts;
+pub use open_error::{Lost, OpenError, ReadError};
+pub use pending::Pending;
+pub use range::{ByteRange, Selection};
+pub use record_id::{Invalid, LONGEST, RecordId};
+pub use rel_path::{RelPath, Segment};
+pub use validators::{ETag, last_modified};
+pub use video::{BUFFER, Video};
+pub use watch::{MountWatch, PROBE_EVERY, Standing};

@@ -1,0 +1,103 @@
+//! How many downloads run at once, in all and for one agent.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+
+use crate::ops::latch::lock;
+
+/// The count of running downloads and its two limits.
+#[derive(Debug)]
+pub struct Downloads {
+    max: usize,
+    max_per_agent: usize,
+    running: Arc<Mutex<Running>>,
+}
+
+#[derive(Debug, Default)]
+struct Running {
+    all: usize,
+    by_agent: HashMap<u32, usize>,
+}
+
+impl Downloads {
+    /// No downloads yet; at most `max` in all and `max_per_agent` for any one agent.
+    pub fn new(max: usize, max_per_agent: usize) -> Downloads {
+        Downloads { max, max_per_agent, running: Arc::default() }
+    }
+
+    /// Counts one more download of `agent`, or refuses it because a limit is reached.
+    ///
+    /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
+    pub fn take(&self, agent: u32) -> Option<Permit> {
+        let mut running = lock(&self.running);
+        let own = running.by_agent.get(&agent).copied().unwrap_or(0);
+        if running.all >= self.max || own >= self.max_per_agent {
+            return None;
+        }
+        running.all += 1;
+        running.by_agent.insert(agent, own + 1);
+        Some(Permit { agent, running: Arc::clone(&self.running) })
+    }
+
+    /// The downloads that hold a permit now.
+    pub fn running(&self) -> usize {
+        lock(&self.running).all
+    }
+}
+
+/// The right to run one download, given back when dropped.
+#[derive(Debug)]
+#[must_use = "the download counts only while its permit is held"]
+pub struct Permit {
+    agent: u32,
+    running: Arc<Mutex<Running>>,
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        let mut running = lock(&self.running);
+        running.all = running.all.saturating_sub(1);
+        match running.by_agent.get_mut(&self.agent) {
+            Some(own) if *own > 1 => *own -= 1,
+            // Agents without a download leave no entry, so the table is bounded by the limit.
+            _ => {
+                running.by_agent.remove(&self.agent);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_limits_hold_and_a_dropped_permit_is_free_again() {
+        let downloads = Downloads::new(3, 2);
+        let first = downloads.take(101).unwrap();
+        let _second = downloads.take(101).unwrap();
+        assert!(downloads.take(101).is_none(), "the agent's limit");
+        let _third = downloads.take(102).unwrap();
+        assert!(downloads.take(103).is_none(), "the limit of all");
+        assert_eq!(downloads.running(), 3);
+        drop(first);
+        assert_eq!(downloads.running(), 2);
+        assert!(downloads.take(101).is_some());
+    }
+
+    #[test]
+    fn permits_dropped_on_other_threads_leave_nothing_behind() {
+        let downloads = Downloads::new(100, 100);
+        let threads: Vec<_> = (0..100)
+            .map(|n| {
+                let permit = downloads.take(n % 7).unwrap();
+                std::thread::spawn(move || drop(permit))
+            })
+            .collect();
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        assert_eq!(downloads.running(), 0);
+        assert!(lock(&downloads.running).by_agent.is_empty());
+    }
+}

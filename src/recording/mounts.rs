@@ -1,0 +1,132 @@
+//! All the mounts of the configuration, by node and drive.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::mount::Mount;
+use super::watch::{MountWatch, Standing};
+use crate::config::{Drive, MountPoint};
+
+/// The mounts a gateway serves. There may be none, then every download ends with 108-011.
+#[derive(Debug, Default)]
+pub struct Mounts {
+    by_point: BTreeMap<MountPoint, Arc<Mount>>,
+    watches: Vec<MountWatch>,
+}
+
+impl Mounts {
+    /// The mounts of these directories; with `check` each must be a mount point of its own (MOUNT_CHECK).
+    ///
+    /// Of the points only those of a node are in force in `pool_mode`, and only those of none otherwise.
+    /// A directory that serves several points is one mount with one set of threads. Nothing is touched yet.
+    pub fn new(directories: &BTreeMap<MountPoint, PathBuf>, pool_mode: bool, check: bool) -> Mounts {
+        let mut by_directory: BTreeMap<&PathBuf, Arc<Mount>> = BTreeMap::new();
+        let mut by_point = BTreeMap::new();
+        for (point, directory) in directories.iter().filter(|(point, _)| point.location.is_some() == pool_mode) {
+            let mount = by_directory.entry(directory).or_insert_with(|| Mount::new(directory.clone(), check));
+            by_point.insert(*point, Arc::clone(mount));
+        }
+        Mounts { by_point, watches: Vec::new() }
+    }
+
+    /// Begins to watch every mount, until this is dropped. Fails if no thread can be spawned for it.
+    pub fn watch(&mut self) -> io::Result<()> {
+        self.watches = self.each().into_iter().map(MountWatch::start).collect::<io::Result<_>>()?;
+        Ok(())
+    }
+
+    /// The mount for a drive, of a node in pool mode and of none (`None`) otherwise.
+    pub fn find(&self, location: Option<u32>, drive: Drive) -> Option<&Arc<Mount>> {
+        self.by_point.get(&MountPoint { location, drive })
+    }
+
+    /// Whether a node has any mount at all.
+    pub fn has_location(&self, location: u32) -> bool {
+        self.by_point.keys().any(|point| point.location == Some(location))
+    }
+
+    /// Which mount serves which point, in the order of nodes and drives.
+    pub fn iter(&self) -> impl Iterator<Item = (&MountPoint, &Arc<Mount>)> {
+        self.by_point.iter()
+    }
+
+    /// What is known of each mount that is watched.
+    pub fn standings(&self) -> impl Iterator<Item = (&Arc<Mount>, Standing)> {
+        self.watches.iter().map(|watch| (watch.mount(), watch.standing()))
+    }
+
+    /// Whether some mount is known not to serve.
+    pub fn any_lost(&self) -> bool {
+        self.standings().any(|(_, standing)| standing == Standing::Lost)
+    }
+
+    /// Threads that file servers have kept beyond their deadlines.
+    pub fn hung(&self) -> usize {
+        self.each().iter().map(|mount| mount.hung()).sum()
+    }
+
+    /// Threads inside a read of an opened recording.
+    pub fn reading(&self) -> usize {
+        self.each().iter().map(|mount| mount.reading()).sum()
+    }
+
+    /// Every mount once, however many points it serves.
+    fn each(&self) -> Vec<Arc<Mount>> {
+        let mut mounts: Vec<&Arc<Mount>> = self.by_point.values().collect();
+        mounts.sort_by_key(|mount| mount.directory());
+        mounts.dedup_by(|a, b| Arc::ptr_eq(a, b));
+        mounts.into_iter().cloned().collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::scratch::{Scratch, eventually};
+
+    fn point(location: Option<u32>, drive: char) -> MountPoint {
+        MountPoint { location, drive: Drive::new(drive).unwrap() }
+    }
+
+    #[test]
+    fn a_mount_is_found_by_node_and_drive_only() {
+        let points = [
+            (point(None, 'Y'), "/a"),
+            (point(Some(255), 'Y'), "/b"),
+            (point(Some(256), 'Y'), "/a"),
+            (point(Some(256), 'Z'), "/a"),
+        ];
+        let directories = points.map(|(point, path)| (point, PathBuf::from(path))).into();
+        let found = |mounts: &Mounts, location, drive| {
+            let mount = mounts.find(location, Drive::new(drive).unwrap());
+            mount.map(|mount| mount.directory().to_str().unwrap().to_owned())
+        };
+        let single = Mounts::new(&directories, false, true);
+        assert_eq!(found(&single, None, 'y').as_deref(), Some("/a"));
+        assert_eq!(found(&single, None, 'Z'), None);
+        assert_eq!(found(&single, Some(255), 'Y'), None);
+        let pool = Mounts::new(&directories, true, true);
+        assert_eq!(found(&pool, None, 'Y'), None);
+        assert_eq!(found(&pool, Some(255), 'Y').as_deref(), Some("/b"));
+        assert_eq!(found(&pool, Some(256), 'Z').as_deref(), Some("/a"));
+        assert_eq!(found(&pool, Some(255), 'Z'), None);
+        assert!(pool.has_location(255) && pool.has_location(256) && !pool.has_location(1));
+        assert_eq!((pool.iter().count(), pool.each().len()), (3, 2));
+    }
+
+    #[test]
+    fn one_lost_mount_is_told_from_the_others() {
+        let scratch = Scratch::new();
+        let missing = scratch.path().join("missing");
+        let directories = [(point(None, 'Y'), scratch.path().to_owned()), (point(None, 'Z'), missing.clone())];
+        let mut mounts = Mounts::new(&directories.into(), false, false);
+        mounts.watch().unwrap();
+        eventually(|| mounts.standings().all(|(_, standing)| standing != Standing::Unknown));
+        let lost: Vec<_> = mounts.standings().filter(|(_, standing)| *standing == Standing::Lost).collect();
+        assert!(mounts.any_lost());
+        assert_eq!(lost.iter().map(|(mount, _)| mount.directory()).collect::<Vec<_>>(), [missing]);
+        assert_eq!((mounts.hung(), mounts.reading()), (0, 0));
+    }
+}

@@ -1,0 +1,198 @@
+//! The recordId of a request: which file, on which drive, and whose recording it is.
+
+use std::fmt;
+
+use super::day::Day;
+use super::rel_path::{RelPath, Segment, has_suffix};
+use crate::config::Drive;
+
+/// The longest recordId in characters: what the interface's own portal lets through.
+pub const LONGEST: usize = 129;
+
+/// Names below the drive, the file included: the documented forms have up to six.
+const DEEPEST: usize = 16;
+
+/// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its variants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecordId {
+    drive: Drive,
+    path: RelPath,
+}
+
+/// What keeps a text from being a recordId; all of it is one result code (104-003).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Invalid {
+    /// More than [`LONGEST`] characters.
+    TooLong,
+    /// It does not begin with a drive letter, a colon and a slash.
+    Drive,
+    /// A name is empty, only dots, or holds a colon or a control character, or there are too many names.
+    Path,
+    /// The file is not one of the videos that may be downloaded.
+    Suffix,
+}
+
+impl RecordId {
+    /// Reads a recordId that is already percent-decoded, once: what still looks encoded is part of a name.
+    ///
+    /// Either slash separates, and never two in a row: the gateway folds those in its own paths, but here an
+    /// empty name would let two spellings name one file. `suffixes` have no dots and match in any case.
+    pub fn parse(text: &str, suffixes: &[String]) -> Result<RecordId, Invalid> {
+        if text.chars().count() > LONGEST {
+            return Err(Invalid::TooLong);
+        }
+        let (drive, path) = text.split_once(':').ok_or(Invalid::Drive)?;
+        let mut letters = drive.chars();
+        let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none()).ok_or(Invalid::Drive)?;
+        let path = path.strip_prefix(['/', '\\']).ok_or(Invalid::Drive)?;
+        let names: Option<Vec<Segment>> = path.split(['/', '\\']).map(Segment::parse).collect();
+        let mut folders = names.filter(|names| names.len() <= DEEPEST).ok_or(Invalid::Path)?;
+        let file = folders.pop().ok_or(Invalid::Path)?;
+        if !has_suffix(file.as_str(), suffixes) {
+            return Err(Invalid::Suffix);
+        }
+        Ok(RecordId { drive, path: RelPath::new(folders, file) })
+    }
+
+    /// The drive, which with the node selects the mount.
+    pub fn drive(&self) -> Drive {
+        self.drive
+    }
+
+    /// The file below the directory of that mount.
+    pub fn path(&self) -> &RelPath {
+        &self.path
+    }
+
+    /// The agent whose recording it is: the number that names the file's folder, if a day names the folder
+    /// above that. Other forms of path do not say, and are for those who may download every agent's.
+    pub fn owner(&self) -> Option<u32> {
+        let [.., day, agent] = self.path.folders() else { return None };
+        Day::parse(day.as_str())?;
+        let number: u32 = agent.as_str().parse().ok()?;
+        // Only the one spelling: a file server may hold "503" and "0503" as different folders.
+        (number.to_string() == agent.as_str()).then_some(number)
+    }
+
+    /// The path for a mount to open, without the drive.
+    pub fn into_path(self) -> RelPath {
+        self.path
+    }
+}
+
+impl fmt::Display for RecordId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:/{}", self.drive, self.path)
+    }
+}
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Invalid::TooLong => "the recordId is too long",
+            Invalid::Drive => "the recordId does not begin with a drive",
+            Invalid::Path => "the recordId is not the path of a recording",
+            Invalid::Suffix => "the recordId does not name a video",
+        })
+    }
+}
+
+impl std::error::Error for Invalid {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn parse(text: &str) -> Result<RecordId, Invalid> {
+        RecordId::parse(text, &["mp4".to_owned(), "v3".to_owned(), "wav".to_owned()])
+    }
+
+    #[test]
+    fn the_documented_forms_are_read_with_their_owner() {
+        let table = [
+            ("Y:/1/0/20201202/503/1714442.mp4", "Y:/1/0/20201202/503/1714442.mp4", Some(503)),
+            ("y:\\1\\0\\20181217\\120\\1524488.V3", "Y:/1/0/20181217/120/1524488.V3", Some(120)),
+            ("y:/1\\0/20181217\\120/1524488.MP4", "Y:/1/0/20181217/120/1524488.MP4", Some(120)),
+            (
+                "y:/1/record/20190412/playvoice1551276018824.wav",
+                "Y:/1/record/20190412/playvoice1551276018824.wav",
+                None,
+            ),
+            ("y:/3rdfile/1/record/20190408/515/1633022.V3", "Y:/3rdfile/1/record/20190408/515/1633022.V3", Some(515)),
+            ("Z:/20201202/503/a.mp4", "Z:/20201202/503/a.mp4", Some(503)),
+            ("Y:/503/a.mp4", "Y:/503/a.mp4", None),
+            ("Y:/a.mp4", "Y:/a.mp4", None),
+            ("Y:/1/0/20201302/503/a.mp4", "Y:/1/0/20201302/503/a.mp4", None),
+            ("Y:/1/0/20201202/0503/a.mp4", "Y:/1/0/20201202/0503/a.mp4", None),
+            ("Y:/1/0/20201202/+503/a.mp4", "Y:/1/0/20201202/+503/a.mp4", None),
+            ("Y:/1/0/20201202/4294967296/a.mp4", "Y:/1/0/20201202/4294967296/a.mp4", None),
+            ("Y:/1/0/20201202/503/sub/a.mp4", "Y:/1/0/20201202/503/sub/a.mp4", None),
+            ("Y:/%2e%2e/a.mp4", "Y:/%2e%2e/a.mp4", None),
+        ];
+        for (text, printed, owner) in table {
+            let id = parse(text).unwrap();
+            assert_eq!((id.to_string().as_str(), id.owner()), (printed, owner), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_recording_path_is_refused() {
+        use Invalid::{Drive, Path, Suffix, TooLong};
+        let table = [
+            ("", Drive),
+            ("a.mp4", Drive),
+            ("/1/0/20201202/503/a.mp4", Drive),
+            (":/a.mp4", Drive),
+            ("YZ:/a.mp4", Drive),
+            ("7:/a.mp4", Drive),
+            ("é:/a.mp4", Drive),
+            ("Y:a.mp4", Drive),
+            (" Y:/a.mp4", Drive),
+            ("Y:/", Path),
+            ("Y://a.mp4", Path),
+            ("Y:/1//a.mp4", Path),
+            ("Y:/1/a.mp4/", Path),
+            ("Y:/../a.mp4", Path),
+            ("Y:/1/./a.mp4", Path),
+            ("Y:\\1\\...\\a.mp4", Path),
+            ("Y:/1/a\0.mp4", Path),
+            ("Y:/1/a\n.mp4", Path),
+            ("Y:/1/a.txt:b.mp4", Path),
+            ("Y:/1/a.txt", Suffix),
+            ("Y:/1/mp4", Suffix),
+            ("Y:/1/.mp4", Suffix),
+            ("Y:/1/a.mp4.", Suffix),
+            ("conferenceId=1;recordId0=2;", Drive),
+        ];
+        for (text, reason) in table {
+            assert_eq!(parse(text), Err(reason), "{text:?}");
+        }
+        let long = |length: usize| format!("Y:/{}.mp4", "é".repeat(length - 7));
+        assert!(parse(&long(129)).is_ok());
+        assert_eq!(parse(&long(130)), Err(TooLong));
+        let deep = |names: usize| format!("Y:/{}a.mp4", "1/".repeat(names - 1));
+        assert!(parse(&deep(16)).is_ok());
+        assert_eq!(parse(&deep(17)), Err(Path));
+    }
+
+    proptest! {
+        #[test]
+        fn print_and_parse_agree(text in "[a-zA-Z]:([/\\\\][^/\\\\:\\p{Cc}]{1,8}){0,6}[/\\\\][^/\\\\:\\p{Cc}]{1,9}\\.(mp4|V3|WAV)") {
+            if let Ok(id) = parse(&text) {
+                let again = parse(&id.to_string()).unwrap();
+                prop_assert_eq!(again.to_string(), id.to_string());
+                prop_assert_eq!(again, id);
+            } else {
+                prop_assert!(text.split(['/', '\\']).any(|name| name.bytes().all(|byte| byte == b'.')));
+            }
+        }
+
+        #[test]
+        fn no_text_makes_it_panic(text in any::<String>()) {
+            if let Ok(id) = parse(&text) {
+                prop_assert_eq!(parse(&id.to_string()), Ok(id));
+            }
+        }
+    }
+}

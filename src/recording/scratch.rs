@@ -1,0 +1,62 @@
+//! What tests of mounts need: directories that go with the test, and waiting for what threads do.
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+/// Waits until `condition` holds, and fails if that takes absurdly long.
+pub(super) fn eventually(condition: impl Fn() -> bool) {
+    let limit = Instant::now() + Duration::from_secs(60);
+    while !condition() {
+        assert!(Instant::now() < limit);
+        std::thread::yield_now();
+    }
+}
+
+/// A directory of a test's own.
+#[derive(Debug)]
+pub(super) struct Scratch(PathBuf);
+
+impl Scratch {
+    /// An empty directory with a name of its own.
+    pub(super) fn new() -> Scratch {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        let name = format!("cc-gateway-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(name);
+        std::fs::create_dir(&path).unwrap();
+        Scratch(path.canonicalize().unwrap())
+    }
+
+    /// Where it is, without links.
+    pub(super) fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// Makes a folder and those above it.
+    pub(super) fn folder(&self, path: &str) -> PathBuf {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(&path).unwrap();
+        path
+    }
+
+    /// Writes a file, with the folders above it.
+    pub(super) fn file(&self, path: &str, content: &[u8]) -> PathBuf {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, content).unwrap();
+        path
+    }
+
+    /// Makes a symbolic link that leads to `target`.
+    pub(super) fn link(&self, path: &str, target: &Path) {
+        let path = self.0.join(path);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::os::unix::fs::symlink(target, path).unwrap();
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
