@@ -18,13 +18,13 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// The largest file that is read, in bytes; those found on gateways have some ten thousand.
+/// The largest file that is read, in bytes; whatever is larger is some other file, named by mistake.
 const FILE_MAX: u64 = 1 << 20;
 
 /// A day, in milliseconds: no session is meant to be silent, and no Guid to last, for longer.
 const DAY: u64 = 86_400_000;
 
-/// The highest limit on clients: each has a thread, and a process may have 32768 of them by default.
+/// The highest limit on clients: each has a thread, and Linux allows 32768 threads by default.
 const CLIENTS_MAX: usize = 16_384;
 
 /// Reads the settings from a file, with the remarks there are on it.

@@ -63,6 +63,8 @@ impl fmt::Display for MountPoint {
 
 /// The mount directories in force; a key without a value names none.
 pub(super) fn take(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool) -> BTreeMap<MountPoint, PathBuf> {
+    // A wrong MAPPINGDISK would make drives equal that are not meant to be.
+    let comparable = source.is_sound(&["MAPPINGDISK"]);
     let mut mounts = BTreeMap::new();
     for entry in source.entries_in_force(is_mount_key) {
         let (line, key) = (Some(entry.line), entry.key.as_str());
@@ -82,8 +84,7 @@ pub(super) fn take(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool
             source.warn(line, key, useless(pool_mode));
         }
         let named = mounts.entry(point).or_insert_with(|| directory.clone());
-        // A wrong MAPPINGDISK would make drives equal that are not meant to be.
-        if *named != directory && source.is_sound(&["MAPPINGDISK"]) {
+        if *named != directory && comparable {
             let text = format!("stands for {point}, and so does another key that names {named:?}; remove one of them");
             source.refuse(line, key, text);
         }

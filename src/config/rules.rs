@@ -5,7 +5,7 @@ use super::settings::Settings;
 use super::source::Source;
 use std::time::Duration;
 
-/// The longest poll: proxies on the way cut connections that are silent for as long as this.
+/// The longest poll: far beyond what any known client waits for, so a longer one is a slip of the pen.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The shortest time after which one of the known clients gives up a poll.
