@@ -48,7 +48,7 @@ fn the_sample_as_it_stands_lacks_the_certificate_and_nothing_else() {
 
 #[test]
 fn the_sample_changes_no_default() {
-    let pair = "TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = key.pem\n";
+    let pair = "TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n";
     let (settings, notices) = from_text(&(SAMPLE.to_owned() + pair), Path::new(FILE)).unwrap();
     assert_eq!((settings, notices), from_text(pair, Path::new(FILE)).unwrap());
 }
@@ -62,7 +62,7 @@ fn the_sample_with_every_line_in_use_is_in_order() {
     let (settings, _) = from_text(&used, Path::new(FILE)).unwrap();
     assert_eq!(settings.mounts.len(), 4);
     assert_eq!(settings.cors_allow_origin, ["https://crm.example.com", "https://desk.example.com:8443"]);
-    assert_eq!(settings.tls_private_key, Path::new("/etc/cc-gateway/key.pem"));
+    assert_eq!(settings.tls_private_key, Path::new("/etc/cc-gateway/private-key.pem"));
 }
 
 #[test]

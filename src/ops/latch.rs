@@ -1,6 +1,6 @@
 //! Waiting without holding a worker: a latch that is raised once, and a parcel that arrives once.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 /// Locks `mutex` whether or not a thread panicked while holding it.
@@ -52,12 +52,12 @@ impl Latch {
 #[derive(Debug)]
 pub struct Parcel<T> {
     content: Mutex<Option<T>>,
-    delivered: Latch,
+    delivered: Arc<Latch>,
 }
 
 impl<T> Default for Parcel<T> {
     fn default() -> Parcel<T> {
-        Parcel { content: Mutex::new(None), delivered: Latch::new() }
+        Parcel { content: Mutex::new(None), delivered: Arc::default() }
     }
 }
 
@@ -74,7 +74,7 @@ impl<T> Parcel<T> {
     }
 
     /// The latch that is raised when the result is there.
-    pub fn delivered(&self) -> &Latch {
+    pub fn delivered(&self) -> &Arc<Latch> {
         &self.delivered
     }
 }
@@ -82,7 +82,6 @@ impl<T> Parcel<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Arc;
     use std::time::Duration;
 
     #[test]

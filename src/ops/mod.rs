@@ -1,4 +1,9 @@
-//! What a service needs to live on a machine: failures the operator reads, waiting and waking.
+//! What a service needs to live on a machine: failures the operator reads, waiting and waking, the log,
+//! the service manager, counters, descriptors.
 
+pub mod counters;
+pub mod descriptors;
 pub mod failure;
 pub mod latch;
+pub mod log_lines;
+pub mod notify;

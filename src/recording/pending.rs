@@ -21,7 +21,7 @@ impl<T> Pending<T> {
     }
 
     /// The latch that is raised once the answer is there; it may never be.
-    pub fn delivered(&self) -> &Latch {
+    pub fn delivered(&self) -> &Arc<Latch> {
         self.parcel.delivered()
     }
 

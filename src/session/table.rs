@@ -130,10 +130,14 @@ impl SessionTable {
         lock(&self.state).session(agent, session, &self.policy, now).is_some()
     }
 
-    /// Notes that the agent is in touch, for instance at the end of a parked poll.
-    pub fn heard(&self, agent: AgentId, session: SessionId, now: Instant) {
-        if let Some(session) = lock(&self.state).session(agent, session, &self.policy, now) {
-            session.heard = session.heard.max(now);
+    /// Notes that the agent is in touch, for instance at the end of a parked poll; false if the session is over.
+    pub fn heard(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
+        match lock(&self.state).session(agent, session, &self.policy, now) {
+            Some(session) => {
+                session.heard = session.heard.max(now);
+                true
+            }
+            None => false,
         }
     }
 

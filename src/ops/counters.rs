@@ -1,0 +1,144 @@
+//! What the service counts while it runs, shown by `/metrics`.
+
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
+use std::time::Instant;
+
+use super::latch::lock;
+
+/// A number that only grows. Relaxed: counters order nothing.
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    /// Adds `amount`.
+    pub fn add(&self, amount: u64) {
+        self.0.fetch_add(amount, Ordering::Relaxed);
+    }
+
+    /// The value now.
+    pub fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// A number of things that are there right now.
+#[derive(Debug, Default)]
+pub struct Gauge(AtomicI64);
+
+impl Gauge {
+    /// Counts one more until the returned mark is dropped.
+    pub fn hold(&self) -> Held<'_> {
+        self.0.fetch_add(1, Ordering::Relaxed);
+        Held(self)
+    }
+
+    /// The value now.
+    pub fn value(&self) -> i64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// One thing counted by a [`Gauge`], for as long as it lives.
+#[derive(Debug)]
+pub struct Held<'a>(&'a Gauge);
+
+impl Drop for Held<'_> {
+    fn drop(&mut self) {
+        self.0.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Everything counted by the service.
+#[derive(Debug)]
+pub struct Counters {
+    /// When the service started.
+    pub started: Instant,
+    /// Clients connected.
+    pub connected: Gauge,
+    /// Clients accepted.
+    pub connections: Counter,
+    /// Clients turned away at a connection limit.
+    pub connections_refused: Counter,
+    /// Failed calls of accept(2).
+    pub accept_errors: Counter,
+    /// Clients lost because no thread could be started for them.
+    pub thread_errors: Counter,
+    /// TLS handshakes that failed or timed out.
+    pub handshakes_failed: Counter,
+    /// Requests refused by the front before they reached an interface.
+    pub requests_malformed: Counter,
+    /// Bytes of videos handed to clients.
+    pub video_bytes: Counter,
+    /// Downloads cut before their end.
+    pub downloads_cut: Counter,
+    /// Requests waiting for something without holding a worker.
+    pub waiting: Gauge,
+    /// Polls parked until something happens.
+    pub parked_polls: Gauge,
+    /// Panics contained by a worker.
+    pub worker_panics: Counter,
+    /// Requests answered, by log name of the interface and result code.
+    requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            started: Instant::now(),
+            connected: Gauge::default(),
+            connections: Counter::default(),
+            connections_refused: Counter::default(),
+            accept_errors: Counter::default(),
+            thread_errors: Counter::default(),
+            handshakes_failed: Counter::default(),
+            requests_malformed: Counter::default(),
+            video_bytes: Counter::default(),
+            downloads_cut: Counter::default(),
+            waiting: Gauge::default(),
+            parked_polls: Gauge::default(),
+            worker_panics: Counter::default(),
+            requests: Mutex::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts one request answered with `code` by `interface`. Both come from the program's own tables,
+    /// so strangers cannot grow the map.
+    pub fn answered(&self, interface: &'static str, code: &'static str) {
+        *lock(&self.requests).entry((interface, code)).or_default() += 1;
+    }
+
+    /// Requests answered so far, by interface and code, in a stable order.
+    pub fn requests(&self) -> Vec<((&'static str, &'static str), u64)> {
+        lock(&self.requests).iter().map(|(&key, &count)| (key, count)).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_gauge_counts_what_is_held() {
+        let gauge = Gauge::default();
+        let first = gauge.hold();
+        let second = gauge.hold();
+        assert_eq!(gauge.value(), 2);
+        drop(first);
+        assert_eq!(gauge.value(), 1);
+        drop(second);
+        assert_eq!(gauge.value(), 0);
+    }
+
+    #[test]
+    fn requests_are_counted_by_interface_and_code() {
+        let counters = Counters::default();
+        counters.answered("login", "0");
+        counters.answered("login", "100-004");
+        counters.answered("login", "0");
+        assert_eq!(counters.requests(), [(("login", "0"), 2), (("login", "100-004"), 1)]);
+    }
+}

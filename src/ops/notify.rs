@@ -1,0 +1,106 @@
+//! The service manager's notification protocol, sd_notify(3): a datagram to the socket it names.
+
+use std::ffi::OsStr;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::time::Duration;
+
+/// The way to tell the service manager how the service is; says nothing where there is none.
+#[derive(Debug, Default)]
+pub struct ServiceManager {
+    channel: Option<(UnixDatagram, SocketAddr)>,
+    watchdog: Option<Duration>,
+}
+
+impl ServiceManager {
+    /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC` from the environment, as systemd sets them.
+    pub fn from_environment() -> ServiceManager {
+        let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
+        let addressed_to_us = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+        ServiceManager::new(
+            std::env::var_os("NOTIFY_SOCKET").as_deref(),
+            watchdog.filter(|_| addressed_to_us).map(Duration::from_micros),
+        )
+    }
+
+    /// `socket` is a path, or a name beginning with `@` for an abstract address.
+    fn new(socket: Option<&OsStr>, watchdog: Option<Duration>) -> ServiceManager {
+        let address = socket.and_then(|name| match name.as_bytes() {
+            [b'@', name @ ..] => SocketAddr::from_abstract_name(name).ok(),
+            [b'/', ..] => SocketAddr::from_pathname(name).ok(),
+            _ => None,
+        });
+        let channel = address.and_then(|address| Some((UnixDatagram::unbound().ok()?, address)));
+        // A manager that does not take our messages at once must not stop the service.
+        if let Some((datagrams, _)) = &channel {
+            let _ = datagrams.set_nonblocking(true);
+        }
+        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel }
+    }
+
+    /// How often the watchdog wants to be fed: half of what the manager allows, as sd_watchdog_enabled(3) advises.
+    pub fn watchdog_interval(&self) -> Option<Duration> {
+        self.watchdog.map(|allowed| allowed / 2)
+    }
+
+    /// The service serves, or does so again after a reload.
+    pub fn ready(&self) {
+        self.send("READY=1");
+    }
+
+    /// A reload begins. `MONOTONIC_USEC` lets the manager tell this reload from an earlier one.
+    pub fn reloading(&self) {
+        let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+        let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
+        self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+    }
+
+    /// The service is about to end.
+    pub fn stopping(&self) {
+        self.send("STOPPING=1");
+    }
+
+    /// The accept loop is alive.
+    pub fn alive(&self) {
+        self.send("WATCHDOG=1");
+    }
+
+    fn send(&self, message: &str) {
+        if let Some((datagrams, address)) = &self.channel
+            && let Err(error) = datagrams.send_to_addr(message.as_bytes(), address)
+        {
+            log::debug!("the service manager did not take a message: {error}");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn messages_reach_an_abstract_address() {
+        let name = format!("cc-gateway-notify-test-{}", std::process::id());
+        let manager_side = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let manager = ServiceManager::new(Some(OsStr::new(&format!("@{name}"))), Some(Duration::from_secs(30)));
+        assert_eq!(manager.watchdog_interval(), Some(Duration::from_secs(15)));
+        manager.ready();
+        manager.reloading();
+        let mut buffer = [0; 128];
+        let length = manager_side.recv(&mut buffer).unwrap();
+        assert_eq!(&buffer[..length], b"READY=1");
+        let length = manager_side.recv(&mut buffer).unwrap();
+        assert!(buffer[..length].starts_with(b"RELOADING=1\nMONOTONIC_USEC="));
+    }
+
+    #[test]
+    fn without_a_manager_nothing_is_said_and_nothing_fails() {
+        for socket in [None, Some(OsStr::new("")), Some(OsStr::new("relative")), Some(OsStr::new("/nowhere/at/all"))] {
+            let manager = ServiceManager::new(socket, None);
+            manager.ready();
+            manager.stopping();
+            assert_eq!(manager.watchdog_interval(), None);
+        }
+    }
+}
