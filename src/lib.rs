@@ -1,5 +1,6 @@
 //! cc-gateway: agents sign in, poll and download the video recordings of their calls over HTTPS.
 
+pub mod api;
 pub mod config;
 pub mod ops;
 pub mod recording;

@@ -1,0 +1,66 @@
+//! Browser clients of other origins (the CORS protocol of the Fetch standard): nothing of it without
+//! `CORS_ALLOW_ORIGIN`.
+
+use super::code::ResultCode;
+use super::later::Answer;
+use super::reply::{FieldValue, Reply};
+use super::router::Interface;
+
+/// How long a browser may keep the answer to a preflight, in seconds.
+const PREFLIGHT_MAX_AGE: &str = "600";
+/// Fields a browser client may send beside those that every page may.
+const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, service_token";
+/// Fields of a reply that a browser client may read beside those that every page may.
+const REPLY_FIELDS: &str = "Set-GUID, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
+
+/// The request's origin, if the setting allows it. Origins are compared as they are serialised, byte for
+/// byte (RFC 6454 section 6.2).
+pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<FieldValue> {
+    let origin = origin?;
+    setting.iter().any(|allowed| allowed == origin).then(|| FieldValue::new(origin)).flatten()
+}
+
+/// The answer to a preflight for an interface.
+pub(super) fn preflight(interface: Interface) -> Reply {
+    Reply::new(204, ResultCode::SUCCESS, "text/plain", String::new())
+        .with("Access-Control-Allow-Methods", interface.allow())
+        .with("Access-Control-Allow-Headers", REQUEST_FIELDS)
+        .with("Access-Control-Max-Age", PREFLIGHT_MAX_AGE)
+}
+
+/// Lets a client of an allowed origin read the answer.
+pub(super) fn expose(origin: Option<&FieldValue>, answer: Answer) -> Answer {
+    let Some(origin) = origin else { return answer };
+    let dress = |reply: Reply| {
+        reply
+            .with("Access-Control-Allow-Origin", origin.as_str())
+            .with("Access-Control-Expose-Headers", REPLY_FIELDS)
+            .with("Vary", "Origin")
+    };
+    match answer {
+        Answer::Reply(reply) => Answer::Reply(dress(reply)),
+        Answer::Download(reply, download) => Answer::Download(dress(reply), download),
+        Answer::Later(later) => Answer::Later(later),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_listed_origins_are_allowed() {
+        let setting = ["https://crm.example".to_owned()];
+        for (origin, expected) in [
+            (Some("https://crm.example"), true),
+            (Some("https://crm.example:444"), false),
+            (Some("http://crm.example"), false),
+            (Some("https://crm.example.evil"), false),
+            (Some("null"), false),
+            (None, false),
+        ] {
+            assert_eq!(allowed(&setting, origin).is_some(), expected, "{origin:?}");
+            assert!(allowed(&[], origin).is_none());
+        }
+    }
+}

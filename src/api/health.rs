@@ -1,0 +1,20 @@
+//! `GET /health`: may this node be given work?
+
+use super::code::ResultCode;
+use super::gateway::Gateway;
+use super::reply::Reply;
+use super::request::Request;
+
+impl Gateway {
+    /// 200 while the service can do its work, 503 while it drains or a mount is lost. Reads what the watch
+    /// of the mounts found, so that it never waits for a file server.
+    pub(super) fn health(&self, _request: &Request<'_>) -> Reply {
+        if self.is_draining() {
+            Reply::fault(503, ResultCode::BUSY)
+        } else if self.mounts.any_lost() {
+            Reply::fault(503, ResultCode::MOUNT_LOST)
+        } else {
+            Reply::success()
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! Keeping a session alive without polling, and changing its Guid at once.
+
+use std::time::{Instant, SystemTime};
+
+use super::code::ResultCode;
+use super::gateway::Gateway;
+use super::later::Answer;
+use super::reply::Reply;
+use super::request::{Field, Request};
+use super::sign_in::epoch_ms;
+use crate::session::AgentId;
+
+/// Longest `service_token`, in characters (handshake page of the interface).
+const SERVICE_TOKEN_MAX: usize = 50;
+
+impl Gateway {
+    /// `POST .../handshake`. Like a poll it carries a Guid once one is due.
+    pub(super) fn handshake(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
+        let admitted = match self.admit(agent, request, now) {
+            Ok(admitted) => admitted,
+            Err(answer) => return answer,
+        };
+        if !request.fields.value(Field::ServiceToken).is_none_or(is_service_token) {
+            return Reply::failure(ResultCode::INVALID_SIGN_IN).into();
+        }
+        self.with_renewed_guid(agent, &admitted, now, Reply::success()).into()
+    }
+
+    /// `PUT .../heartbeat`, the older form. The vendor's demo client spins without a pause unless the
+    /// answer has a `result` object.
+    pub(super) fn heartbeat(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
+        match self.admit(agent, request, now) {
+            Ok(admitted) => {
+                let signed_in = epoch_ms(SystemTime::now() - now.saturating_duration_since(admitted.signed_in));
+                Reply::json(format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{signed_in}"}}}}"#))
+                    .into()
+            }
+            Err(answer) => answer,
+        }
+    }
+
+    /// `PUT .../updateGuid`, for a browser page that was loaded anew.
+    pub(super) fn update_guid(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
+        let session = match self.admit(agent, request, now) {
+            Ok(admitted) => admitted.session,
+            Err(answer) => return answer,
+        };
+        match self.sessions.update_guid(agent, session, now) {
+            Some(guid) => {
+                let body = format!(r#"{{"result":{{"guid":"{}"}},"message":"success","retcode":"0"}}"#, guid.expose());
+                Reply::json(body).with_guid(&guid).into()
+            }
+            None => Reply::failure(ResultCode::NOT_SIGNED_IN).into(),
+        }
+    }
+}
+
+/// At most 50 characters, no special ones. An empty value counts as none.
+fn is_service_token(text: &str) -> bool {
+    text.len() <= SERVICE_TOKEN_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn service_tokens_are_short_and_plain() {
+        for (token, fine) in [("", true), ("a1-b_c.d", true), (&*"x".repeat(50), true), (&*"x".repeat(51), false)] {
+            assert_eq!(is_service_token(token), fine, "{token}");
+        }
+        for token in ["a b", "a;b", "<a>", "a'b", "a\"b"] {
+            assert!(!is_service_token(token), "{token}");
+        }
+    }
+}

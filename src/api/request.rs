@@ -1,0 +1,172 @@
+//! One request as the interfaces see it, whoever carried it here.
+
+use std::net::IpAddr;
+
+/// The methods the interfaces know; every other one is refused alike.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// `GET`
+    Get,
+    /// `HEAD`
+    Head,
+    /// `PUT`
+    Put,
+    /// `POST`
+    Post,
+    /// `DELETE`
+    Delete,
+    /// `OPTIONS`, for the preflight of browser clients.
+    Options,
+    /// Any other method.
+    Other,
+}
+
+impl Method {
+    /// The method by its name, which is case-sensitive (RFC 9110 section 9.1).
+    pub fn of(name: &str) -> Method {
+        match name {
+            "GET" => Method::Get,
+            "HEAD" => Method::Head,
+            "PUT" => Method::Put,
+            "POST" => Method::Post,
+            "DELETE" => Method::Delete,
+            "OPTIONS" => Method::Options,
+            _ => Method::Other,
+        }
+    }
+
+    /// The name, for an `Allow` field and the canonical copy of a request.
+    pub fn name(self) -> &'static str {
+        match self {
+            Method::Get => "GET",
+            Method::Head => "HEAD",
+            Method::Put => "PUT",
+            Method::Post => "POST",
+            Method::Delete => "DELETE",
+            Method::Options => "OPTIONS",
+            Method::Other => "OTHER",
+        }
+    }
+}
+
+/// A request field an interface reads. Nothing else of a client's head travels past the front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Field {
+    /// The agent's Guid.
+    Guid,
+    /// RFC 9110 section 14.2.
+    Range,
+    /// RFC 9110 section 13.1.5.
+    IfRange,
+    /// The origin of a browser client (Fetch standard).
+    Origin,
+    /// The method a preflight asks for.
+    AccessControlRequestMethod,
+    /// Optional token of the handshake interface.
+    ServiceToken,
+}
+
+impl Field {
+    /// Every field, in the order of the declaration.
+    pub const ALL: [Field; 6] = [
+        Field::Guid,
+        Field::Range,
+        Field::IfRange,
+        Field::Origin,
+        Field::AccessControlRequestMethod,
+        Field::ServiceToken,
+    ];
+
+    /// The field's name as it is written between front and worker; clients may spell it in any case.
+    pub fn name(self) -> &'static str {
+        match self {
+            Field::Guid => "Guid",
+            Field::Range => "Range",
+            Field::IfRange => "If-Range",
+            Field::Origin => "Origin",
+            Field::AccessControlRequestMethod => "Access-Control-Request-Method",
+            Field::ServiceToken => "service_token",
+        }
+    }
+
+    /// The field with this name, in any case (RFC 9110 section 5.1).
+    pub fn of(name: &str) -> Option<Field> {
+        Field::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))
+    }
+}
+
+/// The values of the fields of one request; a field that is absent is `None`.
+#[derive(Debug, Clone, Default)]
+pub struct Fields([Option<String>; Field::ALL.len()]);
+
+impl Fields {
+    /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section 5.2),
+    /// which for the single-valued fields here makes a value that means nothing: two Guids are none.
+    pub fn add(&mut self, field: Field, value: &str) {
+        if let Some(place) = self.0.get_mut(field as usize) {
+            match place {
+                Some(earlier) => {
+                    earlier.push_str(", ");
+                    earlier.push_str(value);
+                }
+                None => *place = Some(value.to_owned()),
+            }
+        }
+    }
+
+    /// The value of a field.
+    pub fn value(&self, field: Field) -> Option<&str> {
+        self.0.get(field as usize).and_then(Option::as_deref)
+    }
+
+    /// Every field that has a value.
+    pub fn present(&self) -> impl Iterator<Item = (Field, &str)> {
+        Field::ALL.into_iter().filter_map(|field| Some((field, self.value(field)?)))
+    }
+}
+
+/// A request, checked for grammar by the front and not yet for meaning.
+#[derive(Debug)]
+pub struct Request<'a> {
+    /// What is asked for.
+    pub method: Method,
+    /// The path, percent-encoded as the client sent it.
+    pub path: &'a str,
+    /// The query without its question mark; empty where there is none.
+    pub query: &'a str,
+    /// The fields an interface may read.
+    pub fields: &'a Fields,
+    /// The content, at most 64 KiB.
+    pub body: &'a [u8],
+    /// The client's address.
+    pub peer: IpAddr,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_are_known_in_any_case() {
+        for (name, field) in [
+            ("guid", Some(Field::Guid)),
+            ("GUID", Some(Field::Guid)),
+            ("if-range", Some(Field::IfRange)),
+            ("Service_Token", Some(Field::ServiceToken)),
+            ("Cookie", None),
+            ("", None),
+        ] {
+            assert_eq!(Field::of(name), field, "{name}");
+        }
+    }
+
+    #[test]
+    fn two_lines_of_a_field_are_one_value() {
+        let mut fields = Fields::default();
+        fields.add(Field::Guid, "a");
+        fields.add(Field::Guid, "b");
+        assert_eq!(fields.value(Field::Guid), Some("a, b"));
+        assert_eq!(fields.value(Field::Range), None);
+        assert_eq!(fields.present().collect::<Vec<_>>(), [(Field::Guid, "a, b")]);
+    }
+}

@@ -1,0 +1,66 @@
+//! The three ways to sign out. There are no calls here that could be in the way of a sign-out, so all of
+//! them do the same; what the page of each says of calls belongs to another component of a contact centre.
+
+use std::time::Instant;
+
+use super::code::ResultCode;
+use super::gateway::Gateway;
+use super::later::Answer;
+use super::reply::Reply;
+use super::request::Request;
+use crate::session::AgentId;
+
+impl Gateway {
+    /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
+    pub(super) fn sign_out(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
+        match self.admit(agent, request, now) {
+            Ok(admitted) if self.sessions.sign_out(agent, admitted.session) => Reply::empty().into(),
+            // Another request of the agent was faster.
+            Ok(_) => Reply::failure(ResultCode::NOT_SIGNED_IN).into(),
+            Err(answer) => answer,
+        }
+    }
+
+    /// `DELETE .../forcelogoutwithreason/{reason}`.
+    pub(super) fn sign_out_with_reason(
+        &self,
+        agent: AgentId,
+        reason: &str,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
+        if is_reason(reason) {
+            return self.sign_out(agent, request, now);
+        }
+        match self.admit(agent, request, now) {
+            Ok(_) => Reply::failure(ResultCode::INVALID_SIGN_OUT).into(),
+            Err(answer) => answer,
+        }
+    }
+}
+
+/// A reason is a plain decimal of 1 to 255.
+fn is_reason(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0') && text.parse::<u8>().is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_a_plain_number_of_1_to_255() {
+        for (text, fine) in [
+            ("1", true),
+            ("255", true),
+            ("0", false),
+            ("256", false),
+            ("01", false),
+            ("+1", false),
+            ("", false),
+            ("x", false),
+        ] {
+            assert_eq!(is_reason(text), fine, "{text}");
+        }
+    }
+}
