@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod http;
 pub mod ops;
 pub mod recording;
 pub mod session;

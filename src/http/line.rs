@@ -1,0 +1,134 @@
+//! The lines between clients' threads and tiny_http: a fixed number, lent one request at a time.
+
+use std::io::{self, Write as _};
+use std::ops::{Deref, DerefMut};
+use std::os::unix::net::UnixStream;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::inner_reply::{self, InnerReply};
+use crate::ops::latch::lock;
+
+/// No worker ever waits for a file server, a password check or a client, so a reply that takes this long
+/// is lost.
+const REPLY_WITHIN: Duration = Duration::from_secs(10);
+
+/// One line; its connection is made when it is first needed and again when it broke.
+#[derive(Default)]
+pub(super) struct Line {
+    /// The place of its exchanges.
+    pub(super) place: usize,
+    connection: Option<(u64, UnixStream)>,
+    /// The request to be written.
+    pub(super) request: Vec<u8>,
+    scratch: Vec<u8>,
+}
+
+impl Line {
+    /// Whether the line is connected to this generation of the inner server.
+    pub(super) fn reaches(&self, generation: u64) -> bool {
+        matches!(self.connection, Some((of, _)) if of == generation)
+    }
+
+    /// Connects the line, replacing an earlier connection.
+    pub(super) fn connect(&mut self, generation: u64, path: &std::path::Path) -> io::Result<()> {
+        self.connection = None;
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(REPLY_WITHIN))?;
+        stream.set_write_timeout(Some(REPLY_WITHIN))?;
+        self.connection = Some((generation, stream));
+        Ok(())
+    }
+
+    /// Sends the request and reads the reply. After an error the connection is gone: bytes that come
+    /// later must not be taken for the answer to something else.
+    pub(super) fn exchange(&mut self, bodyless: bool) -> io::Result<InnerReply> {
+        let (_, stream) = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
+        let reply =
+            stream.write_all(&self.request).and_then(|()| inner_reply::read(&mut *stream, bodyless, &mut self.scratch));
+        if reply.is_err() {
+            self.connection = None;
+        }
+        reply
+    }
+}
+
+/// The lines nobody uses right now. The one used last is lent first, so that its buffers are warm.
+pub(super) struct Lines {
+    idle: Mutex<Vec<Line>>,
+    returned: Condvar,
+}
+
+impl Lines {
+    /// `count` lines, not connected yet.
+    pub(super) fn new(count: usize) -> Lines {
+        let line = |place| Line { place, ..Line::default() };
+        Lines { idle: Mutex::new((0..count).map(line).collect()), returned: Condvar::new() }
+    }
+
+    /// Borrows a line, waiting for one until `deadline`.
+    pub(super) fn lend(&self, deadline: Instant) -> Option<Lent<'_>> {
+        let mut idle = lock(&self.idle);
+        loop {
+            if let Some(line) = idle.pop() {
+                return Some(Lent { lines: self, line });
+            }
+            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            idle = self.returned.wait_timeout(idle, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+    }
+}
+
+/// A borrowed line; it goes back when this is dropped, panic or not.
+pub(super) struct Lent<'a> {
+    lines: &'a Lines,
+    line: Line,
+}
+
+impl Deref for Lent<'_> {
+    type Target = Line;
+
+    fn deref(&self) -> &Line {
+        &self.line
+    }
+}
+
+impl DerefMut for Lent<'_> {
+    fn deref_mut(&mut self) -> &mut Line {
+        &mut self.line
+    }
+}
+
+impl Drop for Lent<'_> {
+    fn drop(&mut self) {
+        lock(&self.lines.idle).push(std::mem::take(&mut self.line));
+        self.lines.returned.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_lent_to_one_at_a_time_and_comes_back() {
+        let lines = Lines::new(1);
+        let lent = lines.lend(Instant::now()).unwrap();
+        assert!(lines.lend(Instant::now()).is_none());
+        std::thread::scope(|scope| {
+            let waiting = scope.spawn(|| lines.lend(Instant::now() + Duration::from_secs(60)).is_some());
+            drop(lent);
+            assert!(waiting.join().unwrap());
+        });
+        assert!(lines.lend(Instant::now()).is_some());
+    }
+
+    #[test]
+    fn a_line_without_connection_says_so() {
+        let lines = Lines::new(1);
+        let mut line = lines.lend(Instant::now()).unwrap();
+        assert!(!line.reaches(0));
+        assert_eq!(line.exchange(false).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert!(line.connect(1, std::path::Path::new("/nowhere/at/all")).is_err());
+    }
+}
