@@ -2,6 +2,7 @@
 
 pub mod api;
 pub mod config;
+pub mod front;
 pub mod http;
 pub mod ops;
 pub mod recording;

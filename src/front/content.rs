@@ -1,0 +1,236 @@
+//! The content of a request: a known length or chunks, decoded here so that nothing behind ever sees
+//! chunks.
+
+use super::fault::Fault;
+use super::head::CONTENT_MAX;
+
+/// Longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
+const LINE_MAX: usize = 256;
+/// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows it).
+const TRAILERS_MAX: usize = 2048;
+
+/// What the decoder expects next.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Next {
+    Size,
+    Data(usize),
+    DataEnd,
+    Trailer,
+    Nothing,
+}
+
+/// Decodes chunked content as it comes (RFC 9112 section 7.1).
+#[derive(Debug)]
+pub struct Chunks {
+    next: Next,
+    content: Vec<u8>,
+    trailers: usize,
+}
+
+impl Default for Chunks {
+    fn default() -> Chunks {
+        Chunks { next: Next::Size, content: Vec::new(), trailers: 0 }
+    }
+}
+
+impl Chunks {
+    /// Takes what it can from the beginning of `bytes` and says how many bytes that was.
+    ///
+    /// # Errors
+    /// The fault to answer with; the connection cannot go on after it.
+    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+        let mut used = 0;
+        while self.next != Next::Nothing {
+            let rest = bytes.get(used..).unwrap_or_default();
+            let taken = match self.next {
+                Next::Size => match line(rest)? {
+                    Some(text) => {
+                        self.size(text)?;
+                        text.len() + 2
+                    }
+                    None => break,
+                },
+                Next::Data(left) => {
+                    let part = rest.get(..left.min(rest.len())).unwrap_or_default();
+                    if part.is_empty() {
+                        break;
+                    }
+                    self.content.extend_from_slice(part);
+                    self.next = if part.len() == left { Next::DataEnd } else { Next::Data(left - part.len()) };
+                    part.len()
+                }
+                Next::DataEnd => match rest {
+                    [b'\r', b'\n', ..] => {
+                        self.next = Next::Size;
+                        2
+                    }
+                    [] | [b'\r'] => break,
+                    _ => return Err(Fault::Malformed("a chunk longer than its size")),
+                },
+                Next::Trailer => match line(rest)? {
+                    Some(text) => {
+                        self.trailer(text)?;
+                        text.len() + 2
+                    }
+                    None => break,
+                },
+                Next::Nothing => break,
+            };
+            used += taken;
+        }
+        Ok(used)
+    }
+
+    /// The whole content, once the last chunk and the trailers have come.
+    pub fn finished(&mut self) -> Option<Vec<u8>> {
+        (self.next == Next::Nothing).then(|| std::mem::take(&mut self.content))
+    }
+
+    fn size(&mut self, line: &[u8]) -> Result<(), Fault> {
+        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let (digits, extension) = line.split_at(digits);
+        // An extension begins with a semicolon, after optional blanks; its content is nobody's business.
+        let extension = extension.trim_ascii_start();
+        if digits.is_empty() || !(extension.is_empty() || extension.starts_with(b";")) {
+            return Err(Fault::Malformed("a chunk size that is no hexadecimal number"));
+        }
+        let size = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| usize::from_str_radix(digits, 16).ok())
+            .ok_or(Fault::ContentTooLarge)?;
+        let limit = usize::try_from(CONTENT_MAX).unwrap_or(usize::MAX);
+        if size > limit.saturating_sub(self.content.len()) {
+            return Err(Fault::ContentTooLarge);
+        }
+        self.next = if size == 0 { Next::Trailer } else { Next::Data(size) };
+        Ok(())
+    }
+
+    fn trailer(&mut self, line: &[u8]) -> Result<(), Fault> {
+        self.trailers += line.len();
+        if self.trailers > TRAILERS_MAX {
+            return Err(Fault::HeadTooLarge);
+        }
+        if line.is_empty() {
+            self.next = Next::Nothing;
+        } else if !line.contains(&b':') || line.starts_with(b" ") || line.starts_with(b"\t") {
+            return Err(Fault::Malformed("a trailer that is no field"));
+        }
+        Ok(())
+    }
+}
+
+/// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Fault> {
+    let within = bytes.get(..LINE_MAX.min(bytes.len())).unwrap_or_default();
+    let end = within.iter().position(|&byte| matches!(byte, b'\r' | b'\n' | 0..=8 | 11..=31 | 127));
+    match end.map(|end| within.split_at(end)) {
+        Some((line, [b'\r', b'\n', ..])) => Ok(Some(line)),
+        Some((_, [b'\r'])) if bytes.len() < LINE_MAX => Ok(None),
+        None if bytes.len() < LINE_MAX => Ok(None),
+        _ => Err(Fault::Malformed("a line of chunked content")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn decode(bytes: &[u8]) -> Result<(Option<Vec<u8>>, usize), Fault> {
+        let mut chunks = Chunks::default();
+        let used = chunks.take(bytes)?;
+        Ok((chunks.finished(), used))
+    }
+
+    #[test]
+    fn whole_contents_are_decoded_and_the_next_request_left_alone() {
+        for (bytes, content) in [
+            (&b"0\r\n\r\n"[..], &b""[..]),
+            (b"3\r\nabc\r\n0\r\n\r\n", b"abc"),
+            (b"3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n", b"abcde"),
+            (b"0003\r\nabc\r\n000\r\n\r\n", b"abc"),
+            (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
+            (b"3;ext=1\r\nabc\r\n0;last\r\n\r\n", b"abc"),
+            (b"3 ; ext\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n", b"abc"),
+        ] {
+            let mut followed = bytes.to_vec();
+            followed.extend_from_slice(b"GET / HTTP/1.1\r\n");
+            assert_eq!(decode(&followed).unwrap(), (Some(content.to_vec()), bytes.len()));
+            for end in 0..bytes.len() {
+                assert_eq!(decode(&bytes[..end]).unwrap().0, None, "{end}");
+            }
+        }
+    }
+
+    #[test]
+    fn contents_that_could_be_read_two_ways_are_refused() {
+        for bytes in [
+            &b"\r\n"[..],
+            b" 3\r\nabc\r\n",
+            b"+3\r\nabc\r\n",
+            b"-3\r\nabc\r\n",
+            b"0x3\r\nabc\r\n",
+            b"3_0\r\n",
+            b"g\r\n",
+            b"3\nabc\n0\n\n",
+            b"3\rabc",
+            b"3\r\nabcd\r\n",
+            b"3\r\nab\r\n0\r\n\r\n",
+            b"3\r\nabc0\r\n\r\n",
+            b"3 x\r\nabc\r\n",
+            b"3;a\nb\r\nabc\r\n",
+            b"3;a\0\r\nabc\r\n",
+            b"0\r\nnot a field\r\n\r\n",
+            b"0\r\n folded: x\r\n\r\n",
+        ] {
+            assert!(matches!(decode(bytes), Err(Fault::Malformed(_))), "{}", String::from_utf8_lossy(bytes));
+        }
+        assert!(matches!(decode(&[b'0'; 300]), Err(Fault::Malformed(_))));
+    }
+
+    #[test]
+    fn contents_beyond_the_limit_are_refused_before_they_come() {
+        for size in ["10001", "ffffffff", "ffffffffffffffff", "fffffffffffffffffff"] {
+            assert_eq!(decode(format!("{size}\r\n").as_bytes()), Err(Fault::ContentTooLarge), "{size}");
+        }
+        let mut bytes = format!("8000\r\n{}\r\n8001\r\n", "x".repeat(0x8000)).into_bytes();
+        assert_eq!(decode(&bytes), Err(Fault::ContentTooLarge));
+        bytes = format!("0\r\n{}", format!("T: {}\r\n", "x".repeat(200)).repeat(20)).into_bytes();
+        assert_eq!(decode(&bytes), Err(Fault::HeadTooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn how_the_bytes_come_makes_no_difference(
+            parts in proptest::collection::vec(proptest::collection::vec(any::<u8>(), 1..50), 0..8),
+            cuts in proptest::collection::vec(1..20_usize, 0..100),
+        ) {
+            let mut bytes = Vec::new();
+            for part in &parts {
+                bytes.extend_from_slice(format!("{:x}\r\n", part.len()).as_bytes());
+                bytes.extend_from_slice(part);
+                bytes.extend_from_slice(b"\r\n");
+            }
+            bytes.extend_from_slice(b"0\r\n\r\n");
+            let mut chunks = Chunks::default();
+            let mut pending = Vec::new();
+            let mut cuts = cuts.into_iter();
+            let mut at = 0;
+            while at < bytes.len() {
+                let end = (at + cuts.next().unwrap_or(usize::MAX - at)).min(bytes.len());
+                pending.extend_from_slice(&bytes[at..end]);
+                at = end;
+                let used = chunks.take(&pending).unwrap();
+                pending.drain(..used);
+            }
+            prop_assert_eq!(chunks.finished(), Some(parts.concat()));
+            prop_assert!(pending.is_empty());
+        }
+
+        #[test]
+        fn no_bytes_make_the_decoder_panic(bytes in proptest::collection::vec(any::<u8>(), 0..300)) {
+            let _ = decode(&bytes);
+        }
+    }
+}

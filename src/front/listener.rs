@@ -1,0 +1,142 @@
+//! Listening: addresses, the accept loop and what it makes of errors.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
+
+use super::Front;
+use super::clients::Full;
+use super::connection;
+use super::seldom::Seldom;
+use crate::ops::failure::{Exit, Failure};
+use crate::ops::notify::ServiceManager;
+
+/// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
+const BACKLOG: i32 = 1024;
+/// Most clients taken from one listener before the others have their turn.
+const TURN: usize = 64;
+/// A client's thread: deep enough for a TLS handshake with room to spare, and small enough for a thousand.
+const STACK: usize = 256 * 1024;
+/// How long to wait for descriptors or memory to come back.
+const PAUSE: Duration = Duration::from_millis(200);
+
+/// Listens on one address.
+///
+/// # Errors
+/// 69 if the address cannot be had, with what to do about it.
+pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
+    bind(address).map_err(|error| {
+        let advice = match error {
+            Errno::ADDRINUSE => "another program listens there; stop it or change LISTEN",
+            Errno::ADDRNOTAVAIL => "no interface of this machine has that address; change LISTEN",
+            Errno::AFNOSUPPORT => "this machine has no such protocol; take the address out of LISTEN",
+            Errno::ACCESS => "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
+            _ => "change LISTEN",
+        };
+        let exit = if error == Errno::ACCESS { Exit::Permission } else { Exit::Unavailable };
+        Failure::new(exit, format!("cannot listen on {address}: {error}; {advice}"))
+    })
+}
+
+fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    // Non-blocking, because a client that waits may be gone again before it is accepted.
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    sockopt::set_socket_reuseaddr(&socket, true)?;
+    if address.is_ipv6() {
+        // LISTEN names IPv4 addresses by themselves.
+        sockopt::set_ipv6_v6only(&socket, true)?;
+    }
+    rustix::net::bind(&socket, &address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+/// Accepts clients until something can be read from `stop`. Feeds the watchdog, so that a service whose
+/// loop is stuck is started anew.
+pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop: impl AsFd, manager: &ServiceManager) {
+    let mut complaint = Seldom::new();
+    let interval = manager.watchdog_interval().and_then(|interval| Timespec::try_from(interval).ok());
+    loop {
+        let mut ready: Vec<_> = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
+        ready.push(PollFd::new(&stop, PollFlags::IN));
+        match poll(&mut ready, interval.as_ref()) {
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(error) => complaint.error(&format!("waiting for clients failed: {error}")),
+        }
+        if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
+            return;
+        }
+        manager.alive();
+        for listener in listeners {
+            if let Err(error) = accept_turn(front, listener, &mut complaint) {
+                front.counters().accept_errors.add(1);
+                complaint
+                    .error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
+                // The client stays in the backlog, so poll would return at once; a stop still ends the wait.
+                let pause = Timespec::try_from(PAUSE).ok();
+                let _ = poll(&mut [PollFd::new(&stop, PollFlags::IN)], pause.as_ref());
+            }
+        }
+    }
+}
+
+/// Accepts who is waiting. An error is one of the whole process; errors of a single client are passed over.
+fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaint: &mut Seldom) -> io::Result<()> {
+    for _ in 0..TURN {
+        match listener.accept() {
+            Ok((socket, peer)) => admit(front, socket, peer, complaint),
+            Err(error) => match Errno::from_io_error(&error) {
+                Some(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                // accept(2): errors already pending on the new connection are reported by accept itself.
+                Some(
+                    Errno::CONNABORTED
+                    | Errno::PROTO
+                    | Errno::NETDOWN
+                    | Errno::NOPROTOOPT
+                    | Errno::HOSTDOWN
+                    | Errno::NONET
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NETUNREACH
+                    | Errno::PERM,
+                ) => front.counters().accept_errors.add(1),
+                _ => return Err(error),
+            },
+        }
+    }
+    Ok(())
+}
+
+fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaint: &mut Seldom) {
+    let client = match front.clients.admit(socket, peer) {
+        Ok(client) => client,
+        Err(full) => {
+            front.counters().connections_refused.add(1);
+            return complaint.warn(match full {
+                Full::Clients => "clients are turned away: MAX_CONNECTIONS is reached",
+                Full::Address => "clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by an address",
+            });
+        }
+    };
+    front.counters().connections.add(1);
+    let served = Arc::clone(front);
+    let started = thread::Builder::new().name("client".to_owned()).stack_size(STACK).spawn(move || {
+        let _connected = served.counters().connected.hold();
+        connection::serve(&served, &client);
+    });
+    if let Err(error) = started {
+        // The closure is dropped, and with it the client.
+        front.counters().thread_errors.add(1);
+        complaint
+            .error(&format!("no thread can be started for a client: {error}; raise TasksMax or lower MAX_CONNECTIONS"));
+    }
+}

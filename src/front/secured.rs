@@ -1,0 +1,154 @@
+//! One client's TLS connection, read and written under deadlines.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rustls::{ServerConfig, ServerConnection};
+
+use super::deadlines::{Pace, left};
+
+/// A TLS connection over a blocking socket whose timeouts are set anew before each wait.
+pub(super) struct Secured {
+    socket: Arc<TcpStream>,
+    tls: ServerConnection,
+    pace: Pace,
+}
+
+impl Secured {
+    /// Shakes hands with the client.
+    ///
+    /// # Errors
+    /// When the client breaks the protocol, goes away, or `handshake` has passed.
+    pub(super) fn accept(
+        socket: Arc<TcpStream>,
+        config: Arc<ServerConfig>,
+        handshake: Duration,
+        window: Duration,
+    ) -> io::Result<Secured> {
+        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut secured = Secured { socket, tls, pace: Pace::new(window) };
+        secured.socket.set_nodelay(true)?;
+        secured.socket.set_write_timeout(Some(handshake))?;
+        let deadline = Instant::now() + handshake;
+        while secured.tls.is_handshaking() {
+            if secured.tls.wants_write() {
+                secured.send_records()?;
+            } else {
+                secured.receive_records(deadline)?;
+            }
+        }
+        // The last flight and the ticket.
+        secured.send_records()?;
+        secured.socket.set_write_timeout(Some(window))?;
+        Ok(secured)
+    }
+
+    /// Appends what the client sends to `inbound`, waiting for it until `deadline`. 0 is the client's
+    /// orderly end.
+    ///
+    /// # Errors
+    /// `TimedOut` at the deadline; `UnexpectedEof` when the connection ended without close_notify.
+    pub(super) fn receive(&mut self, inbound: &mut Vec<u8>, most: usize, deadline: Instant) -> io::Result<usize> {
+        loop {
+            let before = inbound.len();
+            inbound.resize(before + most, 0);
+            let result = self.tls.reader().read(inbound.get_mut(before..).unwrap_or_default());
+            inbound.truncate(before + *result.as_ref().unwrap_or(&0));
+            match result {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                other => return other,
+            }
+            // Answers to key updates and the like.
+            self.send_records()?;
+            self.receive_records(deadline)?;
+        }
+    }
+
+    /// Lets `bytes` wait for the next [`Secured::send`], so that the head of a reply travels with the first
+    /// bytes of its content. At most as much as a reply's head has.
+    pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tls.writer().write_all(bytes)
+    }
+
+    /// Sends `bytes`, a whole reply or part of a video.
+    ///
+    /// # Errors
+    /// `TimedOut` when the client takes too little in a window, else what the socket says.
+    pub(super) fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            // rustls takes as much as its buffer of encrypted records has room for.
+            let taken = self.tls.writer().write(bytes)?;
+            bytes = bytes.get(taken..).unwrap_or_default();
+            self.send_records()?;
+        }
+        Ok(())
+    }
+
+    /// A new window for the client to take what it is sent; to be called after a pause that is ours.
+    pub(super) fn restart_pace(&mut self, window: Duration) {
+        self.pace = Pace::new(window);
+    }
+
+    /// Says that nothing more will come. Without this a client cannot tell an end from a cut.
+    pub(super) fn close(&mut self) {
+        self.tls.send_close_notify();
+        let _ = self.send_records();
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Reads and drops what the client is still sending until it ends, `most` bytes have come or the time
+    /// is up. Closing a socket with unread bytes resets the connection, and the reset can overtake the
+    /// answer that says why (RFC 9112 section 9.6).
+    pub(super) fn linger(&self, most: usize, time: Duration) {
+        let deadline = Instant::now() + time;
+        let mut scratch = [0; 4096];
+        let mut dropped = 0;
+        while dropped < most {
+            let Ok(left) = left(deadline) else { return };
+            if self.socket.set_read_timeout(Some(left)).is_err() {
+                return;
+            }
+            match (&*self.socket).read(&mut scratch) {
+                Ok(0) | Err(_) => return,
+                Ok(count) => dropped += count,
+            }
+        }
+    }
+
+    fn receive_records(&mut self, deadline: Instant) -> io::Result<()> {
+        self.socket.set_read_timeout(Some(left(deadline)?))?;
+        match self.tls.read_tls(&mut &*self.socket) {
+            // process_new_packets tells an orderly end from a cut.
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
+            // Linux reports a passed SO_RCVTIMEO as EAGAIN.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Err(ErrorKind::TimedOut.into()),
+            Err(error) => return Err(error),
+        }
+        match self.tls.process_new_packets() {
+            Ok(state) if state.peer_has_closed() && self.tls.is_handshaking() => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(()),
+            Err(error) => {
+                // The alert tells the client what was wrong with what it sent.
+                let _ = self.send_records();
+                Err(io::Error::new(ErrorKind::InvalidData, error))
+            }
+        }
+    }
+
+    fn send_records(&mut self) -> io::Result<()> {
+        while self.tls.wants_write() {
+            match self.tls.write_tls(&mut &*self.socket) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Ok(count) => self.pace.taken(count, Instant::now())?,
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                // Linux reports a passed SO_SNDTIMEO as EAGAIN.
+                Err(error) if error.kind() == ErrorKind::WouldBlock => self.pace.taken(0, Instant::now())?,
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+}
