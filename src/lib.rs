@@ -1,9 +1,168 @@
 //! cc-gateway: agents sign in, poll and download the video recordings of their calls over HTTPS.
+//!
+//! The storeys, each using only those below it: [`front`] takes clients' requests off the network, [`http`]
+//! carries them to workers, [`api`] answers them with the help of [`session`] and [`recording`], as
+//! [`config`] says; [`ops`] is what a service needs to live on a machine.
 
 pub mod api;
+mod certificate;
+mod check;
+pub mod cli;
 pub mod config;
+mod demo;
 pub mod front;
+mod hash_password;
 pub mod http;
 pub mod ops;
 pub mod recording;
+mod reload;
 pub mod session;
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use api::Gateway;
+use cli::Command;
+use config::{Notice, Problem, Settings, Severity};
+use front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
+use http::Http;
+use ops::counters::Counters;
+use ops::failure::{Exit, Failure};
+use ops::notify::ServiceManager;
+use ops::{descriptors, log_lines};
+use reload::Reload;
+use session::Roster;
+
+/// The version, with the commit it was built from where the build knew it.
+pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
+    Some(version) => version,
+    None => env!("CARGO_PKG_VERSION"),
+};
+
+/// Does what the command line asks for.
+///
+/// # Errors
+/// What ends the program, with its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+    match cli::parse(arguments)? {
+        Command::Serve(config) => serve(&config, |_| ()),
+        Command::Check(config) => check::run(&config),
+        Command::HashPassword => hash_password::run(),
+        Command::Certificate { out, names } => certificate::run(&out, &names),
+        Command::Demo(listen) => demo::run(listen),
+        Command::Help => print(cli::HELP),
+        Command::Version => print(&format!("cc-gateway {VERSION}\n")),
+    }
+}
+
+/// Serves until a signal ends it; `listening` is told the addresses once clients can come.
+fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
+    let manager = Arc::new(ServiceManager::from_environment());
+
+    let (settings, notices) = config::read(config).map_err(|problems| all_of(&problems))?;
+    log_lines::start(settings.log_level);
+    notices.iter().for_each(log_notice);
+    let (roster, warnings) =
+        Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| all_of(&problems))?;
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let key_pair = key_pair_files(&settings);
+    let tls = Tls::new(key_pair.load()?)?;
+    key_pair.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
+
+    descriptors::allow(descriptors_needed(&settings))?;
+    let listeners = Listeners::bind(&settings.listen)?;
+    let addresses = listeners.addresses();
+    let counters = Arc::new(Counters::default());
+    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
+        .map(Arc::new)
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+    let http = Http::start(Arc::clone(&gateway), settings.worker_threads)?;
+    let limits =
+        Limits { connections: settings.max_connections, connections_per_address: settings.max_connections_per_address };
+    let service = Service::start(
+        listeners,
+        tls.clone(),
+        http.clone(),
+        limits,
+        Deadlines::default(),
+        counters,
+        Arc::clone(&manager),
+    )?;
+    for address in &addresses {
+        log::info!("listening on https://{address}");
+    }
+    manager.ready();
+    listening(&addresses);
+
+    let mut reload = Reload::new(config, settings, gateway, tls);
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        manager.reloading();
+        reload.run();
+        manager.ready();
+    }
+
+    manager.stopping();
+    let drain = reload.settings().drain_timeout;
+    log::info!("stopping; running downloads have {} ms", drain.as_millis());
+    let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
+    http.close();
+    match cut {
+        0 => log::info!("stopped"),
+        cut => log::warn!("stopped; downloads cut: {cut}"),
+    }
+    Ok(())
+}
+
+/// The files of the certificate and its key.
+fn key_pair_files(settings: &Settings) -> KeyPairFiles {
+    KeyPairFiles { certificate: settings.tls_certificate.clone(), private_key: settings.tls_private_key.clone() }
+}
+
+/// Descriptors the settings can need: a socket for each client, a file for each download, what openings on
+/// mounts hold on their way, the inner connections, and some for the rest.
+fn descriptors_needed(settings: &Settings) -> u64 {
+    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
+    const PER_MOUNT: usize = 64;
+    /// Three for each inner connection.
+    const PER_WORKER: usize = 3;
+    const REST: usize = 64;
+    let needed = settings.max_connections
+        + settings.max_downloads
+        + settings.mounts.len() * PER_MOUNT
+        + settings.worker_threads * PER_WORKER
+        + REST;
+    needed as u64
+}
+
+/// One failure for all that is wrong with the files, so that the operator can mend them in one go.
+fn all_of(problems: &[Problem]) -> Failure {
+    let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
+    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+    Failure::new(exit, lines.join("\n"))
+}
+
+fn log_notice(notice: &Notice) {
+    match notice.severity {
+        Severity::Warn => log::warn!("{notice}"),
+        Severity::Info => log::info!("{notice}"),
+    }
+}
+
+/// Prints what was asked for; a reader that is gone is a failure like any other.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())
+        .and_then(|()| out.flush())
+        .map_err(|error| Failure::new(Exit::Io, format!("the output cannot be written: {error}")))
+}

@@ -1,1 +1,1 @@
-
+//! Behaviour of the gateway, on the real binary over real TLS.

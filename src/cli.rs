@@ -1,0 +1,160 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use lexopt::prelude::{Long, Short, Value, ValueExt as _};
+
+use crate::ops::failure::{Exit, Failure};
+
+/// Where the settings are, unless `--config` says otherwise.
+pub const DEFAULT_CONFIG: &str = "/etc/cc-gateway/basic.properties";
+
+/// Where the demo listens, unless `--listen` says otherwise.
+const DEMO_LISTEN: &str = "127.0.0.1:8043";
+
+/// What `--help` prints.
+pub const HELP: &str = "\
+cc-gateway serves the video recordings of a contact centre to its agents over HTTPS.
+
+Usage:
+  cc-gateway [--config FILE]          serve
+  cc-gateway check [--config FILE]    read everything serving would read and say what is wrong with it
+  cc-gateway hash-password            make a password (asked for, or from stdin) a value for the agents file
+  cc-gateway certificate --out DIR [--name HOST_OR_IP]...
+                                      make a self-signed certificate and its key for a first start
+  cc-gateway demo [--listen ADDR]     serve sample recordings and show how to download them
+
+Options:
+  --config FILE       the settings [default: /etc/cc-gateway/basic.properties]
+  --out DIR           where certificate.pem and private-key.pem are to be written
+  --name HOST_OR_IP   a name or address clients use for this machine
+  --listen ADDR       address and port of the demo [default: 127.0.0.1:8043]
+  -h, --help          print this
+  -V, --version       print the version
+
+Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permission, 78 configuration.
+";
+
+/// What the program is asked to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Command {
+    /// Serve with the settings of this file.
+    Serve(PathBuf),
+    /// Check what serving with this file would read.
+    Check(PathBuf),
+    /// Print the agents-file value of a password.
+    HashPassword,
+    /// Write a self-signed certificate for these names into this directory.
+    Certificate {
+        /// The directory.
+        out: PathBuf,
+        /// Names and addresses; none means those of this machine.
+        names: Vec<String>,
+    },
+    /// Serve samples on this address.
+    Demo(SocketAddr),
+    /// Print the help.
+    Help,
+    /// Print the version.
+    Version,
+}
+
+/// Reads the arguments, the program's name first.
+///
+/// # Errors
+/// 64 with what cannot be understood.
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
+    read(arguments).map_err(|error| Failure::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
+}
+
+fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
+    let mut parser = lexopt::Parser::from_iter(arguments);
+    let mut name: Option<String> = None;
+    let mut config = None;
+    let mut out = None;
+    let mut names = Vec::new();
+    let mut listen = None;
+    while let Some(argument) = parser.next()? {
+        match argument {
+            Short('h') | Long("help") => return Ok(Command::Help),
+            Short('V') | Long("version") => return Ok(Command::Version),
+            Long("config") if matches!(name.as_deref(), None | Some("check")) => {
+                config = Some(PathBuf::from(parser.value()?));
+            }
+            Long("out") if name.as_deref() == Some("certificate") => out = Some(PathBuf::from(parser.value()?)),
+            Long("name") if name.as_deref() == Some("certificate") => names.push(parser.value()?.string()?),
+            Long("listen") if name.as_deref() == Some("demo") => listen = Some(parser.value()?.parse()?),
+            Value(value) if name.is_none() && config.is_none() => name = Some(value.string()?),
+            other => return Err(other.unexpected()),
+        }
+    }
+    let config = config.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
+    Ok(match name.as_deref() {
+        None => Command::Serve(config),
+        Some("check") => Command::Check(config),
+        Some("hash-password") => Command::HashPassword,
+        Some("certificate") => Command::Certificate { out: out.ok_or("certificate needs --out DIR")?, names },
+        Some("demo") => Command::Demo(match listen {
+            Some(address) => address,
+            None => DEMO_LISTEN.parse().map_err(|_| "the demo has no address")?,
+        }),
+        Some(other) => return Err(format!("there is no command {other:?}").into()),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parsed(line: &str) -> Result<Command, String> {
+        let words = std::iter::once("cc-gateway").chain(line.split_whitespace()).map(OsString::from);
+        parse(words).map_err(|failure| {
+            assert_eq!(failure.exit(), Exit::Usage);
+            failure.to_string()
+        })
+    }
+
+    #[test]
+    fn every_command_is_understood() {
+        for (line, command) in [
+            ("", Command::Serve(DEFAULT_CONFIG.into())),
+            ("--config a.properties", Command::Serve("a.properties".into())),
+            ("--config=a.properties", Command::Serve("a.properties".into())),
+            ("check", Command::Check(DEFAULT_CONFIG.into())),
+            ("check --config b", Command::Check("b".into())),
+            ("hash-password", Command::HashPassword),
+            ("certificate --out d", Command::Certificate { out: "d".into(), names: vec![] }),
+            (
+                "certificate --name a --out d --name 192.0.2.1",
+                Command::Certificate { out: "d".into(), names: vec!["a".into(), "192.0.2.1".into()] },
+            ),
+            ("demo", Command::Demo("127.0.0.1:8043".parse().unwrap())),
+            ("demo --listen [::1]:0", Command::Demo("[::1]:0".parse().unwrap())),
+            ("--help", Command::Help),
+            ("check -h", Command::Help),
+            ("-V", Command::Version),
+        ] {
+            assert_eq!(parsed(line), Ok(command), "{line}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_understood_is_named() {
+        for (line, part) in [
+            ("serve", "no command \"serve\""),
+            ("check extra", "extra"),
+            ("--confg x", "--confg"),
+            ("--config", "--config"),
+            ("certificate", "--out DIR"),
+            ("demo --listen here", "here"),
+            ("demo --config x", "--config"),
+            ("hash-password --out x", "--out"),
+            ("--config x check", "check"),
+        ] {
+            let text = parsed(line).unwrap_err();
+            assert!(text.contains(part) && text.contains("--help"), "{line}: {text}");
+        }
+    }
+}
