@@ -1,1 +1,12 @@
-//! Behaviour of the gateway, on the real binary over real TLS.
+//! Behaviour of the gateway: the real binary, real TLS, a local mount.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    missing_docs,
+    unreachable_pub,
+    reason = "a test that meets what it does not expect is to fail, and nobody outside reads it"
+)]
+
+mod road;
+mod support;

@@ -1,0 +1,239 @@
+//! A client that sends exactly what it is told and sees every byte of what comes back.
+
+use std::fs::File;
+use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+
+/// Where the interfaces are.
+pub const BASE: &str = "/agentgateway/resource";
+
+/// One TLS connection.
+pub struct Client {
+    stream: StreamOwned<ClientConnection, TcpStream>,
+    /// Bytes that have come and belong to no reply yet.
+    pending: Vec<u8>,
+}
+
+/// One reply, byte by byte.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    /// Status line and fields as they came, with the final empty line.
+    pub head: String,
+    pub body: Vec<u8>,
+}
+
+/// Building a client configuration is the dearest part of a test connection; one serves for each certificate.
+fn config(certificate: &Path) -> Arc<ClientConfig> {
+    static CONFIGS: Mutex<Vec<(Vec<u8>, Arc<ClientConfig>)>> = Mutex::new(Vec::new());
+    let pem = std::fs::read(certificate).unwrap();
+    let mut configs = CONFIGS.lock().unwrap();
+    if let Some((_, config)) = configs.iter().find(|(known, _)| *known == pem) {
+        return Arc::clone(config);
+    }
+    let mut roots = RootCertStore::empty();
+    for certificate in rustls_pemfile::certs(&mut BufReader::new(File::open(certificate).unwrap())) {
+        roots.add(certificate.unwrap()).unwrap();
+    }
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    configs.push((pem, Arc::new(config)));
+    Arc::clone(&configs.last().unwrap().1)
+}
+
+impl Client {
+    /// Connects and shakes hands; the certificate is checked.
+    pub fn connect(address: SocketAddr, certificate: &Path) -> Client {
+        Client::over(TcpStream::connect(address).unwrap(), certificate)
+    }
+
+    /// Shakes hands over a socket that is there already.
+    pub fn over(socket: TcpStream, certificate: &Path) -> Client {
+        socket.set_nodelay(true).unwrap();
+        // No test waits this long for anything; it only keeps a defect from hanging the suite.
+        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        let tls = ClientConnection::new(config(certificate), name).unwrap();
+        let mut stream = StreamOwned::new(tls, socket);
+        stream.flush().unwrap();
+        Client { stream, pending: Vec::new() }
+    }
+
+    /// The socket below TLS.
+    pub fn socket(&self) -> &TcpStream {
+        &self.stream.sock
+    }
+
+    /// The TLS connection.
+    pub fn tls(&mut self) -> &mut ClientConnection {
+        &mut self.stream.conn
+    }
+
+    /// Sends bytes as they are.
+    pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
+        self.try_send(bytes).unwrap();
+    }
+
+    /// Sends bytes to a server that may have had enough.
+    pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
+        self.stream.write_all(bytes.as_ref())?;
+        self.stream.flush()
+    }
+
+    /// Sends a request with a host, these field lines (each with its CRLF) and this content.
+    pub fn send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) {
+        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        self.send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n{body}"));
+    }
+
+    /// Sends a request and reads the reply.
+    pub fn request(&mut self, method: &str, path: &str, guid: Option<&str>, body: &str) -> Reply {
+        let guid = guid.map_or(String::new(), |guid| format!("Guid: {guid}\r\n"));
+        self.send_request(method, path, &guid, body);
+        self.reply_to(method)
+    }
+
+    pub fn get(&mut self, path: &str, guid: Option<&str>) -> Reply {
+        self.request("GET", path, guid, "")
+    }
+
+    pub fn put(&mut self, path: &str, guid: Option<&str>, body: &str) -> Reply {
+        self.request("PUT", path, guid, body)
+    }
+
+    pub fn post(&mut self, path: &str, guid: Option<&str>, body: &str) -> Reply {
+        self.request("POST", path, guid, body)
+    }
+
+    pub fn delete(&mut self, path: &str, guid: Option<&str>) -> Reply {
+        self.request("DELETE", path, guid, "")
+    }
+
+    /// Asks for a recording; `record_id` is put into the query as it is.
+    pub fn download(&mut self, agent: u32, guid: Option<&str>, record_id: &str) -> Reply {
+        self.get(&format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"), guid)
+    }
+
+    /// Reads one whole reply.
+    pub fn reply(&mut self) -> Reply {
+        self.reply_to("GET")
+    }
+
+    fn reply_to(&mut self, method: &str) -> Reply {
+        let mut reply = self.head();
+        if method != "HEAD" {
+            reply.body = self.bytes(reply.length());
+        }
+        reply
+    }
+
+    /// Reads the head of a reply and leaves its content.
+    pub fn head(&mut self) -> Reply {
+        self.try_head().expect("a reply")
+    }
+
+    /// Reads the head of a reply, if the connection lasts.
+    pub fn try_head(&mut self) -> io::Result<Reply> {
+        let end = loop {
+            if let Some(at) = self.pending.windows(4).position(|window| window == b"\r\n\r\n") {
+                break at + 4;
+            }
+            if self.fill()? == 0 {
+                return Err(ErrorKind::UnexpectedEof.into());
+            }
+        };
+        let head = String::from_utf8(self.pending.drain(..end).collect()).unwrap();
+        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+        Ok(Reply { status, head, body: Vec::new() })
+    }
+
+    /// Reads exactly so many bytes of content.
+    pub fn bytes(&mut self, length: usize) -> Vec<u8> {
+        while self.pending.len() < length {
+            assert_ne!(self.fill().unwrap(), 0, "the connection ended within the content");
+        }
+        self.pending.drain(..length).collect()
+    }
+
+    /// Reads on and throws away, counting; for contents too large to keep. `each` sees every piece.
+    pub fn stream(&mut self, length: u64, mut each: impl FnMut(&[u8])) {
+        let mut left = length;
+        loop {
+            let part = self.pending.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            each(&self.pending[..part]);
+            left -= part as u64;
+            self.pending.drain(..part);
+            if left == 0 {
+                return;
+            }
+            assert_ne!(self.fill().unwrap(), 0, "the connection ended within the content");
+        }
+    }
+
+    /// Reads whatever comes until the connection ends: what came, and whether it ended in order
+    /// (close_notify) or was cut.
+    pub fn rest(&mut self) -> (Vec<u8>, bool) {
+        loop {
+            match self.fill() {
+                Ok(0) => return (std::mem::take(&mut self.pending), true),
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the connection never ends"),
+                Err(_) => return (std::mem::take(&mut self.pending), false),
+            }
+        }
+    }
+
+    fn fill(&mut self) -> io::Result<usize> {
+        let mut chunk = [0; 64 * 1024];
+        let count = self.stream.read(&mut chunk)?;
+        self.pending.extend_from_slice(&chunk[..count]);
+        Ok(count)
+    }
+}
+
+impl Reply {
+    /// The value of a field; names are compared by exact case, as vendor clients do.
+    pub fn field(&self, name: &str) -> Option<&str> {
+        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+    }
+
+    /// The announced length of the content.
+    pub fn length(&self) -> usize {
+        self.field("Content-Length").map_or(0, |length| length.parse().unwrap())
+    }
+
+    /// The content as text.
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.body).unwrap()
+    }
+
+    /// The content as JSON.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+
+    /// The result code.
+    pub fn code(&self) -> String {
+        self.json()["retcode"].as_str().unwrap_or_else(|| panic!("no retcode: {self:?}")).to_owned()
+    }
+
+    /// Status and result code.
+    pub fn outcome(&self) -> (u16, String) {
+        (self.status, self.code())
+    }
+
+    /// The Guid the reply carries, as vendor clients cut it out.
+    pub fn guid(&self) -> Option<String> {
+        self.field("Set-GUID").map(|value| value.replace("JSESSIONID=", ""))
+    }
+}

@@ -1,0 +1,301 @@
+//! The real binary, started for one test and killed with it.
+
+use std::io::{BufRead as _, BufReader};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{Receiver, channel};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::client::{Client, Reply};
+use super::scratch::Scratch;
+
+/// Longest wait for anything that happens by itself. Nothing measures with it: reaching it is a failure.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The agents of every server unless a test says otherwise: two with the password `secret`, one whose
+/// password is empty, one inspector. The hashes have few iterations, so that sign-ins are quick.
+pub const AGENTS: &str = "\
+101 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
+102 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
+503 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
+104 =
+900 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
+900.role = inspector
+";
+
+/// Waits until `condition` holds.
+pub fn eventually(what: &str, mut condition: impl FnMut() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !condition() {
+        assert!(Instant::now() < deadline, "this never came: {what}");
+        thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A server about to be started.
+pub struct Setup {
+    scratch: Scratch,
+    settings: String,
+    agents: String,
+    expected: Vec<String>,
+    environment: Vec<(String, String)>,
+    wrapper: Vec<String>,
+}
+
+impl Setup {
+    /// Video on, one mount without MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
+    pub fn new() -> Setup {
+        let scratch = Scratch::new();
+        std::fs::create_dir(scratch.path().join("mount")).unwrap();
+        let settings = format!(
+            "VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {}\nMOUNT_CHECK = OFF\n\
+             AGENT_POLL_WAIT_FLAG = OFF\nLISTEN = 127.0.0.1:0\n\
+             TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n",
+            scratch.path().join("mount").display(),
+        );
+        Setup {
+            scratch,
+            settings,
+            agents: AGENTS.to_owned(),
+            expected: Vec::new(),
+            environment: Vec::new(),
+            wrapper: Vec::new(),
+        }
+    }
+
+    /// Sets a key, in place of what it is by default here.
+    pub fn set(mut self, key: &str, value: &str) -> Setup {
+        let is_other = |line: &&str| line.split(" = ").next() != Some(key);
+        let others: String = self.settings.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+        self.settings = format!("{others}{key} = {value}\n");
+        self
+    }
+
+    /// Takes a key out.
+    pub fn unset(mut self, key: &str) -> Setup {
+        let is_other = |line: &&str| line.split(" = ").next() != Some(key);
+        self.settings = self.settings.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+        self
+    }
+
+    /// Adds lines to the agents file.
+    pub fn agents(mut self, lines: &str) -> Setup {
+        self.agents.push_str(lines);
+        self
+    }
+
+    /// Says that a warning or error with this text in it belongs to the test.
+    pub fn expect_log(mut self, part: &str) -> Setup {
+        self.expected.push(part.to_owned());
+        self
+    }
+
+    /// Sets a variable in the server's environment.
+    pub fn env(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Starts the binary through another program, for instance `prlimit`.
+    pub fn through(mut self, words: &[&str]) -> Setup {
+        self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
+        self
+    }
+
+    /// Writes a recording into the mount.
+    pub fn recording(self, path: &str, content: impl AsRef<[u8]>) -> Setup {
+        self.scratch.file(&format!("mount/{path}"), content);
+        self
+    }
+
+    /// The directory of everything the server has.
+    pub fn directory(&self) -> &Path {
+        self.scratch.path()
+    }
+
+    /// Writes the files; what [`Setup::start`] does first.
+    pub fn write_files(&self) {
+        let agents = self.agents.replace("SECRET", SECRET);
+        self.scratch.file("agents.properties", agents);
+        self.scratch.file("basic.properties", &self.settings);
+        if !self.scratch.path().join("certificate.pem").exists() {
+            make_certificate(self.scratch.path());
+        }
+    }
+
+    /// Starts the server and waits until it listens.
+    pub fn start(self) -> Server {
+        self.write_files();
+        let config = self.scratch.path().join("basic.properties");
+        let binary = env!("CARGO_BIN_EXE_cc-gateway").to_owned();
+        let mut words = self.wrapper.clone();
+        words.push(binary);
+        let mut child = Command::new(&words[0])
+            .args(&words[1..])
+            .arg("--config")
+            .arg(&config)
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let (tell, told) = channel();
+        let stderr = BufReader::new(child.stderr.take().unwrap());
+        let lines = Arc::clone(&log);
+        thread::spawn(move || {
+            for line in stderr.lines().map_while(Result::ok) {
+                if let Some((_, address)) = line.split_once("listening on https://") {
+                    let _ = tell.send(address.parse().unwrap());
+                }
+                lines.lock().unwrap().push(line);
+            }
+        });
+        let addresses = first_address(&told, &mut child, &log);
+        Server { child, address: addresses, scratch: self.scratch, log, expected: self.expected, gone: None }
+    }
+}
+
+/// The hash of the password `secret` with the salt and iterations above.
+const SECRET: &str = "4efb2bbb6d2eb58ea8deaed54417ae2fd87fd50a8a8568709363da60d4560606";
+
+fn first_address(told: &Receiver<SocketAddr>, child: &mut Child, log: &Mutex<Vec<String>>) -> SocketAddr {
+    match told.recv_timeout(PATIENCE) {
+        Ok(address) => address,
+        Err(_) => {
+            let _ = child.kill();
+            panic!("the server does not listen:\n{}", log.lock().unwrap().join("\n"));
+        }
+    }
+}
+
+/// Makes the pair with the program itself, as an operator would.
+fn make_certificate(directory: &Path) {
+    let made = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
+        .args(["certificate", "--name", "localhost", "--name", "127.0.0.1", "--out"])
+        .arg(directory)
+        .output()
+        .unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+}
+
+/// A running server.
+pub struct Server {
+    child: Child,
+    address: SocketAddr,
+    scratch: Scratch,
+    log: Arc<Mutex<Vec<String>>>,
+    expected: Vec<String>,
+    gone: Option<ExitStatus>,
+}
+
+impl Server {
+    /// A server with the defaults of [`Setup::new`].
+    pub fn start() -> Server {
+        Setup::new().start()
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// The directory of everything the server has: `mount`, `basic.properties`, `agents.properties`,
+    /// `certificate.pem`, `private-key.pem`.
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
+    }
+
+    /// Signs in with the password `secret` and gives the Guid.
+    pub fn sign_in(&self, agent: u32) -> String {
+        let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
+        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+    }
+
+    /// Downloads a recording on a new connection.
+    pub fn download(&self, agent: u32, guid: &str, record_id: &str) -> Reply {
+        self.client().download(agent, Some(guid), record_id)
+    }
+
+    /// Sends a signal, by its name without SIG.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        assert!(sent.success());
+    }
+
+    /// Waits for the end of the process.
+    pub fn wait(&mut self) -> ExitStatus {
+        let mut ended = None;
+        eventually("the end of the server", || {
+            ended = self.child.try_wait().unwrap();
+            ended.is_some()
+        });
+        self.gone = ended;
+        ended.unwrap()
+    }
+
+    /// The log so far.
+    pub fn log(&self) -> Vec<String> {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// Waits for a log line with this text in it, and gives it.
+    pub fn log_line(&self, part: &str) -> String {
+        let mut found = None;
+        eventually(&format!("a log line with {part}"), || {
+            found = self.log().into_iter().find(|line| line.contains(part));
+            found.is_some()
+        });
+        found.unwrap()
+    }
+
+    /// Threads of the process now.
+    pub fn threads(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+    }
+
+    /// Open descriptors of the process now.
+    pub fn descriptors(&self) -> usize {
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Resident memory of the process now, in KiB.
+    pub fn memory_kib(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse().unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if self.gone.is_none() {
+            let _ = self.child.kill();
+            let _ = self.child.wait();
+        }
+        if thread::panicking() {
+            eprintln!("the server said:\n{}", self.log().join("\n"));
+            return;
+        }
+        // Whatever is not a line below warning, or was announced by the test, is a defect.
+        let is_fine = |line: &&String| {
+            ["INFO ", "DEBUG", "TRACE"].iter().any(|level| line.contains(&format!(" {level} ")))
+                || self.expected.iter().any(|part| line.contains(part))
+        };
+        let log = self.log();
+        let unexpected: Vec<_> = log.iter().filter(|line| !is_fine(line)).collect();
+        assert!(unexpected.is_empty(), "unexpected on stderr: {unexpected:#?}");
+    }
+}
