@@ -8,8 +8,8 @@ use std::time::{Duration, SystemTime};
 
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 
+use crate::ops::console::print;
 use crate::ops::failure::{Exit, Failure};
-use crate::print;
 
 /// The file of the certificate.
 pub(crate) const CERTIFICATE: &str = "certificate.pem";

@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use crate::config::{self, Settings};
+use crate::config::{self, Problem, Settings};
+use crate::front::KeyPairFiles;
+use crate::ops::console::print;
 use crate::ops::failure::Failure;
 use crate::recording::Mounts;
 use crate::session::Roster;
-use crate::{all_of, key_pair_files, print};
 
 /// Prints the settings in force, the agents and the mounts; warnings go to stderr.
 ///
@@ -17,12 +18,12 @@ use crate::{all_of, key_pair_files, print};
 /// # Errors
 /// All problems of the settings and the agents, or that of the certificate.
 pub(crate) fn run(config: &Path) -> Result<(), Failure> {
-    let (settings, notices) = config::read(config).map_err(|problems| all_of(&problems))?;
+    let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
     for notice in &notices {
         eprintln!("{notice}");
     }
-    let roster = Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| all_of(&problems));
-    let key_pair = key_pair_files(&settings);
+    let roster = Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| Problem::all(&problems));
+    let key_pair = KeyPairFiles::of(&settings);
     let pair = key_pair.load();
     let (roster, warnings) = match (roster, pair) {
         (Ok(read), Ok(_)) => read,

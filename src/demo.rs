@@ -8,9 +8,9 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use crate::certificate::{self, CERTIFICATE, PRIVATE_KEY};
+use crate::ops::console::print;
 use crate::ops::failure::{Exit, Failure};
 use crate::session::PasswordHash;
-use crate::{print, serve};
 
 const AGENT: &str = "1001";
 const PASSWORD: &str = "demo-password";
@@ -18,13 +18,17 @@ const DAY: &str = "1/0/20201202/1001";
 /// The samples and their sizes in bytes. A real player would not like them, a download does.
 const SAMPLES: [(&str, usize); 3] = [("0914442.mp4", 1024 * 1024), ("1030007.mp4", 5_000_000), ("1105123.mp4", 16_385)];
 
-/// Serves samples on `listen` until a signal comes, and leaves nothing behind.
-pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
+/// Has samples served on `listen` by `serve`, which is given the settings and whom to tell the addresses;
+/// leaves nothing behind.
+pub(crate) fn run(
+    listen: SocketAddr,
+    serve: impl FnOnce(&Path, &dyn Fn(&[SocketAddr])) -> Result<(), Failure>,
+) -> Result<(), Failure> {
     let stage = Stage::build(listen)
         .map_err(|error| Failure::new(Exit::of_io(&error, Exit::Io), format!("the demo cannot be set up: {error}")))?;
     let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
     certificate::write_pair(&stage.directory, &names)?;
-    serve(&stage.config(), |addresses| {
+    serve(&stage.config(), &|addresses| {
         if let Some(address) = addresses.first() {
             // Without its lines the demo is still a server.
             let _ = print(&stage.tour(*address));

@@ -5,8 +5,8 @@ use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use crate::ops::console::print;
 use crate::ops::failure::{Exit, Failure};
-use crate::print;
 use crate::session::PasswordHash;
 
 /// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints its value.

@@ -19,7 +19,6 @@ mod reload;
 pub mod session;
 
 use std::ffi::OsString;
-use std::io::Write as _;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,9 +28,10 @@ use signal_hook::iterator::Signals;
 
 use api::Gateway;
 use cli::Command;
-use config::{Notice, Problem, Settings, Severity};
+use config::{Notice, Problem, Settings};
 use front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
 use http::Http;
+use ops::console::print;
 use ops::counters::Counters;
 use ops::failure::{Exit, Failure};
 use ops::notify::ServiceManager;
@@ -55,7 +55,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::Check(config) => check::run(&config),
         Command::HashPassword => hash_password::run(),
         Command::Certificate { out, names } => certificate::run(&out, &names),
-        Command::Demo(listen) => demo::run(listen),
+        Command::Demo(listen) => demo::run(listen, |config, listening| serve(config, listening)),
         Command::Help => print(cli::HELP),
         Command::Version => print(&format!("cc-gateway {VERSION}\n")),
     }
@@ -67,13 +67,13 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
-    let (settings, notices) = config::read(config).map_err(|problems| all_of(&problems))?;
+    let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
     log_lines::start(settings.log_level);
-    notices.iter().for_each(log_notice);
+    notices.iter().for_each(Notice::log);
     let (roster, warnings) =
-        Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| all_of(&problems))?;
+        Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| Problem::all(&problems))?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let key_pair = key_pair_files(&settings);
+    let key_pair = KeyPairFiles::of(&settings);
     let tls = Tls::new(key_pair.load()?)?;
     key_pair.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
 
@@ -124,11 +124,6 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     Ok(())
 }
 
-/// The files of the certificate and its key.
-fn key_pair_files(settings: &Settings) -> KeyPairFiles {
-    KeyPairFiles { certificate: settings.tls_certificate.clone(), private_key: settings.tls_private_key.clone() }
-}
-
 /// Descriptors the settings can need: a socket for each client, a file for each download, what openings on
 /// mounts hold on their way, the inner connections, and some for the rest.
 fn descriptors_needed(settings: &Settings) -> u64 {
@@ -143,26 +138,4 @@ fn descriptors_needed(settings: &Settings) -> u64 {
         + settings.worker_threads * PER_WORKER
         + REST;
     needed as u64
-}
-
-/// One failure for all that is wrong with the files, so that the operator can mend them in one go.
-fn all_of(problems: &[Problem]) -> Failure {
-    let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
-    let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
-    Failure::new(exit, lines.join("\n"))
-}
-
-fn log_notice(notice: &Notice) {
-    match notice.severity {
-        Severity::Warn => log::warn!("{notice}"),
-        Severity::Info => log::info!("{notice}"),
-    }
-}
-
-/// Prints what was asked for; a reader that is gone is a failure like any other.
-fn print(text: &str) -> Result<(), Failure> {
-    let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())
-        .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(Exit::Io, format!("the output cannot be written: {error}")))
 }

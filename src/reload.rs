@@ -4,11 +4,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::api::Gateway;
-use crate::config::{self, Settings};
-use crate::front::Tls;
+use crate::config::{self, Notice, Problem, Settings};
+use crate::front::{KeyPairFiles, Tls};
 use crate::ops::log_lines;
 use crate::session::Roster;
-use crate::{all_of, key_pair_files, log_notice};
 
 /// What a reload replaces, and where it reads the new from.
 pub(crate) struct Reload {
@@ -37,10 +36,10 @@ impl Reload {
     pub(crate) fn run(&mut self) {
         match config::read(&self.config) {
             Ok((settings, notices)) => {
-                notices.iter().for_each(log_notice);
+                notices.iter().for_each(Notice::log);
                 self.replace_settings(settings);
             }
-            Err(problems) => log::error!("the settings stay as they were: {}", all_of(&problems)),
+            Err(problems) => log::error!("the settings stay as they were: {}", Problem::all(&problems)),
         }
         match Roster::read(&self.settings.agents_file, self.gateway.settings().agent_id_max) {
             Ok((roster, warnings)) => {
@@ -49,9 +48,9 @@ impl Reload {
                 let ended = self.gateway.replace_roster(roster);
                 log::info!("agents reloaded: {agents} may sign in, {ended} sessions ended");
             }
-            Err(problems) => log::error!("the agents stay as they were: {}", all_of(&problems)),
+            Err(problems) => log::error!("the agents stay as they were: {}", Problem::all(&problems)),
         }
-        let files = key_pair_files(&self.settings);
+        let files = KeyPairFiles::of(&self.settings);
         match files.load() {
             Ok(pair) => {
                 self.tls.replace(pair);

@@ -10,19 +10,11 @@ use super::reply::Reply;
 use super::request::{Field, Request};
 use super::router::parameter;
 use crate::config::DownloadScope;
-use crate::recording::{Ask, Mount, OpenError, Pending, Permit, RecordId, Selection, Video, Wanted, attachment};
+use crate::recording::{Ask, Download, Mount, OpenError, Pending, RecordId, Selection, Video, Wanted, attachment};
 use crate::session::{AgentId, Role};
 
 /// The type of a video, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
-
-/// An opened video on its way to a client. It counts against the download limits until it is dropped.
-#[derive(Debug)]
-pub struct Download {
-    /// The video.
-    pub video: Video,
-    _permit: Permit,
-}
 
 /// What a download asks for, once everything that needs no file server has been checked.
 struct Target {
@@ -118,7 +110,7 @@ impl Gateway {
                 .into();
         }
         match self.downloads.take(agent.number()) {
-            Some(permit) => Answer::Download(head(&video), Box::new(Download { video, _permit: permit })),
+            Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
             None => Reply::busy().into(),
         }
     }

@@ -1,20 +1,14 @@
-//! The gateway as the interfaces see it: everything they share, and the way in.
+//! The gateway as the interfaces see it: everything they share.
 
+use super::reply::FieldValue;
+use super::router::Interface;
+use crate::config::{AuthMode, Settings};
+use crate::ops::counters::Counters;
+use crate::recording::{Downloads, Mounts};
+use crate::session::{AgentId, Checker, Policy, Roster, SessionTable, SignIns, Throttle};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-use std::time::Instant;
-
-use super::code::ResultCode;
-use super::cors;
-use super::later::{Answer, Later};
-use super::reply::{FieldValue, Reply};
-use super::request::{Field, Method, Request};
-use super::router::{self, Interface, Route};
-use crate::config::Settings;
-use crate::ops::counters::Counters;
-use crate::recording::{Downloads, Mounts};
-use crate::session::{AgentId, Checker, Roster, SessionTable, SignIns, Throttle};
 
 /// Everything the interfaces share.
 #[derive(Debug)]
@@ -41,7 +35,7 @@ pub struct Call {
     /// The client's address.
     pub peer: IpAddr,
     /// The origin of a browser client that may read the answer.
-    origin: Option<FieldValue>,
+    pub(super) origin: Option<FieldValue>,
 }
 
 impl Gateway {
@@ -55,7 +49,7 @@ impl Gateway {
         let mut mounts = Mounts::new(&settings.mounts, settings.pool_mode, settings.mount_check);
         mounts.watch()?;
         Ok(Gateway {
-            sessions: SessionTable::new(super::sign_in::policy(&settings)),
+            sessions: SessionTable::new(policy(&settings)),
             checker,
             throttle: Throttle::default(),
             sign_ins: SignIns::new(),
@@ -66,65 +60,6 @@ impl Gateway {
             roster: RwLock::new(Arc::new(roster)),
             draining: AtomicBool::new(false),
         })
-    }
-
-    /// Answers a request, or begins to.
-    pub fn begin(&self, request: &Request<'_>) -> (Box<Call>, Answer) {
-        let now = Instant::now();
-        let origin = cors::allowed(&self.settings.cors_allow_origin, request.fields.value(Field::Origin));
-        let Some(route) = router::route(request.path) else {
-            let call = Call { interface: Interface::Unknown, agent: None, peer: request.peer, origin };
-            return self.dressed(call, Reply::fault(404, ResultCode::INVALID_PARAMETER).into());
-        };
-        let agent = AgentId::parse(&route.agent, self.settings.agent_id_max);
-        let call = Call { interface: route.interface, agent, peer: request.peer, origin };
-        let answer = self.dispatch(&call, &route, request, now);
-        self.dressed(call, answer)
-    }
-
-    /// Carries on with a request that has waited.
-    pub fn resume(&self, call: &Call, later: Later) -> Answer {
-        cors::expose(call.origin.as_ref(), later.finish(self, call))
-    }
-
-    fn dressed(&self, call: Call, answer: Answer) -> (Box<Call>, Answer) {
-        let answer = cors::expose(call.origin.as_ref(), answer);
-        (Box::new(call), answer)
-    }
-
-    fn dispatch(&self, call: &Call, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
-        let interface = call.interface;
-        if request.method == Method::Options && call.origin.is_some() {
-            return cors::preflight(interface).into();
-        }
-        if request.method == Method::Head && interface == Interface::Health {
-            return self.health(request).into();
-        }
-        if request.method != interface.method() {
-            return Reply::fault(405, ResultCode::INVALID_PARAMETER).with("Allow", interface.allow()).into();
-        }
-        match interface {
-            Interface::Health => return self.health(request).into(),
-            Interface::Metrics => return self.metrics(request.peer).into(),
-            _ => {}
-        }
-        let Some(agent) = call.agent else {
-            return Reply::failure(ResultCode::INVALID_PARAMETER).into();
-        };
-        match interface {
-            Interface::Login => self.sign_in(agent, request, false, now),
-            Interface::ForceLogin => self.sign_in(agent, request, true, now),
-            Interface::Logout | Interface::ForceLogout => self.sign_out(agent, request, now),
-            Interface::ForceLogoutWithReason => self.sign_out_with_reason(agent, &route.rest, request, now),
-            Interface::UpdateGuid => self.update_guid(agent, request, now),
-            Interface::Handshake => self.handshake(agent, request, now),
-            Interface::Heartbeat => self.heartbeat(agent, request, now),
-            Interface::GetAgentEvent => self.poll(agent, request, now),
-            Interface::DownloadVideoFileEx => self.download(agent, request, now),
-            Interface::Health | Interface::Metrics | Interface::Unknown => {
-                Reply::fault(404, ResultCode::INVALID_PARAMETER).into()
-            }
-        }
     }
 
     /// The settings in force.
@@ -160,5 +95,16 @@ impl Gateway {
     /// Whether the service is about to end.
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
+    }
+}
+
+/// How sessions live, as the settings say.
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        dynamic: settings.auth_mode == AuthMode::Dynamic,
+        guid_interval: settings.guid_interval,
+        guid_timeout: settings.guid_timeout,
+        silence_limit: settings.silence_limit,
+        guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
     }
 }

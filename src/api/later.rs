@@ -8,10 +8,10 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::download::Download;
 use super::gateway::{Call, Gateway};
 use super::reply::Reply;
 use crate::ops::latch::Latch;
+use crate::recording::Download;
 
 /// What an interface answers.
 #[derive(Debug)]

@@ -3,6 +3,7 @@
 mod access;
 mod code;
 mod cors;
+mod dispatch;
 mod download;
 mod gateway;
 mod health;
@@ -18,7 +19,6 @@ pub mod sign_in_body;
 mod sign_out;
 
 pub use code::ResultCode;
-pub use download::Download;
 pub use gateway::{Call, Gateway};
 pub use later::{Answer, Later};
 pub use metrics::NAMES as METRICS;

@@ -9,9 +9,8 @@ use super::later::{Answer, Later};
 use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
-use crate::config::{AuthMode, Settings};
 use crate::ops::latch::Parcel;
-use crate::session::{AgentId, Guid, Policy, SignInRefused, SigningIn};
+use crate::session::{AgentId, Guid, SignInRefused, SigningIn};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECKED_WITHIN: Duration = Duration::from_secs(10);
@@ -19,17 +18,6 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 const MEDIA_TYPE: &str = "TTF";
 /// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
 const TIME_REMAINING: &str = "9999";
-
-/// How sessions live, as the settings say.
-pub(super) fn policy(settings: &Settings) -> Policy {
-    Policy {
-        dynamic: settings.auth_mode == AuthMode::Dynamic,
-        guid_interval: settings.guid_interval,
-        guid_timeout: settings.guid_timeout,
-        silence_limit: settings.silence_limit,
-        guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
-    }
-}
 
 impl Gateway {
     /// Checks what costs nothing, then hands the password to the checkers.

@@ -30,6 +30,16 @@ pub struct Notice {
     pub text: String,
 }
 
+impl Notice {
+    /// Writes the notice to the log.
+    pub fn log(&self) {
+        match self.severity {
+            Severity::Warn => log::warn!("{self}"),
+            Severity::Info => log::info!("{self}"),
+        }
+    }
+}
+
 impl fmt::Display for Notice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_place(f, &self.file, self.line, self.key.as_deref())?;

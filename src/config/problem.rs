@@ -1,6 +1,6 @@
 //! What stops a start: one place in a configuration file, and what the operator is to write there.
 
-use crate::ops::failure::Exit;
+use crate::ops::failure::{Exit, Failure};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -45,6 +45,14 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// One failure for all that is wrong with the files, so that the operator can mend them in one go. The
+    /// first decides on the exit code.
+    pub fn all(problems: &[Problem]) -> Failure {
+        let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
+        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        Failure::new(exit, lines.join("\n"))
+    }
+
     /// A problem with what a file says.
     pub fn of_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
         let key = key.map(str::to_owned);

@@ -3,12 +3,12 @@
 use std::io::{self, ErrorKind, Write as _};
 use std::time::Instant;
 
-use super::Front;
 use super::clients::{Client, Doing};
 use super::content::Chunks;
 use super::fault::{Fault, reason_phrase};
 use super::head::{Framing, HEAD_MAX, Head};
 use super::secured::Secured;
+use super::shared::Front;
 use crate::api::{Interface, Reply};
 use crate::http::{Canonical, Performed};
 use crate::ops::log_lines::Quoted;

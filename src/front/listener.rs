@@ -11,10 +11,10 @@ use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::Front;
 use super::clients::Full;
 use super::connection;
 use super::seldom::Seldom;
+use super::shared::Front;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
 

@@ -13,6 +13,7 @@ use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
+use crate::config::Settings;
 use crate::ops::failure::{Exit, Failure};
 
 /// The files of the certificate and its key.
@@ -25,6 +26,11 @@ pub struct KeyPairFiles {
 }
 
 impl KeyPairFiles {
+    /// The files the settings name.
+    pub fn of(settings: &Settings) -> KeyPairFiles {
+        KeyPairFiles { certificate: settings.tls_certificate.clone(), private_key: settings.tls_private_key.clone() }
+    }
+
     /// Reads both files and checks that they belong together.
     ///
     /// # Errors

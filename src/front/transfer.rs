@@ -2,10 +2,9 @@
 
 use std::io;
 
-use super::Front;
 use super::secured::Secured;
-use crate::api::Download;
-use crate::recording::ReadError;
+use super::shared::Front;
+use crate::recording::{Download, ReadError};
 
 impl Front {
     /// Sends the head of the reply and then the video, chunk by chunk from the video's one buffer. Returns

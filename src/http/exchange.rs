@@ -5,8 +5,9 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Mutex;
 
-use crate::api::{Call, Download, Later, ResultCode};
+use crate::api::{Call, Later, ResultCode};
 use crate::ops::latch::lock;
+use crate::recording::Download;
 
 /// Names one exchange: the line it travels on and a serial number, so that a worker that comes too late
 /// cannot settle the exchange that has taken the line over.

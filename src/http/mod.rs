@@ -11,6 +11,7 @@ mod exchange;
 mod inner_reply;
 mod line;
 mod service;
+mod shared;
 mod worker;
 
 pub use canonical::Canonical;

@@ -14,10 +14,12 @@ use super::directory::PrivateDirectory;
 use super::exchange::{Exchanges, Id, Outcome, Step};
 use super::inner_reply::InnerReply;
 use super::line::{Line, Lines};
+use super::shared::{Current, Shared};
 use super::worker;
-use crate::api::{Call, Download, Gateway, Method, ResultCode};
+use crate::api::{Call, Gateway, Method, ResultCode};
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::latch::lock;
+use crate::recording::Download;
 
 /// How long a request may wait for a free line. Workers never wait for anything outside the process, so
 /// this passes only on a machine that cannot keep up at all.
@@ -29,23 +31,6 @@ const ATTEMPTS: usize = 3;
 #[derive(Clone)]
 pub struct Http {
     shared: Arc<Shared>,
-}
-
-/// What workers and clients' threads have in common.
-pub(super) struct Shared {
-    pub(super) gateway: Arc<Gateway>,
-    pub(super) exchanges: Exchanges,
-    lines: Lines,
-    directory: PrivateDirectory,
-    workers: usize,
-    current: Mutex<Current>,
-}
-
-/// The inner server of now. A new generation replaces one whose socket was lost.
-struct Current {
-    generation: u64,
-    path: PathBuf,
-    server: Option<Arc<tiny_http::Server>>,
 }
 
 /// The answer to a request.
@@ -169,21 +154,6 @@ impl Http {
                 })?;
         }
         Ok(())
-    }
-}
-
-impl Shared {
-    /// Whether `generation` is the one of now. Not to be called while the current one is locked.
-    pub(super) fn is_current(&self, generation: u64) -> bool {
-        lock(&self.current).generation == generation
-    }
-
-    /// Lets the workers of an earlier server go, once they have answered what has reached them.
-    fn retire(&self, server: Option<Arc<tiny_http::Server>>) {
-        if let Some(server) = server {
-            // Each call wakes one worker.
-            (0..self.workers).for_each(|_| server.unblock());
-        }
     }
 }
 

@@ -12,7 +12,7 @@ use tiny_http::{Header, Request, Response, Server, StatusCode};
 
 use super::canonical::EXCHANGE;
 use super::exchange::{Id, Outcome, Step};
-use super::service::Shared;
+use super::shared::Shared;
 use crate::api::{self, Answer, Field, Fields, Method, Reply, ResultCode};
 
 /// A worker calls a few shallow functions; hashing and file access happen elsewhere.

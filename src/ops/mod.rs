@@ -1,6 +1,7 @@
 //! What a service needs to live on a machine: failures the operator reads, waiting and waking, the log,
 //! the service manager, counters, descriptors.
 
+pub mod console;
 pub mod counters;
 pub mod descriptors;
 pub mod failure;

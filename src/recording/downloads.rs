@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
+use super::video::Video;
 use crate::ops::latch::lock;
 
 /// The count of running downloads and its two limits.
@@ -64,6 +65,21 @@ impl Drop for Permit {
                 running.by_agent.remove(&self.agent);
             }
         }
+    }
+}
+
+/// An opened video on its way to a client. It counts against the limits until it is dropped.
+#[derive(Debug)]
+pub struct Download {
+    /// The video.
+    pub video: Video,
+    _permit: Permit,
+}
+
+impl Download {
+    /// The download of `video` that `permit` allows.
+    pub fn new(video: Video, permit: Permit) -> Download {
+        Download { video, _permit: permit }
     }
 }
 

@@ -20,7 +20,7 @@ mod walk;
 mod watch;
 
 pub use disposition::attachment;
-pub use downloads::{Downloads, Permit};
+pub use downloads::{Download, Downloads, Permit};
 pub use mount::{ANSWER_WITHIN, Ask, Mount, THREADS, Wanted};
 pub use mounts::Mounts;
 pub use open_error::{Lost, OpenError, ReadError};

@@ -9,4 +9,5 @@
 )]
 
 mod road;
+mod structure;
 mod support;

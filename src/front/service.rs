@@ -1,0 +1,108 @@
+//! The front at work: bound, accepting, and ended in order.
+
+use std::net::{SocketAddr, TcpListener};
+use std::os::fd::OwnedFd;
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::clients::Clients;
+use super::deadlines::Deadlines;
+use super::listener;
+use super::shared::Front;
+use super::tls::Tls;
+use crate::http::Http;
+use crate::ops::counters::Counters;
+use crate::ops::failure::{Exit, Failure};
+use crate::ops::notify::ServiceManager;
+
+/// How many clients there may be.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// In all.
+    pub connections: usize,
+    /// Of one address.
+    pub connections_per_address: usize,
+}
+
+/// The listeners, bound and not yet answered.
+#[derive(Debug)]
+pub struct Listeners(Vec<TcpListener>);
+
+impl Listeners {
+    /// Listens on every address, or on none.
+    ///
+    /// # Errors
+    /// The first address that cannot be had.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, Failure> {
+        addresses.iter().map(|&address| listener::listen(address)).collect::<Result<_, _>>().map(Listeners)
+    }
+
+    /// The addresses with their real ports.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+/// The front at work.
+pub struct Service {
+    front: Arc<Front>,
+    /// Closing it wakes the accept loop.
+    stop: OwnedFd,
+    accepting: JoinHandle<()>,
+}
+
+impl Service {
+    /// Begins to accept clients.
+    ///
+    /// # Errors
+    /// When the pipe or the thread of the accept loop cannot be made.
+    pub fn start(
+        listeners: Listeners,
+        tls: Tls,
+        http: Http,
+        limits: Limits,
+        deadlines: Deadlines,
+        counters: Arc<Counters>,
+        manager: Arc<ServiceManager>,
+    ) -> Result<Service, Failure> {
+        let failed = |error: std::io::Error| {
+            Failure::new(Exit::of_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
+        };
+        let clients = Arc::new(Clients::new(limits.connections, limits.connections_per_address));
+        let front = Arc::new(Front { clients, tls, http, deadlines, counters });
+        let (stopped, stop) =
+            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
+        let serving = Arc::clone(&front);
+        let accepting = thread::Builder::new()
+            .name("accept".to_owned())
+            .spawn(move || listener::accept_clients(&serving, &listeners.0, &stopped, &manager))
+            .map_err(failed)?;
+        Ok(Service { front, stop, accepting })
+    }
+
+    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has
+    /// passed or `hurry` says so for what is under way. Returns how many downloads had to be cut.
+    pub fn stop(self, drain: Duration, mut hurry: impl FnMut() -> bool) -> usize {
+        /// How often `hurry` is asked.
+        const GLANCE: Duration = Duration::from_millis(100);
+        /// How long threads get to notice that their clients were cut.
+        const FAREWELL: Duration = Duration::from_secs(1);
+
+        drop(self.stop);
+        // The listeners are closed when the loop ends, so that new clients are refused from now on.
+        let _ = self.accepting.join();
+        let clients = &self.front.clients;
+        clients.ask_to_leave();
+        self.front.http.gateway().drain();
+        let deadline = Instant::now() + drain;
+        while !clients.wait_until_gone(deadline.min(Instant::now() + GLANCE)) {
+            if Instant::now() >= deadline || hurry() {
+                let cut = clients.cut();
+                clients.wait_until_gone(Instant::now() + FAREWELL);
+                return cut;
+            }
+        }
+        0
+    }
+}
