@@ -45,6 +45,12 @@ pub(super) fn write_resumption(id: Id, out: &mut Vec<u8>) {
     let _ = write!(out, "GET / HTTP/1.1\r\n{EXCHANGE}: {id}\r\n\r\n");
 }
 
+/// Writes the request that belongs to no exchange; a worker refuses it, which shows that it is there.
+pub(super) fn write_greeting(out: &mut Vec<u8>) {
+    out.clear();
+    out.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

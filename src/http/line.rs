@@ -3,9 +3,11 @@
 use std::io::{self, Write as _};
 use std::ops::{Deref, DerefMut};
 use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use super::canonical;
 use super::inner_reply::{self, InnerReply};
 use crate::ops::latch::lock;
 
@@ -30,14 +32,19 @@ impl Line {
         matches!(self.connection, Some((of, _)) if of == generation)
     }
 
-    /// Connects the line, replacing an earlier connection.
-    pub(super) fn connect(&mut self, generation: u64, path: &std::path::Path) -> io::Result<()> {
+    /// Connects the line, replacing an earlier connection, and waits until tiny_http has taken it up. To be
+    /// called for one line after the other.
+    ///
+    /// tiny_http counts a thread as idle until it wakes: connections that come faster than its threads wake
+    /// are all given to the same few, and the others are never read. So each is greeted before the next one.
+    pub(super) fn connect(&mut self, generation: u64, path: &Path) -> io::Result<()> {
         self.connection = None;
         let stream = UnixStream::connect(path)?;
         stream.set_read_timeout(Some(REPLY_WITHIN))?;
         stream.set_write_timeout(Some(REPLY_WITHIN))?;
         self.connection = Some((generation, stream));
-        Ok(())
+        canonical::write_greeting(&mut self.request);
+        self.exchange(false).map(drop)
     }
 
     /// Sends the request and reads the reply. After an error the connection is gone: bytes that come
@@ -129,6 +136,6 @@ mod tests {
         let mut line = lines.lend(Instant::now()).unwrap();
         assert!(!line.reaches(0));
         assert_eq!(line.exchange(false).unwrap_err().kind(), io::ErrorKind::NotConnected);
-        assert!(line.connect(1, std::path::Path::new("/nowhere/at/all")).is_err());
+        assert!(line.connect(1, Path::new("/nowhere/at/all")).is_err());
     }
 }

@@ -70,10 +70,20 @@ impl Http {
             workers,
             current: Mutex::new(Current { generation: 0, path: PathBuf::new(), server: None }),
         });
-        next_generation(&shared, &mut lock(&shared.current)).map_err(|error| {
+        let failed = |error: io::Error| {
             Failure::new(Exit::of_io(&error, Exit::Io), format!("the inner server cannot be started: {error}"))
-        })?;
-        Ok(Http { shared })
+        };
+        next_generation(&shared, &mut lock(&shared.current)).map_err(failed)?;
+        let http = Http { shared };
+        http.connect_all().map_err(|Lost| failed(io::ErrorKind::NotConnected.into()))?;
+        Ok(http)
+    }
+
+    /// Connects every line now, so that later not even a machine out of descriptors keeps one from working.
+    fn connect_all(&self) -> Result<(), Lost> {
+        let lend = |_| self.shared.lines.lend(Instant::now());
+        let mut lines: Vec<_> = (0..self.shared.workers).map_while(lend).collect();
+        lines.iter_mut().try_for_each(|line| self.connect(line))
     }
 
     /// Carries out one request of the client at `peer`. Blocks for as long as the request has to wait.

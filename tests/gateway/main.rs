@@ -8,6 +8,7 @@
     reason = "a test that meets what it does not expect is to fail, and nobody outside reads it"
 )]
 
+mod commands;
 mod road;
 mod structure;
 mod support;

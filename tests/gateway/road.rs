@@ -1,5 +1,11 @@
 //! The whole road: sign in, poll, download, sign out.
 
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::thread;
+
+use aws_lc_rs::digest::{Context, SHA256};
+
 use crate::support::{Server, Setup, recording_bytes, sha256};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
@@ -44,4 +50,92 @@ fn a_server_that_is_told_to_end_ends_with_success() {
     let mut server = Server::start();
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
+}
+
+/// Recordings of awkward sizes, by name; what lies beyond the bytes of a large one is zeros that take no room.
+const SIZES: [(&str, u64); 7] = [
+    ("0000001", 1),
+    ("0016383", 16 * 1024 - 1),
+    ("0016384", 16 * 1024),
+    ("0016385", 16 * 1024 + 1),
+    ("1048576", 1024 * 1024),
+    ("0200000", 200 * 1024 * 1024),
+    ("3000000", 3 * 1024 * 1024 * 1024),
+];
+
+fn path_of(name: &str) -> String {
+    format!("1/0/20201202/503/{name}.mp4")
+}
+
+/// A server with a recording of each size, and one that is empty.
+fn server_with_sizes() -> Server {
+    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "32").recording(&path_of("0000000"), "");
+    let server = setup.start();
+    for (name, size) in SIZES {
+        let path = server.scratch().sparse(&format!("mount/{}", path_of(name)), size);
+        let file = File::options().write(true).open(path).unwrap();
+        let bytes = recording_bytes(size, usize::try_from(size.min(1024 * 1024)).unwrap());
+        file.write_all_at(&bytes, 0).unwrap();
+        // Something at the end too, so that a wrong end shows.
+        file.write_all_at(&bytes[..1], size - 1).unwrap();
+    }
+    server
+}
+
+/// SHA-256 of what a download brings.
+fn downloaded(server: &Server, guid: &str, name: &str) -> Vec<u8> {
+    let mut client = server.client();
+    let query = format!("recordId=Y:/{}", path_of(name));
+    client.send_request(
+        "GET",
+        &format!("/recordfile/503/videofiledownloadEx?{query}"),
+        &format!("Guid: {guid}\r\n"),
+        "",
+    );
+    let head = client.head();
+    assert_eq!(head.status, 200);
+    let mut hash = Context::new(&SHA256);
+    client.stream(head.length() as u64, |part| hash.update(part));
+    hash.finish().as_ref().to_vec()
+}
+
+/// SHA-256 of what the mount has.
+fn stored(server: &Server, name: &str) -> Vec<u8> {
+    let file = File::open(server.scratch().path().join("mount").join(path_of(name))).unwrap();
+    let mut hash = Context::new(&SHA256);
+    let mut buffer = vec![0; 1024 * 1024];
+    let mut at = 0;
+    loop {
+        let count = file.read_at(&mut buffer, at).unwrap();
+        if count == 0 {
+            return hash.finish().as_ref().to_vec();
+        }
+        hash.update(&buffer[..count]);
+        at += count as u64;
+    }
+}
+
+#[test]
+fn recordings_of_every_size_arrive_byte_for_byte() {
+    let server = server_with_sizes();
+    let guid = server.sign_in(503);
+    assert_eq!(server.download(503, &guid, &format!("Y:/{}", path_of("0000000"))).code(), "108-013");
+    for (name, _) in SIZES {
+        assert!(downloaded(&server, &guid, name) == stored(&server, name), "{name}");
+    }
+}
+
+#[test]
+fn two_and_sixteen_downloads_at_once_do_not_mix() {
+    let server = server_with_sizes();
+    let guid = server.sign_in(503);
+    for (count, names) in [(2, &SIZES[5..6]), (16, &SIZES[0..5])] {
+        thread::scope(|scope| {
+            for number in 0..count {
+                let (name, _) = names[number % names.len()];
+                let (server, guid) = (&server, &guid);
+                scope.spawn(move || assert!(downloaded(server, guid, name) == stored(server, name), "{name}"));
+            }
+        });
+    }
 }

@@ -1,0 +1,201 @@
+//! The commands beside serving: what they print, write and refuse.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use crate::support::{Scratch, Setup, eventually};
+
+fn binary() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
+    command.stdin(Stdio::null());
+    command
+}
+
+fn run(arguments: &[&str]) -> Output {
+    binary().args(arguments).output().unwrap()
+}
+
+fn text(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn help_and_version_go_to_stdout() {
+    let help = run(&["--help"]);
+    assert!(help.status.success() && help.stderr.is_empty());
+    assert!(text(&help.stdout).contains("hash-password"));
+    let version = run(&["--version"]);
+    assert!(text(&version.stdout).starts_with("cc-gateway "));
+}
+
+#[test]
+fn an_unknown_command_is_a_usage_error() {
+    let output = run(&["sevre"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stdout.is_empty());
+    assert!(text(&output.stderr).contains("sevre") && text(&output.stderr).contains("--help"));
+}
+
+#[test]
+fn hash_password_makes_a_value_that_lets_the_agent_in() {
+    let mut child = binary().arg("hash-password").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(b"pass word\n").unwrap();
+    let value = text(&child.wait_with_output().unwrap().stdout).trim_end().to_owned();
+    assert!(value.starts_with("pbkdf2-sha256$"));
+    let server = Setup::new().agents(&format!("777 = {value}\n")).start();
+    let sign_in = |password: &str| {
+        server.client().put("/onlineagent/777", None, &format!(r#"{{"password":"{password}"}}"#)).code()
+    };
+    assert_eq!(sign_in("pass word "), "100-004");
+    assert_eq!(sign_in("pass word"), "0");
+}
+
+#[test]
+fn hash_password_refuses_the_empty_password() {
+    let output = run(&["hash-password"]);
+    assert_eq!(output.status.code(), Some(64));
+    assert!(output.stdout.is_empty() && !output.stderr.is_empty());
+}
+
+#[test]
+fn certificate_writes_a_pair_with_a_private_key_and_never_over_one() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().to_str().unwrap();
+    let made = run(&["certificate", "--out", directory, "--name", "gateway.example", "--name", "192.0.2.7"]);
+    assert!(made.status.success());
+    assert!(text(&made.stdout).contains("TLS_CERTIFICATE = ") && text(&made.stdout).contains("gateway.example"));
+    let mode = |name: &str| fs::metadata(scratch.path().join(name)).unwrap().permissions().mode() & 0o777;
+    // A umask may take bits away, never add one.
+    assert_eq!(mode("private-key.pem") & !0o640, 0);
+    assert_eq!(mode("certificate.pem") & !0o644, 0);
+    let key = fs::read(scratch.path().join("private-key.pem")).unwrap();
+    let again = run(&["certificate", "--out", directory]);
+    assert_eq!(again.status.code(), Some(74));
+    assert!(text(&again.stderr).contains("private-key.pem"));
+    assert_eq!(fs::read(scratch.path().join("private-key.pem")).unwrap(), key);
+}
+
+#[test]
+fn check_prints_the_settings_in_force_and_the_mounts() {
+    let setup = Setup::new().set("MAXTIME", "90000");
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let printed = text(&output.stdout);
+    for line in ["MAXTIME = 90000", "AUTHMODE = 2", "agents: 5 may sign in"] {
+        assert!(printed.contains(line), "{line} is not in\n{printed}");
+    }
+    assert!(printed.contains("is there"));
+    assert!(text(&output.stderr).contains("104"), "the agent with the empty password is named");
+}
+
+#[test]
+fn check_names_file_line_and_key_of_every_problem() {
+    let setup = Setup::new().set("GUIDTIMEOUT", "soon").set("LISTEN", "gateway:8043").agents("501 = plain\n");
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let config = config.to_str().unwrap();
+    let output = run(&["check", "--config", config]);
+    assert_eq!(output.status.code(), Some(78));
+    let problems = text(&output.stderr);
+    for key in ["GUIDTIMEOUT", "LISTEN"] {
+        let line = fs::read_to_string(config).unwrap().lines().position(|line| line.starts_with(key)).unwrap() + 1;
+        assert!(problems.contains(&format!("{config}:{line}: {key}: ")), "{problems}");
+    }
+}
+
+#[test]
+fn starting_with_a_wrong_file_says_what_to_do() {
+    let missing = run(&["--config", "/nowhere/basic.properties"]);
+    assert_eq!(missing.status.code(), Some(78));
+    assert!(text(&missing.stderr).contains("/nowhere/basic.properties"));
+    let setup = Setup::new().agents("501 = not-a-hash\n");
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let output = run(&["--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78));
+    assert!(text(&output.stderr).contains("501") && text(&output.stderr).contains("hash-password"));
+    assert!(!text(&output.stderr).contains("not-a-hash"), "a value of the agents file is never shown");
+}
+
+#[test]
+fn an_address_that_is_taken_is_unavailable() {
+    let server = Setup::new().start();
+    let setup = Setup::new().set("LISTEN", &server.address().to_string());
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let output = run(&["--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(69));
+    assert!(text(&output.stderr).contains("LISTEN"));
+}
+
+#[test]
+fn certificates_that_do_not_belong_together_stop_the_start() {
+    let (one, other) = (Setup::new(), Setup::new());
+    one.write_files();
+    other.write_files();
+    fs::copy(other.directory().join("private-key.pem"), one.directory().join("private-key.pem")).unwrap();
+    let config = one.directory().join("basic.properties");
+    for command in [&["--config"][..], &["check", "--config"]] {
+        let output = binary().args(command).arg(&config).output().unwrap();
+        assert_eq!(output.status.code(), Some(78));
+        assert!(text(&output.stderr).contains("do not belong together"));
+    }
+}
+
+/// Lines of the demo's tour, as they are.
+fn tour(demo: &mut std::process::Child) -> String {
+    let mut lines = String::new();
+    for line in BufReader::new(demo.stdout.as_mut().unwrap()).lines() {
+        let line = line.unwrap();
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+        if line.starts_with("# Sign in") || !lines.is_empty() {
+            lines.push_str(&line);
+            lines.push('\n');
+        }
+    }
+    lines
+}
+
+#[test]
+fn the_lines_the_demo_prints_work_as_they_are() {
+    let scratch = Scratch::new();
+    let mut demo = binary()
+        .args(["demo", "--listen", "127.0.0.1:0"])
+        .env("TMPDIR", scratch.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let lines = tour(&mut demo);
+    let downloads = Scratch::new();
+    let pasted = Command::new("bash").args(["-e", "-c", &lines]).current_dir(downloads.path()).output().unwrap();
+    let said = text(&pasted.stdout);
+    assert!(pasted.status.success(), "{said}{}", text(&pasted.stderr));
+    assert_eq!(said.matches(": OK").count(), 3, "{said}");
+    assert_eq!(said.matches(r#"{"message":"","retcode":"0"}"#).count(), 2, "{said}");
+    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
+    eventually("the end of the demo", || demo.try_wait().unwrap().is_some());
+    assert_eq!(demo.wait().unwrap().code(), Some(0));
+    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the demo leaves nothing behind");
+}
+
+#[test]
+fn the_samples_of_the_repository_pass_check_once_the_certificate_is_set() {
+    let scratch = Scratch::new();
+    let directory = scratch.path().to_str().unwrap();
+    assert!(run(&["certificate", "--out", directory]).status.success());
+    let etc = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
+    let mut sample = fs::read_to_string(etc.join("basic.properties")).unwrap();
+    sample.push_str("TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n");
+    let config = scratch.file("basic.properties", sample);
+    fs::copy(etc.join("agents.properties"), scratch.path().join("agents.properties")).unwrap();
+    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+}
