@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
@@ -64,18 +64,25 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
 /// loop is stuck is started anew.
 pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop: impl AsFd, manager: &ServiceManager) {
     let mut complaint = Seldom::new();
-    let interval = manager.watchdog_interval().and_then(|interval| Timespec::try_from(interval).ok());
+    let interval = manager.watchdog_interval();
+    // A client that comes just before the interval is over must not put the feeding off by another one.
+    let timeout = interval.and_then(|interval| Timespec::try_from(interval / 2).ok());
+    let mut fed: Option<Instant> = None;
     loop {
         let mut ready: Vec<_> = listeners.iter().map(|listener| PollFd::new(listener, PollFlags::IN)).collect();
         ready.push(PollFd::new(&stop, PollFlags::IN));
-        match poll(&mut ready, interval.as_ref()) {
+        match poll(&mut ready, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
             Err(error) => complaint.error(&format!("waiting for clients failed: {error}")),
         }
         if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
             return;
         }
-        manager.alive();
+        // Not once for each client: the manager has other things to do.
+        if interval.is_some_and(|interval| fed.is_none_or(|fed| fed.elapsed() >= interval)) {
+            manager.alive();
+            fed = Some(Instant::now());
+        }
         for listener in listeners {
             if let Err(error) = accept_turn(front, listener, &mut complaint) {
                 front.counters().accept_errors.add(1);

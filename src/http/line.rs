@@ -62,26 +62,35 @@ impl Line {
 
 /// The lines nobody uses right now. The one used last is lent first, so that its buffers are warm.
 pub(super) struct Lines {
-    idle: Mutex<Vec<Line>>,
+    idle: Mutex<Idle>,
     returned: Condvar,
+}
+
+struct Idle {
+    lines: Vec<Line>,
+    /// Threads that wait for a line: to wake them costs a system call, which most returns can do without.
+    waiting: usize,
 }
 
 impl Lines {
     /// `count` lines, not connected yet.
     pub(super) fn new(count: usize) -> Lines {
         let line = |place| Line { place, ..Line::default() };
-        Lines { idle: Mutex::new((0..count).map(line).collect()), returned: Condvar::new() }
+        let idle = Idle { lines: (0..count).map(line).collect(), waiting: 0 };
+        Lines { idle: Mutex::new(idle), returned: Condvar::new() }
     }
 
     /// Borrows a line, waiting for one until `deadline`.
     pub(super) fn lend(&self, deadline: Instant) -> Option<Lent<'_>> {
         let mut idle = lock(&self.idle);
         loop {
-            if let Some(line) = idle.pop() {
+            if let Some(line) = idle.lines.pop() {
                 return Some(Lent { lines: self, line });
             }
             let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            idle.waiting += 1;
             idle = self.returned.wait_timeout(idle, left).unwrap_or_else(PoisonError::into_inner).0;
+            idle.waiting -= 1;
         }
     }
 }
@@ -108,8 +117,11 @@ impl DerefMut for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        lock(&self.lines.idle).push(std::mem::take(&mut self.line));
-        self.lines.returned.notify_one();
+        let mut idle = lock(&self.lines.idle);
+        idle.lines.push(std::mem::take(&mut self.line));
+        if idle.waiting > 0 {
+            self.lines.returned.notify_one();
+        }
     }
 }
 
