@@ -8,7 +8,7 @@ use super::guid::Fingerprint;
 ///
 /// Following renewals takes three of them, a browser page that is reloaded all the time one a reload. With the
 /// bound, 10 000 sessions that make all they can take 31 MB.
-pub(super) const GUIDS_MAX: usize = 64;
+pub(super) const GUIDS_MAX: usize = 48;
 
 /// How sessions and their Guids live, as the settings say.
 #[derive(Debug, Clone)]
@@ -26,15 +26,15 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The least time between two renewals of one session whose clients use an older Guid than the newest.
+    /// The least time between two renewals of one and the same Guid.
     ///
-    /// Such a client has either lost the answer with its renewal, or shares the session with another one that
-    /// got it, or never takes a renewal over. The first two are to get another before their own Guid expires, so
-    /// four times between `guid_interval` and `guid_timeout`; but the third must not fill the table, so never
-    /// more than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
+    /// A client that comes back with a Guid that was renewed has either lost the answer with its renewal, or
+    /// shares the Guid with another one that got it, or never takes a renewal over. The first two are to get
+    /// another before their Guid expires, so four times between `guid_interval` and `guid_timeout`; but the third
+    /// must not fill the table, so never more than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
     fn spacing(&self) -> Duration {
         let window = self.guid_timeout.saturating_sub(self.guid_interval).min(self.guid_interval);
-        (window / 4).max(self.guid_timeout / 32)
+        (window / 4).max(self.guid_timeout / 24)
     }
 }
 
@@ -42,43 +42,55 @@ impl Policy {
 pub(super) struct Issue {
     fingerprint: Fingerprint,
     at: Instant,
+    /// When its client was last given a successor.
+    renewed: Option<Instant>,
 }
 
 /// The Guids of one session, the newest last. Never without one.
 #[derive(Debug)]
 pub(super) struct Guids {
     issues: Vec<Issue>,
-    newest: Instant,
 }
 
 impl Guids {
     /// The Guids of a session that begins.
     pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> Guids {
-        Guids { issues: vec![Issue { fingerprint, at: now }], newest: now }
+        Guids { issues: vec![Issue { fingerprint, at: now, renewed: None }] }
     }
 
-    /// When the Guid of that fingerprint was issued, if it is one of these and has not expired.
+    /// Whether the Guid of that fingerprint is one of these and has not expired.
     ///
     /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under way, and
     /// clients that miss a renewal, are not cut off; the newest does not expire at all, so that a client which
     /// follows renewals can always come back. Compares with all of them, wherever the match is.
-    pub(super) fn admit(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> Option<Instant> {
+    pub(super) fn admits(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let newest = self.issues.len().saturating_sub(1);
-        let mut issued = None;
+        let mut admits = false;
         for (place, issue) in self.issues.iter().enumerate() {
-            if issue.fingerprint == *fingerprint && (place == newest || issue.lives(policy, now)) {
-                issued = Some(issue.at);
-            }
+            admits |= issue.fingerprint == *fingerprint && (place == newest || issue.lives(policy, now));
         }
-        issued
+        admits
     }
 
-    /// Whether the answer to a client whose Guid was issued at `used` is to carry a new one.
-    pub(super) fn renewal_due(&self, used: Instant, policy: &Policy, now: Instant) -> bool {
+    /// Whether the answer to a client that was admitted with the Guid `used` is to carry a new one.
+    ///
+    /// Each Guid has a successor of its own, whatever other windows of the session do meanwhile. One that has
+    /// gone while its poll was parked is due in any case: the client has nothing else left.
+    pub(super) fn renewal_due(&self, used: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let age = |of: Instant| now.saturating_duration_since(of);
         policy.dynamic
-            && age(used) >= policy.guid_interval
-            && (used == self.newest || age(self.newest) >= policy.spacing())
+            && self.issues.iter().find(|issue| issue.fingerprint == *used).is_none_or(|issue| {
+                age(issue.at) >= policy.guid_interval
+                    && issue.renewed.is_none_or(|renewed| age(renewed) >= policy.spacing())
+            })
+    }
+
+    /// Adds the newest Guid as the successor of `used`.
+    pub(super) fn renew(&mut self, used: &Fingerprint, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
+        if let Some(issue) = self.issues.iter_mut().find(|issue| issue.fingerprint == *used) {
+            issue.renewed = Some(now);
+        }
+        self.issue(fingerprint, policy, now);
     }
 
     /// Adds the newest Guid and forgets the expired ones.
@@ -90,8 +102,9 @@ impl Guids {
         if self.issues.len() >= GUIDS_MAX {
             self.issues.remove(if policy.dynamic { 0 } else { 1 });
         }
-        self.issues.push(Issue { fingerprint, at: now });
-        self.newest = now;
+        // Room for one, not twice the room: ten thousand sessions keep what is reserved here.
+        self.issues.reserve_exact(1);
+        self.issues.push(Issue { fingerprint, at: now, renewed: None });
     }
 }
 
@@ -127,19 +140,20 @@ mod tests {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let (first, second) = (fingerprint(), fingerprint());
         let mut guids = Guids::new(first, start);
-        assert_eq!(guids.admit(&first, &policy, start + SECOND * 999), Some(start));
+        assert!(guids.admits(&first, &policy, start + SECOND * 999));
         guids.issue(second, &policy, start + SECOND * 60);
-        assert_eq!(guids.admit(&first, &policy, start + SECOND * 119), Some(start));
-        assert_eq!(guids.admit(&first, &policy, start + SECOND * 120), None);
-        assert_eq!(guids.admit(&second, &policy, start + SECOND * 999), Some(start + SECOND * 60));
-        assert_eq!(guids.admit(&fingerprint(), &policy, start), None);
+        assert!(guids.admits(&first, &policy, start + SECOND * 119));
+        assert!(!guids.admits(&first, &policy, start + SECOND * 120));
+        assert!(guids.admits(&second, &policy, start + SECOND * 999));
+        assert!(!guids.admits(&fingerprint(), &policy, start));
     }
 
     #[test]
     fn a_guid_is_renewed_from_its_interval_on_and_a_missed_renewal_repeated_later() {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
-        let mut guids = Guids::new(fingerprint(), start);
-        // What a client does that never takes a renewal over: by issue of its Guid, the seconds of its polls.
+        let (first, second) = (fingerprint(), fingerprint());
+        let mut guids = Guids::new(first, start);
+        // What a client does that never takes a renewal over: the seconds of its polls.
         for (second, due) in [
             (0, false),
             (59, false),
@@ -154,14 +168,24 @@ mod tests {
             (119, false),
         ] {
             let now = start + SECOND * second;
-            assert_eq!(guids.renewal_due(start, &policy, now), due, "second {second}");
+            assert_eq!(guids.renewal_due(&first, &policy, now), due, "second {second}");
             if due {
-                guids.issue(fingerprint(), &policy, now);
+                guids.renew(&first, fingerprint(), &policy, now);
             }
         }
         // One that does: the age of the Guid it uses is all that counts.
-        assert!(!guids.renewal_due(start + SECOND * 105, &policy, start + SECOND * 164));
-        assert!(guids.renewal_due(start + SECOND * 105, &policy, start + SECOND * 165));
+        guids.renew(&first, second, &policy, start + SECOND * 105);
+        assert!(!guids.renewal_due(&second, &policy, start + SECOND * 164));
+        assert!(guids.renewal_due(&second, &policy, start + SECOND * 165));
+    }
+
+    #[test]
+    fn a_guid_that_went_while_its_poll_was_parked_has_a_successor_all_the_same() {
+        let (policy, start) = (policy(true, 60, 120), Instant::now());
+        let mut guids = Guids::new(fingerprint(), start);
+        guids.issue(fingerprint(), &policy, start + SECOND * 200);
+        assert_eq!(guids.issues.len(), 1);
+        assert!(guids.renewal_due(&fingerprint(), &policy, start + SECOND * 200));
     }
 
     #[test]
@@ -173,12 +197,12 @@ mod tests {
             let step = policy.guid_timeout / 1000;
             for poll in 0..1000 {
                 let now = start + step * poll;
-                assert_eq!(guids.admit(&own, &policy, now), Some(start), "{interval} {timeout} poll {poll}");
-                if guids.renewal_due(start, &policy, now) {
-                    guids.issue(fingerprint(), &policy, now);
+                assert!(guids.admits(&own, &policy, now), "{interval} {timeout} poll {poll}");
+                if guids.renewal_due(&own, &policy, now) {
+                    guids.renew(&own, fingerprint(), &policy, now);
                 }
             }
-            assert_eq!(guids.admit(&own, &policy, start + policy.guid_timeout), None);
+            assert!(!guids.admits(&own, &policy, start + policy.guid_timeout));
         }
     }
 
@@ -187,11 +211,11 @@ mod tests {
         let (policy, start) = (policy(false, 60, 120), Instant::now());
         let own = fingerprint();
         let mut guids = Guids::new(own, start);
-        assert!(!guids.renewal_due(start, &policy, start + SECOND * 999));
+        assert!(!guids.renewal_due(&own, &policy, start + SECOND * 999));
         for _ in 0..200 {
             guids.issue(fingerprint(), &policy, start);
         }
-        assert_eq!(guids.admit(&own, &policy, start + SECOND * 999), Some(start));
+        assert!(guids.admits(&own, &policy, start + SECOND * 999));
         assert_eq!((guids.issues.len(), guids.issues.capacity()), (GUIDS_MAX, GUIDS_MAX));
     }
 
@@ -201,7 +225,7 @@ mod tests {
         let all: Vec<_> = (0..70).map(|_| fingerprint()).collect();
         let mut guids = Guids::new(all[0], start);
         all[1..].iter().for_each(|guid| guids.issue(*guid, &policy, start));
-        let admitted: Vec<_> = all.iter().map(|guid| guids.admit(guid, &policy, start).is_some()).collect();
-        assert_eq!(admitted, [vec![false; 6], vec![true; GUIDS_MAX]].concat());
+        let admitted: Vec<_> = all.iter().map(|guid| guids.admits(guid, &policy, start)).collect();
+        assert_eq!(admitted, [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat());
     }
 }

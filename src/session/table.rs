@@ -43,7 +43,7 @@ pub struct Admitted {
     /// Raised when the session ends and by [`SessionTable::wake_all`]: a parked poll is to answer now, by what
     /// [`SessionTable::still_open`] then says.
     pub answer_now: Arc<Latch>,
-    guid_issued: Instant,
+    guid: Fingerprint,
 }
 
 /// Why a request is not one of a signed-in agent.
@@ -114,14 +114,13 @@ impl SessionTable {
     ) -> Result<Admitted, Denied> {
         let mut state = lock(&self.state);
         let session = state.open(agent, &self.policy, now).ok_or(Denied::NotSignedIn)?;
-        let guid_issued =
-            fingerprint.and_then(|guid| session.guids.admit(guid, &self.policy, now)).ok_or(Denied::NoRight)?;
+        let guid = fingerprint.filter(|guid| session.guids.admits(guid, &self.policy, now)).ok_or(Denied::NoRight)?;
         session.heard = session.heard.max(now);
         Ok(Admitted {
             session: session.id,
             signed_in: session.signed_in,
             answer_now: Arc::clone(&session.answer_now),
-            guid_issued,
+            guid: *guid,
         })
     }
 
@@ -143,11 +142,12 @@ impl SessionTable {
 
     /// The Guid that the answer to a poll or handshake, admitted as `admitted`, is to carry, if one is due.
     ///
-    /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client whose Guid is not
-    /// the newest has lost an answer or shares its session; it gets one when the newest is no longer quite new.
+    /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
+    /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
     pub fn renew_if_due(&self, agent: AgentId, admitted: &Admitted, now: Instant) -> Option<Guid> {
-        let due = |session: &mut Session| session.guids.renewal_due(admitted.guid_issued, &self.policy, now);
-        self.issue_if(agent, admitted.session, now, due)
+        let due = |guids: &Guids| guids.renewal_due(&admitted.guid, &self.policy, now);
+        let renew = |guids: &mut Guids, guid| guids.renew(&admitted.guid, guid, &self.policy, now);
+        self.issue_if(agent, admitted.session, now, due, renew)
     }
 
     /// A new Guid for the session, in either mode (updateGuid); `None` if the session is over.
@@ -155,7 +155,8 @@ impl SessionTable {
     /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise until the session ends,
     /// because a client may have other windows, and vendor clients often keep the Guid of sign-in.
     pub fn update_guid(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<Guid> {
-        self.issue_if(agent, session, now, |_| true)
+        let issue = |guids: &mut Guids, guid| guids.issue(guid, &self.policy, now);
+        self.issue_if(agent, session, now, |_| true, issue)
     }
 
     /// Ends that very session of `agent`; false if it is over already.
@@ -198,9 +199,10 @@ impl SessionTable {
         agent: AgentId,
         session: SessionId,
         now: Instant,
-        due: impl Fn(&mut Session) -> bool,
+        due: impl Fn(&Guids) -> bool,
+        issue: impl FnOnce(&mut Guids, Fingerprint),
     ) -> Option<Guid> {
-        if !lock(&self.state).session(agent, session, &self.policy, now).is_some_and(&due) {
+        if !lock(&self.state).session(agent, session, &self.policy, now).is_some_and(|session| due(&session.guids)) {
             return None;
         }
         let guid = Guid::generate(&self.policy.guid_suffix)
@@ -210,7 +212,7 @@ impl SessionTable {
         let mut state = lock(&self.state);
         let session = state.session(agent, session, &self.policy, now)?;
         // Asked again: another answer may have renewed the Guid meanwhile.
-        due(session).then(|| session.guids.issue(fingerprint, &self.policy, now))?;
+        due(&session.guids).then(|| issue(&mut session.guids, fingerprint))?;
         Some(guid)
     }
 }

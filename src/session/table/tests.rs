@@ -141,7 +141,7 @@ fn ten_thousand_sessions_take_far_less_than_forty_megabytes() {
     let place = (size_of::<(AgentId, Session)>() + 1) * 16 / 7;
     let latch = size_of::<Latch>() + 2 * size_of::<usize>() + 16;
     let with_guids = |guids: usize| (place + latch + guids * size_of::<Issue>() + 16) * 10_000;
-    // Three Guids are the case of default settings, in a vector of four.
+    // Three Guids are the case of default settings.
     assert!(with_guids(4) < 8_000_000, "{}", with_guids(4));
     assert!(with_guids(GUIDS_MAX) < 40_000_000, "{}", with_guids(GUIDS_MAX));
 }
