@@ -38,7 +38,8 @@ impl Gateway {
 
     fn dispatch(&self, call: &Call, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
         let interface = call.interface;
-        if request.method == Method::Options && call.origin.is_some() {
+        let is_preflight = request.fields.value(Field::AccessControlRequestMethod).is_some() && call.origin.is_some();
+        if request.method == Method::Options && is_preflight {
             return cors::preflight(interface).into();
         }
         if request.method == Method::Head && interface == Interface::Health {

@@ -125,22 +125,36 @@ pub fn route(path: &str) -> Option<Route> {
     if !BASE.iter().all(|base| names.next() == Some(base)) {
         return None;
     }
-    let (interface, agent, rest) = match names.collect::<Vec<_>>().as_slice() {
-        ["health"] => (Interface::Health, "", ""),
-        ["metrics"] => (Interface::Metrics, "", ""),
-        ["onlineagent", agent] => (Interface::Login, *agent, ""),
-        ["onlineagent", agent, "forcelogin"] => (Interface::ForceLogin, *agent, ""),
-        ["onlineagent", agent, "logout"] => (Interface::Logout, *agent, ""),
-        ["onlineagent", agent, "forcelogout"] => (Interface::ForceLogout, *agent, ""),
-        ["onlineagent", agent, "forcelogoutwithreason", reason] => (Interface::ForceLogoutWithReason, *agent, *reason),
-        ["onlineagent", agent, "updateGuid"] => (Interface::UpdateGuid, *agent, ""),
-        ["onlineagent", agent, "handshake"] => (Interface::Handshake, *agent, ""),
-        ["onlineagent", agent, "heartbeat"] => (Interface::Heartbeat, *agent, ""),
-        ["agentevent", agent] => (Interface::GetAgentEvent, *agent, ""),
-        ["recordfile", agent, "videofiledownloadEx"] => (Interface::DownloadVideoFileEx, *agent, ""),
-        _ => return None,
+    let (agent, (interface, rest)) = match names.collect::<Vec<_>>().as_slice() {
+        ["health"] => ("", (Interface::Health, "")),
+        ["metrics"] => ("", (Interface::Metrics, "")),
+        [group, names @ ..] => match (of_agent(group, names), names) {
+            // No agent at all: its segment was empty and has been dropped.
+            (Some(found), _) => ("", found),
+            (None, [agent, names @ ..]) => (*agent, of_agent(group, names)?),
+            (None, []) => return None,
+        },
+        [] => return None,
     };
     Some(Route { interface, agent: agent.to_owned(), rest: rest.to_owned() })
+}
+
+/// The interface of a path without its agent, and what follows the interface's name.
+fn of_agent<'a>(group: &str, names: &[&'a str]) -> Option<(Interface, &'a str)> {
+    let interface = match (group, names) {
+        ("onlineagent", []) => Interface::Login,
+        ("onlineagent", ["forcelogin"]) => Interface::ForceLogin,
+        ("onlineagent", ["logout"]) => Interface::Logout,
+        ("onlineagent", ["forcelogout"]) => Interface::ForceLogout,
+        ("onlineagent", ["forcelogoutwithreason", reason]) => return Some((Interface::ForceLogoutWithReason, reason)),
+        ("onlineagent", ["updateGuid"]) => Interface::UpdateGuid,
+        ("onlineagent", ["handshake"]) => Interface::Handshake,
+        ("onlineagent", ["heartbeat"]) => Interface::Heartbeat,
+        ("agentevent", []) => Interface::GetAgentEvent,
+        ("recordfile", ["videofiledownloadEx"]) => Interface::DownloadVideoFileEx,
+        _ => return None,
+    };
+    Some((interface, ""))
 }
 
 /// The value of a query parameter, decoded as a form (`+` is a blank) because vendor clients encode so.
@@ -188,6 +202,12 @@ mod tests {
             ("/agentgateway/resource/onlineagent/101/heartbeat", Interface::Heartbeat, "101", ""),
             ("/agentgateway/resource/agentevent/101", Interface::GetAgentEvent, "101", ""),
             ("/agentgateway/resource/recordfile/101/videofiledownloadEx", Interface::DownloadVideoFileEx, "101", ""),
+            ("/agentgateway/resource/onlineagent", Interface::Login, "", ""),
+            ("/agentgateway/resource/onlineagent//logout", Interface::Logout, "", ""),
+            ("/agentgateway/resource/onlineagent//forcelogoutwithreason/7", Interface::ForceLogoutWithReason, "", "7"),
+            ("/agentgateway/resource/onlineagent/logout/logout", Interface::Logout, "logout", ""),
+            ("/agentgateway/resource/agentevent/", Interface::GetAgentEvent, "", ""),
+            ("/agentgateway/resource/recordfile//videofiledownloadEx", Interface::DownloadVideoFileEx, "", ""),
             ("/agentgateway/resource/health", Interface::Health, "", ""),
             ("/agentgateway/resource/metrics", Interface::Metrics, "", ""),
         ] {
@@ -208,7 +228,7 @@ mod tests {
             "/agentgateway/resource/Health",
             "/agentgateway/resource%2Fhealth",
             "/agentgateway/resource/../resource/health",
-            "/agentgateway/resource/onlineagent",
+            "/agentgateway/resource/recordfile",
             "/agentgateway/resource/onlineagent/101/updateguid",
             "/agentgateway/resource/onlineagent/101/logout/1",
             "/agentgateway/resource/recordfile/101",

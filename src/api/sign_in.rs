@@ -29,10 +29,12 @@ impl Gateway {
         let Some(body) = SignInBody::parse(request.body) else {
             return Reply::failure(ResultCode::INVALID_SIGN_IN).into();
         };
+        // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
+        let signing_in = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
             return Reply::failure(ResultCode::LOCKED).into();
         }
-        let Some(signing_in) = self.sign_ins.begin(agent, request.peer) else {
+        let Some(signing_in) = signing_in else {
             return Reply::failure(ResultCode::SIGNING_IN).into();
         };
         let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());

@@ -8,3 +8,4 @@ pub mod failure;
 pub mod latch;
 pub mod log_lines;
 pub mod notify;
+pub mod subscriber;

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::agent::AgentId;
 use crate::ops::latch::lock;
+use crate::ops::subscriber::subscriber;
 
 type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 
@@ -26,7 +27,7 @@ impl SignIns {
 
     /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
     pub fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SigningIn> {
-        let pair = (agent, address.to_canonical());
+        let pair = (agent, subscriber(address));
         lock(&self.marks).insert(pair).then(|| SigningIn { marks: Arc::clone(&self.marks), pair })
     }
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::agent::AgentId;
 use crate::ops::latch::lock;
+use crate::ops::subscriber::subscriber;
 
 /// Failures within [`WINDOW`] that lock a pair.
 const FAILURES: usize = 5;
@@ -23,7 +24,7 @@ const PAIRS_MAX: usize = 16_384;
 /// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as long as
 /// the one before, at most an hour. A success forgets everything, and so does an hour without a failure after
 /// the end of a lock. The pair is locked, never the agent as a whole: a stranger must not be able to keep an
-/// agent out from elsewhere. Failures during a lock change nothing.
+/// agent out from elsewhere. All addresses of an IPv6 subscriber are one. Failures during a lock change nothing.
 ///
 /// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would be
 /// missed least: an unlocked pair before a locked one, a pair never locked before one that was, the one
@@ -52,12 +53,12 @@ impl Throttle {
 
     /// How long the pair still is locked (110-016); `None` if it is not.
     pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
-        lock(&self.pairs).get(&(agent, address.to_canonical()))?.locked(now)
+        lock(&self.pairs).get(&(agent, subscriber(address)))?.locked(now)
     }
 
     /// Notes a failed sign-in; true if it is the one that locks the pair.
     pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> bool {
-        let pair = (agent, address.to_canonical());
+        let pair = (agent, subscriber(address));
         let mut pairs = lock(&self.pairs);
         if !pairs.contains_key(&pair) && pairs.len() >= PAIRS_MAX {
             make_room(&mut pairs, now);
@@ -71,7 +72,7 @@ impl Throttle {
 
     /// Forgets the failures of a pair, because its agent has shown to know the password.
     pub fn succeeded(&self, agent: AgentId, address: IpAddr) {
-        lock(&self.pairs).remove(&(agent, address.to_canonical()));
+        lock(&self.pairs).remove(&(agent, subscriber(address)));
     }
 }
 
@@ -194,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_pair_is_locked_and_a_mapped_address_is_the_same_one() {
+    fn only_the_pair_is_locked_and_the_addresses_of_a_subscriber_are_one() {
         let (throttle, start) = (Throttle::new(), Instant::now());
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         for nth in 0..5 {
@@ -206,6 +207,11 @@ mod tests {
             let address = address.parse().unwrap();
             assert_eq!(throttle.locked(agent(id), address, start).is_some(), locked, "{id} {address}");
         }
+        for host in 1..=5 {
+            throttle.failed(agent(103), format!("2001:db8::{host}").parse().unwrap(), start);
+        }
+        assert!(throttle.locked(agent(103), "2001:db8::6".parse().unwrap(), start).is_some());
+        assert!(throttle.locked(agent(103), "2001:db8:0:1::6".parse().unwrap(), start).is_none());
     }
 
     #[test]

@@ -1,0 +1,29 @@
+//! Whom a network address belongs to.
+
+use std::net::{IpAddr, Ipv6Addr};
+
+/// Whom an address belongs to: an IPv6 subscriber has a whole /64 (RFC 6177) and could else come from as
+/// many addresses as it likes. An IPv4 address is the same one however it is written.
+pub fn subscriber(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
+        v4 => v4,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_subscriber_is_one_address() {
+        for (one, other, same) in [
+            ("2001:db8::1", "2001:db8::ffff:1:2:3", true),
+            ("2001:db8:0:1::1", "2001:db8::1", false),
+            ("::ffff:192.0.2.1", "192.0.2.1", true),
+            ("192.0.2.1", "192.0.2.2", false),
+        ] {
+            assert_eq!(subscriber(one.parse().unwrap()) == subscriber(other.parse().unwrap()), same, "{one}");
+        }
+    }
+}
