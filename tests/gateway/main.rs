@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod compatibility;
 mod road;
 mod structure;
 mod support;

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
 
 /// Where the interfaces are.
 pub const BASE: &str = "/agentgateway/resource";
@@ -37,18 +37,22 @@ fn config(certificate: &Path) -> Arc<ClientConfig> {
     if let Some((_, config)) = configs.iter().find(|(known, _)| *known == pem) {
         return Arc::clone(config);
     }
+    let config = Arc::new(config_for(certificate, rustls::DEFAULT_VERSIONS));
+    configs.push((pem, Arc::clone(&config)));
+    config
+}
+
+/// A configuration that trusts this certificate and offers these versions of TLS.
+fn config_for(certificate: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_pemfile::certs(&mut BufReader::new(File::open(certificate).unwrap())) {
         roots.add(certificate.unwrap()).unwrap();
     }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
+    ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
         .unwrap()
         .with_root_certificates(roots)
-        .with_no_client_auth();
-    configs.push((pem, Arc::new(config)));
-    Arc::clone(&configs.last().unwrap().1)
+        .with_no_client_auth()
 }
 
 impl Client {
@@ -59,14 +63,30 @@ impl Client {
 
     /// Shakes hands over a socket that is there already.
     pub fn over(socket: TcpStream, certificate: &Path) -> Client {
+        Client::shake_hands(socket, config(certificate)).unwrap()
+    }
+
+    /// Connects with these versions of TLS and these protocols on offer, if the server agrees to one of each.
+    pub fn offering(
+        address: SocketAddr,
+        certificate: &Path,
+        versions: &[&'static SupportedProtocolVersion],
+        protocols: &[&str],
+    ) -> io::Result<Client> {
+        let mut config = config_for(certificate, versions);
+        config.alpn_protocols = protocols.iter().map(|&protocol| protocol.into()).collect();
+        Client::shake_hands(TcpStream::connect(address).unwrap(), Arc::new(config))
+    }
+
+    fn shake_hands(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Client> {
         socket.set_nodelay(true).unwrap();
         // No test waits this long for anything; it only keeps a defect from hanging the suite.
         socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
         let name = ServerName::try_from("localhost").unwrap();
-        let tls = ClientConnection::new(config(certificate), name).unwrap();
+        let tls = ClientConnection::new(config, name).unwrap();
         let mut stream = StreamOwned::new(tls, socket);
-        stream.flush().unwrap();
-        Client { stream, pending: Vec::new() }
+        stream.flush()?;
+        Ok(Client { stream, pending: Vec::new() })
     }
 
     /// The socket below TLS.

@@ -4,10 +4,12 @@
 mod client;
 mod scratch;
 mod server;
+mod shape;
 
-pub use client::{Client, Reply};
+pub use client::{BASE, Client, Reply};
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
+pub use shape::{EMPTY_POLL, JSON, SIGN_IN};
 
 /// The bytes of a mock recording: every place differs from its neighbours and from other recordings.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
