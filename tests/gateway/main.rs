@@ -11,5 +11,6 @@
 mod commands;
 mod compatibility;
 mod road;
+mod session_matrix;
 mod structure;
 mod support;

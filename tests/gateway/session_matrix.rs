@@ -1,0 +1,393 @@
+//! Every state an agent can be in, at every interface: code, status, content and fields of each cell.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Mutex;
+use std::thread;
+
+use crate::support::{EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually};
+
+const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
+/// The first agent of the matrix; each cell has one of its own.
+const FIRST: u32 = 1000;
+/// How far the agent is away whose Guid another one uses.
+const STRANGER: u32 = 500;
+
+/// An interface with a request that it carries out for an agent with a right to it.
+struct Interface {
+    name: &'static str,
+    method: &'static str,
+    /// `{}` stands for the agent.
+    path: &'static str,
+    body: &'static str,
+}
+
+const fn interface(name: &'static str, method: &'static str, path: &'static str, body: &'static str) -> Interface {
+    Interface { name, method, path, body }
+}
+
+const INTERFACES: [Interface; 13] = [
+    interface("login", "PUT", "/onlineagent/{}", SIGN_IN),
+    interface("forceLogin", "PUT", "/onlineagent/{}/forcelogin", SIGN_IN),
+    interface("logout", "DELETE", "/onlineagent/{}/logout", ""),
+    interface("forceLogout", "DELETE", "/onlineagent/{}/forcelogout", ""),
+    interface("forceLogoutWithReason", "DELETE", "/onlineagent/{}/forcelogoutwithreason/255", ""),
+    interface("forceLogoutWithReason 0", "DELETE", "/onlineagent/{}/forcelogoutwithreason/0", ""),
+    interface("updateGuid", "PUT", "/onlineagent/{}/updateGuid", ""),
+    interface("handShake", "POST", "/onlineagent/{}/handshake", ""),
+    interface("heartBeat", "PUT", "/onlineagent/{}/heartbeat", ""),
+    interface("getAgentEvent", "GET", "/agentevent/{}", ""),
+    interface(
+        "downloadVideoFileEx",
+        "GET",
+        "/recordfile/{}/videofiledownloadEx?recordId=Y:/1/0/20201202/503/1714442.mp4",
+        "",
+    ),
+    interface("health", "GET", "/health", ""),
+    interface("metrics", "GET", "/metrics", ""),
+];
+
+impl Interface {
+    fn ask(&self, server: &Server, agent: &str, guid: Option<&str>) -> Reply {
+        server.client().request(self.method, &self.path.replace("{}", agent), guid, self.body)
+    }
+
+    fn is_sign_in(&self) -> bool {
+        matches!(self.name, "login" | "forceLogin")
+    }
+
+    fn is_for_everybody(&self) -> bool {
+        matches!(self.name, "health" | "metrics")
+    }
+}
+
+/// What makes a state: brings the agent into it and gives the Guid its client has.
+type Bring = fn(&Server, u32) -> Option<String>;
+
+/// A state with the codes of login, of forceLogin and of the interfaces that need a session.
+struct State {
+    name: &'static str,
+    bring: Bring,
+    login: &'static str,
+    force_login: &'static str,
+    others: &'static str,
+}
+
+const fn state(name: &'static str, bring: Bring, codes: [&'static str; 3]) -> State {
+    let [login, force_login, others] = codes;
+    State { name, bring, login, force_login, others }
+}
+
+fn lock_out(server: &Server, agent: u32) {
+    let mut client = server.client();
+    for _ in 0..5 {
+        client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":"wrong"}"#).assert_failure("100-004");
+    }
+}
+
+const STATES: [State; 11] = [
+    state("signed out", |_, _| None, ["0", "0", "100-006"]),
+    state(
+        "signed out, another agent's Guid",
+        |server, agent| Some(server.sign_in(agent + STRANGER)),
+        ["0", "0", "100-006"],
+    ),
+    state(
+        "signed out again, its earlier Guid",
+        |server, agent| {
+            let guid = server.sign_in(agent);
+            let path = format!("/onlineagent/{agent}/logout");
+            assert_eq!(server.client().delete(&path, Some(&guid)).text(), EMPTY_POLL);
+            Some(guid)
+        },
+        ["0", "0", "100-006"],
+    ),
+    state("signed in", |server, agent| Some(server.sign_in(agent)), ["100-002", "0", "0"]),
+    state(
+        "signed in, an invented Guid",
+        |server, agent| {
+            let guid = server.sign_in(agent);
+            Some(format!("{}{}", if guid.starts_with('0') { '1' } else { '0' }, &guid[1..]))
+        },
+        ["100-002", "0", "000-003"],
+    ),
+    state(
+        "signed in, another agent's Guid",
+        |server, agent| {
+            server.sign_in(agent);
+            Some(server.sign_in(agent + STRANGER))
+        },
+        ["100-002", "0", "000-003"],
+    ),
+    state(
+        "signed in, no Guid",
+        |server, agent| {
+            server.sign_in(agent);
+            None
+        },
+        ["100-002", "0", "000-003"],
+    ),
+    state(
+        "forced out, its earlier Guid",
+        |server, agent| {
+            let guid = server.sign_in(agent);
+            let path = format!("/onlineagent/{agent}/forcelogin");
+            assert_eq!(server.client().put(&path, None, SIGN_IN).code(), "0");
+            Some(guid)
+        },
+        ["100-002", "0", "000-003"],
+    ),
+    state(
+        "forced in, its new Guid",
+        |server, agent| {
+            server.sign_in(agent);
+            server.client().put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN).guid()
+        },
+        ["100-002", "0", "0"],
+    ),
+    state(
+        "locked",
+        |server, agent| {
+            lock_out(server, agent);
+            None
+        },
+        ["110-016", "110-016", "100-006"],
+    ),
+    state(
+        "signed in and locked",
+        |server, agent| {
+            let guid = server.sign_in(agent);
+            lock_out(server, agent);
+            Some(guid)
+        },
+        ["110-016", "110-016", "0"],
+    ),
+];
+
+/// Two states that settings bring about.
+const EXPIRED: State = state(
+    "signed in, an expired Guid",
+    |server, agent| {
+        let first = server.sign_in(agent);
+        // The second renewal comes two intervals after the first Guid at least, when that one has expired.
+        let mut guid = first.clone();
+        for _ in 0..2 {
+            eventually("a renewal", || {
+                let renewed = server.client().get(&format!("/agentevent/{agent}"), Some(&guid)).guid();
+                guid = renewed.clone().unwrap_or_else(|| guid.clone());
+                renewed.is_some()
+            });
+        }
+        Some(first)
+    },
+    ["100-002", "0", "000-003"],
+);
+const TIMED_OUT: State = state("timed out", |server, agent| Some(server.sign_in(agent)), ["0", "0", "100-006"]);
+
+fn setup() -> Setup {
+    let agents: String = (FIRST..FIRST + 1000)
+        .map(|agent| format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
+        .collect();
+    Setup::new()
+        .agents(&agents)
+        .recording(RECORDING, "video")
+        .set("DOWNLOAD_SCOPE", "ALL")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "512")
+        .expect_log("is locked for clients at 127.0.0.1: too many failed sign-ins")
+}
+
+/// The reply of one cell is what the state and the interface make it.
+fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
+    let code = match interface.name {
+        "health" | "metrics" => "0",
+        "login" => state.login,
+        "forceLogin" => state.force_login,
+        "forceLogoutWithReason 0" if state.others == "0" => "100-005",
+        _ => state.others,
+    };
+    if code != "0" {
+        return reply.assert_failure(code);
+    }
+    match interface.name {
+        "login" | "forceLogin" => {
+            reply.assert_json(200, &["Set-GUID"]);
+            assert_eq!(reply.json()["result"]["workno"], agent.to_string());
+        }
+        "logout" | "forceLogout" | "forceLogoutWithReason" | "getAgentEvent" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), EMPTY_POLL);
+        }
+        "handShake" | "health" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"message":"success","retcode":"0"}"#);
+        }
+        "updateGuid" => {
+            reply.assert_json(200, &["Set-GUID"]);
+            let guid = reply.guid().unwrap();
+            assert_eq!(reply.text(), format!(r#"{{"result":{{"guid":"{guid}"}},"message":"success","retcode":"0"}}"#));
+        }
+        "heartBeat" => {
+            reply.assert_json(200, &[]);
+            let json = reply.json();
+            let time: u64 = json["result"]["loginTime"].as_str().unwrap().parse().unwrap();
+            assert!(time > 1_600_000_000_000, "{time}");
+            let text = format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{time}"}}}}"#);
+            assert_eq!(reply.text(), text);
+        }
+        "downloadVideoFileEx" => {
+            assert_eq!((reply.status, &*reply.body), (200, &b"video"[..]));
+            assert_eq!(reply.field("Content-Type"), Some("application/octet-stream;charset=utf-8"));
+            assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+            assert_eq!(reply.field("Content-Length"), Some("5"));
+        }
+        "metrics" => {
+            assert_eq!(reply.status, 200);
+            assert_eq!(reply.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+            assert_eq!(reply.field("Cache-Control"), Some("no-store"));
+            assert_eq!(reply.length(), reply.body.len());
+        }
+        other => panic!("{other} has no expectation"),
+    }
+}
+
+/// Walks an agent through each state and each interface. The cells are asked at once: refusals take their time.
+fn walk(server: &Server, states: &[State], ready: impl FnOnce()) {
+    let rows = states.iter().flat_map(|state| INTERFACES.iter().map(move |interface| (state, interface)));
+    let cells: Vec<_> = rows
+        .zip(FIRST..)
+        .map(|((state, interface), agent)| (state, interface, agent, (state.bring)(server, agent)))
+        .collect();
+    ready();
+    let wrong = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for (state, interface, agent, guid) in &cells {
+            let wrong = &wrong;
+            scope.spawn(move || {
+                let cell = || {
+                    let reply = interface.ask(server, &agent.to_string(), guid.as_deref());
+                    check(state, interface, *agent, &reply);
+                };
+                if catch_unwind(AssertUnwindSafe(cell)).is_err() {
+                    wrong.lock().unwrap().push(format!("{}: {}", state.name, interface.name));
+                }
+            });
+        }
+    });
+    assert_eq!(wrong.into_inner().unwrap(), [""; 0], "these cells are wrong");
+}
+
+#[test]
+fn every_state_of_an_agent_has_its_answer_at_every_interface() {
+    walk(&setup().start(), &STATES, || ());
+}
+
+#[test]
+fn an_agent_that_has_timed_out_has_no_session_at_any_interface() {
+    let server = setup().set("MAXTIME", "300").start();
+    let all_gone = || eventually("the end of all sessions", || server.metric("cc_gateway_sessions") == 0);
+    walk(&server, &[TIMED_OUT], all_gone);
+}
+
+#[test]
+fn an_expired_guid_gives_no_right_at_any_interface() {
+    walk(&setup().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "2").start(), &[EXPIRED], || ());
+}
+
+#[test]
+fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() {
+    let server = Server::start();
+    let mut client = server.client();
+    let ids = [
+        "100",
+        "99",
+        "0",
+        "60000",
+        "65637",
+        "4294967397",
+        "18446744073709551717",
+        "0101",
+        "%30101",
+        "+101",
+        "%2B101",
+        "-101",
+        "101a",
+        "a101",
+        "0x65",
+        "1e3",
+        "101.0",
+        "101,102",
+        "%20101",
+        "101%20",
+        "101%00",
+        "101%0a",
+        "101%2F",
+        "101%2Flogout",
+        "..",
+        ".",
+        "*",
+        "%25",
+        "login",
+        "%d9%a1%d9%a0%d9%a1",
+        "101;jsessionid=1",
+        "",
+    ];
+    for interface in INTERFACES.iter().filter(|interface| !interface.is_for_everybody()) {
+        for id in ids {
+            let reply = client.request(interface.method, &interface.path.replace("{}", id), None, interface.body);
+            assert_eq!(reply.outcome(), (200, "000-002".into()), "{} of {id:?}", interface.name);
+            reply.assert_failure("000-002");
+        }
+    }
+}
+
+#[test]
+fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
+    for (setup, ids) in [
+        (Setup::new(), [("101", "100-006"), ("59999", "100-006"), ("60000", "000-002")]),
+        (
+            Setup::new().set("AGENT_ID_MAX", "999999"),
+            [("60000", "100-006"), ("999999", "100-006"), ("1000000", "000-002")],
+        ),
+    ] {
+        let server = setup.start();
+        let mut client = server.client();
+        for (id, code) in ids {
+            for interface in INTERFACES.iter().filter(|interface| !interface.is_for_everybody()) {
+                let unknown = if interface.is_sign_in() && code == "100-006" && id != "101" { "100-004" } else { code };
+                let reply = client.request(interface.method, &interface.path.replace("{}", id), None, interface.body);
+                match (id, interface.is_sign_in()) {
+                    ("101", true) => assert_eq!(reply.code(), "0"),
+                    _ => reply.assert_failure(unknown),
+                }
+                if id == "101" && interface.is_sign_in() {
+                    client.delete("/onlineagent/101/logout", reply.guid().as_deref());
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn another_method_is_refused_with_the_one_that_is_allowed() {
+    let server = Server::start();
+    for interface in &INTERFACES {
+        for method in ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "get"] {
+            if method == interface.method {
+                continue;
+            }
+            let mut client = server.client();
+            let reply = client.request(method, &interface.path.replace("{}", "101"), None, "");
+            reply.assert_fault(405, "000-002", &["Allow"]);
+            let allowed = if interface.name == "health" { "GET, HEAD" } else { interface.method };
+            assert_eq!(reply.field("Allow"), Some(allowed), "{method} {}", interface.name);
+        }
+    }
+}
+
+#[test]
+fn a_path_that_leads_nowhere_is_an_invalid_parameter_in_http_404() {
+    let server = Server::start();
+    let mut client = server.client();
+    for path in ["", "/", "/onlineagent/101/loginex", "/agentevent/101/more", "/recordfile/101", "/HEALTH"] {
+        client.get(path, None).assert_fault(404, "000-002", &[]);
+    }
+}
