@@ -12,5 +12,6 @@ mod commands;
 mod compatibility;
 mod road;
 mod session_matrix;
+mod sign_in;
 mod structure;
 mod support;
