@@ -8,9 +8,14 @@
     reason = "a test that meets what it does not expect is to fail, and nobody outside reads it"
 )]
 
+mod agents_reload;
 mod commands;
 mod compatibility;
+mod cors;
+mod polling;
+mod readme_interfaces;
 mod road;
+mod session_figures;
 mod session_matrix;
 mod sign_in;
 mod structure;

@@ -1,0 +1,133 @@
+//! What ten thousand sessions cost. These measure and take their time; CONTRIBUTING.md says how to run them.
+
+use std::thread;
+use std::time::Instant;
+
+use crate::support::{Client, Reply, Server, Setup};
+
+const MANY: usize = 10_000;
+const FIRST: usize = 1000;
+/// Polls of one run, over two connections.
+const POLLS: usize = 40_000;
+const RUNS: usize = 9;
+
+/// A connection that is made anew when the server has had enough of it.
+struct Kept<'a> {
+    server: &'a Server,
+    client: Client,
+}
+
+impl Kept<'_> {
+    fn new(server: &Server) -> Kept<'_> {
+        Kept { server, client: server.client() }
+    }
+
+    fn ask(&mut self, method: &str, path: &str, guid: Option<&str>, body: &str) -> Reply {
+        let reply = self.client.request(method, path, guid, body);
+        if reply.field("Connection") == Some("close") {
+            self.client = self.server.client();
+        }
+        reply
+    }
+}
+
+fn setup() -> Setup {
+    let agents: String = (FIRST..FIRST + MANY).map(|agent| format!("{agent} =\n")).collect();
+    Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF")
+}
+
+/// A server with so many sessions that logs no requests; each session's agent and Guid.
+fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
+    // The fixture reads the address from a line of level info, so the level comes down by a reload.
+    let server = setup.start();
+    let quiet = std::fs::read_to_string(server.scratch().path().join("basic.properties")).unwrap();
+    server.scratch().file("basic.properties", quiet.replace("LOG_LEVEL = info", "LOG_LEVEL = warn"));
+    server.signal("HUP");
+    server.log_line("LOG_LEVEL is now warn");
+    let mut kept = Kept::new(&server);
+    let sessions = (FIRST..FIRST + count)
+        .map(|agent| {
+            let reply = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#);
+            (agent, reply.guid().unwrap())
+        })
+        .collect();
+    drop(kept);
+    (server, sessions)
+}
+
+/// Polls every session in turn; requests per second.
+fn run(server: &Server, sessions: &[(usize, String)]) -> f64 {
+    let began = Instant::now();
+    thread::scope(|scope| {
+        for half in 0..2 {
+            scope.spawn(move || {
+                let mut kept = Kept::new(server);
+                for number in 0..POLLS / 2 {
+                    let (agent, guid) = &sessions[(2 * number + half) % sessions.len()];
+                    let reply = kept.ask("GET", &format!("/agentevent/{agent}"), Some(guid), "");
+                    assert_eq!(reply.code(), "0");
+                }
+            });
+        }
+    });
+    f64::from(u32::try_from(POLLS).unwrap()) / began.elapsed().as_secs_f64()
+}
+
+/// Processor time of the server so far, in seconds.
+fn processor_seconds(server: &Server) -> f64 {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
+    let (_, fields) = stat.rsplit_once(") ").unwrap();
+    // The 14th and 15th field of proc(5), in hundredths of a second.
+    let ticks: u32 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
+    f64::from(ticks) / 100.0
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+#[test]
+#[ignore = "measures for a minute"]
+fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
+    let servers = [1, MANY].map(|count| with_sessions(setup(), count));
+    let mut rates = [Vec::new(), Vec::new()];
+    let mut costs = [Vec::new(), Vec::new()];
+    for _ in 0..RUNS {
+        for (place, (server, sessions)) in servers.iter().enumerate() {
+            let before = processor_seconds(server);
+            rates[place].push(run(server, sessions));
+            costs[place].push((processor_seconds(server) - before) * 1e6 / f64::from(u32::try_from(POLLS).unwrap()));
+        }
+    }
+    let [one, many] = rates.map(median);
+    let [one_cost, many_cost] = costs.map(median);
+    println!(
+        "polls per second: {one:.0} with 1 session, {many:.0} with {MANY} ({:+.1} %); \
+         processor time of the server: {one_cost:.1} and {many_cost:.1} us each ({:+.1} %)",
+        (many / one - 1.0) * 100.0,
+        (many_cost / one_cost - 1.0) * 100.0,
+    );
+}
+
+#[test]
+#[ignore = "measures for some seconds"]
+fn memory_of_ten_thousand_sessions_that_poll() {
+    // Who polls once a minute and follows has three Guids at a time: the newest, and two not expired yet.
+    let setup = setup().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "86400000");
+    let (server, _) = with_sessions(setup, 1);
+    let before = server.memory_kib();
+    let mut kept = Kept::new(&server);
+    for agent in FIRST + 1..FIRST + MANY {
+        let mut guid = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
+        let mut renewals = 0;
+        while renewals < 2 {
+            if let Some(renewed) = kept.ask("GET", &format!("/agentevent/{agent}"), Some(&guid), "").guid() {
+                guid = renewed;
+                renewals += 1;
+            }
+        }
+    }
+    let after = server.memory_kib();
+    println!("memory: {before} KiB with 1 session, {after} KiB with {MANY} of three Guids each");
+}
