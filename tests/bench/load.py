@@ -103,7 +103,7 @@ def connect(tls, port, session=None):
     """A connection after its handshake."""
     plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    return tls.wrap_socket(plain, session=session, suppress_ragged_eofs=True)
+    return tls.wrap_socket(plain, session=session)
 
 
 def disconnect(secured):
@@ -125,7 +125,7 @@ def read_head(secured):
     while b"\r\n\r\n" not in data:
         more = secured.recv(16384)
         if not more:
-            raise SystemExit("the connection ended in the head of a reply")
+            raise ConnectionError("the connection ended in the head of a reply")
         data += more
     head, _, rest = data.partition(b"\r\n\r\n")
     return head.decode("latin-1"), rest
@@ -143,7 +143,10 @@ def exchange(secured, data):
     head, body = read_head(secured)
     length = int(field(head, "Content-Length"))
     while len(body) < length:
-        body += secured.recv(65536)
+        more = secured.recv(65536)
+        if not more:
+            raise ConnectionError("the connection ended in the body of a reply")
+        body += more
     return head, body
 
 

@@ -32,11 +32,14 @@ def free_port():
 class Stage:
     """A temporary directory with what the servers share. It goes with everything in it."""
 
-    def __init__(self, directory, binary):
+    def __init__(self, directory, binary, video_bytes=VIDEO_BYTES):
+        self.video_bytes = video_bytes
         self.directory = Path(directory)
         self.mount = self.directory / "mount"
         self.certificate = self.directory / "certificate.pem"
         self.private_key = self.directory / "private-key.pem"
+        # An agent without a password costs no hashing, which is slow on purpose and would hide the rest.
+        self.agents = "".join(f"{agent} =\n" for agent in AGENTS)
         # nginx serves as another user than the one who started it.
         self.directory.chmod(0o755)
         command = [binary, "certificate", "--name", "127.0.0.1", "--name", "localhost", "--out", str(self.directory)]
@@ -60,7 +63,7 @@ class Stage:
         video = self.mount / RECORDING
         video.parent.mkdir(parents=True)
         with video.open("wb") as out:
-            for _ in range(VIDEO_BYTES // (1 << 20)):
+            for _ in range(self.video_bytes // (1 << 20)):
                 out.write(os.urandom(1 << 20))
         (self.mount / SMALL).write_bytes(SMALL_REPLY)
 
@@ -181,8 +184,8 @@ class Gateway(Server):
 
 
 def write_gateway_settings(directory, stage, listen, more=""):
-    """basic.properties and the agents file. A later line counts, so `more` may replace what stands here."""
-    (directory / "agents.properties").write_text("".join(f"{agent} =\n" for agent in AGENTS))
+    """basic.properties and the agents file. The last line of a key counts, so `more` may replace what stands here."""
+    (directory / "agents.properties").write_text(stage.agents)
     (directory / "basic.properties").write_text(
         f"VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {stage.mount}\nMOUNT_CHECK = OFF\n"
         f"TLS_CERTIFICATE = {stage.certificate}\nTLS_PRIVATE_KEY = {stage.private_key}\nLISTEN = {listen}\n"
