@@ -4,14 +4,17 @@ Whatever is compared between servers is taken in turns, A B C A B C, so that wha
 all of them alike; the median of the turns counts.
 """
 
+import math
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
+from pathlib import Path
 
 import load
 from report import Figure
-from servers import VIDEO_BYTES
+from servers import AGENTS, VIDEO_BYTES, write_gateway_settings
 
 SUITES = {
     "TLS 1.3 AES-256-GCM": "TLS_AES_256_GCM_SHA384",
@@ -99,6 +102,93 @@ def poll(server):
     return server.poll, server.headers
 
 
+def first_byte(bench):
+    """Time to the first byte of the video on a kept connection."""
+    count = 5 if bench.quick else 10
+
+    def measure(server):
+        arguments = {"small": server.small, "video": server.video, "headers": server.headers, "count": count}
+        return statistics.median(load.in_other_process(server, "first_bytes", **arguments)) * 1000
+
+    medians = in_turns(bench.servers(), bench.rounds, measure)
+    yield Figure("time to the first byte of the video", "ms", medians, over=[("nginx", 2)])
+
+
+def memory(bench):
+    """Resident memory, each time of servers that were just started."""
+    idle = {}
+    stalled = {}
+    for name in bench.kinds():
+        server = bench.fresh(name)
+        time.sleep(0.5)
+        idle[name] = server.memory_mb()
+        arguments = {"video": server.video, "headers": bench.headers(server), "count": 200}
+        with load.meanwhile(server, "stall", **arguments):
+            # Until buffers are full and nobody moves any more.
+            time.sleep(1)
+            stalled[name] = server.memory_mb()
+        server.stop()
+    yield Figure("memory, idle", "MB", idle, most=8)
+    yield Figure("memory, 200 stalled downloads", "MB", stalled, most=40)
+    parked = {}
+    waiting = "AGENT_POLL_WAIT_FLAG = ON\nAGENT_POLL_WAIT_TIMES = 1000\n"
+    for name in bench.gateways():
+        server = bench.fresh(name, settings=waiting)
+        with load.meanwhile(server, "park", agents=(AGENTS.start, AGENTS.stop)):
+            parked[name] = server.memory_mb()
+        server.stop()
+    yield Figure("memory, 1000 parked polls", "MB", parked, most=80)
+
+
+def control(bench):
+    """The slowest of a hundred control requests while 200 slow downloads run."""
+    seconds = 6 if bench.quick else 15
+    slowest = {}
+    for server in bench.servers(bench.gateways()):
+        arguments = {"video": server.video, "headers": server.headers, "count": 200}
+        with load.meanwhile(server, "trickle", **arguments):
+            times = load.in_other_process(server, "control", seconds=seconds)
+        for kind, values in times.items():
+            slowest.setdefault(kind, {})[server.name] = percentile(values, 99)
+            print(f"  {server.name}: {kind} {len(values)} times, median {statistics.median(values):.3g}", file=sys.stderr)
+    for kind, values in slowest.items():
+        yield Figure(f"p99 of {kind} during 200 slow downloads", "ms", values, most=50)
+
+
+def percentile(values, percent):
+    """The value that so many percent are not above."""
+    return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
+
+
+def start(bench):
+    """Time from the start of the program to its line that it listens, with 1000 agents."""
+    medians = {}
+    for name in bench.gateways():
+        binary = bench.kinds()[name][1]
+        times = sorted(time_to_listen(bench.stage, binary) for _ in range(2 * bench.rounds + 1))
+        medians[name] = statistics.median(times) * 1000
+    yield Figure("start to listening, 1000 agents", "ms", medians, most=50)
+
+
+def time_to_listen(stage, binary):
+    """Starts a gateway, waits for its line, and stops it."""
+    with tempfile.TemporaryDirectory(dir=stage.directory) as directory:
+        directory = Path(directory)
+        write_gateway_settings(directory, stage, "127.0.0.1:0", "LOG_LEVEL = info\n")
+        command = [binary, "--config", str(directory / "basic.properties")]
+        began = time.perf_counter()
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        try:
+            for line in process.stderr:
+                if "listening on" in line:
+                    return time.perf_counter() - began
+            raise SystemExit(f"{binary} does not listen")
+        finally:
+            process.terminate()
+            process.wait(10)
+            process.stderr.close()
+
+
 def size(bench):
     """The binary, and the crates in it."""
     yield Figure("static binary, stripped", "MB", {OURS: bench.binary.stat().st_size / 1e6}, most=6)
@@ -116,4 +206,4 @@ def crates(repository):
     return len(names)
 
 
-FIGURES = {function.__name__: function for function in (bulk, handshakes, small, size)}
+FIGURES = {function.__name__: function for function in (bulk, handshakes, small, first_byte, memory, control, start, size)}

@@ -8,10 +8,12 @@ busy client must not hold up the one that measures time.
 import contextlib
 import json
 import re
+import select
 import socket
 import ssl
 import subprocess
 import sys
+import threading
 import time
 
 from servers import RESOURCE, VIDEO_BYTES
@@ -167,6 +169,127 @@ def handshakes(port, path, count, resume):
     return resumed
 
 
+def first_bytes(port, small, video, headers, count):
+    """Seconds from a request for the video to the first byte of its content, each on a connection that has already
+    carried a request. After it the connection is dropped."""
+    tls = context()
+    times = []
+    for _ in range(count):
+        with connect(tls, port) as secured:
+            exchange(secured, request("GET", small, headers))
+            began = time.perf_counter()
+            secured.sendall(request("GET", video, headers))
+            _, rest = read_head(secured)
+            if not rest:
+                secured.recv(1)
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def stall(port, video, headers, count):
+    """Begins `count` downloads and takes nothing of them, until there is no more input."""
+    tls = context()
+    kept = []
+    for _ in range(count):
+        secured = connect(tls, port)
+        secured.sendall(request("GET", video, headers))
+        kept.append(secured)
+    for secured in kept:
+        expect_ok(read_head(secured)[0])
+    wait_for_end()
+
+
+def trickle(port, video, headers, count, pace=65536):
+    """Takes `count` downloads at `pace` bytes a second each, until there is no more input."""
+    tls = context()
+    kept = [connect(tls, port) for _ in range(count)]
+    for secured in kept:
+        secured.sendall(request("GET", video, headers))
+    for secured in kept:
+        expect_ok(read_head(secured)[0])
+    ready()
+    ended = ended_input()
+    while not ended.is_set():
+        for secured in kept:
+            left = pace
+            while left > 0:
+                left -= len(secured.recv(left))
+            # So that the clients do not come all at once: the round takes a second.
+            if ended.wait(1 / count):
+                return
+
+
+def park(port, agents):
+    """Signs agents in and has each wait for an event, until there is no more input."""
+    tls = context()
+    kept = []
+    for agent in range(*agents):
+        secured = connect(tls, port)
+        guid = sign_in_on(secured, agent)
+        secured.sendall(request("GET", f"{RESOURCE}/agentevent/{agent}", (f"Guid: {guid}",)))
+        kept.append(secured)
+    # The last ones are on their way still.
+    time.sleep(0.5)
+    wait_for_end()
+
+
+def control(port, seconds, pause=0.005):
+    """Milliseconds that sign-ins, polls and requests for the state take, one at a time with a pause between, by kind.
+
+    Each round has a connection of its own, so that connecting is part of what its first request takes, as it is for
+    an agent.
+    """
+    tls = context()
+    times = {"sign-in": [], "poll": [], "health": []}
+    deadline = time.monotonic() + seconds
+    agent = 1500
+    while time.monotonic() < deadline:
+        agent = agent + 1 if agent < 1999 else 1500
+        began = time.perf_counter()
+        with connect(tls, port) as secured:
+            guid = sign_in_on(secured, agent)
+            times["sign-in"].append(time.perf_counter() - began)
+            for kind, path in (("poll", f"/agentevent/{agent}"), ("health", "/health")):
+                time.sleep(pause)
+                began = time.perf_counter()
+                head, body = exchange(secured, request("GET", f"{RESOURCE}{path}", (f"Guid: {guid}",)))
+                times[kind].append(time.perf_counter() - began)
+                expect_ok(head)
+                if b'"retcode":"0"' not in body:
+                    raise SystemExit(f"{kind}: {body.decode()}")
+        time.sleep(pause)
+    return {kind: [value * 1000 for value in values] for kind, values in times.items()}
+
+
+def expect_ok(head):
+    """Figures of refusals are worth nothing."""
+    if not head.startswith("HTTP/1.1 200"):
+        raise SystemExit(f"refused: {head}")
+
+
+def ready():
+    """Tells the one who waits for it that this client is as it is to be."""
+    print("ready", flush=True)
+
+
+def ended_input():
+    """Set once there is no more input, and after two minutes whatever happens."""
+    ended = threading.Event()
+
+    def watch():
+        select.select([sys.stdin], [], [], 120)
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return ended
+
+
+def wait_for_end():
+    """Says that all is ready and stays as it is until there is no more input."""
+    ready()
+    ended_input().wait()
+
+
 def sign_in(port, agent):
     """Signs an agent in, on a connection of its own; returns its Guid."""
     with connect(context(), port) as secured:
@@ -185,8 +308,8 @@ def sign_in_on(secured, agent):
 def main():
     """One of the functions above, by name."""
     what, arguments = sys.argv[1:]
-    result = globals()[what](**json.loads(arguments))
-    print(json.dumps(result))
+    if (result := globals()[what](**json.loads(arguments))) is not None:
+        print(json.dumps(result))
 
 
 if __name__ == "__main__":

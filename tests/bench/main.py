@@ -31,33 +31,42 @@ class Bench:
         self.rounds = options.rounds or (3 if options.quick else 5)
         self.running = {}
 
-    def servers(self):
-        """Every server of the comparison, running."""
-        for name, start in self.kinds().items():
-            if name not in self.running:
-                self.running[name] = self.start(start)
-        return list(self.running.values())
-
     def kinds(self):
-        """How each server is started, those left out not among them."""
-        kinds = {"cc-gateway": lambda: Gateway(self.stage, self.options.binary)}
+        """Every server of the comparison, by name: its class and its binary, where that is not the system's."""
+        kinds = {"cc-gateway": (Gateway, self.options.binary)}
         if self.options.against:
-            kinds["before"] = lambda: Gateway(self.stage, self.options.against, name="before")
-        kinds["nginx"] = lambda: Nginx(self.stage)
-        kinds["Tomcat"] = lambda: Tomcat(self.stage)
+            kinds["before"] = (Gateway, self.options.against)
+        kinds["nginx"] = (Nginx, "nginx")
+        kinds["Tomcat"] = (Tomcat, "/usr/share/tomcat10/bin/catalina.sh")
         if binary := static_web_server():
-            kinds["static-web-server"] = lambda: StaticWebServer(self.stage, binary)
+            kinds["static-web-server"] = (StaticWebServer, binary)
         chosen = self.options.servers.split(",") if self.options.servers else kinds
-        return {name: start for name, start in kinds.items() if name in chosen}
+        return {name: kind for name, kind in kinds.items() if name in chosen}
 
-    def start(self, start):
-        """Starts a server that ends with the run, and gives a gateway a session to measure with."""
-        server = start()
+    def gateways(self):
+        """The names of those that are cc-gateway."""
+        return [name for name, (kind, _) in self.kinds().items() if kind is Gateway]
+
+    def fresh(self, name, settings=""):
+        """A server of its own, which ends with the run at the latest; a gateway with a session to measure with."""
+        kind, binary = self.kinds()[name]
+        server = kind(self.stage, binary, name, settings)
         self.started.callback(server.stop)
-        if server.is_gateway:
-            guid = load.in_other_process(server, "sign_in", agent=1001)
-            server.headers = (f"Guid: {guid}",)
         return server
+
+    def servers(self, names=None):
+        """The servers that stay for the whole run, started when they are first needed, with what requests need."""
+        for name in names or self.kinds():
+            if name not in self.running:
+                self.running[name] = server = self.fresh(name)
+                server.headers = self.headers(server)
+        return [self.running[name] for name in names or self.kinds()]
+
+    def headers(self, server):
+        """What a request for the video needs: of a gateway, a session."""
+        if not server.is_gateway:
+            return []
+        return [f"Guid: {load.in_other_process(server, 'sign_in', agent=1001)}"]
 
 
 def static_web_server():

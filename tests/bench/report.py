@@ -11,27 +11,36 @@ OURS = "cc-gateway"
 
 @dataclass
 class Figure:
-    """Medians by server, and what cc-gateway's is to be: `against` others so many times theirs, or at `most`."""
+    """Medians by server, and what cc-gateway's is to be: `against` others at most so many times theirs, at most so much
+    `over` theirs, or at `most`."""
 
     name: str
     unit: str
     medians: dict
     against: list = field(default_factory=list)
+    over: list = field(default_factory=list)
     most: float = None
     # Whether 1 / median, so many a CPU second, is worth showing too.
     per_second: bool = False
 
     def targets(self):
-        """For each target: what it is, what was measured, and whether it is met (None: the other server is missing)."""
+        """For each target: what it is, what was measured, and whether it is met (None: a server of it is missing)."""
         ours = self.medians.get(OURS)
-        for other, times in self.against:
+        limits = [(f"at most {times} × {other}", other, times, 0) for other, times in self.against]
+        limits += [(f"at most {more} {self.unit} over {other}", other, 1, more) for other, more in self.over]
+        for target, other, times, more in limits:
             theirs = self.medians.get(other)
-            known = ours is not None and theirs is not None
-            measured = f"{ours / theirs:.2f} × ({number(ours)} to {number(theirs)} {self.unit})" if known else "-"
-            yield f"at most {times} × {other}", measured, ours <= times * theirs if known else None
-        if self.most is not None:
-            unit = f" {self.unit}".rstrip()
-            yield f"at most {number(self.most)}{unit}", f"{number(ours)}{unit}", ours <= self.most
+            if ours is None or theirs is None:
+                yield target, "", None
+                continue
+            ratio = f"{ours / theirs:.2f} ×, " if more == 0 else ""
+            yield target, f"{ratio}{number(ours)} to {self.quantity(theirs)}", ours <= times * theirs + more
+        if self.most is not None and ours is not None:
+            yield f"at most {self.quantity(self.most)}", self.quantity(ours), ours <= self.most
+
+    def quantity(self, value):
+        """A value with its unit."""
+        return f"{number(value)} {self.unit}".rstrip()
 
     def cell(self, server):
         """The median of a server."""

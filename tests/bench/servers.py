@@ -10,6 +10,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from pathlib import Path
 
@@ -71,17 +72,21 @@ class Stage:
 class Server:
     """A running server. `video` and `small` are the paths of the two files, `headers` what a request needs."""
 
-    name = ""
     video = f"/{RECORDING}"
     small = f"/{SMALL}"
     headers = ()
     is_gateway = False
 
-    def __init__(self, stage):
+    def __init__(self, stage, binary, name, settings=""):
         self.stage = stage
+        self.binary = binary
+        self.name = name
+        # Only cc-gateway has any.
+        self.settings = settings
         self.port = free_port()
-        self.directory = stage.directory / self.name
-        self.directory.mkdir()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=stage.directory))
+        # nginx serves as another user than the one who started it.
+        self.directory.chmod(0o755)
         self.log = (self.directory / "log").open("wb")
         self.process = subprocess.Popen(
             self.command(),
@@ -135,9 +140,9 @@ class Server:
         """
         return sum(time.clock_gettime(cpu_clock(pid)) for pid in self.processes())
 
-    def memory_kib(self):
-        """Resident memory of all the server's processes."""
-        return sum(status_field(pid, "VmRSS") for pid in self.processes())
+    def memory_mb(self):
+        """Resident memory of all the server's processes; what they share counts for each."""
+        return sum(status_field(pid, "VmRSS") for pid in self.processes()) * 1024 / 1e6
 
     def stop(self):
         """Ends the server and all it started, gently first."""
@@ -172,12 +177,6 @@ class Gateway(Server):
     poll = f"{RESOURCE}/agentevent/1001"
     is_gateway = True
 
-    def __init__(self, stage, binary, name="cc-gateway", settings=""):
-        self.name = name
-        self.binary = binary
-        self.settings = settings
-        super().__init__(stage)
-
     def command(self):
         write_gateway_settings(self.directory, self.stage, f"127.0.0.1:{self.port}", self.settings)
         return [self.binary, "--config", str(self.directory / "basic.properties")]
@@ -198,8 +197,6 @@ def write_gateway_settings(directory, stage, listen, more=""):
 class Nginx(Server):
     """nginx with the settings of its Debian package."""
 
-    name = "nginx"
-
     def command(self):
         settings = self.directory / "nginx.conf"
         settings.write_text(
@@ -214,7 +211,7 @@ class Nginx(Server):
             "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;\n"
             f"    root {self.stage.mount};\n  }}\n}}\n"
         )
-        return ["nginx", "-c", str(settings)]
+        return [self.binary, "-c", str(settings)]
 
     def temporary(self):
         """Directories nginx makes whether or not it needs them."""
@@ -223,8 +220,6 @@ class Nginx(Server):
 
 class Tomcat(Server):
     """Tomcat's default servlet behind its default connector, with the JVM options of its Debian package."""
-
-    name = "Tomcat"
 
     def command(self):
         for part in ("conf", "logs", "temp", "webapps", "work"):
@@ -248,7 +243,7 @@ class Tomcat(Server):
 </Service></Server>
 """
         )
-        return ["/usr/share/tomcat10/bin/catalina.sh", "run"]
+        return [self.binary, "run"]
 
     def environment(self):
         return {
@@ -260,12 +255,6 @@ class Tomcat(Server):
 
 class StaticWebServer(Server):
     """static-web-server: rustls like cc-gateway, but asynchronous."""
-
-    name = "static-web-server"
-
-    def __init__(self, stage, binary):
-        self.binary = binary
-        super().__init__(stage)
 
     def command(self):
         command = [self.binary, "--host", "127.0.0.1", "--port", str(self.port), "--root", str(self.stage.mount)]
