@@ -122,7 +122,8 @@ impl Secured {
     fn receive_records(&mut self, deadline: Instant) -> io::Result<()> {
         self.arm(left(deadline)?)?;
         match self.tls.read_tls(&mut &*self.socket) {
-            // process_new_packets tells an orderly end from a cut.
+            // Until the handshake is done nobody reads, and only a read tells of an end.
+            Ok(0) if self.tls.is_handshaking() => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(()),
             // Linux reports a passed SO_RCVTIMEO as EAGAIN.

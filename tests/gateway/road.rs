@@ -1,12 +1,15 @@
 //! The whole road: sign in, poll, download, sign out.
 
 use std::fs::File;
+use std::io::Write as _;
+use std::net::TcpStream;
 use std::os::unix::fs::FileExt as _;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use aws_lc_rs::digest::{Context, SHA256};
 
-use crate::support::{Server, Setup, recording_bytes, sha256};
+use crate::support::{Server, Setup, eventually, recording_bytes, sha256};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/1714442.mp4";
@@ -138,4 +141,18 @@ fn two_and_sixteen_downloads_at_once_do_not_mix() {
             }
         });
     }
+}
+
+#[test]
+fn a_client_that_leaves_in_its_handshake_is_let_go_at_once() {
+    let server = Server::start();
+    let before = server.threads();
+    for sent in [&b""[..], b"\x16\x03\x01\x00\x05\x01"] {
+        let mut socket = TcpStream::connect(server.address()).unwrap();
+        socket.write_all(sent).unwrap();
+    }
+    let left = Instant::now();
+    // The deadline of a handshake would do it too, after ten seconds.
+    eventually("the end of their threads", || server.threads() == before);
+    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
 }

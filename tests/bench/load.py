@@ -1,0 +1,316 @@
+"""The clients. Each measure is bounded in count and time, and speaks to loopback only.
+
+Run as a program, this is a client of its own: `load.py WHAT JSON` does WHAT with these arguments and prints JSON. The
+clients that use Python's TLS run so, because the settings of OpenSSL are read at a program's start, and because a
+busy client must not hold up the one that measures time.
+"""
+
+import contextlib
+import json
+import re
+import select
+import socket
+import ssl
+import subprocess
+import sys
+import threading
+import time
+
+from servers import RESOURCE, VIDEO_BYTES
+
+# Longest wait for anything; reaching it is a failure.
+PATIENCE = 20
+
+
+def download(server, count, suite):
+    """Downloads the video `count` times on one connection with curl, with this suite."""
+    command = ["curl", "-sS", "--http1.1", "--cacert", str(server.stage.certificate), "--max-time", "120"]
+    if suite.startswith("TLS_"):
+        command += ["--tlsv1.3", "--tls13-ciphers", suite]
+    else:
+        command += ["--tlsv1.2", "--tls-max", "1.2", "--ciphers", suite]
+    for header in server.headers:
+        command += ["-H", header]
+    command += ["-w", "%{http_code} %{size_download}\n"]
+    command += ["-o", "/dev/null", server.url(server.video)] * count
+    said = output_of(server, command)
+    if said.split("\n")[:-1] != [f"200 {VIDEO_BYTES}"] * count:
+        raise SystemExit(f"{server.name}: {said}")
+
+
+def requests(server, path, headers, seconds, connections=4):
+    """Asks for something small with wrk for some seconds; returns how many requests were answered."""
+    command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s"]
+    for header in headers:
+        command += ["-H", header]
+    said = output_of(server, [*command, server.url(path)])
+    if "Non-2xx" in said or "Socket errors" in said:
+        raise SystemExit(f"{server.name}: {said}")
+    return int(re.search(r"(\d+) requests in", said)[1])
+
+
+def output_of(server, command):
+    """What a client prints. One that fails ends the run: figures of failures are worth nothing."""
+    done = subprocess.run(command, capture_output=True, text=True, env=server.stage.client_environment)
+    if done.returncode != 0:
+        raise SystemExit(f"{server.name}: {command[0]} {command[1]} fails: {done.stderr}{done.stdout}")
+    return done.stdout
+
+
+def in_other_process(server, what, **arguments):
+    """Does `what` of this file in a process of its own, and returns what it printed."""
+    return json.loads(output_of(server, command_of(server, what, arguments)))
+
+
+@contextlib.contextmanager
+def meanwhile(server, what, **arguments):
+    """Keeps `what` of this file going in a process of its own; entered once it is ready."""
+    command = command_of(server, what, arguments)
+    other = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=server.stage.client_environment
+    )
+    try:
+        if other.stdout.readline() != b"ready\n":
+            raise SystemExit(f"{server.name}: {what} does not get going")
+        yield
+        if other.poll() is not None:
+            raise SystemExit(f"{server.name}: {what} ended too early")
+    finally:
+        # The end of its input tells it to end.
+        other.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            other.wait(5)
+        other.kill()
+        other.wait()
+
+
+def command_of(server, what, arguments):
+    """The command that runs this file."""
+    return [sys.executable, __file__, what, json.dumps({"port": server.port, **arguments})]
+
+
+# --- What runs in a process of its own -------------------------------------------------------------------------------
+
+
+def context():
+    """A TLS 1.3 client. Nothing is verified: that is the client's work, and not what is measured."""
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    tls.check_hostname = False
+    tls.verify_mode = ssl.CERT_NONE
+    tls.minimum_version = ssl.TLSVersion.TLSv1_3
+    return tls
+
+
+def connect(tls, port, session=None):
+    """A connection after its handshake."""
+    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return tls.wrap_socket(plain, session=session)
+
+
+def disconnect(secured):
+    """The orderly end. A reset, which unread tickets would cause, is another path through the server."""
+    with contextlib.suppress(OSError):
+        secured.unwrap()
+    secured.close()
+
+
+def request(method, path, headers=(), body=""):
+    """The bytes of a request."""
+    lines = [f"{method} {path} HTTP/1.1", "Host: 127.0.0.1", *headers, f"Content-Length: {len(body)}", "", body]
+    return "\r\n".join(lines).encode()
+
+
+def read_head(secured):
+    """Reads the head of a reply; returns it with what came after it."""
+    data = b""
+    while b"\r\n\r\n" not in data:
+        more = secured.recv(16384)
+        if not more:
+            raise ConnectionError("the connection ended in the head of a reply")
+        data += more
+    head, _, rest = data.partition(b"\r\n\r\n")
+    return head.decode("latin-1"), rest
+
+
+def field(head, name):
+    """The value of a field of a reply, or None."""
+    found = re.search(rf"^{name}: *(.*?)\r?$", head, re.MULTILINE | re.IGNORECASE)
+    return found and found[1]
+
+
+def exchange(secured, data):
+    """Sends a request and reads its whole reply; returns its head and body."""
+    secured.sendall(data)
+    head, body = read_head(secured)
+    length = int(field(head, "Content-Length"))
+    while len(body) < length:
+        more = secured.recv(65536)
+        if not more:
+            raise ConnectionError("the connection ended in the body of a reply")
+        body += more
+    return head, body
+
+
+def handshakes(port, path, count, resume):
+    """Makes `count` connections and ends each after its handshake; returns how many resumed a session."""
+    tls = context()
+    session = None
+    if resume:
+        with connect(tls, port) as first:
+            # The ticket comes after the handshake, at the latest with the reply.
+            exchange(first, request("GET", path))
+            session = first.session
+    resumed = 0
+    for _ in range(count):
+        secured = connect(tls, port, session)
+        resumed += secured.session_reused
+        disconnect(secured)
+    return resumed
+
+
+def first_bytes(port, small, video, headers, count):
+    """Seconds from a request for the video to the first byte of its content, each on a connection that has already
+    carried a request. After it the connection is dropped."""
+    tls = context()
+    times = []
+    for _ in range(count):
+        with connect(tls, port) as secured:
+            exchange(secured, request("GET", small, headers))
+            began = time.perf_counter()
+            secured.sendall(request("GET", video, headers))
+            _, rest = read_head(secured)
+            if not rest:
+                secured.recv(1)
+            times.append(time.perf_counter() - began)
+    return times
+
+
+def stall(port, video, headers, count):
+    """Begins `count` downloads and takes nothing of them, until there is no more input."""
+    tls = context()
+    kept = []
+    for _ in range(count):
+        secured = connect(tls, port)
+        secured.sendall(request("GET", video, headers))
+        kept.append(secured)
+    for secured in kept:
+        expect_ok(read_head(secured)[0])
+    wait_for_end()
+
+
+def trickle(port, video, headers, count, pace=65536):
+    """Takes `count` downloads at `pace` bytes a second each, until there is no more input."""
+    tls = context()
+    kept = [connect(tls, port) for _ in range(count)]
+    for secured in kept:
+        secured.sendall(request("GET", video, headers))
+    for secured in kept:
+        expect_ok(read_head(secured)[0])
+    ready()
+    ended = ended_input()
+    while not ended.is_set():
+        for secured in kept:
+            left = pace
+            while left > 0:
+                left -= len(secured.recv(left))
+            # So that the clients do not come all at once: the round takes a second.
+            if ended.wait(1 / count):
+                return
+
+
+def park(port, agents):
+    """Signs agents in and has each wait for an event, until there is no more input."""
+    tls = context()
+    kept = []
+    for agent in range(*agents):
+        secured = connect(tls, port)
+        guid = sign_in_on(secured, agent)
+        secured.sendall(request("GET", f"{RESOURCE}/agentevent/{agent}", (f"Guid: {guid}",)))
+        kept.append(secured)
+    # The last ones are on their way still.
+    time.sleep(0.5)
+    wait_for_end()
+
+
+def control(port, seconds, pause=0.005):
+    """Milliseconds that sign-ins, polls and requests for the state take, one at a time with a pause between, by kind.
+
+    Each round has a connection of its own, so that connecting is part of what its first request takes, as it is for
+    an agent.
+    """
+    tls = context()
+    times = {"sign-in": [], "poll": [], "health": []}
+    deadline = time.monotonic() + seconds
+    agent = 1500
+    while time.monotonic() < deadline:
+        agent = agent + 1 if agent < 1999 else 1500
+        began = time.perf_counter()
+        with connect(tls, port) as secured:
+            guid = sign_in_on(secured, agent)
+            times["sign-in"].append(time.perf_counter() - began)
+            for kind, path in (("poll", f"/agentevent/{agent}"), ("health", "/health")):
+                time.sleep(pause)
+                began = time.perf_counter()
+                head, body = exchange(secured, request("GET", f"{RESOURCE}{path}", (f"Guid: {guid}",)))
+                times[kind].append(time.perf_counter() - began)
+                expect_ok(head)
+                if b'"retcode":"0"' not in body:
+                    raise SystemExit(f"{kind}: {body.decode()}")
+        time.sleep(pause)
+    return {kind: [value * 1000 for value in values] for kind, values in times.items()}
+
+
+def expect_ok(head):
+    """Figures of refusals are worth nothing."""
+    if not head.startswith("HTTP/1.1 200"):
+        raise SystemExit(f"refused: {head}")
+
+
+def ready():
+    """Tells the one who waits for it that this client is as it is to be."""
+    print("ready", flush=True)
+
+
+def ended_input():
+    """Set once there is no more input, and after two minutes whatever happens."""
+    ended = threading.Event()
+
+    def watch():
+        select.select([sys.stdin], [], [], 120)
+        ended.set()
+
+    threading.Thread(target=watch, daemon=True).start()
+    return ended
+
+
+def wait_for_end():
+    """Says that all is ready and stays as it is until there is no more input."""
+    ready()
+    ended_input().wait()
+
+
+def sign_in(port, agent):
+    """Signs an agent in, on a connection of its own; returns its Guid."""
+    with connect(context(), port) as secured:
+        return sign_in_on(secured, agent)
+
+
+def sign_in_on(secured, agent):
+    """Signs an agent in; returns its Guid."""
+    head, body = exchange(secured, request("PUT", f"{RESOURCE}/onlineagent/{agent}/forcelogin", (), '{"password":""}'))
+    guid = field(head, "Set-GUID")
+    if guid is None:
+        raise SystemExit(f"agent {agent} cannot sign in: {head} {body.decode()}")
+    return guid.removeprefix("JSESSIONID=")
+
+
+def main():
+    """One of the functions above, by name."""
+    what, arguments = sys.argv[1:]
+    if (result := globals()[what](**json.loads(arguments))) is not None:
+        print(json.dumps(result))
+
+
+if __name__ == "__main__":
+    main()

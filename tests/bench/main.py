@@ -1,0 +1,111 @@
+"""Measures cc-gateway beside other servers and prints the result. Started by `run`, which prepares what it needs."""
+
+import argparse
+import contextlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import load
+from figures import FIGURES
+from report import print_report
+from servers import Gateway, Nginx, Stage, StaticWebServer, Tomcat
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+
+
+class Bench:
+    """One run: the servers, each started when it is first needed, and how long to measure."""
+
+    def __init__(self, options, stage, started):
+        self.options = options
+        self.stage = stage
+        self.started = started
+        self.repository = REPOSITORY
+        self.binary = Path(options.binary)
+        self.quick = options.quick
+        self.rounds = options.rounds or (3 if options.quick else 5)
+        self.running = {}
+
+    def kinds(self):
+        """Every server of the comparison, by name: its class and its binary, where that is not the system's."""
+        kinds = {"cc-gateway": (Gateway, self.options.binary)}
+        if self.options.against:
+            kinds["before"] = (Gateway, self.options.against)
+        kinds["nginx"] = (Nginx, "nginx")
+        kinds["Tomcat"] = (Tomcat, "/usr/share/tomcat10/bin/catalina.sh")
+        if binary := static_web_server():
+            kinds["static-web-server"] = (StaticWebServer, binary)
+        chosen = self.options.servers.split(",") if self.options.servers else kinds
+        return {name: kind for name, kind in kinds.items() if name in chosen}
+
+    def gateways(self):
+        """The names of those that are cc-gateway."""
+        return [name for name, (kind, _) in self.kinds().items() if kind is Gateway]
+
+    def fresh(self, name, settings=""):
+        """A server of its own, which ends with the run at the latest; a gateway with a session to measure with."""
+        kind, binary = self.kinds()[name]
+        server = kind(self.stage, binary, name, settings)
+        self.started.callback(server.stop)
+        return server
+
+    def servers(self, names=None):
+        """The servers that stay for the whole run, started when they are first needed, with what requests need."""
+        for name in names or self.kinds():
+            if name not in self.running:
+                self.running[name] = server = self.fresh(name)
+                server.headers = self.headers(server)
+        return [self.running[name] for name in names or self.kinds()]
+
+    def headers(self, server):
+        """What a request for the video needs: of a gateway, a session."""
+        if not server.is_gateway:
+            return []
+        return [f"Guid: {load.in_other_process(server, 'sign_in', agent=1001)}"]
+
+
+def static_web_server():
+    """It is in no Debian package; `cargo install static-web-server` puts it where this looks."""
+    kept = REPOSITORY / "target/bench/bin/static-web-server"
+    return str(kept) if kept.exists() else shutil.which("static-web-server")
+
+
+def arguments():
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__.split(".")[0] + ".")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, shorter ones: at most three minutes")
+    parser.add_argument("--only", choices=FIGURES, action="append", help="only this figure; may be repeated")
+    parser.add_argument("--servers", metavar="NAME,NAME", help="only these servers")
+    parser.add_argument("--rounds", type=int, help="turns of each server [default: 5, quick: 3]")
+    parser.add_argument("--against", metavar="BINARY", help="another cc-gateway to measure beside, as `before`")
+    parser.add_argument("--binary", required=True, help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def main():
+    """Measures, prints, and leaves nothing running or lying about however it ends."""
+    options = arguments()
+    # So that what is to be stopped at the end is stopped then, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    began = time.monotonic()
+    measured = []
+    with contextlib.ExitStack() as started:
+        stage = Stage(started.enter_context(tempfile.TemporaryDirectory(prefix="cc-gateway-bench-")), options.binary)
+        bench = Bench(options, stage, started)
+        for name in options.only or FIGURES:
+            print(f"{name} ({time.monotonic() - began:.0f} s)", file=sys.stderr)
+            for figure in FIGURES[name](bench):
+                print(f"  = {figure.name}", file=sys.stderr)
+                measured.append(figure)
+    print_report(measured)
+    print(f"took {time.monotonic() - began:.0f} s", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    os.environ["LC_ALL"] = "C"
+    main()

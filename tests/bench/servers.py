@@ -1,0 +1,262 @@
+"""The servers that are compared: how each is started on loopback, what it costs, and how it is stopped.
+
+All get the same certificate, the same file and the same terms: TLS 1.2 and 1.3 with session tickets, HTTP/1.1 with up
+to 1000 requests a connection, no access log. Everything else is as their Debian packages ship it.
+"""
+
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+
+RECORDING = "1/0/20201202/1001/0914442.mp4"
+SMALL = "small.json"
+VIDEO_BYTES = 200 * 1024 * 1024
+AGENTS = range(1001, 2001)
+RESOURCE = "/agentgateway/resource"
+# What GET /health answers, so that every server sends a small reply of the same length.
+SMALL_REPLY = b'{"message":"success","retcode":"0"}'
+
+
+def free_port():
+    """A port nobody listens on right now; all servers but ours must be told one."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+class Stage:
+    """A temporary directory with what the servers share. It goes with everything in it."""
+
+    def __init__(self, directory, binary, video_bytes=VIDEO_BYTES):
+        self.video_bytes = video_bytes
+        self.directory = Path(directory)
+        self.mount = self.directory / "mount"
+        self.certificate = self.directory / "certificate.pem"
+        self.private_key = self.directory / "private-key.pem"
+        # An agent without a password costs no hashing, which is slow on purpose and would hide the rest.
+        self.agents = "".join(f"{agent} =\n" for agent in AGENTS)
+        # nginx serves as another user than the one who started it.
+        self.directory.chmod(0o755)
+        command = [binary, "certificate", "--name", "127.0.0.1", "--name", "localhost", "--out", str(self.directory)]
+        subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.write_client_settings()
+        self.write_files()
+
+    def write_client_settings(self):
+        """Settings of OpenSSL that make every client offer the same: one key share and, unless it asks for another,
+        one suite. Without them newer clients would agree on different groups with different servers. P-256 is for the
+        certificate: TLS 1.2 has one list for both."""
+        settings = self.directory / "openssl.cnf"
+        settings.write_text(
+            "openssl_conf = init\n[init]\nssl_conf = ssl\n[ssl]\nsystem_default = all\n"
+            "[all]\nGroups = X25519:P-256\nCiphersuites = TLS_AES_256_GCM_SHA384\n"
+        )
+        self.client_environment = {**os.environ, "OPENSSL_CONF": str(settings)}
+
+    def write_files(self):
+        """The video, of bytes that cannot be compressed, and the small file."""
+        video = self.mount / RECORDING
+        video.parent.mkdir(parents=True)
+        with video.open("wb") as out:
+            for _ in range(self.video_bytes // (1 << 20)):
+                out.write(os.urandom(1 << 20))
+        (self.mount / SMALL).write_bytes(SMALL_REPLY)
+
+
+class Server:
+    """A running server. `video` and `small` are the paths of the two files, `headers` what a request needs."""
+
+    video = f"/{RECORDING}"
+    small = f"/{SMALL}"
+    headers = ()
+    is_gateway = False
+
+    def __init__(self, stage, binary, name, settings=""):
+        self.stage = stage
+        self.binary = binary
+        self.name = name
+        # Only cc-gateway has any.
+        self.settings = settings
+        self.port = free_port()
+        self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=stage.directory))
+        # nginx serves as another user than the one who started it.
+        self.directory.chmod(0o755)
+        self.log = (self.directory / "log").open("wb")
+        self.process = subprocess.Popen(
+            self.command(),
+            stdin=subprocess.DEVNULL,
+            stdout=self.log,
+            stderr=self.log,
+            env={**os.environ, **self.environment()},
+            start_new_session=True,
+        )
+        self.wait_until_listening()
+
+    def command(self):
+        """Writes the server's settings and gives the command that starts it in the foreground."""
+        raise NotImplementedError
+
+    def environment(self):
+        """What the server needs in its environment."""
+        return {}
+
+    def url(self, path):
+        """The address of a path."""
+        return f"https://127.0.0.1:{self.port}{path}"
+
+    def wait_until_listening(self):
+        """Waits until the port is open: a minute, which nothing measures with."""
+        for _ in range(6000):
+            if self.process.poll() is not None:
+                break
+            try:
+                socket.create_connection(("127.0.0.1", self.port)).close()
+                return
+            except OSError:
+                time.sleep(0.01)
+        self.stop()
+        raise SystemExit(f"{self.name} does not start:\n{(self.directory / 'log').read_text(errors='replace')}")
+
+    def processes(self):
+        """The server's process and its children."""
+        pids = [self.process.pid]
+        for pid in pids:
+            for task in Path(f"/proc/{pid}/task").glob("*/children"):
+                pids += [int(child) for child in task.read_text().split()]
+        return pids
+
+    def cpu_seconds(self):
+        """User and system time of all the server's processes, in seconds.
+
+        It is read from the CPU clock of each process. utime + stime of /proc/PID/stat is the same sum in steps of
+        10 ms, too coarse for short runs, and the sum of /proc/PID/task/*/schedstat lacks the threads that have ended,
+        so it would not count a server with a thread for each client. The clock has neither fault.
+        """
+        return sum(time.clock_gettime(cpu_clock(pid)) for pid in self.processes())
+
+    def memory_mb(self):
+        """Resident memory of all the server's processes; what they share counts for each."""
+        return sum(status_field(pid, "VmRSS") for pid in self.processes()) * 1024 / 1e6
+
+    def stop(self):
+        """Ends the server and all it started, gently first."""
+        for how in (signal.SIGTERM, signal.SIGKILL):
+            try:
+                os.killpg(self.process.pid, how)
+                self.process.wait(5)
+            except ProcessLookupError:
+                break
+            except subprocess.TimeoutExpired:
+                continue
+        self.log.close()
+
+
+def cpu_clock(pid):
+    """The clock of the CPU time of another process, as clock_getcpuclockid(3) makes it."""
+    cpuclock_sched = 2
+    return (~pid << 3) | cpuclock_sched
+
+
+def status_field(pid, name):
+    """A number from /proc/PID/status."""
+    text = Path(f"/proc/{pid}/status").read_text()
+    return int(re.search(rf"^{name}:\s*(\d+)", text, re.MULTILINE)[1])
+
+
+class Gateway(Server):
+    """cc-gateway: limits raised to what the figures need, sessions that do not change while they are measured."""
+
+    video = f"{RESOURCE}/recordfile/1001/videofiledownloadEx?recordId=Y:/{RECORDING}"
+    small = f"{RESOURCE}/health"
+    poll = f"{RESOURCE}/agentevent/1001"
+    is_gateway = True
+
+    def command(self):
+        write_gateway_settings(self.directory, self.stage, f"127.0.0.1:{self.port}", self.settings)
+        return [self.binary, "--config", str(self.directory / "basic.properties")]
+
+
+def write_gateway_settings(directory, stage, listen, more=""):
+    """basic.properties and the agents file. The last line of a key counts, so `more` may replace what stands here."""
+    (directory / "agents.properties").write_text(stage.agents)
+    (directory / "basic.properties").write_text(
+        f"VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {stage.mount}\nMOUNT_CHECK = OFF\n"
+        f"TLS_CERTIFICATE = {stage.certificate}\nTLS_PRIVATE_KEY = {stage.private_key}\nLISTEN = {listen}\n"
+        "AUTHMODE = 1\nTIMEOUT_FLAG = OFF\nAGENT_POLL_WAIT_FLAG = OFF\nDRAIN_TIMEOUT = 1000\nLOG_LEVEL = error\n"
+        "MAX_CONNECTIONS = 4096\nMAX_CONNECTIONS_PER_ADDRESS = 4096\n"
+        f"MAX_DOWNLOADS = 1024\nMAX_DOWNLOADS_PER_AGENT = 1024\n{more}"
+    )
+
+
+class Nginx(Server):
+    """nginx with the settings of its Debian package."""
+
+    def command(self):
+        settings = self.directory / "nginx.conf"
+        settings.write_text(
+            "user www-data;\nworker_processes auto;\ndaemon off;\n"
+            f"pid {self.directory}/pid;\nerror_log {self.directory}/error.log;\n"
+            "events { worker_connections 768; }\n"
+            "http {\n  sendfile on; tcp_nopush on; types_hash_max_size 2048; access_log off;\n"
+            "  default_type application/octet-stream;\n  keepalive_requests 1000;\n"
+            + "".join(f"  {kind}_temp_path {self.directory}/{kind};\n" for kind in self.temporary())
+            + f"  server {{\n    listen 127.0.0.1:{self.port} ssl;\n"
+            f"    ssl_certificate {self.stage.certificate};\n    ssl_certificate_key {self.stage.private_key};\n"
+            "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;\n"
+            f"    root {self.stage.mount};\n  }}\n}}\n"
+        )
+        return [self.binary, "-c", str(settings)]
+
+    def temporary(self):
+        """Directories nginx makes whether or not it needs them."""
+        return ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+class Tomcat(Server):
+    """Tomcat's default servlet behind its default connector, with the JVM options of its Debian package."""
+
+    def command(self):
+        for part in ("conf", "logs", "temp", "webapps", "work"):
+            (self.directory / part).mkdir()
+        shutil.copy("/etc/tomcat10/web.xml", self.directory / "conf")
+        store = self.directory / "conf" / "store.p12"
+        command = ["openssl", "pkcs12", "-export", "-in", self.stage.certificate, "-inkey", self.stage.private_key]
+        subprocess.run([*command, "-out", store, "-passout", "pass:changeit"], check=True)
+        (self.directory / "conf" / "server.xml").write_text(
+            f"""<Server port="-1"><Service name="Catalina">
+  <Connector address="127.0.0.1" port="{self.port}" protocol="org.apache.coyote.http11.Http11NioProtocol"
+             SSLEnabled="true" scheme="https" secure="true" maxKeepAliveRequests="1000">
+    <SSLHostConfig protocols="TLSv1.2+TLSv1.3">
+      <Certificate certificateKeystoreFile="{store}" certificateKeystoreType="PKCS12"
+                   certificateKeystorePassword="changeit" type="EC"/>
+    </SSLHostConfig>
+  </Connector>
+  <Engine name="Catalina" defaultHost="localhost"><Host name="localhost" appBase="webapps">
+    <Context path="" docBase="{self.stage.mount}"/>
+  </Host></Engine>
+</Service></Server>
+"""
+        )
+        return [self.binary, "run"]
+
+    def environment(self):
+        return {
+            "CATALINA_HOME": "/usr/share/tomcat10",
+            "CATALINA_BASE": str(self.directory),
+            "JAVA_OPTS": "-Djava.awt.headless=true",
+        }
+
+
+class StaticWebServer(Server):
+    """static-web-server: rustls like cc-gateway, but asynchronous."""
+
+    def command(self):
+        command = [self.binary, "--host", "127.0.0.1", "--port", str(self.port), "--root", str(self.stage.mount)]
+        tls = ["--http2", "true", "--http2-tls-cert", str(self.stage.certificate)]
+        return [*command, *tls, "--http2-tls-key", str(self.stage.private_key), "--log-level", "error"]
