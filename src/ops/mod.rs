@@ -8,3 +8,5 @@ pub mod failure;
 pub mod latch;
 pub mod log_lines;
 pub mod notify;
+pub mod panics;
+pub mod seldom;
