@@ -9,6 +9,7 @@
 )]
 
 mod commands;
+mod corpora;
 mod road;
 mod structure;
 mod support;
