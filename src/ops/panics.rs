@@ -31,7 +31,12 @@ pub fn tell_in_one_line() {
 }
 
 fn line(place: &str, info: &PanicHookInfo<'_>) -> String {
-    let text = info.payload_as_str().unwrap_or("no message");
+    let payload = info.payload();
+    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let thread = std::thread::current();
-    format!("ERROR [cc_gateway] a defect in thread {} at {place}: {}", thread.name().unwrap_or("-"), Quoted(text))
+    format!(
+        "ERROR [cc_gateway] a defect in thread {} at {place}: {}",
+        thread.name().unwrap_or("-"),
+        Quoted(text.unwrap_or("no message"))
+    )
 }
