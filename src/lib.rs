@@ -35,7 +35,7 @@ use ops::console::print;
 use ops::counters::Counters;
 use ops::failure::{Exit, Failure};
 use ops::notify::ServiceManager;
-use ops::{descriptors, log_lines};
+use ops::{descriptors, log_lines, panics};
 use reload::Reload;
 use session::Roster;
 
@@ -69,6 +69,7 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
 
     let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
     log_lines::start(settings.log_level);
+    panics::tell_in_one_line();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) =
         Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| Problem::all(&problems))?;

@@ -51,7 +51,7 @@ impl Later {
     }
 
     /// Finishes at `until`.
-    pub(super) fn at(until: Instant, finish: impl FnOnce(&Gateway, &Call) -> Answer + Send + 'static) -> Later {
+    pub(crate) fn at(until: Instant, finish: impl FnOnce(&Gateway, &Call) -> Answer + Send + 'static) -> Later {
         Later { until, wake: None, parked: false, finish: Box::new(finish) }
     }
 

@@ -17,7 +17,7 @@ use crate::ops::log_lines::Quoted;
 const REQUESTS_MAX: usize = 1000;
 /// How much is read from a client at once, in bytes.
 const READ_AT_ONCE: usize = 4 * 1024;
-/// How much of what a refused client still sends is read and dropped, in bytes.
+/// How much of what a client sends after its last answer is read and dropped, in bytes.
 const LINGER_BYTES: usize = 1024 * 1024;
 
 /// How a connection goes on after a request.
@@ -27,8 +27,6 @@ enum Next {
     Stay,
     /// It ends in order.
     Close,
-    /// It ends in order, and what the client still sends is read for a while.
-    Linger,
     /// It is cut: the client must see that it has not got all of its answer.
     Cut,
 }
@@ -68,15 +66,16 @@ impl Connection<'_> {
             };
             match next {
                 Next::Stay => {}
-                Next::Close => return self.secured.close(),
-                Next::Linger => {
+                Next::Close => {
                     self.secured.close();
-                    return self.secured.linger(LINGER_BYTES, self.front.deadlines.linger);
+                    if self.client.does(Doing::Nothing) {
+                        self.secured.linger(LINGER_BYTES, self.front.deadlines.linger);
+                    }
+                    return;
                 }
                 Next::Cut => return,
             }
         }
-        self.secured.close();
     }
 
     /// The next request and whether the connection may go on after it; `None` is the end.
@@ -175,7 +174,7 @@ impl Connection<'_> {
         }
         bytes.extend_from_slice(if stay { b"Connection: keep-alive\r\n\r\n" } else { b"Connection: close\r\n\r\n" });
         bytes.extend_from_slice(&performed.body);
-        self.secured.restart_pace(self.front.deadlines.window);
+        self.secured.restart_pace();
         let (sent, result) = match download {
             Some(download) => {
                 self.client.does(Doing::Download);
@@ -187,7 +186,12 @@ impl Connection<'_> {
         match result {
             Ok(()) if stay => Next::Stay,
             Ok(()) => Next::Close,
-            Err(_) => Next::Cut,
+            Err(error) => {
+                if error.kind() == ErrorKind::TimedOut {
+                    self.secured.forget_unsent();
+                }
+                Next::Cut
+            }
         }
     }
 
@@ -227,9 +231,9 @@ impl Connection<'_> {
         }
         let date = httpdate::fmt_http_date(std::time::SystemTime::now());
         let _ = write!(bytes, "Date: {date}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        self.secured.restart_pace(self.front.deadlines.window);
+        self.secured.restart_pace();
         match self.secured.send(&bytes) {
-            Ok(()) => Next::Linger,
+            Ok(()) => Next::Close,
             Err(_) => Next::Cut,
         }
     }

@@ -90,8 +90,7 @@ impl Chunks {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (digits, extension) = line.split_at(digits);
         // An extension begins with a semicolon, after optional blanks; its content is nobody's business.
-        let extension = extension.trim_ascii_start();
-        if digits.is_empty() || !(extension.is_empty() || extension.starts_with(b";")) {
+        if digits.is_empty() || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";")) {
             return Err(Fault::Malformed("a chunk size that is no hexadecimal number"));
         }
         let size = std::str::from_utf8(digits)
@@ -113,11 +112,16 @@ impl Chunks {
         }
         if line.is_empty() {
             self.next = Next::Nothing;
-        } else if !line.contains(&b':') || line.starts_with(b" ") || line.starts_with(b"\t") {
+        } else if !line.contains(&b':') || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default()) {
             return Err(Fault::Malformed("a trailer that is no field"));
         }
         Ok(())
     }
+}
+
+/// Whether `name` can be that of a field (RFC 9110 section 5.6.2).
+fn is_token(name: &[u8]) -> bool {
+    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 /// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
@@ -179,10 +183,15 @@ mod tests {
             b"3\r\nab\r\n0\r\n\r\n",
             b"3\r\nabc0\r\n\r\n",
             b"3 x\r\nabc\r\n",
+            b"3 \r\nabc\r\n",
+            b"3\t\r\nabc\r\n",
             b"3;a\nb\r\nabc\r\n",
             b"3;a\0\r\nabc\r\n",
             b"0\r\nnot a field\r\n\r\n",
             b"0\r\n folded: x\r\n\r\n",
+            b"0\r\n: nameless\r\n\r\n",
+            b"0\r\nspaced : x\r\n\r\n",
+            b"0\r\nTrailer: x\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
         ] {
             assert!(matches!(decode(bytes), Err(Fault::Malformed(_))), "{}", String::from_utf8_lossy(bytes));
         }

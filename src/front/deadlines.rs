@@ -17,7 +17,7 @@ pub struct Deadlines {
     pub idle: Duration,
     /// In each window of this length a client must take [`Deadlines::WINDOW_BYTES`] of what it is sent.
     pub window: Duration,
-    /// After a refusal, how long what the client is still sending is read and thrown away.
+    /// After the last answer, how long what the client is still sending is read and thrown away.
     pub linger: Duration,
 }
 
@@ -64,6 +64,12 @@ impl Pace {
         Pace { window, since: Instant::now(), taken: 0 }
     }
 
+    /// A new window begins at `now`.
+    pub(super) fn restart(&mut self, now: Instant) {
+        self.since = now;
+        self.taken = 0;
+    }
+
     /// Notes that the client took `bytes`.
     ///
     /// # Errors
@@ -71,8 +77,7 @@ impl Pace {
     pub(super) fn taken(&mut self, bytes: usize, now: Instant) -> io::Result<()> {
         self.taken += bytes as u64;
         if self.taken >= Deadlines::WINDOW_BYTES {
-            self.since = now;
-            self.taken = 0;
+            self.restart(now);
         } else if now.saturating_duration_since(self.since) >= self.window {
             return Err(io::ErrorKind::TimedOut.into());
         }

@@ -95,6 +95,9 @@ impl Head {
                     return Err(Fault::Malformed("a transfer coding other than one chunked"));
                 }
                 chunked = true;
+            } else if ["Content_Length", "Transfer_Encoding"].into_iter().any(is) {
+                // To a gateway that makes variables of fields these are the same as with a hyphen.
+                return Err(Fault::Malformed("a framing field that is none"));
             } else if is("Connection") {
                 keep_alive = wants_to_stay(value, keep_alive);
             } else if is("Expect") {
@@ -182,7 +185,7 @@ fn parse_length(value: &[u8]) -> Result<u64, Fault> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(Fault::Malformed("a length that is no decimal"));
     }
-    // More digits than a u64 holds is too large, however many of them are zeros.
+    // A number that a u64 cannot hold is too large.
     std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::ContentTooLarge)
 }
 
@@ -206,15 +209,13 @@ fn origin_form(target: &str, method: Method) -> Result<String, Fault> {
     let scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let after = ["http://", "https://"].iter().find(|name| scheme(name)).and_then(|name| target.get(name.len()..));
     let Some(after) = after else { return Err(Fault::Malformed("a target of no known form")) };
-    match after.find(['/', '?']) {
-        Some(0) => Err(Fault::Malformed("a target without host")),
-        Some(at) if after.get(at..).is_some_and(|rest| rest.starts_with('?')) => {
-            Ok(format!("/{}", after.get(at..).unwrap_or_default()))
-        }
-        Some(at) => Ok(after.get(at..).unwrap_or_default().to_owned()),
-        None if after.is_empty() => Err(Fault::Malformed("a target without host")),
-        None => Ok("/".to_owned()),
+    let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
+    if authority.is_empty() {
+        return Err(Fault::Malformed("a target without host"));
     }
+    // No user and password in front of it either (RFC 9110 section 4.2.4).
+    check_host(authority.as_bytes())?;
+    Ok(if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") })
 }
 
 #[cfg(test)]

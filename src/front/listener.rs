@@ -13,10 +13,10 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::clients::Full;
 use super::connection;
-use super::seldom::Seldom;
 use super::shared::Front;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
+use crate::ops::seldom::Seldom;
 
 /// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
 const BACKLOG: i32 = 1024;
@@ -60,10 +60,20 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
     Ok(TcpListener::from(socket))
 }
 
+/// What the loop may have to say, each kind for itself, so that one never hides another.
+#[derive(Default)]
+struct Complaints {
+    waiting: Seldom,
+    accepting: Seldom,
+    threads: Seldom,
+    full: Seldom,
+    full_address: Seldom,
+}
+
 /// Accepts clients until something can be read from `stop`. Feeds the watchdog, so that a service whose
 /// loop is stuck is started anew.
 pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop: impl AsFd, manager: &ServiceManager) {
-    let mut complaint = Seldom::new();
+    let mut complaints = Complaints::default();
     let interval = manager.watchdog_interval();
     // A client that comes just before the interval is over must not put the feeding off by another one.
     let timeout = interval.and_then(|interval| Timespec::try_from(interval / 2).ok());
@@ -73,7 +83,7 @@ pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop
         ready.push(PollFd::new(&stop, PollFlags::IN));
         match poll(&mut ready, timeout.as_ref()) {
             Ok(_) | Err(Errno::INTR) => {}
-            Err(error) => complaint.error(&format!("waiting for clients failed: {error}")),
+            Err(error) => complaints.waiting.error(&format!("waiting for clients failed: {error}")),
         }
         if ready.last().is_some_and(|stop| !stop.revents().is_empty()) {
             return;
@@ -84,9 +94,10 @@ pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop
             fed = Some(Instant::now());
         }
         for listener in listeners {
-            if let Err(error) = accept_turn(front, listener, &mut complaint) {
+            if let Err(error) = accept_turn(front, listener, &mut complaints) {
                 front.counters().accept_errors.add(1);
-                complaint
+                complaints
+                    .accepting
                     .error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
                 // The client stays in the backlog, so poll would return at once; a stop still ends the wait.
                 let pause = Timespec::try_from(PAUSE).ok();
@@ -97,10 +108,10 @@ pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop
 }
 
 /// Accepts who is waiting. An error is one of the whole process; errors of a single client are passed over.
-fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaint: &mut Seldom) -> io::Result<()> {
+fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaints: &mut Complaints) -> io::Result<()> {
     for _ in 0..TURN {
         match listener.accept() {
-            Ok((socket, peer)) => admit(front, socket, peer, complaint),
+            Ok((socket, peer)) => admit(front, socket, peer, complaints),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 // accept(2): errors already pending on the new connection are reported by accept itself.
@@ -123,15 +134,17 @@ fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaint: &mut Seldo
     Ok(())
 }
 
-fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaint: &mut Seldom) {
+fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaints: &mut Complaints) {
     let client = match front.clients.admit(socket, peer) {
         Ok(client) => client,
         Err(full) => {
             front.counters().connections_refused.add(1);
-            return complaint.warn(match full {
-                Full::Clients => "clients are turned away: MAX_CONNECTIONS is reached",
-                Full::Address => "clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by an address",
-            });
+            return match full {
+                Full::Clients => complaints.full.warn("clients are turned away: MAX_CONNECTIONS is reached"),
+                Full::Address => complaints
+                    .full_address
+                    .warn("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by an address"),
+            };
         }
     };
     front.counters().connections.add(1);
@@ -143,7 +156,8 @@ fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaint: &mu
     if let Err(error) = started {
         // The closure is dropped, and with it the client.
         front.counters().thread_errors.add(1);
-        complaint
+        complaints
+            .threads
             .error(&format!("no thread can be started for a client: {error}; raise TasksMax or lower MAX_CONNECTIONS"));
     }
 }

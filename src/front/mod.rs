@@ -12,7 +12,6 @@ pub mod fault;
 pub mod head;
 mod listener;
 mod secured;
-mod seldom;
 mod service;
 mod shared;
 mod tls;

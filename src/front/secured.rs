@@ -5,6 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::deadlines::{Pace, left};
@@ -62,8 +63,11 @@ impl Secured {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 other => return other,
             }
-            // Answers to key updates and the like.
-            self.send_records()?;
+            if self.tls.wants_write() {
+                // Answers to key updates and the like; the client's last window may be long over.
+                self.pace.restart(Instant::now());
+                self.send_records()?;
+            }
             self.receive_records(deadline)?;
         }
     }
@@ -89,8 +93,14 @@ impl Secured {
     }
 
     /// A new window for the client to take what it is sent; to be called after a pause that is ours.
-    pub(super) fn restart_pace(&mut self, window: Duration) {
-        self.pace = Pace::new(window);
+    pub(super) fn restart_pace(&mut self) {
+        self.pace.restart(Instant::now());
+    }
+
+    /// Makes the end of the connection a reset. What a client does not take would else stay in the kernel's
+    /// memory for minutes after its thread is gone, megabytes of it.
+    pub(super) fn forget_unsent(&self) {
+        let _ = sockopt::set_socket_linger(&*self.socket, Some(Duration::ZERO));
     }
 
     /// Says that nothing more will come. Without this a client cannot tell an end from a cut.

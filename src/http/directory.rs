@@ -4,6 +4,7 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::ops::failure::{Exit, Failure};
 
@@ -30,22 +31,21 @@ impl PrivateDirectory {
     /// The first of the directories the service manager made (systemd.exec(5) separates them by colons).
     fn given(paths: &str) -> Result<PrivateDirectory, Failure> {
         let path = PathBuf::from(paths.split(':').next().unwrap_or_default());
-        let refused = |why: String| Failure::new(Exit::Config, format!("RUNTIME_DIRECTORY {}: {why}", path.display()));
-        let metadata = fs::symlink_metadata(&path).map_err(|error| refused(error.to_string()))?;
-        let mode = metadata.permissions().mode() & 0o777;
-        if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
-            return Err(refused("must be a directory of the service's own user".to_owned()));
+        match check(&path) {
+            Ok(()) => Ok(PrivateDirectory { path, ours: false }),
+            Err(error) => Err(Failure::new(
+                Exit::Config,
+                format!("RUNTIME_DIRECTORY {}: {error}; set RuntimeDirectoryMode=0700", path.display()),
+            )),
         }
-        if mode & 0o077 != 0 {
-            return Err(refused(format!("mode is {mode:04o}, set RuntimeDirectoryMode=0700")));
-        }
-        Ok(PrivateDirectory { path, ours: false })
     }
 
     fn fresh(parent: &Path) -> Result<PrivateDirectory, Failure> {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
         // mkdir fails on a name that exists, so nobody can prepare the directory for us.
-        for attempt in 0..100 {
-            let path = parent.join(format!("cc-gateway-{}-{attempt}", std::process::id()));
+        for _ in 0..100 {
+            let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+            let path = parent.join(format!("cc-gateway-{}-{number}", std::process::id()));
             match DirBuilder::new().mode(PRIVATE).create(&path) {
                 Ok(()) => return Ok(PrivateDirectory { path, ours: true }),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
@@ -61,11 +61,12 @@ impl PrivateDirectory {
     }
 
     /// The path of the socket of a generation of the inner server. The directory is made again if
-    /// somebody cleaned it away.
+    /// somebody cleaned it away, unless somebody else's is there meanwhile.
     pub(super) fn socket(&self, generation: u64) -> io::Result<PathBuf> {
         match DirBuilder::new().mode(PRIVATE).create(&self.path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-            _ => {}
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => check(&self.path)?,
+            Err(error) => return Err(error),
         }
         let path = self.path.join(format!("inner-{generation}.socket"));
         match fs::remove_file(&path) {
@@ -88,6 +89,19 @@ impl Drop for PrivateDirectory {
     }
 }
 
+/// Refuses what is no directory of this user's alone.
+fn check(path: &Path) -> io::Result<()> {
+    let metadata = fs::symlink_metadata(path)?;
+    let mode = metadata.permissions().mode() & 0o777;
+    if !metadata.is_dir() || metadata.uid() != rustix::process::geteuid().as_raw() {
+        return Err(io::Error::other("it must be a directory of the service's own user"));
+    }
+    if mode & 0o077 != 0 {
+        return Err(io::Error::other(format!("its mode is {mode:04o} and must be 0700")));
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -102,6 +116,18 @@ mod tests {
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o700);
         drop(directory);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_directory_that_others_may_enter_gets_no_socket() {
+        let directory = PrivateDirectory::fresh(&std::env::temp_dir()).unwrap();
+        fs::set_permissions(&directory.path, fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(directory.socket(1).unwrap_err().to_string().contains("0700"));
+        fs::remove_dir(&directory.path).unwrap();
+        std::os::unix::fs::symlink("/", &directory.path).unwrap();
+        assert!(directory.socket(1).is_err());
+        fs::remove_file(&directory.path).unwrap();
+        assert!(directory.socket(1).is_ok());
     }
 
     #[test]

@@ -47,6 +47,12 @@ impl Line {
         self.exchange(false).map(drop)
     }
 
+    /// Another hold on the connection, for tests to break it with.
+    #[cfg(test)]
+    pub(super) fn hold(&self) -> Option<UnixStream> {
+        self.connection.as_ref().and_then(|(_, stream)| stream.try_clone().ok())
+    }
+
     /// Sends the request and reads the reply. After an error the connection is gone: bytes that come
     /// later must not be taken for the answer to something else.
     pub(super) fn exchange(&mut self, bodyless: bool) -> io::Result<InnerReply> {
@@ -60,7 +66,8 @@ impl Line {
     }
 }
 
-/// The lines nobody uses right now. The one used last is lent first, so that its buffers are warm.
+/// The lines nobody uses right now. Of those with a connection the one used last is lent first, so that its
+/// buffers are warm.
 pub(super) struct Lines {
     idle: Mutex<Idle>,
     returned: Condvar,
@@ -117,8 +124,13 @@ impl DerefMut for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
+        let line = std::mem::take(&mut self.line);
         let mut idle = lock(&self.lines.idle);
-        idle.lines.push(std::mem::take(&mut self.line));
+        match line.connection {
+            Some(_) => idle.lines.push(line),
+            // Lent last, so that a server that is lost keeps nobody from the lines that still reach it.
+            None => idle.lines.insert(0, line),
+        }
         if idle.waiting > 0 {
             self.lines.returned.notify_one();
         }

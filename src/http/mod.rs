@@ -8,6 +8,7 @@
 mod canonical;
 mod directory;
 mod exchange;
+mod inner;
 mod inner_reply;
 mod line;
 mod service;

@@ -3,17 +3,17 @@
 
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::net::UnixListener;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
 
 use super::canonical::{self, Canonical};
 use super::directory::PrivateDirectory;
-use super::exchange::{Exchanges, Id, Outcome, Step};
+use super::exchange::{Id, Outcome, Step};
+use super::inner::Inner;
 use super::inner_reply::InnerReply;
-use super::line::{Line, Lines};
+use super::line::Line;
 use super::shared::{Current, Shared};
 use super::worker;
 use crate::api::{Call, Gateway, Method, ResultCode};
@@ -26,6 +26,8 @@ use crate::recording::Download;
 const LINE_WITHIN: Duration = Duration::from_secs(10);
 /// How often a request whose line broke before a worker took it up is sent again.
 const ATTEMPTS: usize = 3;
+/// How long after a failure no line is connected.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
 
 /// The inner server; cloning it is cheap.
 #[derive(Clone)]
@@ -62,28 +64,20 @@ impl Http {
     /// # Errors
     /// When the private directory, its socket or a thread cannot be made.
     pub fn start(gateway: Arc<Gateway>, workers: usize) -> Result<Http, Failure> {
-        let shared = Arc::new(Shared {
-            gateway,
-            exchanges: Exchanges::new(workers),
-            lines: Lines::new(workers),
-            directory: PrivateDirectory::open()?,
-            workers,
-            current: Mutex::new(Current { generation: 0, path: PathBuf::new(), server: None }),
-        });
-        let failed = |error: io::Error| {
+        let http = Http { shared: Arc::new(Shared::new(gateway, PrivateDirectory::open()?, workers)) };
+        http.connect_all().map_err(|error| {
             Failure::new(Exit::of_io(&error, Exit::Io), format!("the inner server cannot be started: {error}"))
-        };
-        next_generation(&shared, &mut lock(&shared.current)).map_err(failed)?;
-        let http = Http { shared };
-        http.connect_all().map_err(|Lost| failed(io::ErrorKind::NotConnected.into()))?;
+        })?;
         Ok(http)
     }
 
     /// Connects every line now, so that later not even a machine out of descriptors keeps one from working.
-    fn connect_all(&self) -> Result<(), Lost> {
+    fn connect_all(&self) -> io::Result<()> {
+        let mut current = lock(&self.shared.current);
+        let next = self.next_inner(&mut current)?;
         let lend = |_| self.shared.lines.lend(Instant::now());
         let mut lines: Vec<_> = (0..self.shared.workers).map_while(lend).collect();
-        lines.iter_mut().try_for_each(|line| self.connect(line))
+        lines.iter_mut().try_for_each(|line| line.connect(next.generation, &next.path))
     }
 
     /// Carries out one request of the client at `peer`. Blocks for as long as the request has to wait.
@@ -114,9 +108,9 @@ impl Http {
 
     /// Ends the inner server and removes its directory.
     pub fn close(&self) {
-        let mut current = lock(&self.shared.current);
-        current.generation += 1;
-        self.shared.retire(current.server.take());
+        if let Some(inner) = lock(&self.shared.current).inner.take() {
+            inner.retire();
+        }
         self.shared.directory.remove();
     }
 
@@ -126,9 +120,15 @@ impl Http {
         bodyless: bool,
         write: impl Fn(Id, &mut Vec<u8>),
     ) -> Result<(InnerReply, Outcome), Lost> {
+        let lend = || self.shared.lines.lend(Instant::now() + LINE_WITHIN).ok_or(Lost);
+        let mut line = lend()?;
         for _ in 0..ATTEMPTS {
-            let mut line = self.shared.lines.lend(Instant::now() + LINE_WITHIN).ok_or(Lost)?;
-            self.connect(&mut line)?;
+            if self.connect(&mut line).is_err() {
+                // It goes to the end of the lines; others may still have their connections.
+                drop(line);
+                line = lend()?;
+                continue;
+            }
             let id = self.shared.exchanges.lay(line.place, step);
             write(id, &mut line.request);
             let error = match line.exchange(bodyless) {
@@ -141,7 +141,7 @@ impl Http {
                 }
                 Err(error) => error,
             };
-            log::warn!("an inner connection was lost: {error}");
+            self.shared.line_lost(&error);
             // Taken up already, the request may have had its effect, and must not have it twice.
             step = self.shared.exchanges.take_step(id).ok_or(Lost)?;
         }
@@ -149,39 +149,71 @@ impl Http {
     }
 
     /// Makes sure the line reaches the inner server of now, replacing a server that cannot be reached.
+    ///
+    /// One line at a time, and after a failure not at once again: a machine without threads or descriptors
+    /// is not helped by hundreds of attempts.
     fn connect(&self, line: &mut Line) -> Result<(), Lost> {
         let mut current = lock(&self.shared.current);
-        if line.reaches(current.generation) {
+        if current.inner.as_ref().is_some_and(|inner| line.reaches(inner.generation)) {
             return Ok(());
         }
-        if current.server.is_none() || line.connect(current.generation, &current.path).is_err() {
-            log::error!("the inner server cannot be reached any more; starting another");
-            next_generation(&self.shared, &mut current)
-                .and_then(|()| line.connect(current.generation, &current.path))
-                .map_err(|error| {
-                    log::error!("the inner server cannot be started: {error}");
-                    Lost
-                })?;
+        if current.failed.is_some_and(|failed| failed.elapsed() < RETRY_AFTER) {
+            return Err(Lost);
         }
-        Ok(())
+        let connected = self.reconnect(&mut current, line);
+        current.failed = connected.is_err().then(Instant::now);
+        connected
+    }
+
+    fn reconnect(&self, current: &mut Current, line: &mut Line) -> Result<(), Lost> {
+        let Some(inner) = &current.inner else { return Err(Lost) };
+        let cause = match line.connect(inner.generation, &inner.path) {
+            Ok(()) => return Ok(()),
+            // Another server would need even more of what there is too little of.
+            Err(error) if is_shortage(&error) => {
+                current.complaint.error(&format!("no inner connection can be made: {error}; raise LimitNOFILE"));
+                return Err(Lost);
+            }
+            Err(error) => error,
+        };
+        match self.next_inner(current).and_then(|next| line.connect(next.generation, &next.path)) {
+            Ok(()) => {
+                current.complaint.error(&format!("the inner server was lost: {cause}; another has taken its place"));
+                Ok(())
+            }
+            Err(error) => {
+                current
+                    .complaint
+                    .error(&format!("the inner server was lost: {cause}; no other can be started: {error}"));
+                Err(Lost)
+            }
+        }
+    }
+
+    /// Starts an inner server with its workers, in place of the one there may be.
+    fn next_inner(&self, current: &mut Current) -> io::Result<Arc<Inner>> {
+        let shared = &self.shared;
+        current.generation += 1;
+        let path = shared.directory.socket(current.generation)?;
+        let inner = Arc::new(Inner::listen(current.generation, path, shared.workers)?);
+        for number in 0..shared.workers {
+            if let Err(error) = worker::start(Arc::clone(shared), Arc::clone(&inner), number) {
+                inner.lack(shared.workers - number);
+                inner.retire();
+                return Err(error);
+            }
+        }
+        if let Some(lost) = current.inner.replace(Arc::clone(&inner)) {
+            lost.retire();
+        }
+        Ok(inner)
     }
 }
 
-fn next_generation(shared: &Arc<Shared>, current: &mut MutexGuard<'_, Current>) -> io::Result<()> {
-    let generation = current.generation + 1;
-    let path = shared.directory.socket(generation)?;
-    let listener = UnixListener::bind(&path)?;
-    // tiny_http starts its accept thread with a call that panics where no thread can be had.
-    let server = catch_unwind(AssertUnwindSafe(|| tiny_http::Server::from_listener(listener, None)))
-        .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?
-        .map_err(io::Error::other)?;
-    let server = Arc::new(server);
-    for number in 0..shared.workers {
-        worker::start(Arc::clone(shared), Arc::clone(&server), generation, number)?;
-    }
-    current.generation = generation;
-    current.path = path;
-    let retired = current.server.replace(server);
-    shared.retire(retired);
-    Ok(())
+/// Whether a call failed for want of descriptors or memory.
+fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::NOBUFS))
 }
+
+#[cfg(test)]
+mod tests;

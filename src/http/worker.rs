@@ -1,47 +1,32 @@
 //! A worker: takes a canonical request from tiny_http, has the interfaces answer it, and leaves beside
 //! the reply what does not fit on the socket.
 
-use std::any::Any;
 use std::io::{self, Cursor, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
-use std::time::Duration;
 
-use tiny_http::{Header, Request, Response, Server, StatusCode};
+use tiny_http::{Header, Request, Response, StatusCode};
 
 use super::canonical::EXCHANGE;
 use super::exchange::{Id, Outcome, Step};
+use super::inner::Inner;
 use super::shared::Shared;
 use crate::api::{self, Answer, Field, Fields, Method, Reply, ResultCode};
 
 /// A worker calls a few shallow functions; hashing and file access happen elsewhere.
 const STACK: usize = 256 * 1024;
-/// How long a worker of a lost server stays for requests that were under way.
-const LAST_CALL: Duration = Duration::from_secs(10);
 /// Largest content of a request, in bytes; the front has refused anything longer.
 const BODY_MAX: u64 = 64 * 1024;
 
-/// Starts one worker of a generation.
-pub(super) fn start(shared: Arc<Shared>, server: Arc<Server>, generation: u64, number: usize) -> io::Result<()> {
-    thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .stack_size(STACK)
-        .spawn(move || work(&shared, &server, generation))
-        .map(drop)
-}
-
-fn work(shared: &Shared, server: &Server, generation: u64) {
-    loop {
-        match server.recv() {
-            Ok(request) => answer(shared, request),
-            Err(_) if shared.is_current(generation) => {}
-            Err(_) => break,
+/// Starts one worker.
+pub(super) fn start(shared: Arc<Shared>, inner: Arc<Inner>, number: usize) -> io::Result<()> {
+    let work = move || {
+        while let Some(request) = inner.next() {
+            answer(&shared, request);
         }
-    }
-    while let Ok(Some(request)) = server.recv_timeout(LAST_CALL) {
-        answer(shared, request);
-    }
+    };
+    thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(work).map(drop)
 }
 
 fn answer(shared: &Shared, mut request: Request) {
@@ -49,7 +34,7 @@ fn answer(shared: &Shared, mut request: Request) {
     let reply = match taken {
         Some((id, step)) => {
             let outcome = catch_unwind(AssertUnwindSafe(|| carry_out(shared, &mut request, step)));
-            let (reply, outcome) = outcome.unwrap_or_else(|panic| after_panic(shared, panic.as_ref()));
+            let (reply, outcome) = outcome.unwrap_or_else(|_| after_panic(shared));
             shared.exchanges.settle(id, outcome);
             reply
         }
@@ -101,9 +86,8 @@ fn carry_out(shared: &Shared, request: &mut Request, step: Step) -> (Reply, Outc
     }
 }
 
-fn after_panic(shared: &Shared, panic: &(dyn Any + Send)) -> (Reply, Outcome) {
-    let text = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    log::error!("a worker met a defect and goes on: {}", text.unwrap_or("no message"));
+/// The panic hook has told what it was.
+fn after_panic(shared: &Shared) -> (Reply, Outcome) {
     shared.gateway.counters().worker_panics.add(1);
     let reply = Reply::fault(500, ResultCode::INTERNAL);
     (reply, Outcome::Answered { call: None, code: ResultCode::INTERNAL, download: None })

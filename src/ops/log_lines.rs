@@ -1,5 +1,6 @@
 //! The log: simple_logger to stderr, made safe for a service that must not stop.
 
+use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -10,14 +11,25 @@ use simple_logger::SimpleLogger;
 /// log line must never end the thread that serves a client.
 struct Guarded(SimpleLogger);
 
+thread_local! {
+    static WRITING: Cell<bool> = const { Cell::new(false) };
+}
+
+/// Whether this thread is writing a log line right now.
+pub(super) fn is_writing() -> bool {
+    WRITING.get()
+}
+
 impl Log for Guarded {
     fn enabled(&self, metadata: &Metadata) -> bool {
         self.0.enabled(metadata)
     }
 
     fn log(&self, record: &Record) {
+        WRITING.set(true);
         // A line that cannot be written is lost; there is nowhere left to say so.
         let _ = catch_unwind(AssertUnwindSafe(|| self.0.log(record)));
+        WRITING.set(false);
     }
 
     fn flush(&self) {}
@@ -26,10 +38,11 @@ impl Log for Guarded {
 /// Starts logging to stderr at `level`.
 ///
 /// Lines carry a UTC timestamp unless stderr is the journal, which keeps its own (`JOURNAL_STREAM`, see
-/// systemd.exec(5)). tiny_http speaks of private sockets only, so it is heard from `warn` upwards.
+/// systemd.exec(5)). tiny_http speaks of private sockets only, and of their ends as of errors: what matters
+/// of it is told by those who use it.
 pub fn start(level: LevelFilter) {
     let mut logger =
-        SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Warn);
+        SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Off);
     logger = match std::env::var_os("JOURNAL_STREAM") {
         Some(_) => logger.without_timestamps(),
         None => logger.with_utc_timestamps(),

@@ -8,4 +8,6 @@ pub mod failure;
 pub mod latch;
 pub mod log_lines;
 pub mod notify;
+pub mod panics;
+pub mod seldom;
 pub mod subscriber;

@@ -25,7 +25,7 @@ pub use mount::{ANSWER_WITHIN, Ask, Mount, THREADS, Wanted};
 pub use mounts::Mounts;
 pub use open_error::{Lost, OpenError, ReadError};
 pub use pending::Pending;
-pub use range::{ByteRange, Selection};
+pub use range::{ByteRange, Held, Selection, select};
 pub use record_id::{Invalid, LONGEST, RecordId};
 pub use rel_path::{RelPath, Segment};
 pub use validators::{ETag, last_modified};

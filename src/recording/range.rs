@@ -46,7 +46,7 @@ pub enum Selection {
 
 /// The state of the file that a Range and an If-Range are held against.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Held<'a> {
+pub struct Held<'a> {
     /// Its entity tag.
     pub etag: &'a ETag,
     /// Its time of change.
@@ -62,7 +62,7 @@ pub(super) struct Held<'a> {
 /// A Range is ignored, and the whole file selected, when If-Range names another state of the file, when the
 /// field is malformed or of another unit, and when it asks for several ranges (RFC 9110 section 14.2 allows
 /// all of these; multipart answers serve no client of this interface).
-pub(super) fn select(range: Option<&str>, if_range: Option<&str>, held: Held<'_>) -> Selection {
+pub fn select(range: Option<&str>, if_range: Option<&str>, held: Held<'_>) -> Selection {
     let Some(asked) = range.and_then(parse) else { return Selection::Whole };
     if if_range.is_some_and(|field| !is_current(field.trim(), held)) {
         return Selection::Whole;

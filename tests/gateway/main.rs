@@ -11,6 +11,7 @@
 mod agents_reload;
 mod commands;
 mod compatibility;
+mod corpora;
 mod cors;
 mod polling;
 mod readme_interfaces;

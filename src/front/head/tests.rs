@@ -72,6 +72,9 @@ fn request_lines_that_are_none_are_refused() {
         "GET http:// HTTP/1.1",
         "GET http:///a HTTP/1.1",
         "GET ftp://host/a HTTP/1.1",
+        "GET http://user@host/a HTTP/1.1",
+        "GET http://a,b/ HTTP/1.1",
+        "GET http://a\\b/ HTTP/1.1",
     ] {
         assert!(is_malformed(&format!("{line}\r\nHost: x\r\n\r\n")), "{line}");
     }
@@ -124,6 +127,8 @@ fn contradictory_framing_is_refused() {
         "Transfer-Encoding : chunked\r\n",
         "Transfer-Encoding: \u{b}chunked\r\n",
         "Content-Length : 5\r\n",
+        "Content_Length: 5\r\n",
+        "transfer_encoding: chunked\r\n",
     ] {
         assert!(is_malformed(&with(lines)), "{lines}");
     }

@@ -1,0 +1,174 @@
+//! What must hold for every input of each parser that strangers or operators can reach.
+//!
+//! The targets run these functions on inputs of their own making; `tests/gateway/corpora.rs` includes this
+//! file and runs them on every input of `fuzz/corpus`, so that a failure once found stays found.
+
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+use cc_gateway::api::router;
+use cc_gateway::api::sign_in_body::SignInBody;
+use cc_gateway::config::{self, properties};
+use cc_gateway::front::content::Chunks;
+use cc_gateway::front::fault::Fault;
+use cc_gateway::front::head::{CONTENT_MAX, FIELDS_MAX, Framing, HEAD_MAX, Head};
+use cc_gateway::recording::{ETag, Held, LONGEST, RecordId, Selection, select};
+use cc_gateway::session::Roster;
+
+/// A `.properties` file: any bytes are read, entries lie in lines that exist and in their order, and what
+/// was read can be written and read again.
+pub fn properties(input: &[u8]) {
+    let text = properties::decode(input.to_vec());
+    let (entries, malformed) = properties::parse(&text);
+    let lines = 1 + text.matches(['\r', '\n']).count();
+    for places in [entries.iter().map(|e| e.line).collect::<Vec<_>>(), malformed.iter().map(|m| m.line).collect()] {
+        assert!(places.is_sorted_by(|a, b| a < b));
+        assert!(places.iter().all(|&line| (1..=lines).contains(&(line as usize))));
+    }
+    let written: String =
+        entries.iter().map(|entry| format!("{}={}\n", escaped(&entry.key), escaped(&entry.value))).collect();
+    let (again, none) = properties::parse(&written);
+    assert!(none.is_empty());
+    let pairs = |entries: &[properties::Entry]| -> Vec<(String, String)> {
+        entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+    };
+    assert_eq!(pairs(&entries), pairs(&again));
+    // Both readers of such files, which must name what is wrong and never fail otherwise.
+    let file = Path::new("/etc/cc-gateway/basic.properties");
+    if let Err(problems) = config::from_text(&text, file) {
+        assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.to_string().is_empty()));
+    }
+    if let Err(problems) = Roster::from_text(&text, file, 59999) {
+        assert!(!problems.is_empty());
+    }
+}
+
+/// Every character as `\uXXXX`, so that none of them can mean anything.
+fn escaped(text: &str) -> String {
+    text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+}
+
+/// A connection's bytes: the head is canonical and its end does not depend on how the bytes come; so with
+/// the chunks that follow it.
+pub fn request_head_and_chunks(input: &[u8]) {
+    chunks(input);
+    let (head, length) = match Head::parse(input) {
+        Ok(Some(read)) => read,
+        Ok(None) => return assert!(input.len() < HEAD_MAX + 8),
+        Err(fault) => return assert!(fault.reply().status >= 400),
+    };
+    assert!(input[..length].ends_with(b"\r\n\r\n") && length <= HEAD_MAX + 4);
+    for end in (0..length).rev().take(64).chain(0..length.min(64)) {
+        // What comes in pieces is never read as something shorter.
+        assert!(!matches!(Head::parse(&input[..end]), Ok(Some(_))));
+    }
+    let (alone, same) = Head::parse(&input[..length]).unwrap().unwrap();
+    assert_eq!((alone.target.as_str(), same, alone.framing), (head.target.as_str(), length, head.framing));
+    assert!(head.target == "*" || head.target.starts_with('/'));
+    assert!(head.target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#'));
+    assert!(head.fields.present().count() <= FIELDS_MAX);
+    for (_, value) in head.fields.present() {
+        assert!(value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
+    }
+    let path = head.target.split('?').next().unwrap_or_default();
+    if let Some(route) = router::route(path) {
+        assert!(path.starts_with('/') && route.agent.len() <= path.len());
+    }
+    match head.framing {
+        Framing::Length(length) => assert!(length as u64 <= CONTENT_MAX),
+        Framing::Chunked => chunks(&input[length..]),
+    }
+}
+
+/// Chunks decode to the same content, or to the same fault, whole and byte by byte.
+fn chunks(input: &[u8]) {
+    let mut whole = Chunks::default();
+    let (used, outcome) = match whole.take(input) {
+        Ok(used) => (Some(used), Ok(whole.finished())),
+        Err(fault) => (None, Err(fault)),
+    };
+    if let Ok(Some(content)) = &outcome {
+        assert!(content.len() as u64 <= CONTENT_MAX && content.len() < input.len());
+    }
+    let mut piecewise = Chunks::default();
+    let mut pending = Vec::new();
+    let mut taken = 0;
+    for &byte in input {
+        pending.push(byte);
+        match piecewise.take(&pending) {
+            Ok(used) => {
+                taken += used;
+                pending.drain(..used);
+            }
+            Err(fault) => {
+                assert_eq!(outcome, Err(fault));
+                return;
+            }
+        }
+        if let Some(content) = piecewise.finished() {
+            assert_eq!((Some(taken), Ok::<_, Fault>(Some(content))), (used, outcome));
+            return;
+        }
+    }
+    assert!(matches!(outcome, Ok(None)), "bytes that came at once were refused, or were enough");
+}
+
+/// A query with a recordId: what is taken can only lead downwards, and is written as it was meant.
+pub fn record_id(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let suffixes = ["mp4".to_owned(), "3gp".to_owned()];
+    let decoded = router::parameter(text, "recordId");
+    let values = [Some(text.to_owned()), decoded.ok().flatten()];
+    for value in values.into_iter().flatten() {
+        let Ok(read) = RecordId::parse(&value, &suffixes) else { continue };
+        assert!(value.chars().count() <= LONGEST);
+        let names = read.path().folders().iter().chain([read.path().file()]);
+        for name in names.map(|segment| segment.as_str()) {
+            assert!(!name.is_empty() && !name.bytes().all(|byte| byte == b'.'));
+            assert!(!name.chars().any(|c| c.is_control() || "/\\:".contains(c)));
+        }
+        let file = read.path().file().as_str().to_ascii_lowercase();
+        assert!(suffixes.iter().any(|suffix| file.ends_with(&format!(".{suffix}"))));
+        assert_eq!(RecordId::parse(&read.to_string(), &suffixes).as_ref(), Ok(&read));
+        if let Some(owner) = read.owner() {
+            assert!(value.contains(&owner.to_string()));
+        }
+    }
+}
+
+/// Three lines: Range, If-Range and the length of the file. What is selected lies inside the file.
+pub fn range(input: &[u8]) {
+    let Ok(text) = std::str::from_utf8(input) else { return };
+    let mut lines = text.splitn(3, '\n');
+    let range = lines.next().unwrap_or_default();
+    let if_range = lines.next().filter(|line| !line.is_empty());
+    let length = lines.next().and_then(|line| line.trim_end().parse().ok()).unwrap_or(1000);
+    let Ok(etag) = std::fs::metadata("/").map(|metadata| ETag::of(&metadata)) else { return };
+    let changed = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
+    let held = Held { etag: &etag, modified: changed, length, now: changed + Duration::from_secs(3600) };
+    let selection = select(Some(range), if_range, held);
+    match selection {
+        Selection::Whole => {}
+        Selection::Part(part) => {
+            assert!(part.start() <= part.last() && part.last() < length);
+            assert_eq!(part.length(), part.last() - part.start() + 1);
+            // What is answered, asked for again, is the same.
+            let exact = format!("bytes={}-{}", part.start(), part.last());
+            assert_eq!(select(Some(&exact), None, held), selection);
+            assert!(part.content_range(length).ends_with(&format!("/{length}")));
+        }
+        Selection::Unsatisfiable => assert!(range.to_ascii_lowercase().contains("bytes")),
+    }
+    assert_eq!(select(None, if_range, held), Selection::Whole);
+    // Another state of the file is never served in part.
+    assert_eq!(select(Some(range), Some("\"another\""), held), Selection::Whole);
+}
+
+/// The content of a sign-in: what is taken is a JSON object with a password of documented length.
+pub fn sign_in_body(input: &[u8]) {
+    if let Some(body) = SignInBody::parse(input) {
+        assert!(body.password.chars().count() <= 32);
+        let value: serde_json::Value = serde_json::from_slice(input).unwrap();
+        assert_eq!(value["password"].as_str(), Some(body.password.as_str()));
+    }
+}

@@ -1,0 +1,102 @@
+//! Log lines about what strangers or a machine in want can bring about over and over: told once, and while it
+//! lasts ever more seldom.
+
+use std::time::{Duration, Instant};
+
+/// Between the first line and the second; each pause after it is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+/// No pause is longer, so that the log of a lasting trouble shows that it lasts.
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+
+/// Keeps one kind of event that comes a thousand times from becoming a thousand log lines.
+#[derive(Debug)]
+pub struct Seldom {
+    /// When the last line was written.
+    told: Option<Instant>,
+    /// When the last event came, told or not.
+    seen: Option<Instant>,
+    pause: Duration,
+    left_out: u64,
+}
+
+impl Default for Seldom {
+    fn default() -> Seldom {
+        Seldom::new()
+    }
+}
+
+impl Seldom {
+    /// The first line is written at once.
+    pub const fn new() -> Seldom {
+        Seldom { told: None, seen: None, pause: FIRST_PAUSE, left_out: 0 }
+    }
+
+    /// Logs an error, if it is time.
+    pub fn error(&mut self, text: &str) {
+        if let Some(left_out) = self.due(Instant::now()) {
+            log::error!("{text}{left_out}");
+        }
+    }
+
+    /// Logs a warning, if it is time.
+    pub fn warn(&mut self, text: &str) {
+        if let Some(left_out) = self.due(Instant::now()) {
+            log::warn!("{text}{left_out}");
+        }
+    }
+
+    /// If a line may be written now: what to add to it.
+    pub fn due(&mut self, now: Instant) -> Option<String> {
+        let since = |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
+        if since(self.seen.replace(now)).is_none_or(|quiet| quiet >= LONGEST_PAUSE) {
+            // Whatever comes after a quiet time is a new trouble.
+            self.pause = FIRST_PAUSE;
+        } else if since(self.told).is_some_and(|since| since < self.pause) {
+            self.left_out += 1;
+            return None;
+        } else {
+            self.pause = LONGEST_PAUSE.min(2 * self.pause);
+        }
+        self.told = Some(now);
+        Some(match std::mem::take(&mut self.left_out) {
+            0 => String::new(),
+            more => format!(" ({more} lines like this left out)"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_written_and_the_next_tells_how_many_were_left_out() {
+        let mut seldom = Seldom::new();
+        let start = Instant::now();
+        assert_eq!(seldom.due(start).unwrap(), "");
+        assert_eq!(seldom.due(start + Duration::from_millis(1)), None);
+        assert_eq!(seldom.due(start + Duration::from_millis(999)), None);
+        assert_eq!(seldom.due(start + Duration::from_secs(1)).unwrap(), " (2 lines like this left out)");
+        assert_eq!(seldom.due(start + Duration::from_secs(9)).unwrap(), "");
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_is_told_ever_more_seldom_and_never_forgotten() {
+        let mut seldom = Seldom::new();
+        let start = Instant::now();
+        // A day of a thing that happens ten times a second.
+        let times = (0..864_000).map(|tenth| start + Duration::from_millis(100) * tenth);
+        let written: Vec<Instant> = times.filter(|&now| seldom.due(now).is_some()).collect();
+        assert!((1440..1460).contains(&written.len()), "{}", written.len());
+        assert!(written.windows(2).all(|pair| pair[1] - pair[0] <= LONGEST_PAUSE + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn after_a_quiet_time_a_trouble_is_told_as_at_first() {
+        let mut seldom = Seldom::new();
+        let start = Instant::now();
+        let mut tells_at = |seconds| seldom.due(start + Duration::from_secs(seconds)).is_some();
+        assert!((0..600).filter(|&seconds| tells_at(seconds)).count() < 20);
+        assert!(tells_at(700) && tells_at(701) && !tells_at(702) && tells_at(703));
+    }
+}
