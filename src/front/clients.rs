@@ -124,13 +124,13 @@ impl Clients {
     }
 
     /// Cuts everyone who is still there; returns how many of them were downloading.
-    pub(super) fn cut(&self) -> usize {
+    pub(super) fn cut(&self) -> u64 {
         let present = lock(&self.present);
         for client in present.clients.values() {
             let _ = client.socket.shutdown(Shutdown::Both);
         }
         let downloads = |client: &&Arc<Shared>| client.doing.load(Ordering::SeqCst) == Doing::Download as u8;
-        present.clients.values().filter(downloads).count()
+        present.clients.values().filter(downloads).count() as u64
     }
 }
 
