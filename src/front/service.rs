@@ -104,10 +104,10 @@ impl Service {
         while !clients.wait_until_gone(deadline.min(Instant::now() + GLANCE)) {
             self.manager.alive();
             if Instant::now() >= deadline || hurry() {
-                let ended_badly = cut.value() - before;
-                let running = clients.cut();
+                clients.cut();
                 clients.wait_until_gone(Instant::now() + Service::FAREWELL);
-                return ended_badly + running;
+                // Those who are left wait for a file server, and their downloads are not counted yet.
+                return cut.value() - before + clients.downloading();
             }
         }
         cut.value() - before
