@@ -9,6 +9,8 @@
 )]
 
 mod commands;
+mod life;
+mod reload;
 mod road;
 mod structure;
 mod support;

@@ -2,10 +2,12 @@
 //! every byte.
 
 mod client;
+mod manager;
 mod scratch;
 mod server;
 
 pub use client::{Client, Reply};
+pub use manager::Manager;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
 
