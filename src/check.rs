@@ -22,7 +22,8 @@ pub(crate) fn run(config: &Path) -> Result<(), Failure> {
     for notice in &notices {
         eprintln!("{notice}");
     }
-    let roster = Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| Problem::all(&problems));
+    let roster = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
+        .map_err(|problems| Problem::all(&problems));
     let key_pair = KeyPairFiles::of(&settings);
     let pair = key_pair.load();
     let (roster, warnings) = match (roster, pair) {

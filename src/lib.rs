@@ -22,6 +22,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
@@ -71,8 +72,8 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     log_lines::start(settings.log_level);
     panics::tell_in_one_line();
     notices.iter().for_each(Notice::log);
-    let (roster, warnings) =
-        Roster::read(&settings.agents_file, settings.agent_id_max).map_err(|problems| Problem::all(&problems))?;
+    let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
+        .map_err(|problems| Problem::all(&problems))?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let key_pair = KeyPairFiles::of(&settings);
     let tls = Tls::new(key_pair.load()?)?;
@@ -113,8 +114,8 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         manager.ready();
     }
 
-    manager.stopping();
     let drain = reload.settings().drain_timeout;
+    manager.stopping(drain + Service::FAREWELL + Duration::from_secs(5));
     log::info!("stopping; running downloads have {} ms", drain.as_millis());
     let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
     http.close();

@@ -6,7 +6,7 @@ fn main() -> ExitCode {
     match cc_gateway::run(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("cc-gateway: {failure}");
+            cc_gateway::ops::log_lines::last_words(&failure);
             ExitCode::from(failure.exit() as u8)
         }
     }

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::api::Gateway;
-use crate::config::{self, Notice, Problem, Settings};
+use crate::config::{self, Notice, Settings};
 use crate::front::{KeyPairFiles, Tls};
 use crate::ops::log_lines;
 use crate::session::Roster;
@@ -16,9 +16,6 @@ pub(crate) struct Reload {
     gateway: Arc<Gateway>,
     tls: Tls,
 }
-
-/// Settings a reload puts in force; every other one needs a start.
-const RELOADABLE: [&str; 5] = ["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "DRAIN_TIMEOUT", "LOG_LEVEL"];
 
 impl Reload {
     /// Reloads of what was read from `config` at the start.
@@ -34,43 +31,67 @@ impl Reload {
     /// Reads everything again. Each of the settings, the agents and the certificate is replaced whole or
     /// not at all, and the log says which.
     pub(crate) fn run(&mut self) {
-        match config::read(&self.config) {
-            Ok((settings, notices)) => {
-                notices.iter().for_each(Notice::log);
-                self.replace_settings(settings);
-            }
-            Err(problems) => log::error!("the settings stay as they were: {}", Problem::all(&problems)),
-        }
-        match Roster::read(&self.settings.agents_file, self.gateway.settings().agent_id_max) {
-            Ok((roster, warnings)) => {
-                warnings.iter().for_each(|warning| log::warn!("{warning}"));
-                let agents = roster.len();
-                let ended = self.gateway.replace_roster(roster);
-                log::info!("agents reloaded: {agents} may sign in, {ended} sessions ended");
-            }
-            Err(problems) => log::error!("the agents stay as they were: {}", Problem::all(&problems)),
-        }
-        let files = KeyPairFiles::of(&self.settings);
-        match files.load() {
-            Ok(pair) => {
-                self.tls.replace(pair);
-                files.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
-                log::info!("certificate reloaded");
-            }
-            Err(failure) => log::error!("the certificate stays as it was: {failure}"),
+        let news = [self.settings_again(), self.agents_again(), self.certificate_again()];
+        if !news.contains(&true) {
+            log::info!("reloaded; nothing has changed");
         }
     }
 
-    fn replace_settings(&mut self, settings: Settings) {
-        let before = self.settings.lines().iter();
-        let changed = before.zip(settings.lines()).filter(|(before, after)| before != after).map(|(_, after)| after);
-        for (key, value) in changed {
-            match RELOADABLE.contains(&key.as_str()) {
-                true => log::info!("{key} is now {value}"),
-                false => log::warn!("{key} has changed, which needs a restart"),
+    /// True if there was anything to say, as with the other two.
+    fn settings_again(&mut self) -> bool {
+        let (read, notices) = match config::read(&self.config) {
+            Ok(read) => read,
+            Err(problems) => {
+                problems.iter().for_each(|problem| log::error!("the settings stay as they were: {problem}"));
+                return true;
+            }
+        };
+        notices.iter().for_each(Notice::log);
+        let changes = self.settings.reload(&read);
+        // Before the changes are told, so that a quieter log is quiet from here on and a louder one tells.
+        log_lines::set_level(self.settings.log_level);
+        for change in &changes {
+            match change.in_force {
+                true => log::info!("{} is now {}", change.key, change.value),
+                false => log::warn!("{} has changed, which needs a restart", change.key),
             }
         }
-        log_lines::set_level(settings.log_level);
-        self.settings = settings;
+        !changes.is_empty()
+    }
+
+    fn agents_again(&self) -> bool {
+        let file = &self.settings.agents_file;
+        let (roster, warnings) = match Roster::read(file, self.gateway.settings().agent_id_max) {
+            Ok(read) => read,
+            Err(problems) => {
+                problems.iter().for_each(|problem| log::error!("the agents stay as they were: {problem}"));
+                return true;
+            }
+        };
+        warnings.iter().for_each(|warning| log::warn!("{warning}"));
+        let agents = roster.len();
+        let Some(ended) = self.gateway.replace_roster(roster) else { return false };
+        log::info!("agents reloaded: {agents} may sign in, {ended} sessions ended");
+        if agents == 0 {
+            log::warn!("{}: names no agent, nobody can sign in", file.display());
+        }
+        true
+    }
+
+    fn certificate_again(&self) -> bool {
+        let files = KeyPairFiles::of(&self.settings);
+        let pair = match files.load() {
+            Ok(pair) => pair,
+            Err(failure) => {
+                log::error!("the certificate stays as it was: {failure}");
+                return true;
+            }
+        };
+        files.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
+        let is_other = self.tls.replace(pair);
+        if is_other {
+            log::info!("certificate reloaded: new connections are given the one of {}", files.certificate.display());
+        }
+        is_other
     }
 }

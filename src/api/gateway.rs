@@ -78,12 +78,15 @@ impl Gateway {
     }
 
     /// Puts a new roster in force. Sessions of agents who are no longer in it end; a changed password ends
-    /// none. Returns how many ended.
-    pub fn replace_roster(&self, roster: Roster) -> usize {
+    /// none. Returns how many ended, or `None` if the roster is the one in force already.
+    pub fn replace_roster(&self, roster: Roster) -> Option<usize> {
+        if *self.roster() == roster {
+            return None;
+        }
         self.checker.assume(roster.usual_iterations());
         let roster = Arc::new(roster);
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&roster);
-        self.sessions.retain(|agent| roster.agent(agent).is_some())
+        Some(self.sessions.retain(|agent| roster.agent(agent).is_some()))
     }
 
     /// From now on no poll waits, and those that do are answered.

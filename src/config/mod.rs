@@ -19,5 +19,5 @@ pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
 pub use problem::{Kind, Problem};
-pub use settings::Settings;
+pub use settings::{Change, RELOADABLE, Settings};
 pub use values::{AuthMode, DownloadScope};

@@ -1,6 +1,6 @@
 //! The rules between keys: what contradicts itself is a problem, what probably is a mistake is a warning.
 
-use super::keys::MOUNT_DIR;
+use super::keys::{MOUNT_DIR, is_mount_key};
 use super::settings::Settings;
 use super::source::Source;
 use std::time::Duration;
@@ -62,9 +62,26 @@ fn switches(settings: &Settings, source: &mut Source<'_>) {
     source.warn(source.line(on), on, format!("is ON, but no video can be downloaded until {off} is ON, too"));
 }
 
+/// A gateway that is to serve videos and has none of them can only answer every download with a failure, which
+/// nobody but the agents would see.
 fn mounts(settings: &Settings, source: &mut Source<'_>) {
     let downloads = settings.video_download && settings.support_video;
-    if downloads && !settings.mounts.keys().any(|point| point.location.is_some() == settings.pool_mode) {
-        source.warn(None, MOUNT_DIR, "names no directory that can be used, so no video will be found; set it");
+    if !downloads || settings.mounts.keys().any(|point| point.location.is_some() == settings.pool_mode) {
+        return;
     }
+    let mut written = source.entries_in_force(is_mount_key);
+    written.retain(|entry| !entry.value.trim().is_empty());
+    let mut involved: Vec<_> = written.iter().map(|entry| entry.key.as_str()).collect();
+    involved.extend(["MAPPINGDISK", "CTI_POOL_MODE"]);
+    if !source.is_sound(&involved) {
+        return;
+    }
+    let text = if settings.pool_mode {
+        "CTI_POOL_MODE is ON, but no node has a directory; add MOUNT_DIR.<locationId> = DIRECTORY"
+    } else if written.is_empty() {
+        "is not set; name the directory where the recordings are mounted, or set VIDEO_DOWNLOAD_FLAG to OFF"
+    } else {
+        "names no directory without a locationId; add MOUNT_DIR = DIRECTORY, or set CTI_POOL_MODE to ON"
+    };
+    source.refuse_missing(MOUNT_DIR, text);
 }

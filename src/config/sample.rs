@@ -34,23 +34,37 @@ fn form(key: &str) -> String {
     }
 }
 
+/// What the sample sets for a fresh machine: downloads, and the pair the package makes. The operator adds a mount
+/// and an agent.
+const FRESH: [(&str, &str); 4] = [
+    ("TLS_CERTIFICATE", "certificate.pem"),
+    ("TLS_PRIVATE_KEY", "private-key.pem"),
+    ("VIDEO_DOWNLOAD_FLAG", "ON"),
+    ("IF_SUPPORT_VIDEO", "ON"),
+];
+
 #[test]
-fn the_sample_holds_every_key_with_its_default_and_no_other() {
-    let table = KEYS.iter().map(|key| (key.name.to_owned(), key.default.map(str::to_owned)));
-    assert_eq!(keys(SAMPLE), table.collect());
+fn the_sample_holds_every_key_with_its_default_or_what_a_fresh_machine_needs_and_no_other() {
+    let mut table: BTreeMap<_, _> =
+        KEYS.iter().map(|key| (key.name.to_owned(), key.default.map(str::to_owned))).collect();
+    for (key, value) in FRESH {
+        assert!(table.insert(key.to_owned(), Some(value.to_owned())).is_some(), "{key}");
+    }
+    assert_eq!(keys(SAMPLE), table);
 }
 
 #[test]
-fn the_sample_as_it_stands_lacks_the_certificate_and_nothing_else() {
+fn the_sample_as_it_stands_lacks_a_mount_and_nothing_else() {
     let problems: Vec<_> = from_text(SAMPLE, Path::new(FILE)).unwrap_err().into_iter().map(|one| one.key).collect();
-    assert_eq!(problems, [Some("TLS_CERTIFICATE".to_owned()), Some("TLS_PRIVATE_KEY".to_owned())]);
+    assert_eq!(problems, [Some(MOUNT_DIR.to_owned())]);
 }
 
 #[test]
-fn the_sample_changes_no_default() {
-    let pair = "TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n";
-    let (settings, notices) = from_text(&(SAMPLE.to_owned() + pair), Path::new(FILE)).unwrap();
-    assert_eq!((settings, notices), from_text(pair, Path::new(FILE)).unwrap());
+fn one_line_makes_the_sample_work_and_it_changes_no_default_but_those() {
+    let mount = "MOUNT_DIR = /mnt/records\n";
+    let (settings, notices) = from_text(&SAMPLE.replace(&format!("#{mount}"), mount), Path::new(FILE)).unwrap();
+    let fresh: String = FRESH.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    assert_eq!((settings, notices), from_text(&format!("{fresh}{mount}"), Path::new(FILE)).unwrap());
 }
 
 #[test]

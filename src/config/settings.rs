@@ -78,4 +78,48 @@ impl Settings {
     pub fn lines(&self) -> &[(String, String)] {
         &self.lines
     }
+
+    /// Takes what a running service can change from settings that were read anew. Returns every difference
+    /// there was, with whether it is in force now; the others stay differences until the service is started
+    /// with them.
+    pub fn reload(&mut self, read: &Settings) -> Vec<Change> {
+        let before: BTreeMap<_, _> = self.lines.iter().cloned().collect();
+        let after: BTreeMap<_, _> = read.lines.iter().cloned().collect();
+        let mut changes = Vec::new();
+        for (key, value) in &read.lines {
+            if before.get(key) != Some(value) {
+                let in_force = RELOADABLE.contains(&key.as_str());
+                changes.push(Change { key: key.clone(), value: value.clone(), in_force });
+            }
+        }
+        // Only mount directories can be in one of them and not in the other.
+        for (key, _) in self.lines.iter().filter(|(key, _)| !after.contains_key(key)) {
+            changes.push(Change { key: key.clone(), value: String::new(), in_force: false });
+        }
+        self.agents_file.clone_from(&read.agents_file);
+        self.tls_certificate.clone_from(&read.tls_certificate);
+        self.tls_private_key.clone_from(&read.tls_private_key);
+        self.drain_timeout = read.drain_timeout;
+        self.log_level = read.log_level;
+        for change in changes.iter().filter(|change| change.in_force) {
+            if let Some((_, value)) = self.lines.iter_mut().find(|(key, _)| *key == change.key) {
+                value.clone_from(&change.value);
+            }
+        }
+        changes
+    }
+}
+
+/// The keys that [`Settings::reload`] puts in force; every other one needs a start.
+pub const RELOADABLE: &[&str] = &["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "DRAIN_TIMEOUT", "LOG_LEVEL"];
+
+/// A setting that is not what it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Its key, as in [`Settings::lines`].
+    pub key: String,
+    /// The value that was read; empty where the key is gone.
+    pub value: String,
+    /// Whether a reload puts it in force.
+    pub in_force: bool,
 }

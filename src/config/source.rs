@@ -51,15 +51,19 @@ impl<'a> Source<'a> {
     pub(super) fn take_needed_file(&mut self, name: &str, advice: &str) -> PathBuf {
         let path = self.take_file(name);
         if path.as_os_str().is_empty() && self.is_sound(&[name]) {
-            // A misspelt key is only a warning, and warnings are not shown where there are problems.
-            let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::nearest(key) == Some(name));
-            let text = match misspelt.first() {
-                Some(entry) => format!("is not set; is it the key of line {}?", entry.line),
-                None => format!("is not set; {advice}"),
-            };
-            self.refuse(self.line(name), name, text);
+            self.refuse_missing(name, &format!("is not set; {advice}"));
         }
         path
+    }
+
+    /// Notes a key that is needed and not there.
+    pub(super) fn refuse_missing(&mut self, name: &str, text: &str) {
+        // A misspelt key is only a warning, and warnings are not shown where there are problems.
+        let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::nearest(key) == Some(name));
+        match misspelt.first() {
+            Some(entry) => self.refuse(None, name, format!("is not set; is it the key of line {}?", entry.line)),
+            None => self.refuse(self.line(name), name, text),
+        }
     }
 
     /// The entries in force whose key is `wanted`, in the order of the file.

@@ -124,14 +124,18 @@ impl Clients {
         true
     }
 
-    /// Cuts everyone who is still there; returns how many of them were downloading.
-    pub(super) fn cut(&self) -> usize {
-        let present = lock(&self.present);
-        for client in present.clients.values() {
+    /// Cuts everyone who is still there.
+    pub(super) fn cut(&self) {
+        for client in lock(&self.present).clients.values() {
             let _ = client.socket.shutdown(Shutdown::Both);
         }
+    }
+
+    /// How many are downloading.
+    pub(super) fn downloading(&self) -> u64 {
+        let present = lock(&self.present);
         let downloads = |client: &&Arc<Shared>| client.doing.load(Ordering::SeqCst) == Doing::Download as u8;
-        present.clients.values().filter(downloads).count()
+        present.clients.values().filter(downloads).count() as u64
     }
 }
 
@@ -205,7 +209,8 @@ mod tests {
         assert!(!busy.does(Doing::Download));
         drop(idle);
         assert!(!clients.wait_until_gone(Instant::now()));
-        assert_eq!(clients.cut(), 1);
+        assert_eq!(clients.downloading(), 1);
+        clients.cut();
         assert_eq!(far_busy.read(&mut [0]).unwrap(), 0);
         drop(busy);
         assert!(clients.wait_until_gone(Instant::now() + Duration::from_secs(60)));

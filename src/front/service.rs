@@ -50,6 +50,7 @@ pub struct Service {
     /// Closing it wakes the accept loop.
     stop: OwnedFd,
     accepting: JoinHandle<()>,
+    manager: Arc<ServiceManager>,
 }
 
 impl Service {
@@ -73,22 +74,26 @@ impl Service {
         let front = Arc::new(Front { clients, tls, http, deadlines, counters });
         let (stopped, stop) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-        let serving = Arc::clone(&front);
+        let (serving, watched) = (Arc::clone(&front), Arc::clone(&manager));
         let accepting = thread::Builder::new()
             .name("accept".to_owned())
-            .spawn(move || listener::accept_clients(&serving, &listeners.0, &stopped, &manager))
+            .spawn(move || listener::accept_clients(&serving, &listeners.0, &stopped, &watched))
             .map_err(failed)?;
-        Ok(Service { front, stop, accepting })
+        Ok(Service { front, stop, accepting, manager })
     }
 
-    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has
-    /// passed or `hurry` says so for what is under way. Returns how many downloads had to be cut.
-    pub fn stop(self, drain: Duration, mut hurry: impl FnMut() -> bool) -> usize {
-        /// How often `hurry` is asked.
-        const GLANCE: Duration = Duration::from_millis(100);
-        /// How long threads get to notice that their clients were cut.
-        const FAREWELL: Duration = Duration::from_secs(1);
+    /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients were cut.
+    pub const FAREWELL: Duration = Duration::from_secs(1);
 
+    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has
+    /// passed or `hurry` says so for what is under way. Returns how many downloads were cut meanwhile, by
+    /// whatever.
+    pub fn stop(self, drain: Duration, mut hurry: impl FnMut() -> bool) -> u64 {
+        /// How often `hurry` is asked and the watchdog fed, which the accept loop no longer does.
+        const GLANCE: Duration = Duration::from_millis(100);
+
+        let cut = &self.front.counters.downloads_cut;
+        let before = cut.value();
         drop(self.stop);
         // The listeners are closed when the loop ends, so that new clients are refused from now on.
         let _ = self.accepting.join();
@@ -97,12 +102,14 @@ impl Service {
         self.front.http.gateway().drain();
         let deadline = Instant::now() + drain;
         while !clients.wait_until_gone(deadline.min(Instant::now() + GLANCE)) {
+            self.manager.alive();
             if Instant::now() >= deadline || hurry() {
-                let cut = clients.cut();
-                clients.wait_until_gone(Instant::now() + FAREWELL);
-                return cut;
+                clients.cut();
+                clients.wait_until_gone(Instant::now() + Service::FAREWELL);
+                // Those who are left wait for a file server, and their downloads are not counted yet.
+                return cut.value() - before + clients.downloading();
             }
         }
-        0
+        cut.value() - before
     }
 }

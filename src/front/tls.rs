@@ -119,9 +119,13 @@ impl Tls {
         Ok(Tls { pair, config: Arc::new(config) })
     }
 
-    /// Puts another certificate in force for new connections.
-    pub fn replace(&self, pair: Arc<CertifiedKey>) {
-        *self.pair.0.write().unwrap_or_else(PoisonError::into_inner) = pair;
+    /// Puts a certificate in force for new connections; false if it is the one in force already.
+    pub fn replace(&self, pair: Arc<CertifiedKey>) -> bool {
+        let mut in_force = self.pair.0.write().unwrap_or_else(PoisonError::into_inner);
+        // The key belongs to the certificate, so it is the same where the certificate is.
+        let is_other = in_force.cert != pair.cert;
+        *in_force = pair;
+        is_other
     }
 
     /// The configuration for a new connection.

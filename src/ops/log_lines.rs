@@ -2,14 +2,18 @@
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
+use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use log::{LevelFilter, Log, Metadata, Record};
+use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
 /// simple_logger behind a guard: it prints with `eprintln!`, which panics once stderr is closed, and a
 /// log line must never end the thread that serves a client.
-struct Guarded(SimpleLogger);
+struct Guarded {
+    logger: SimpleLogger,
+    journal: bool,
+}
 
 thread_local! {
     static WRITING: Cell<bool> = const { Cell::new(false) };
@@ -22,13 +26,20 @@ pub(super) fn is_writing() -> bool {
 
 impl Log for Guarded {
     fn enabled(&self, metadata: &Metadata) -> bool {
-        self.0.enabled(metadata)
+        self.logger.enabled(metadata)
     }
 
     fn log(&self, record: &Record) {
         WRITING.set(true);
         // A line that cannot be written is lost; there is nowhere left to say so.
-        let _ = catch_unwind(AssertUnwindSafe(|| self.0.log(record)));
+        let _ = catch_unwind(AssertUnwindSafe(|| {
+            // Held until the line is written, so that no other gets between it and its priority.
+            let mut stderr = std::io::stderr().lock();
+            if self.journal && self.enabled(record.metadata()) {
+                let _ = stderr.write_all(priority(record.level()).as_bytes());
+            }
+            self.logger.log(record);
+        }));
         WRITING.set(false);
     }
 
@@ -37,19 +48,45 @@ impl Log for Guarded {
 
 /// Starts logging to stderr at `level`.
 ///
-/// Lines carry a UTC timestamp unless stderr is the journal, which keeps its own (`JOURNAL_STREAM`, see
-/// systemd.exec(5)). tiny_http speaks of private sockets only, and of their ends as of errors: what matters
-/// of it is told by those who use it.
+/// Lines carry a UTC timestamp, or for the journal, which keeps its own, their priority. tiny_http speaks of
+/// private sockets only, and of their ends as of errors: what matters of it is told by those who use it.
 pub fn start(level: LevelFilter) {
     let mut logger =
         SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Off);
-    logger = match std::env::var_os("JOURNAL_STREAM") {
-        Some(_) => logger.without_timestamps(),
-        None => logger.with_utc_timestamps(),
-    };
-    if log::set_boxed_logger(Box::new(Guarded(logger))).is_ok() {
+    let journal = stderr_is_journal();
+    logger = if journal { logger.without_timestamps() } else { logger.with_utc_timestamps() };
+    if log::set_boxed_logger(Box::new(Guarded { logger, journal })).is_ok() {
         set_level(level);
     }
+}
+
+/// Prints why the process ends, whether or not the log was started.
+pub fn last_words(failure: &impl fmt::Display) {
+    let prefix = if stderr_is_journal() { priority(Level::Error) } else { "" };
+    let mut stderr = std::io::stderr().lock();
+    for (number, line) in failure.to_string().lines().enumerate() {
+        let name = if number == 0 { "cc-gateway: " } else { "" };
+        // There is nowhere left to say that this failed.
+        let _ = writeln!(stderr, "{prefix}{name}{line}");
+    }
+}
+
+/// The priority as sd-daemon(3) wants it in front of a line.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::Error => "<3>",
+        Level::Warn => "<4>",
+        Level::Info => "<6>",
+        Level::Debug | Level::Trace => "<7>",
+    }
+}
+
+/// Whether stderr itself goes to the journal: `JOURNAL_STREAM` names its device and inode (systemd.exec(5)), and
+/// is inherited by programs that write elsewhere.
+fn stderr_is_journal() -> bool {
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(rustix::stdio::stderr())
+        .is_ok_and(|stat| stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
 
 /// Changes the level of the running log, as a reload does.

@@ -4,13 +4,18 @@ use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
-use std::time::Duration;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use super::latch::lock;
 
 /// The way to tell the service manager how the service is; says nothing where there is none.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     channel: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
+    /// When the watchdog was fed last.
+    fed: Mutex<Option<Instant>>,
 }
 
 impl ServiceManager {
@@ -36,7 +41,7 @@ impl ServiceManager {
         if let Some((datagrams, _)) = &channel {
             let _ = datagrams.set_nonblocking(true);
         }
-        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel }
+        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, fed: Mutex::default() }
     }
 
     /// How often the watchdog wants to be fed: half of what the manager allows, as sd_watchdog_enabled(3) advises.
@@ -56,14 +61,22 @@ impl ServiceManager {
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The service is about to end.
-    pub fn stopping(&self) {
-        self.send("STOPPING=1");
+    /// The service is about to end, within `time`: the manager is not to lose patience before, whatever its own
+    /// limit is.
+    pub fn stopping(&self, time: Duration) {
+        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
-    /// The accept loop is alive.
+    /// The loop that calls this is alive. May be called as often as it likes: the manager is told four times
+    /// while its patience lasts, because every message is work for the one process all services share.
     pub fn alive(&self) {
-        self.send("WATCHDOG=1");
+        let Some(allowed) = self.watchdog else { return };
+        let now = Instant::now();
+        let mut fed = lock(&self.fed);
+        if fed.is_none_or(|fed| now.saturating_duration_since(fed) >= allowed / 4) {
+            *fed = Some(now);
+            self.send("WATCHDOG=1");
+        }
     }
 
     fn send(&self, message: &str) {
@@ -95,11 +108,26 @@ mod tests {
     }
 
     #[test]
+    fn the_watchdog_is_not_fed_more_often_than_it_needs() {
+        let name = format!("cc-gateway-watchdog-test-{}", std::process::id());
+        let manager_side = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let manager = ServiceManager::new(Some(OsStr::new(&format!("@{name}"))), Some(Duration::from_secs(3600)));
+        (0..100).for_each(|_| manager.alive());
+        manager.stopping(Duration::from_secs(30));
+        let mut buffer = [0; 128];
+        for expected in ["WATCHDOG=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000"] {
+            let length = manager_side.recv(&mut buffer).unwrap();
+            assert_eq!(&buffer[..length], expected.as_bytes());
+        }
+    }
+
+    #[test]
     fn without_a_manager_nothing_is_said_and_nothing_fails() {
         for socket in [None, Some(OsStr::new("")), Some(OsStr::new("relative")), Some(OsStr::new("/nowhere/at/all"))] {
             let manager = ServiceManager::new(socket, None);
             manager.ready();
-            manager.stopping();
+            manager.alive();
+            manager.stopping(Duration::ZERO);
             assert_eq!(manager.watchdog_interval(), None);
         }
     }

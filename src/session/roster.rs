@@ -37,7 +37,7 @@ pub struct Agent {
 }
 
 /// Everybody who may sign in.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub struct Roster {
     agents: HashMap<AgentId, Agent>,
 }
@@ -49,6 +49,18 @@ impl Roster {
             Ok(bytes) => Roster::from_text(&properties::decode(bytes), path, agent_id_max),
             Err(error) => Err(vec![Problem::of_io(path, &error, "name the agents file with AGENTS_FILE")]),
         }
+    }
+
+    /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use is a mistake
+    /// that only its agents would notice. (A reload takes such a file, so that all can be shut out at once.)
+    pub fn read_for_start(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
+        let (roster, warnings) = Roster::read(path, agent_id_max)?;
+        if roster.is_empty() {
+            let text = "names no agent, so nobody could sign in; add a line ID = VALUE for each, with the value that \
+                        `cc-gateway hash-password` prints";
+            return Err(vec![Problem::of_config(path, None, None, text)]);
+        }
+        Ok((roster, warnings))
     }
 
     /// Reads the text of an agents file; `file` is what its problems are said to be in.

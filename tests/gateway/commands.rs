@@ -187,15 +187,32 @@ fn the_lines_the_demo_prints_work_as_they_are() {
 }
 
 #[test]
-fn the_samples_of_the_repository_pass_check_once_the_certificate_is_set() {
+fn the_samples_say_what_is_missing_and_work_with_a_mount_and_an_agent() {
     let scratch = Scratch::new();
-    let directory = scratch.path().to_str().unwrap();
-    assert!(run(&["certificate", "--out", directory]).status.success());
+    assert!(run(&["certificate", "--out", scratch.path().to_str().unwrap()]).status.success());
     let etc = Path::new(env!("CARGO_MANIFEST_DIR")).join("etc");
-    let mut sample = fs::read_to_string(etc.join("basic.properties")).unwrap();
-    sample.push_str("TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n");
-    let config = scratch.file("basic.properties", sample);
-    fs::copy(etc.join("agents.properties"), scratch.path().join("agents.properties")).unwrap();
-    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    let [settings, agents] =
+        ["basic.properties", "agents.properties"].map(|name| fs::read_to_string(etc.join(name)).unwrap());
+    let config = scratch.file("basic.properties", &settings);
+    scratch.file("agents.properties", &agents);
+    let check = || run(&["check", "--config", config.to_str().unwrap()]);
+    let start = || run(&["--config", config.to_str().unwrap()]);
+
+    for output in [check(), start()] {
+        assert_eq!(output.status.code(), Some(78));
+        let said = text(&output.stderr);
+        assert!(said.contains("basic.properties: MOUNT_DIR: is not set; name the directory"), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+    }
+    scratch.file("basic.properties", settings.replace("#MOUNT_DIR = ", "MOUNT_DIR = "));
+    for output in [check(), start()] {
+        assert_eq!(output.status.code(), Some(78));
+        let said = text(&output.stderr);
+        assert!(said.lines().any(|line| line.contains("agents.properties: names no agent")), "{said}");
+        assert!(said.contains("`cc-gateway hash-password`"), "{said}");
+    }
+    scratch.file("agents.properties", agents.replace("#1002 =", "1002 ="));
+    let output = check();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("agents: 1 may sign in"));
 }

@@ -126,6 +126,23 @@ fn a_refused_value_is_not_blamed_twice() {
 }
 
 #[test]
+fn videos_that_are_nowhere_are_a_problem() {
+    let on = "VIDEO_DOWNLOAD_FLAG=ON\nIF_SUPPORT_VIDEO=ON\n";
+    for (text, told) in [
+        ("", ": MOUNT_DIR: is not set; name the directory where the recordings are mounted"),
+        ("MOUNT_DIR=", ":5: MOUNT_DIR: is not set; name the directory where the recordings are mounted"),
+        ("MOUNTDIR=/a", ": MOUNT_DIR: is not set; is it the key of line 5?"),
+        ("MOUNT_DIR.7=/a", ": MOUNT_DIR: names no directory without a locationId; add MOUNT_DIR = DIRECTORY"),
+        ("MOUNT_DIR=/a\nCTI_POOL_MODE=ON", ":5: MOUNT_DIR: CTI_POOL_MODE is ON, but no node has a directory"),
+        ("MOUNT_DIR=a", ":5: MOUNT_DIR: \"a\" "),
+        ("MOUNT_DIR.7.Y=/a\nMAPPINGDISK=7", ":6: MAPPINGDISK: "),
+    ] {
+        let problems = problems(&format!("{on}{text}"));
+        assert!(problems.len() == 1 && problems.iter().all(|problem| problem.starts_with(told)), "{problems:?}");
+    }
+}
+
+#[test]
 fn what_is_probably_a_mistake_is_a_warning() {
     let mounts = "MOUNT_DIR=/a\nMOUNT_DIR.7=/b\n";
     for (text, told) in [
@@ -135,7 +152,6 @@ fn what_is_probably_a_mistake_is_a_warning() {
         ("MAXTIME=10000", ": AGENT_POLL_WAIT_TIMES: a poll waits 10000 ms (times AGENT_POLL_WAIT_INTERVAL), not less"),
         ("IF_SUPPORT_VIDEO=ON", ":3: IF_SUPPORT_VIDEO: is ON, but no video can be downloaded until VIDEO_DOWNLOAD"),
         ("VIDEO_DOWNLOAD_FLAG=ON", ":3: VIDEO_DOWNLOAD_FLAG: is ON, but no video can be downloaded until IF_SUPP"),
-        ("VIDEO_DOWNLOAD_FLAG=ON\nIF_SUPPORT_VIDEO=ON", ": MOUNT_DIR: names no directory that can be used"),
         (mounts, ":4: MOUNT_DIR.7: names a locationId, so it has no effect while CTI_POOL_MODE is OFF"),
         (&format!("{mounts}CTI_POOL_MODE=ON"), ":3: MOUNT_DIR: names no locationId, so it has no effect while CTI_P"),
     ] {

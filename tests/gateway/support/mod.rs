@@ -2,11 +2,13 @@
 //! every byte.
 
 mod client;
+mod manager;
 mod scratch;
 mod server;
 mod shape;
 
 pub use client::{BASE, Client, Reply};
+pub use manager::Manager;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN};
