@@ -165,11 +165,6 @@ impl SessionTable {
         state.sessions.get(&agent).is_some_and(|open| open.id == session) && state.sessions.remove(&agent).is_some()
     }
 
-    /// Ends whatever session `agent` has; false if it has none.
-    pub fn end(&self, agent: AgentId) -> bool {
-        lock(&self.state).sessions.remove(&agent).is_some()
-    }
-
     /// Ends the sessions of all agents for which `keep` is false, as when the agents file was read again; their
     /// number. `keep` runs under the lock of the table.
     pub fn retain(&self, mut keep: impl FnMut(AgentId) -> bool) -> usize {

@@ -55,10 +55,9 @@ fn a_second_sign_in_is_refused_unless_forced() {
 fn every_end_of_a_session_is_felt_by_its_parked_poll() {
     type End = fn(&SessionTable, SessionId, Instant) -> bool;
     let start = Instant::now();
-    let endings: [(&str, End); 7] = [
+    let endings: [(&str, End); 6] = [
         ("sign-out", |table, session, _| table.sign_out(agent(101), session)),
         ("forced sign-in", |table, _, now| table.sign_in(agent(101), true, now).is_ok()),
-        ("removal", |table, _, _| table.end(agent(101))),
         ("reload", |table, _, _| table.retain(|agent| agent.number() != 101) == 1),
         ("sweep", |table, _, now| table.sweep(now + SECOND * 100) == 1),
         ("late request", |table, _, now| table.authenticate(agent(101), None, now + SECOND * 100).is_err()),

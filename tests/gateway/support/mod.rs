@@ -2,16 +2,18 @@
 //! every byte.
 
 mod client;
+mod interfaces;
 mod manager;
 mod scratch;
 mod server;
 mod shape;
 
 pub use client::{BASE, Client, Reply};
+pub use interfaces::{INTERFACES, Interface};
 pub use manager::Manager;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
-pub use shape::{EMPTY_POLL, JSON, SIGN_IN};
+pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
 
 /// The bytes of a mock recording: every place differs from its neighbours and from other recordings.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {

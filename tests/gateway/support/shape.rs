@@ -15,6 +15,12 @@ pub const EMPTY_POLL: &str = r#"{"message":"","retcode":"0"}"#;
 /// What signs an agent of the fixture in.
 pub const SIGN_IN: &str = r#"{"password":"secret"}"#;
 
+/// Waits until any Guid that was issued before this call has the age of GUIDINTERVAL. Agent 102 shows it.
+pub fn let_guids_age(server: &Server) {
+    let guid = server.client().put("/onlineagent/102/forcelogin", None, SIGN_IN).guid().unwrap();
+    eventually("a renewal", || server.client().get("/agentevent/102", Some(&guid)).guid().is_some());
+}
+
 impl Reply {
     /// The names of the fields in the order they came.
     pub fn field_names(&self) -> Vec<&str> {

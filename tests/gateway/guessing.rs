@@ -1,0 +1,170 @@
+//! Guessing passwords, and signing in too often: what both lead to, and whom neither delays.
+
+use crate::support::{EMPTY_POLL, SIGN_IN, Server, Setup, eventually};
+
+const WRONG: &str = r#"{"password":"wrong"}"#;
+/// What the log says of a lock.
+const LOCKED: &str = "is locked for clients at";
+
+/// Agents whose passwords take about a second to check, and are never right.
+fn slow_agents(ids: impl Iterator<Item = u32>) -> String {
+    let hash = "0".repeat(64);
+    ids.map(|id| format!("{id} = pbkdf2-sha256$10000000$000102030405060708090a0b0c0d0e0f${hash}\n")).collect()
+}
+
+#[test]
+fn a_wrong_password_and_an_unknown_agent_are_not_told_apart() {
+    let server = Server::start();
+    let mut client = server.client();
+    let mut replies = Vec::new();
+    for (agent, body) in [
+        ("101", WRONG),
+        ("101", r#"{"password":""}"#),
+        ("101", r#"{"password":"secret\u0000"}"#),
+        ("103", SIGN_IN),
+        ("103", r#"{"password":""}"#),
+        // This agent's password is the empty one and no other.
+        ("104", SIGN_IN),
+    ] {
+        let reply = client.put(&format!("/onlineagent/{agent}"), None, body);
+        reply.assert_failure("100-004");
+        let lines = reply.head.lines().filter(|line| !line.starts_with("Date: "));
+        replies.push((lines.map(str::to_owned).collect::<Vec<_>>(), reply.body.clone()));
+    }
+    replies.dedup();
+    assert_eq!(replies.len(), 1);
+    assert_eq!(client.put("/onlineagent/104", None, r#"{"password":""}"#).code(), "0");
+}
+
+#[test]
+fn five_failures_lock_agent_and_address_even_for_the_right_password() {
+    for agent in ["101", "103"] {
+        let server = Setup::new().expect_log(LOCKED).start();
+        let mut client = server.client();
+        let path = format!("/onlineagent/{agent}");
+        for attempt in 0..5 {
+            // Which of the two ways is tried does not matter.
+            let way = if attempt % 2 == 0 { path.clone() } else { format!("{path}/forcelogin") };
+            client.put(&way, None, WRONG).assert_failure("100-004");
+        }
+        for body in [WRONG, SIGN_IN] {
+            client.put(&path, None, body).assert_failure("110-016");
+            client.put(&format!("{path}/forcelogin"), None, body).assert_failure("110-016");
+        }
+        server.client().put(&path, None, SIGN_IN).assert_failure("110-016");
+        // A content that is none costs nothing and says nothing.
+        client.put(&path, None, "{}").assert_failure("100-001");
+        let line = server.log_line(LOCKED);
+        assert!(
+            line.contains(" WARN ") && line.contains(&format!("agent {agent} ")) && line.contains("127.0.0.1"),
+            "{line}"
+        );
+        assert_eq!(server.log().iter().filter(|line| line.contains(LOCKED)).count(), 1);
+
+        let elsewhere = server.client_from("127.0.0.2").put(&path, None, SIGN_IN).code();
+        assert_eq!(elsewhere, if agent == "101" { "0" } else { "100-004" }, "another address is not locked");
+        assert_eq!(client.put("/onlineagent/102", None, SIGN_IN).code(), "0", "another agent is not locked");
+    }
+}
+
+#[test]
+fn a_success_before_the_fifth_failure_forgets_the_others() {
+    let server = Server::start();
+    let mut client = server.client();
+    for _ in 0..3 {
+        for _ in 0..4 {
+            client.put("/onlineagent/101", None, WRONG).assert_failure("100-004");
+        }
+        assert_eq!(client.put("/onlineagent/101/forcelogin", None, SIGN_IN).code(), "0");
+    }
+}
+
+#[test]
+fn failures_of_one_agent_leave_the_sessions_of_all_alone() {
+    let server = Setup::new().expect_log(LOCKED).start();
+    let guid = server.sign_in(101);
+    let mut client = server.client();
+    (0..6).for_each(|_| drop(client.put("/onlineagent/101", None, WRONG)));
+    client.put("/onlineagent/101", None, SIGN_IN).assert_failure("110-016");
+    assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
+}
+
+#[test]
+fn a_sign_in_while_another_of_agent_and_address_runs_is_told_so() {
+    // Checks of others keep both checkers busy, so that the first sign-in of 101 runs until they have ended.
+    let server = Setup::new().agents(&slow_agents(2000..2004)).start();
+    let mut busy: Vec<_> = (2000..2004).map(|_| server.client()).collect();
+    for (agent, client) in (2000..).zip(&mut busy) {
+        client.send_request("PUT", &format!("/onlineagent/{agent}"), "", SIGN_IN);
+    }
+    eventually("four checks", || server.metric("cc_gateway_requests_waiting") == 4);
+    let mut first = server.client();
+    first.send_request("PUT", "/onlineagent/101", "", SIGN_IN);
+    eventually("a fifth check", || server.metric("cc_gateway_requests_waiting") == 5);
+    let mut second = server.client();
+    second.put("/onlineagent/101", None, SIGN_IN).assert_failure("100-021");
+    second.put("/onlineagent/101/forcelogin", None, SIGN_IN).assert_failure("100-021");
+    // Another address has a sign-in of its own: a stranger cannot keep the agent out by signing in all the time.
+    let mut elsewhere = server.client_from("127.0.0.2");
+    elsewhere.send_request("PUT", "/onlineagent/101", "", SIGN_IN);
+    eventually("a sixth check", || server.metric("cc_gateway_requests_waiting") == 6);
+    let codes = "cc_gateway_requests_total{interface=\"login\",code=\"100-021\"}";
+    assert_eq!(server.metric(codes), 1);
+}
+
+#[test]
+fn a_sign_in_that_was_told_to_wait_succeeds_once_the_first_has_ended() {
+    let server = Server::start();
+    let mut client = server.client();
+    for _ in 0..20 {
+        // Two at once: one of them may be told to come again, and can.
+        let mut other = server.client();
+        other.send_request("PUT", "/onlineagent/101/forcelogin", "", SIGN_IN);
+        let code = client.put("/onlineagent/101/forcelogin", None, SIGN_IN).code();
+        let others = other.reply().code();
+        assert!([&*code, &*others].iter().all(|code| ["0", "100-021"].contains(code)), "{code} {others}");
+        assert!([&*code, &*others].contains(&"0"));
+        assert_eq!(client.put("/onlineagent/101/forcelogin", None, SIGN_IN).code(), "0");
+    }
+}
+
+#[test]
+fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
+    let server = Setup::new().agents(&slow_agents(2000..2020)).set("WORKER_THREADS", "1").start();
+    let guid = server.sign_in(101);
+    let mut flood: Vec<_> = (2000..2020).map(|_| server.client()).collect();
+    for (agent, client) in (2000..).zip(&mut flood) {
+        client.send_request("PUT", &format!("/onlineagent/{agent}"), "", SIGN_IN);
+    }
+    let mut client = server.client();
+    assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
+    assert_eq!(client.get("/health", None).code(), "0");
+    assert_eq!(client.put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+    // An empty password needs no check, so it does not stand in the queue either.
+    assert_eq!(client.put("/onlineagent/104", None, r#"{"password":""}"#).code(), "0");
+    assert_eq!(
+        server.metric("cc_gateway_requests_total{interface=\"login\",code=\"100-004\"}"),
+        0,
+        "none of the flood was first"
+    );
+    eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") >= 18);
+    let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
+    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
+    assert_eq!(names.filter(|name| name.trim() == "password-check").count(), 2);
+}
+
+#[test]
+fn no_password_and_no_guid_is_logged_at_any_level() {
+    let server = Setup::new().set("LOG_LEVEL", "trace").start();
+    let mut client = server.client();
+    let guid = client.put("/onlineagent/101", None, SIGN_IN).guid().unwrap();
+    client.put("/onlineagent/102", None, WRONG).assert_failure("100-004");
+    client.get("/agentevent/101", Some(&guid));
+    client.put("/onlineagent/101/updateGuid", Some(&guid), "");
+    client.delete("/onlineagent/101/logout", Some(&guid));
+    server.log_line("] logout agent=101 ");
+    let log = server.log().join("\n");
+    for secret in [&*guid, &guid[..36], "secret", "\"wrong\"", "JSESSIONID"] {
+        assert!(!log.contains(secret), "{secret} in {log}");
+    }
+}
