@@ -130,7 +130,11 @@ fn a_sign_in_that_was_told_to_wait_succeeds_once_the_first_has_ended() {
 
 #[test]
 fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
-    let server = Setup::new().agents(&slow_agents(2000..2020)).set("WORKER_THREADS", "1").start();
+    let server = Setup::new()
+        .agents(&slow_agents(2000..2020))
+        .set("WORKER_THREADS", "1")
+        .recording("1/0/20201202/101/1.mp4", "video")
+        .start();
     let guid = server.sign_in(101);
     let mut flood: Vec<_> = (2000..2020).map(|_| server.client()).collect();
     for (agent, client) in (2000..).zip(&mut flood) {
@@ -140,6 +144,7 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
     assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
     assert_eq!(client.get("/health", None).code(), "0");
     assert_eq!(client.put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+    assert_eq!(client.download(101, Some(&guid), "Y:/1/0/20201202/101/1.mp4").body, b"video");
     // An empty password needs no check, so it does not stand in the queue either.
     assert_eq!(client.put("/onlineagent/104", None, r#"{"password":""}"#).code(), "0");
     assert_eq!(

@@ -74,6 +74,10 @@ fn every_documented_field_has_its_type_and_bounds() {
     {
         fields.push((name, switch.clone(), no_switch.clone()));
     }
+    for (length, code) in [(32, "100-004"), (33, "100-001")] {
+        let body = format!(r#"{{"password":{}}}"#, text(length));
+        client.put("/onlineagent/101", None, &body).assert_failure(code);
+    }
     for (name, fine, bad) in fields {
         for (values, code) in [(fine, "0"), (bad, "100-001")] {
             for value in values {
