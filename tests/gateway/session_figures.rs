@@ -6,6 +6,7 @@ use std::time::Instant;
 use crate::support::{Client, Reply, Server, Setup};
 
 const MANY: usize = 10_000;
+const RELOADED: &str = "NODE_INDEX has changed, which needs a restart";
 const FIRST: usize = 1000;
 /// Polls of one run, over two connections. Runs are short and many, so that what else the machine does falls on
 /// both servers alike.
@@ -34,7 +35,7 @@ impl Kept<'_> {
 
 fn setup() -> Setup {
     let agents: String = (FIRST..FIRST + MANY).map(|agent| format!("{agent} =\n")).collect();
-    Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF")
+    Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF").expect_log(RELOADED)
 }
 
 /// A server with so many sessions that logs no requests; each session's agent and Guid.
@@ -42,9 +43,12 @@ fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
     // The fixture reads the address from a line of level info, so the level comes down by a reload.
     let server = setup.start();
     let quiet = std::fs::read_to_string(server.scratch().path().join("basic.properties")).unwrap();
-    server.scratch().file("basic.properties", quiet.replace("LOG_LEVEL = info", "LOG_LEVEL = warn"));
+    server
+        .scratch()
+        .file("basic.properties", format!("{}NODE_INDEX = 1\n", quiet.replace("LOG_LEVEL = info", "LOG_LEVEL = warn")));
     server.signal("HUP");
-    server.log_line("LOG_LEVEL is now warn");
+    // What a quiet log still tells of the reload.
+    server.log_line(RELOADED);
     let mut kept = Kept::new(&server);
     let sessions = (FIRST..FIRST + count)
         .map(|agent| {
