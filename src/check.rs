@@ -7,7 +7,7 @@ use crate::config::{self, Problem, Settings};
 use crate::front::KeyPairFiles;
 use crate::ops::console::print;
 use crate::ops::failure::Failure;
-use crate::recording::Mounts;
+use crate::recording::{Lost, Mounts};
 use crate::session::Roster;
 
 /// Prints the settings in force, the agents and the mounts; warnings go to stderr.
@@ -59,13 +59,17 @@ fn report(settings: &Settings, roster: &Roster) -> String {
         let _ = writeln!(text, "{key} = {value}");
     }
     let _ = writeln!(text, "\nagents: {} may sign in", roster.len());
-    let mounts = Mounts::new(&settings.mounts, settings.pool_mode, settings.mount_check);
+    // Whether something is mounted there is told even where serving does not insist on it.
+    let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
     let asked: Vec<_> = mounts.iter().map(|(point, mount)| (point, mount, mount.probe())).collect();
     for (point, mount, pending) in asked {
         let directory = mount.directory().display();
         let _ = match pending.wait() {
-            Ok(()) => writeln!(text, "mount {point}: {directory} is there"),
+            Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
+            Err(Lost::NotMounted) if !settings.mount_check => {
+                writeln!(text, "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)")
+            }
             Err(lost) => writeln!(text, "mount {point}: {directory} is NOT there: {lost}"),
         };
     }

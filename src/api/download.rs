@@ -109,7 +109,7 @@ impl Gateway {
                 .with("ETag", video.etag().as_str())
                 .into();
         }
-        match self.downloads.take(agent.number()) {
+        match self.downloads.take(agent.number(), self.mounts.stalled()) {
             Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
             None => Reply::busy().into(),
         }

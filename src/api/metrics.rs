@@ -11,7 +11,7 @@ use crate::recording::Standing;
 
 /// Every metric by name, with its type and what it tells.
 pub const NAMES: &[(&str, &str, &str)] = &[
-    ("cc_gateway_start_seconds_ago", "gauge", "Seconds since the service started."),
+    ("cc_gateway_uptime_seconds", "gauge", "Seconds since the service started."),
     ("cc_gateway_sessions", "gauge", "Agents signed in."),
     ("cc_gateway_connections", "gauge", "Clients connected."),
     ("cc_gateway_connections_total", "counter", "Clients accepted."),
@@ -53,7 +53,7 @@ impl Gateway {
             let _ = writeln!(text, "{name}{labels} {value}");
         };
         match name {
-            "cc_gateway_start_seconds_ago" => sample("", &counters.started.elapsed().as_secs()),
+            "cc_gateway_uptime_seconds" => sample("", &counters.started.elapsed().as_secs()),
             "cc_gateway_sessions" => sample("", &self.sessions.len(Instant::now())),
             "cc_gateway_connections" => sample("", &counters.connected.value()),
             "cc_gateway_connections_total" => sample("", &counters.connections.value()),
@@ -73,15 +73,18 @@ impl Gateway {
             "cc_gateway_downloads" => sample("", &self.downloads.running()),
             "cc_gateway_downloads_cut_total" => sample("", &counters.downloads_cut.value()),
             "cc_gateway_video_bytes_total" => sample("", &counters.video_bytes.value()),
-            "cc_gateway_mount_up" => {
+            _ => {
                 for (mount, standing) in self.mounts.standings() {
+                    let value = match name {
+                        "cc_gateway_mount_up" => usize::from(standing == Standing::Up),
+                        "cc_gateway_mount_hung_threads" => mount.hung(),
+                        "cc_gateway_mount_reading_threads" => mount.reading(),
+                        _ => continue,
+                    };
                     let directory = label(&mount.directory().to_string_lossy());
-                    sample(&format!("{{directory=\"{directory}\"}}"), &u8::from(standing == Standing::Up));
+                    sample(&format!("{{directory=\"{directory}\"}}"), &value);
                 }
             }
-            "cc_gateway_mount_hung_threads" => sample("", &self.mounts.hung()),
-            "cc_gateway_mount_reading_threads" => sample("", &self.mounts.reading()),
-            _ => {}
         }
     }
 }

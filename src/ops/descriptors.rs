@@ -19,8 +19,8 @@ pub fn allow(needed: u64) -> Result<(), Failure> {
         return Err(Failure::new(
             Exit::Config,
             format!(
-                "{needed} open files are needed for MAX_CONNECTIONS and MAX_DOWNLOADS, but the limit is {hard}: \
-                 raise it (LimitNOFILE= in the service, ulimit -Hn in a shell) or lower the two settings"
+                "{needed} open files are needed for MAX_CONNECTIONS, two for each, but the limit is {hard}: \
+                 raise it (LimitNOFILE= in the service, ulimit -Hn in a shell) or lower the setting"
             ),
         ));
     }

@@ -29,10 +29,12 @@ impl Downloads {
     /// Counts one more download of `agent`, or refuses it because a limit is reached.
     ///
     /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
-    pub fn take(&self, agent: u32) -> Option<Permit> {
+    /// `stalled` downloads hang on a lost mount and do not count against the limit of all: nothing can end
+    /// them, and the other mounts are not to stand still with theirs.
+    pub fn take(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).copied().unwrap_or(0);
-        if running.all >= self.max || own >= self.max_per_agent {
+        if running.all.saturating_sub(stalled) >= self.max || own >= self.max_per_agent {
             return None;
         }
         running.all += 1;
@@ -90,15 +92,17 @@ mod tests {
     #[test]
     fn both_limits_hold_and_a_dropped_permit_is_free_again() {
         let downloads = Downloads::new(3, 2);
-        let first = downloads.take(101).unwrap();
-        let _second = downloads.take(101).unwrap();
-        assert!(downloads.take(101).is_none(), "the agent's limit");
-        let _third = downloads.take(102).unwrap();
-        assert!(downloads.take(103).is_none(), "the limit of all");
+        let first = downloads.take(101, 0).unwrap();
+        let _second = downloads.take(101, 0).unwrap();
+        assert!(downloads.take(101, 0).is_none(), "the agent's limit");
+        let _third = downloads.take(102, 0).unwrap();
+        assert!(downloads.take(103, 0).is_none(), "the limit of all");
+        assert!(downloads.take(103, 1).is_some(), "one of them hangs");
+        assert!(downloads.take(101, 1).is_none(), "the agent's limit, whoever hangs");
         assert_eq!(downloads.running(), 3);
         drop(first);
         assert_eq!(downloads.running(), 2);
-        assert!(downloads.take(101).is_some());
+        assert!(downloads.take(101, 0).is_some());
     }
 
     #[test]
@@ -106,7 +110,7 @@ mod tests {
         let downloads = Downloads::new(100, 100);
         let threads: Vec<_> = (0..100)
             .map(|n| {
-                let permit = downloads.take(n % 7).unwrap();
+                let permit = downloads.take(n % 7, 0).unwrap();
                 std::thread::spawn(move || drop(permit))
             })
             .collect();

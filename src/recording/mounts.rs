@@ -62,14 +62,9 @@ impl Mounts {
         self.standings().any(|(_, standing)| standing == Standing::Lost)
     }
 
-    /// Threads that file servers have kept beyond their deadlines.
-    pub fn hung(&self) -> usize {
-        self.each().iter().map(|mount| mount.hung()).sum()
-    }
-
-    /// Threads inside a read of an opened recording.
-    pub fn reading(&self) -> usize {
-        self.each().iter().map(|mount| mount.reading()).sum()
+    /// Downloads that wait inside a read of a mount that is lost.
+    pub fn stalled(&self) -> usize {
+        self.standings().filter(|(_, standing)| *standing == Standing::Lost).map(|(mount, _)| mount.reading()).sum()
     }
 
     /// Every mount once, however many points it serves.
@@ -127,6 +122,5 @@ mod tests {
         let lost: Vec<_> = mounts.standings().filter(|(_, standing)| *standing == Standing::Lost).collect();
         assert!(mounts.any_lost());
         assert_eq!(lost.iter().map(|(mount, _)| mount.directory()).collect::<Vec<_>>(), [missing]);
-        assert_eq!((mounts.hung(), mounts.reading()), (0, 0));
     }
 }

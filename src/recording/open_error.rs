@@ -112,6 +112,8 @@ pub enum Lost {
     NotMounted,
     /// There was no answer in time.
     Silent,
+    /// The directory answers, but every thread that opens recordings below it hangs.
+    Stuck,
 }
 
 impl fmt::Display for Lost {
@@ -120,6 +122,7 @@ impl fmt::Display for Lost {
             Lost::Failed(errno) => errno.fmt(f),
             Lost::NotMounted => f.write_str("nothing is mounted there (MOUNT_CHECK is ON)"),
             Lost::Silent => f.write_str("no answer in time"),
+            Lost::Stuck => f.write_str("it answers, but every thread that opens recordings there hangs"),
         }
     }
 }

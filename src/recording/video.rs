@@ -15,6 +15,10 @@ use super::range::{Held, Selection, select};
 use super::validators::{ETag, last_modified};
 
 /// The most bytes one chunk holds, and all the memory a running download keeps for its data.
+///
+/// Measured in server CPU per GB over TLS 1.3 AES-256-GCM from the page cache, against 64 KiB: 16 KiB +24 %,
+/// 32 KiB +9 %, 128 KiB -5 %, 256 KiB -6 %, 1 MiB -2 %. Beyond 64 KiB the gain is not worth the memory of
+/// every stalled download.
 pub const BUFFER: usize = 64 * 1024;
 
 /// A recording opened for one answer: size, times and bytes all come from one descriptor, so they stay

@@ -67,7 +67,10 @@ impl MountWatch {
         let attend = move || {
             while !shared.stop.is_raised() {
                 let next = Instant::now() + interval;
-                shared.note(&mount, mount.probe().wait());
+                let answer = mount.probe().wait();
+                // Some file servers still know their directories while no file can be opened.
+                let answer = answer.and_then(|()| if mount.is_stuck() { Err(Lost::Stuck) } else { Ok(()) });
+                shared.note(&mount, answer);
                 shared.stop.wait_until(next);
             }
         };

@@ -9,20 +9,28 @@
 )]
 
 mod agents_reload;
+mod check_order;
 mod commands;
 mod compatibility;
 mod corpora;
 mod cors;
 mod guessing;
+mod latest;
 mod life;
+mod mount_faults;
+mod mounts;
+mod observed;
 mod paths;
 mod polling;
+mod ranges;
 mod readme_interfaces;
 mod reload;
 mod renewal;
+mod resume;
 mod road;
 mod session_figures;
 mod session_matrix;
 mod sign_in;
 mod structure;
 mod support;
+mod url_paths;

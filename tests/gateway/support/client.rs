@@ -18,6 +18,8 @@ pub struct Client {
     stream: StreamOwned<ClientConnection, TcpStream>,
     /// Bytes that have come and belong to no reply yet.
     pending: Vec<u8>,
+    /// Where they are read to, kept because tests read gigabytes.
+    chunk: Vec<u8>,
 }
 
 /// One reply, byte by byte.
@@ -86,7 +88,7 @@ impl Client {
         let tls = ClientConnection::new(config, name).unwrap();
         let mut stream = StreamOwned::new(tls, socket);
         stream.flush()?;
-        Ok(Client { stream, pending: Vec::new() })
+        Ok(Client { stream, pending: Vec::new(), chunk: vec![0; 64 * 1024] })
     }
 
     /// The socket below TLS.
@@ -214,9 +216,8 @@ impl Client {
     }
 
     fn fill(&mut self) -> io::Result<usize> {
-        let mut chunk = [0; 64 * 1024];
-        let count = self.stream.read(&mut chunk)?;
-        self.pending.extend_from_slice(&chunk[..count]);
+        let count = self.stream.read(&mut self.chunk)?;
+        self.pending.extend_from_slice(&self.chunk[..count]);
         Ok(count)
     }
 }

@@ -1,16 +1,26 @@
 //! What every test stands on: a real server on a port of its own, a mount of its own, a client that sees
 //! every byte.
 
+mod agent;
 mod client;
+mod fuse;
+mod fuse_wire;
 mod interfaces;
 mod manager;
+mod metrics;
+mod relay;
 mod scratch;
 mod server;
 mod shape;
 
+pub use agent::Agent;
 pub use client::{BASE, Client, Reply};
 pub use interfaces::{INTERFACES, Interface};
+pub use fuse::{Fuse, Hang, Tree};
+pub use fuse_wire::Opcode;
 pub use manager::Manager;
+pub use metrics::Metrics;
+pub use relay::Relay;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
@@ -33,4 +43,25 @@ pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A number that is another one each time; told on stderr, so that a failure can be repeated with it.
+pub fn seed() -> u64 {
+    let seed = std::env::var("CC_GATEWAY_TEST_SEED").ok().map_or_else(
+        || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
+        |text| text.parse().unwrap(),
+    );
+    eprintln!("CC_GATEWAY_TEST_SEED={seed}");
+    seed
+}
+
+/// Random numbers, each below its limit.
+pub fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
+    let mut state = seed | 1;
+    move |limit| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
+    }
 }

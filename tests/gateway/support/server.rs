@@ -87,6 +87,11 @@ impl Setup {
         self
     }
 
+    /// Adds an agent with the password `secret`.
+    pub fn agent(self, number: u32) -> Setup {
+        self.agents(&format!("{number} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
+    }
+
     /// Says that a warning or error with this text in it belongs to the test.
     pub fn expect_log(mut self, part: &str) -> Setup {
         self.expected.push(part.to_owned());
@@ -107,8 +112,13 @@ impl Setup {
 
     /// Writes a recording into the mount.
     pub fn recording(self, path: &str, content: impl AsRef<[u8]>) -> Setup {
-        self.scratch.file(&format!("mount/{path}"), content);
+        self.write_recording(path, content);
         self
+    }
+
+    /// Writes another recording into the mount.
+    pub fn write_recording(&self, path: &str, content: impl AsRef<[u8]>) {
+        self.scratch.file(&format!("mount/{path}"), content);
     }
 
     /// The directory of everything the server has.

@@ -1,0 +1,281 @@
+//! A file server that fails while it is asked, in every way there is.
+
+use std::fs::{self, File};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use rustix::io::Errno;
+
+use crate::support::{
+    Agent, Client, Fuse, Hang, Opcode, Scratch, Server, Setup, Tree, eventually, recording_bytes, sha256,
+};
+
+const FOLDER: &str = "1/0/20201202/503";
+const QUERY: &str = "recordId=Y:/1/0/20201202/503/a.mp4";
+/// The same on the drive that is made to fail.
+const HANGING: &str = "recordId=Z:/1/0/20201202/503/a.mp4";
+/// More than the buffers between server and client hold, so that a download is still being read.
+const LENGTH: usize = 24 << 20;
+
+/// A download of a file of [`LENGTH`] of which the client has taken no more than the head.
+fn begun(change: impl FnOnce(&Path)) -> (Server, Client, Vec<u8>) {
+    let video = recording_bytes(5, LENGTH);
+    let server = Setup::new().recording(&format!("{FOLDER}/a.mp4"), &video).start();
+    let (client, head) = server.agent(503).begin(QUERY, "");
+    assert_eq!(head.length(), LENGTH);
+    change(&server.scratch().path().join(format!("mount/{FOLDER}/a.mp4")));
+    (server, client, video)
+}
+
+fn assert_identical(mut client: Client, video: &[u8]) {
+    assert_eq!(sha256(&client.bytes(video.len())), sha256(video));
+    assert_eq!(client.get("/health", None).status, 200, "the connection goes on");
+}
+
+#[test]
+fn a_file_that_shrinks_cuts_the_connection_and_nothing_else() {
+    let (server, mut client, video) = begun(|path| {
+        File::options().write(true).open(path).unwrap().set_len(LENGTH as u64 - 1).unwrap();
+    });
+    let (got, in_order) = client.rest();
+    assert!(!in_order, "a close_notify would say that this was all");
+    assert!(got.len() < LENGTH && video.starts_with(&got));
+    server.metric_becomes("downloads_cut_total", 1);
+    assert!(server.log_line("downloadVideoFileEx agent=503").contains("cut=\"the file shrank while it was sent\""));
+    let agent = server.client().put("/onlineagent/503/forcelogin", None, r#"{"password":"secret"}"#).guid().unwrap();
+    let reply = server.download(503, &agent, "Y:/1/0/20201202/503/a.mp4");
+    assert_eq!((reply.status, reply.body.len()), (200, LENGTH - 1), "the next download is of the file as it is now");
+}
+
+#[test]
+fn a_file_that_grows_is_sent_as_it_was_announced() {
+    let (_server, client, video) = begun(|path| {
+        File::options().append(true).open(path).unwrap().write_all(&[7; 100_000]).unwrap();
+    });
+    assert_identical(client, &video);
+}
+
+#[test]
+fn a_file_that_is_replaced_is_sent_as_it_was() {
+    let (server, client, video) = begun(|path| {
+        fs::write(path.with_extension("new"), "another").unwrap();
+        fs::rename(path.with_extension("new"), path).unwrap();
+    });
+    assert_identical(client, &video);
+    drop(server);
+}
+
+#[test]
+fn a_file_that_is_deleted_is_sent_to_its_end_and_is_gone_then() {
+    let (server, client, video) = begun(|path| fs::remove_file(path).unwrap());
+    assert_identical(client, &video);
+    let guid = server.client().put("/onlineagent/503/forcelogin", None, r#"{"password":"secret"}"#).guid().unwrap();
+    assert_eq!(server.download(503, &guid, "Y:/1/0/20201202/503/a.mp4").code(), "108-009");
+}
+
+#[test]
+fn a_mount_directory_that_disappears_is_told_and_one_that_comes_back_just_works() {
+    let server = Setup::new().recording(&format!("{FOLDER}/a.mp4"), "video").expect_log(" is lost: ").start();
+    let (agent, mount) = (server.agent(503), server.scratch().path().join("mount"));
+    let up = format!("mount_up{{directory=\"{}\"}}", mount.display());
+    server.metric_becomes(&up, 1);
+    assert_eq!(server.client().get("/health", None).outcome(), (200, "0".into()));
+    fs::rename(&mount, mount.with_extension("away")).unwrap();
+    assert_eq!(agent.code(QUERY), "108-012", "at once, before the watch has seen it");
+    eventually("503 of /health", || server.client().get("/health", None).outcome() == (503, "108-012".into()));
+    assert_eq!(server.client().request("HEAD", "/health", None, "").status, 503);
+    server.metric_becomes(&up, 0);
+    assert!(server.log_line(" is lost: ").contains(&format!("mount {} is lost: No such file", mount.display())));
+    fs::rename(mount.with_extension("away"), &mount).unwrap();
+    assert_eq!(agent.ask(QUERY, "").body, b"video", "at once, before the watch has seen it");
+    eventually("200 of /health", || server.client().get("/health", None).outcome() == (200, "0".into()));
+    server.metric_becomes(&up, 1);
+    server.log_line(&format!("mount {} is back", mount.display()));
+    let told = server.log().iter().filter(|line| line.contains("is lost") || line.contains("is back")).count();
+    assert_eq!(told, 2, "each change is told once");
+}
+
+/// A server whose drive Y is a plain directory and whose drive Z is a FUSE file system.
+struct Faulty {
+    agent_guid: String,
+    directory: PathBuf,
+    // Fields are dropped in this order: nobody can hang on the file system any more when the server ends.
+    fuse: Fuse,
+    server: Server,
+    _place: Scratch,
+}
+
+impl Faulty {
+    fn start(tree: Tree) -> Option<Faulty> {
+        Faulty::start_with(tree, |setup| setup)
+    }
+
+    fn start_with(tree: Tree, set: impl FnOnce(Setup) -> Setup) -> Option<Faulty> {
+        let place = Scratch::new();
+        let directory = place.path().join("fuse");
+        let fuse = tree.mount(&directory)?;
+        let setup = Setup::new().recording(&format!("{FOLDER}/a.mp4"), "video").expect_log(" is lost: ");
+        let server = set(setup.set("MOUNT_DIR.Z", directory.to_str().unwrap())).start();
+        let agent_guid = server.sign_in(503);
+        Some(Faulty { agent_guid, directory, fuse, server, _place: place })
+    }
+
+    fn agent(&self) -> Agent<'_> {
+        self.server.agent_with(503, &self.agent_guid)
+    }
+
+    fn metric(&self, name: &str) -> String {
+        format!("{name}{{directory=\"{}\"}}", self.directory.display())
+    }
+
+    /// Begins a download from drive Z, hangs the mount, and takes what comes until the download waits inside
+    /// a read. Gives the connection and what has come.
+    fn stalled(&self) -> (Client, Vec<u8>) {
+        let (mut client, head) = self.agent().begin(HANGING, "");
+        assert_eq!(head.status, 200);
+        self.fuse.hang(Hang::Everything);
+        let (mut got, reading) = (Vec::new(), format!("cc_gateway_{}", self.metric("mount_reading_threads")));
+        while self.server.metric(&reading) == 0 {
+            got.extend(client.bytes(16 * 1024));
+        }
+        (client, got)
+    }
+
+    /// Other mounts, signing in, polling and the page for operators: none of it minds.
+    fn assert_everything_else_works(&self) {
+        assert_eq!(self.agent().ask(QUERY, "").body, b"video");
+        let guid = self.server.client().put("/onlineagent/102/forcelogin", None, r#"{"password":"secret"}"#).guid();
+        assert_eq!(self.server.client().get("/agentevent/102", guid.as_deref()).code(), "0");
+        assert_eq!(self.server.client().get("/metrics", None).status, 200);
+    }
+
+    /// Asks for a file on drive Z from so many clients at once; `meanwhile` runs while all of them wait.
+    fn ask_at_once(&self, clients: usize, name: &str, meanwhile: impl FnOnce()) -> Vec<String> {
+        let query = format!("recordId=Z:/{FOLDER}/{name}");
+        std::thread::scope(|scope| {
+            let waiting: Vec<_> = (0..clients).map(|_| scope.spawn(|| self.agent().code(&query))).collect();
+            self.server.metric_becomes("requests_waiting", clients as u64);
+            meanwhile();
+            waiting.into_iter().map(|client| client.join().unwrap()).collect()
+        })
+    }
+}
+
+#[test]
+fn a_mount_that_hangs_ends_its_requests_and_holds_up_nothing_else() {
+    let video = recording_bytes(6, LENGTH);
+    let Some(faulty) = Faulty::start(Tree::new().file(&format!("{FOLDER}/a.mp4"), video.clone())) else { return };
+    let (server, agent) = (&faulty.server, faulty.agent());
+    assert_eq!(sha256(&agent.ask(HANGING, "").body), sha256(&video));
+    // The download that is under way waits inside a read, which nothing can end, and is told as such.
+    let (mut running, mut got) = faulty.stalled();
+    let codes = faulty.ask_at_once(20, "a.mp4", || faulty.assert_everything_else_works());
+    assert_eq!(codes, vec!["108-012"; 20]);
+    // Eight threads that open, one that probes: no more can hang, however many ask.
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 9);
+    eventually("503 of /health", || server.client().get("/health", None).outcome() == (503, "108-012".into()));
+    server.log_line(&format!("mount {} is lost: no answer in time", faulty.directory.display()));
+    for _ in 0..20 {
+        assert_eq!(agent.code(HANGING), "108-012");
+        assert_eq!(agent.code("recordId=Z:/1/0/20201202/102/a.mp4"), "108-012");
+    }
+    assert_eq!(server.metric(&format!("cc_gateway_{}", faulty.metric("mount_hung_threads"))), 9);
+    faulty.fuse.hang(Hang::Nothing);
+    got.extend(running.bytes(LENGTH - got.len()));
+    assert_eq!(sha256(&got), sha256(&video), "it goes on when the file server does");
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
+    server.metric_becomes(&faulty.metric("mount_reading_threads"), 0);
+    eventually("200 of /health", || server.client().get("/health", None).status == 200);
+    server.log_line(&format!("mount {} is back", faulty.directory.display()));
+    assert_eq!(sha256(&agent.ask(HANGING, "").body), sha256(&video));
+    server.metric_becomes("downloads", 0);
+}
+
+#[test]
+fn downloads_that_hang_take_no_place_from_those_of_other_mounts() {
+    let tree = Tree::new().file(&format!("{FOLDER}/a.mp4"), recording_bytes(6, LENGTH));
+    let Some(faulty) = Faulty::start_with(tree, |setup| setup.set("MAX_DOWNLOADS", "1")) else { return };
+    let _stalled = faulty.stalled();
+    faulty.server.log_line("is lost: no answer in time");
+    assert_eq!(faulty.server.metric("cc_gateway_downloads"), 1);
+    faulty.assert_everything_else_works();
+}
+
+#[test]
+fn a_server_whose_mount_hangs_can_be_stopped() {
+    let tree = Tree::new().file(&format!("{FOLDER}/a.mp4"), recording_bytes(6, LENGTH));
+    let set = |setup: Setup| setup.set("DRAIN_TIMEOUT", "100").expect_log("downloads cut: 1");
+    let Some(mut faulty) = Faulty::start_with(tree, set) else { return };
+    let _stalled = faulty.stalled();
+    faulty.server.signal("TERM");
+    faulty.server.log_line("stopped; downloads cut: 1");
+    // The kernel lets no process end while FUSE owes it an answer, whatever the process does.
+    faulty.fuse.hang(Hang::Nothing);
+    assert_eq!(faulty.server.wait().code(), Some(0));
+}
+
+#[test]
+fn a_mount_on_which_only_opening_hangs_is_lost_when_no_thread_is_left() {
+    let Some(faulty) = Faulty::start(Tree::new().file(&format!("{FOLDER}/a.mp4"), "video")) else { return };
+    let threads = faulty.server.threads();
+    faulty.fuse.hang(Hang::Opens);
+    let codes = faulty.ask_at_once(8, "a.mp4", || faulty.assert_everything_else_works());
+    assert_eq!(codes, vec!["108-012"; 8]);
+    faulty.server.log_line("is lost: it answers, but every thread that opens recordings there hangs");
+    assert_eq!(faulty.server.client().get("/health", None).outcome(), (503, "108-012".into()));
+    faulty.server.metric_becomes(&faulty.metric("mount_up"), 0);
+    faulty.server.metric_becomes(&faulty.metric("mount_hung_threads"), 8);
+    faulty.fuse.hang(Hang::Nothing);
+    faulty.server.log_line(" is back");
+    assert_eq!(faulty.agent().ask(HANGING, "").body, b"video");
+    faulty.server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
+    eventually("the threads to go", || faulty.server.threads() <= threads + 8 /* inner connections */);
+}
+
+#[test]
+fn a_first_read_that_hangs_is_told_before_a_head_is_sent() {
+    let Some(faulty) = Faulty::start(Tree::new().file(&format!("{FOLDER}/a.mp4"), "video")) else { return };
+    faulty.fuse.hang(Hang::Reads);
+    assert_eq!(faulty.ask_at_once(1, "a.mp4", || faulty.assert_everything_else_works()), ["108-012"]);
+    faulty.server.metric_becomes(&faulty.metric("mount_hung_threads"), 1);
+    assert_eq!(faulty.server.client().get("/health", None).status, 200, "one recording is not the mount");
+    faulty.fuse.hang(Hang::Nothing);
+    faulty.server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
+    faulty.server.metric_becomes("downloads", 0);
+}
+
+#[test]
+fn a_failing_system_call_has_the_code_of_what_it_means() {
+    let folder = |name: &str| format!("1/0/20201202/503/{name}");
+    let tree = ["denied.mp4", "broken.mp4", "stale.mp4", "odd.mp4", "good.mp4"]
+        .iter()
+        .fold(Tree::new(), |tree, name| tree.file(&folder(name), "video"))
+        .file(&folder("late.mp4"), recording_bytes(7, 1 << 20))
+        .file("1/0/20201203/503/a.mp4", "video")
+        .failing(&folder("denied.mp4"), Opcode::Open, 0, Errno::ACCESS)
+        .failing(&folder("broken.mp4"), Opcode::Read, 0, Errno::IO)
+        .failing(&folder("stale.mp4"), Opcode::Lookup, 0, Errno::TIMEDOUT)
+        .failing(&folder("odd.mp4"), Opcode::Open, 0, Errno::NODEV)
+        .failing(&folder("late.mp4"), Opcode::Read, 300_000, Errno::IO)
+        .failing("1/0/20201203", Opcode::Lookup, 0, Errno::IO);
+    let Some(faulty) = Faulty::start(tree) else { return };
+    let agent = faulty.agent();
+    for (path, code) in [
+        ("20201202/503/good.mp4", "0"),
+        ("20201202/503/denied.mp4", "108-013"),
+        ("20201202/503/broken.mp4", "108-013"),
+        ("20201202/503/stale.mp4", "108-012"),
+        ("20201202/503/odd.mp4", "108-013"),
+        ("20201203/503/a.mp4", "108-012"),
+        ("20201204/503/a.mp4", "108-009"),
+    ] {
+        assert_eq!(agent.code(&format!("recordId=Z:/1/0/{path}")), code, "{path}");
+    }
+    let (mut client, head) = agent.begin("recordId=Z:/1/0/20201202/503/late.mp4", "");
+    assert_eq!((head.status, head.length()), (200, 1 << 20));
+    let (got, in_order) = client.rest();
+    assert!(!in_order && got.len() < 300_000 + 65_536 && recording_bytes(7, 1 << 20).starts_with(&got));
+    let part = agent.ask("recordId=Z:/1/0/20201202/503/late.mp4", "Range: bytes=300000-\r\n");
+    assert_eq!(part.code(), "108-013", "the first read of this part fails, before a head is sent");
+    assert_eq!(faulty.server.client().get("/health", None).status, 200);
+}

@@ -1,0 +1,55 @@
+//! A signed-in agent who downloads.
+
+use super::client::{Client, Reply};
+use super::server::Server;
+
+/// An agent with the Guid of its session.
+pub struct Agent<'a> {
+    server: &'a Server,
+    pub number: u32,
+    pub guid: String,
+}
+
+impl Server {
+    /// Signs an agent in with the password `secret`.
+    pub fn agent(&self, number: u32) -> Agent<'_> {
+        self.agent_with(number, &self.sign_in(number))
+    }
+
+    /// An agent who has signed in already.
+    pub fn agent_with(&self, number: u32, guid: &str) -> Agent<'_> {
+        Agent { server: self, number, guid: guid.to_owned() }
+    }
+}
+
+impl Agent<'_> {
+    /// The path of a download with this query.
+    pub fn path(&self, query: &str) -> String {
+        format!("/recordfile/{}/videofiledownloadEx?{query}", self.number)
+    }
+
+    /// Asks for a download on a new connection; `query` and `fields` (each with its CRLF) go as they are.
+    pub fn ask(&self, query: &str, fields: &str) -> Reply {
+        let (mut client, mut reply) = self.begin(query, fields);
+        reply.body = client.bytes(reply.length());
+        reply
+    }
+
+    /// The result code of a download.
+    pub fn code(&self, query: &str) -> String {
+        let reply = self.ask(query, "");
+        assert_eq!(reply.status, 200, "{query}: {reply:?}");
+        match reply.field("Content-Type") {
+            Some("application/octet-stream;charset=utf-8") => "0".to_owned(),
+            _ => reply.code(),
+        }
+    }
+
+    /// Begins a download on a new connection and reads the head of the reply only.
+    pub fn begin(&self, query: &str, fields: &str) -> (Client, Reply) {
+        let mut client = self.server.client();
+        client.send_request("GET", &self.path(query), &format!("Guid: {}\r\n{fields}", self.guid), "");
+        let reply = client.head();
+        (client, reply)
+    }
+}

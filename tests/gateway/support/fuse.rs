@@ -1,0 +1,215 @@
+//! A file server that does as it is told: a FUSE file system over `/dev/fuse`, mounted without a helper
+//! program, that answers, fails, or answers nothing at all.
+
+use std::collections::HashMap;
+use std::ffi::CString;
+use std::fs::File;
+use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::Errno;
+use rustix::mount::{MountFlags, UnmountFlags};
+
+use super::fuse_wire::{Node, Opcode, Request, answer, attributes, entry, init, opened};
+
+/// The number of the root, fixed by the protocol.
+const ROOT: u64 = 1;
+
+/// What the file server leaves unanswered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hang {
+    Nothing,
+    /// Not a single question is answered.
+    Everything,
+    /// Folders are still there, but no file can be opened.
+    Opens,
+    /// Files are opened, but not read.
+    Reads,
+}
+
+/// What is on the file server before it is mounted.
+pub struct Tree {
+    nodes: Vec<Node>,
+    failures: HashMap<(u64, Opcode), (u64, Errno)>,
+}
+
+impl Tree {
+    pub fn new() -> Tree {
+        Tree { nodes: vec![Node::folder(ROOT, "")], failures: HashMap::new() }
+    }
+
+    /// Adds a file with its folders.
+    pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Tree {
+        let parent = self.folders_of(path);
+        self.nodes.push(Node::file(parent, path.rsplit('/').next().unwrap(), content.into()));
+        self
+    }
+
+    /// Makes an operation on a path of this tree fail; reads do so from this offset on.
+    pub fn failing(mut self, path: &str, operation: Opcode, from: u64, errno: Errno) -> Tree {
+        let number = path.split('/').fold(ROOT, |parent, name| self.find(parent, name).unwrap());
+        self.failures.insert((number, operation), (from, errno));
+        self
+    }
+
+    /// Mounts it; `None`, with a word on stderr, where this machine does not let us.
+    pub fn mount(self, directory: &Path) -> Option<Fuse> {
+        std::fs::create_dir_all(directory).unwrap();
+        let device = match File::options().read(true).write(true).open("/dev/fuse") {
+            Ok(device) => device,
+            Err(error) => return skipped(&error),
+        };
+        rustix::io::ioctl_fionbio(&device, true).unwrap();
+        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+        let options = CString::new(options).unwrap();
+        let flags = MountFlags::NOSUID | MountFlags::NODEV;
+        if let Err(error) = rustix::mount::mount("cc-gateway-test", directory, "fuse", flags, options.as_c_str()) {
+            return skipped(&error);
+        }
+        let (stirred, stir) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
+        let hang = Arc::new(Mutex::new(Hang::Nothing));
+        let server = Server { tree: self, device, stirred, hang: Arc::clone(&hang), held: Vec::new() };
+        let serving = std::thread::spawn(move || server.serve());
+        Some(Fuse { directory: directory.to_owned(), hang, stir: Some(stir), serving: Some(serving) })
+    }
+
+    fn folders_of(&mut self, path: &str) -> u64 {
+        let (folders, _) = path.rsplit_once('/').unwrap_or_default();
+        folders.split('/').filter(|name| !name.is_empty()).fold(ROOT, |parent, name| {
+            self.find(parent, name).unwrap_or_else(|| {
+                self.nodes.push(Node::folder(parent, name));
+                self.nodes.len() as u64
+            })
+        })
+    }
+
+    fn find(&self, parent: u64, name: &str) -> Option<u64> {
+        let index = self.nodes.iter().position(|node| node.parent == parent && node.name == name)?;
+        Some(index as u64 + 1)
+    }
+
+    fn node(&self, number: u64) -> &Node {
+        &self.nodes[usize::try_from(number).unwrap() - 1]
+    }
+}
+
+fn skipped(error: &dyn std::fmt::Display) -> Option<Fuse> {
+    eprintln!("skipped: no FUSE file system can be mounted here: {error}");
+    None
+}
+
+/// The mounted file system. Dropping it unmounts it, whoever hangs on it: they get an error.
+pub struct Fuse {
+    directory: PathBuf,
+    hang: Arc<Mutex<Hang>>,
+    stir: Option<OwnedFd>,
+    serving: Option<JoinHandle<()>>,
+}
+
+impl Fuse {
+    /// From now on the file server leaves this unanswered; what it owes beyond that it answers now.
+    pub fn hang(&self, hang: Hang) {
+        *self.hang.lock().unwrap() = hang;
+        rustix::io::write(self.stir.as_ref().unwrap(), b"!").unwrap();
+    }
+}
+
+impl Drop for Fuse {
+    fn drop(&mut self) {
+        let _ = rustix::mount::unmount(&self.directory, UnmountFlags::DETACH);
+        // The thread ends with the pipe, and the connection to the kernel with the thread.
+        self.stir = None;
+        let _ = self.serving.take().unwrap().join();
+    }
+}
+
+/// The serving thread.
+struct Server {
+    tree: Tree,
+    device: File,
+    stirred: OwnedFd,
+    hang: Arc<Mutex<Hang>>,
+    /// Questions that have come and are left unanswered.
+    held: Vec<Request>,
+}
+
+impl Server {
+    fn serve(mut self) {
+        let mut buffer = vec![0; 256 * 1024];
+        loop {
+            let mut sources = [PollFd::new(&self.device, PollFlags::IN), PollFd::new(&self.stirred, PollFlags::IN)];
+            if poll(&mut sources, None) == Err(Errno::INTR) {
+                continue;
+            }
+            let (asked, stirred) = (!sources[0].revents().is_empty(), !sources[1].revents().is_empty());
+            if stirred {
+                if rustix::io::read(&self.stirred, &mut [0_u8; 16][..]) == Ok(0) {
+                    return;
+                }
+                let hang = *self.hang.lock().unwrap();
+                let (held, due) = std::mem::take(&mut self.held).into_iter().partition(|asked| holds(hang, asked));
+                self.held = held;
+                due.iter().for_each(|request: &Request| self.answer(request));
+            }
+            if asked {
+                match rustix::io::read(&self.device, &mut buffer[..]) {
+                    Ok(count) => self.take(Request::read(&buffer[..count])),
+                    // A question that was withdrawn before it was read.
+                    Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
+                    Err(_) => return,
+                }
+            }
+        }
+    }
+
+    fn take(&mut self, request: Request) {
+        if holds(*self.hang.lock().unwrap(), &request) {
+            self.held.push(request);
+        } else {
+            self.answer(&request);
+        }
+    }
+
+    fn answer(&self, request: &Request) {
+        if matches!(request.opcode, Opcode::Forget | Opcode::ForgetMany | Opcode::Interrupt) {
+            return;
+        }
+        let content = self.content(request);
+        // The one who asked may be gone.
+        let _ = rustix::io::write(&self.device, &answer(request.unique, &content));
+    }
+
+    fn content(&self, request: &Request) -> Result<Vec<u8>, Errno> {
+        let number = request.node;
+        let target = match request.opcode {
+            Opcode::Lookup => self.tree.find(number, request.name()).ok_or(Errno::NOENT)?,
+            _ => number,
+        };
+        let from = if request.opcode == Opcode::Read { request.offset() } else { 0 };
+        if let Some((_, errno)) = self.tree.failures.get(&(target, request.opcode)).filter(|(first, _)| from >= *first)
+        {
+            return Err(*errno);
+        }
+        match request.opcode {
+            Opcode::Init => Ok(init()),
+            Opcode::Lookup => Ok(entry(target, self.tree.node(target))),
+            Opcode::Attributes => Ok(attributes(target, self.tree.node(target))),
+            Opcode::Open | Opcode::OpenFolder => Ok(opened()),
+            Opcode::Read => Ok(self.tree.node(target).part(from, request.size()).to_vec()),
+            Opcode::Release | Opcode::ReleaseFolder | Opcode::Flush => Ok(Vec::new()),
+            _ => Err(Errno::NOSYS),
+        }
+    }
+}
+
+fn holds(hang: Hang, request: &Request) -> bool {
+    match hang {
+        Hang::Nothing => false,
+        Hang::Everything => true,
+        Hang::Opens => request.opcode == Opcode::Open,
+        Hang::Reads => request.opcode == Opcode::Read,
+    }
+}

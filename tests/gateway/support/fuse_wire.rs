@@ -1,0 +1,148 @@
+//! The few messages of the FUSE protocol (Linux, `linux/fuse.h`, version 7.31) that a read-only tree needs.
+
+use rustix::io::Errno;
+
+/// What the kernel asks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Opcode {
+    Lookup,
+    Forget,
+    Attributes,
+    Open,
+    Read,
+    Release,
+    Flush,
+    Init,
+    OpenFolder,
+    ReleaseFolder,
+    Interrupt,
+    ForgetMany,
+    Other,
+}
+
+impl Opcode {
+    fn of(number: u32) -> Opcode {
+        match number {
+            1 => Opcode::Lookup,
+            2 => Opcode::Forget,
+            3 => Opcode::Attributes,
+            14 => Opcode::Open,
+            15 => Opcode::Read,
+            18 => Opcode::Release,
+            25 => Opcode::Flush,
+            26 => Opcode::Init,
+            27 => Opcode::OpenFolder,
+            29 => Opcode::ReleaseFolder,
+            36 => Opcode::Interrupt,
+            42 => Opcode::ForgetMany,
+            _ => Opcode::Other,
+        }
+    }
+}
+
+/// One question of the kernel.
+#[derive(Debug)]
+pub struct Request {
+    pub opcode: Opcode,
+    pub unique: u64,
+    pub node: u64,
+    content: Vec<u8>,
+}
+
+impl Request {
+    /// Reads a `fuse_in_header` and what follows it.
+    pub fn read(bytes: &[u8]) -> Request {
+        Request {
+            opcode: Opcode::of(number(&bytes[4..8]).try_into().unwrap()),
+            unique: number(&bytes[8..16]),
+            node: number(&bytes[16..24]),
+            content: bytes[40..].to_vec(),
+        }
+    }
+
+    /// The name a lookup asks for.
+    pub fn name(&self) -> &str {
+        std::str::from_utf8(&self.content).unwrap().trim_end_matches('\0')
+    }
+
+    /// Where a read begins (`fuse_read_in`).
+    pub fn offset(&self) -> u64 {
+        number(&self.content[8..16])
+    }
+
+    /// The most bytes a read wants.
+    pub fn size(&self) -> usize {
+        number(&self.content[16..20]).try_into().unwrap()
+    }
+}
+
+fn number(bytes: &[u8]) -> u64 {
+    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
+/// A folder, or a file with its bytes.
+pub struct Node {
+    pub parent: u64,
+    pub name: String,
+    content: Option<Vec<u8>>,
+}
+
+impl Node {
+    pub fn folder(parent: u64, name: &str) -> Node {
+        Node { parent, name: name.to_owned(), content: None }
+    }
+
+    pub fn file(parent: u64, name: &str, content: Vec<u8>) -> Node {
+        Node { parent, name: name.to_owned(), content: Some(content) }
+    }
+
+    /// At most `size` bytes from `from` on.
+    pub fn part(&self, from: u64, size: usize) -> &[u8] {
+        let rest = self.content.iter().flat_map(|bytes| bytes.get(usize::try_from(from).unwrap()..)).next();
+        rest.map_or(&[], |rest| &rest[..rest.len().min(size)])
+    }
+
+    /// `fuse_attr`.
+    fn attributes(&self, number: u64) -> Vec<u8> {
+        let size = self.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let mode: u32 = if self.content.is_some() { 0o100_644 } else { 0o040_755 };
+        let long = [number, size, size.div_ceil(512), 1_600_000_000, 1_600_000_000, 1_600_000_000];
+        let short = [0, 0, 0, mode, 1, 0, 0, 0, 4096, 0];
+        let long = long.into_iter().flat_map(u64::to_le_bytes);
+        long.chain(short.into_iter().flat_map(u32::to_le_bytes)).collect()
+    }
+}
+
+/// `fuse_entry_out`: nothing of it may be remembered, so that every walk asks anew.
+pub fn entry(number: u64, node: &Node) -> Vec<u8> {
+    let head = [number, 0, 0, 0, 0].into_iter().flat_map(u64::to_le_bytes);
+    head.chain(node.attributes(number)).collect()
+}
+
+/// `fuse_attr_out`, not to be remembered either.
+pub fn attributes(number: u64, node: &Node) -> Vec<u8> {
+    [0; 16].into_iter().chain(node.attributes(number)).collect()
+}
+
+/// `fuse_open_out`: every read of a program shall be a question (`FOPEN_DIRECT_IO`).
+pub fn opened() -> Vec<u8> {
+    [0_u32, 0, 1, 0].into_iter().flat_map(u32::to_le_bytes).collect()
+}
+
+/// `fuse_init_out`: version 7.31 and nothing special.
+pub fn init() -> Vec<u8> {
+    let mut bytes: Vec<u8> = [7_u32, 31, 0, 0, 0, 4096, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+    bytes.resize(64, 0);
+    bytes
+}
+
+/// `fuse_out_header` and what follows it.
+pub fn answer(unique: u64, content: &Result<Vec<u8>, Errno>) -> Vec<u8> {
+    let (errno, content) = match content {
+        Ok(content) => (0, &content[..]),
+        Err(errno) => (-errno.raw_os_error(), &[][..]),
+    };
+    let length = u32::try_from(16 + content.len()).unwrap();
+    let head = length.to_le_bytes().into_iter().chain(errno.to_le_bytes()).chain(unique.to_le_bytes());
+    head.chain(content.iter().copied()).collect()
+}
