@@ -13,6 +13,7 @@ mod commands;
 mod compatibility;
 mod corpora;
 mod cors;
+mod hostile;
 mod life;
 mod polling;
 mod readme_interfaces;

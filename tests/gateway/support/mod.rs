@@ -2,16 +2,20 @@
 //! every byte.
 
 mod client;
+mod inside;
 mod manager;
 mod scratch;
 mod server;
 mod shape;
+mod sockets;
 
 pub use client::{BASE, Client, Reply};
+pub use inside::{Inside, PATIENT};
 pub use manager::Manager;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN};
+pub use sockets::{connect_from, drain, has_ended, unsent_from};
 
 /// The bytes of a mock recording: every place differs from its neighbours and from other recordings.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {

@@ -43,6 +43,7 @@ pub struct Setup {
     expected: Vec<String>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    deaf: bool,
 }
 
 impl Setup {
@@ -63,6 +64,7 @@ impl Setup {
             expected: Vec::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            deaf: false,
         }
     }
 
@@ -105,6 +107,12 @@ impl Setup {
         self
     }
 
+    /// Closes the reading end of the log as soon as the server listens.
+    pub fn deaf(mut self) -> Setup {
+        self.deaf = true;
+        self
+    }
+
     /// Writes a recording into the mount.
     pub fn recording(self, path: &str, content: impl AsRef<[u8]>) -> Setup {
         self.scratch.file(&format!("mount/{path}"), content);
@@ -124,6 +132,12 @@ impl Setup {
         if !self.scratch.path().join("certificate.pem").exists() {
             make_certificate(self.scratch.path());
         }
+    }
+
+    /// The files alone, for a service that runs inside the test.
+    pub(super) fn into_files(self) -> Scratch {
+        self.write_files();
+        self.scratch
     }
 
     /// Starts the server and waits until it listens.
@@ -147,12 +161,17 @@ impl Setup {
         let (tell, told) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(&log);
+        let deaf = self.deaf;
         thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening on https://") {
-                    let _ = tell.send(address.parse().unwrap());
-                }
+            let mut stderr = stderr.lines().map_while(Result::ok);
+            while let Some(line) = stderr.next() {
+                let address = line.split_once("listening on https://").map(|(_, address)| address.parse().unwrap());
                 lines.lock().unwrap().push(line);
+                if deaf && address.is_some() {
+                    drop(stderr);
+                    return drop(tell.send(address.unwrap()));
+                }
+                address.into_iter().for_each(|address| drop(tell.send(address)));
             }
         });
         let addresses = first_address(&told, &mut child, &log);
@@ -269,6 +288,18 @@ impl Server {
     /// Open descriptors of the process now.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Sets soft and hard limit of a resource of the running process, as prlimit(1) names it.
+    pub fn limit(&self, resource: &str, limits: &str) {
+        let pid = self.pid().to_string();
+        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--{resource}={limits}")]).output().unwrap();
+        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    }
+
+    /// How many log lines have this text in them.
+    pub fn told(&self, part: &str) -> usize {
+        self.log().iter().filter(|line| line.contains(part)).count()
     }
 
     /// Resident memory of the process now, in KiB.
