@@ -10,47 +10,7 @@ use std::net::{Shutdown, TcpStream};
 use std::process::{Command, Stdio};
 use std::thread;
 
-use crate::support::{Client, Reply, Server, Setup, drain, eventually};
-
-/// A request that has nothing wrong with it, on a connection of its own.
-fn serves(server: &Server) {
-    let reply = server.client().get("/health", None);
-    assert_eq!(reply.outcome(), (200, "0".into()));
-}
-
-/// What the server holds when nobody is connected.
-#[derive(Debug, Clone, Copy)]
-struct Footprint {
-    threads: usize,
-    descriptors: usize,
-    memory_kib: u64,
-}
-
-impl Footprint {
-    fn of(server: &Server) -> Footprint {
-        Footprint { threads: server.threads(), descriptors: server.descriptors(), memory_kib: server.memory_kib() }
-    }
-
-    /// The footprint of a server that has met a few clients and has none now.
-    fn at_rest(server: &Server) -> Footprint {
-        let empty = Footprint::of(server);
-        thread::scope(|scope| {
-            (0..16).for_each(|_| drop(scope.spawn(|| (0..4).for_each(|_| serves(server)))));
-        });
-        eventually("the end of the first clients", || server.threads() == empty.threads);
-        Footprint::of(server)
-    }
-
-    /// Waits until the server holds no more than this.
-    fn await_again(self, server: &Server) {
-        eventually("as many threads and descriptors as before", || {
-            server.threads() == self.threads && server.descriptors() == self.descriptors
-        });
-        // What an allocator keeps for itself is no leak; what grows with each of hundreds of messages is.
-        let now = server.memory_kib();
-        assert!(now <= self.memory_kib + 6 * 1024, "{} KiB were {} KiB", now, self.memory_kib);
-    }
-}
+use crate::support::{Client, Footprint, Reply, Server, Setup, drain, eventually};
 
 /// Checks that a refusal is as every refusal: JSON with a result code, and the last thing on its connection.
 fn assert_refusal(reply: &Reply) {
@@ -82,7 +42,7 @@ fn every_hostile_request_gets_its_answer_and_no_other() {
         assert_eq!(last.field("Connection"), Some("close"), "{what}");
         assert!(others.iter().all(|reply| reply.field("Connection") == Some("keep-alive")), "{what}");
         replies.iter().filter(|reply| reply.status >= 400).for_each(assert_refusal);
-        serves(&server);
+        server.serves();
         *categories.entry(case.category).or_default() += 1;
     }
     assert!(categories.len() >= 30, "{categories:?}");
@@ -112,7 +72,7 @@ fn messages_that_stop_half_way_are_forgotten_with_their_client() {
             assert_eq!(client.rest().0, b"", "{:?}", &text[..end]);
         }
     }
-    serves(&server);
+    server.serves();
     before.await_again(&server);
 }
 
@@ -150,7 +110,7 @@ fn slow_messages_are_answered_with_408_when_their_time_is_up() {
             });
         }
         // All the time others are served.
-        (0..20).for_each(|_| serves(&server));
+        (0..20).for_each(|_| server.serves());
     });
     before.await_again(&server);
 }
@@ -169,20 +129,24 @@ fn what_is_no_handshake_is_ended_and_never_answered_in_the_clear() {
         assert!(!answer.windows(5).any(|window| window == b"HTTP/"), "{name}");
         // Records of the protocol, or nothing.
         assert!(answer.is_empty() || (20..=22).contains(&answer[0]), "{name}: {answer:?}");
-        serves(&server);
+        server.serves();
     }
     before.await_again(&server);
 }
 
 #[test]
-fn no_protocol_but_http_1_1_is_ever_chosen() {
+fn no_protocol_but_http_1_1_is_ever_agreed_to() {
     let server = Server::start();
-    let chosen = |protocols: &[&[u8]]| handshakes::chosen(server.address(), protocols);
-    assert_eq!(chosen(&[b"h2", b"http/1.1"]).as_deref(), Some(&b"http/1.1"[..]));
-    for protocols in [&[&b"h2"[..]][..], &[b"http/1.0"], &[b"h3", b"spdy/3"], &[b"HTTP/1.1"], &[]] {
-        assert_eq!(chosen(protocols), None);
+    let certificate = server.scratch().path().join("certificate.pem");
+    let offer = |protocols: &[&str]| Client::offering(server.address(), &certificate, rustls::ALL_VERSIONS, protocols);
+    let mut client = offer(&["h2", "http/1.1"]).unwrap();
+    assert_eq!(client.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(offer(&[]).unwrap().tls().alpn_protocol(), None);
+    for protocols in [&["h2"][..], &["http/1.0"], &["h3", "spdy/3"], &["HTTP/1.1"]] {
+        let Err(error) = offer(protocols) else { panic!("{protocols:?} was agreed to") };
+        assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
     }
-    serves(&server);
+    server.serves();
 }
 
 #[test]
@@ -204,7 +168,7 @@ fn a_connection_that_is_damaged_after_its_handshake_is_ended() {
         client.socket().shutdown(Shutdown::Write).unwrap();
         let answer = drain(client.socket());
         assert!(!answer.windows(5).any(|window| window == b"HTTP/"));
-        serves(&server);
+        server.serves();
     }
     before.await_again(&server);
 }
@@ -240,7 +204,7 @@ fn a_client_cannot_renegotiate() {
     }
     let said = s_client(&server, &["-tls1_3"], "").unwrap();
     assert!(said.contains("TLS_AES_256_GCM_SHA384"), "{said}");
-    serves(&server);
+    server.serves();
 }
 
 #[test]
@@ -248,13 +212,12 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
     // The five of the design: a length that aborts the process, a failed accept (see exhaustion), HTTP/2.0 that
     // deadlocks a thread and keeps its descriptors, heads and threads without limit, framing read two ways.
     let server = Setup::new().set("MAX_CONNECTIONS_PER_ADDRESS", "600").start();
-    let at_rest = server.threads();
     let crowd = || {
         let idle: Vec<Client> = (0..500).map(|_| server.client()).collect();
-        eventually("a thread for each", || server.threads() == at_rest + idle.len());
-        serves(&server);
+        eventually("a thread for each", || server.clients() == idle.len());
+        server.serves();
         drop(idle);
-        eventually("the end of all threads", || server.threads() == at_rest);
+        eventually("the end of all threads", || server.clients() == 0);
     };
     // An allocator that has once had a crowd keeps some room for the next.
     crowd();

@@ -13,6 +13,8 @@ mod commands;
 mod compatibility;
 mod corpora;
 mod cors;
+mod deadlines;
+mod exhaustion;
 mod hostile;
 mod life;
 mod polling;

@@ -1,26 +1,19 @@
 //! What comes to the TLS port and is no handshake, or stops being one.
 
-use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, RootCertStore};
 
-/// A client that offers these protocols and trusts nobody.
-fn client(protocols: &[&[u8]]) -> ClientConnection {
+/// The first flight of a client.
+fn hello() -> Vec<u8> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let mut config = ClientConfig::builder_with_provider(provider)
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_root_certificates(RootCertStore::empty())
         .with_no_client_auth();
-    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
-    ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap()
-}
-
-/// Its first flight.
-fn hello(protocols: &[&[u8]]) -> Vec<u8> {
-    let mut client = client(protocols);
+    let mut client = ClientConnection::new(Arc::new(config), ServerName::try_from("localhost").unwrap()).unwrap();
     let mut bytes = Vec::new();
     while client.wants_write() {
         client.write_tls(&mut bytes).unwrap();
@@ -28,17 +21,9 @@ fn hello(protocols: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// The protocol the server chooses from an offer; the handshake ends there, for want of trust.
-pub fn chosen(address: SocketAddr, protocols: &[&[u8]]) -> Option<Vec<u8>> {
-    let mut client = client(protocols);
-    let mut socket = TcpStream::connect(address).unwrap();
-    assert!(client.complete_io(&mut socket).is_err());
-    client.alpn_protocol().map(<[u8]>::to_vec)
-}
-
 /// Bytes to send to the port; after them the client says that it is done.
 pub fn all() -> Vec<(String, Vec<u8>)> {
-    let hello = hello(&[b"http/1.1"]);
+    let hello = hello();
     let record = |kind: u8, version: [u8; 2], content: &[u8]| {
         [&[kind, version[0], version[1]], &u16::try_from(content.len()).unwrap().to_be_bytes()[..], content].concat()
     };

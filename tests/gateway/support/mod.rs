@@ -2,6 +2,7 @@
 //! every byte.
 
 mod client;
+mod footprint;
 mod inside;
 mod manager;
 mod scratch;
@@ -10,6 +11,7 @@ mod shape;
 mod sockets;
 
 pub use client::{BASE, Client, Reply};
+pub use footprint::Footprint;
 pub use inside::{Inside, PATIENT};
 pub use manager::Manager;
 pub use scratch::Scratch;

@@ -175,7 +175,15 @@ impl Setup {
             }
         });
         let addresses = first_address(&told, &mut child, &log);
-        Server { child, address: addresses, scratch: self.scratch, log, expected: self.expected, gone: None }
+        Server {
+            child,
+            address: addresses,
+            scratch: self.scratch,
+            log,
+            expected: self.expected,
+            gone: None,
+            wrapper: self.wrapper,
+        }
     }
 }
 
@@ -210,6 +218,7 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     gone: Option<ExitStatus>,
+    wrapper: Vec<String>,
 }
 
 impl Server {
@@ -235,6 +244,11 @@ impl Server {
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
+    }
+
+    /// Expects that a request with nothing wrong in it is answered, on a connection of its own.
+    pub fn serves(&self) {
+        assert_eq!(self.client().get("/health", None).outcome(), (200, "0".into()));
     }
 
     /// Signs in with the password `secret` and gives the Guid.
@@ -280,9 +294,20 @@ impl Server {
         found.unwrap()
     }
 
-    /// Threads of the process now.
+    /// Threads of the process now, without those that mounts keep for a while and let go.
     pub fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+        self.thread_names().iter().filter(|name| *name != "mount").count()
+    }
+
+    /// Clients who have a thread now.
+    pub fn clients(&self) -> usize {
+        self.thread_names().iter().filter(|name| *name == "client").count()
+    }
+
+    fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        tasks.filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned())).collect()
     }
 
     /// Open descriptors of the process now.
@@ -290,11 +315,19 @@ impl Server {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
     }
 
-    /// Sets soft and hard limit of a resource of the running process, as prlimit(1) names it.
-    pub fn limit(&self, resource: &str, limits: &str) {
-        let pid = self.pid().to_string();
-        let set = Command::new("prlimit").args(["--pid", &pid, &format!("--{resource}={limits}")]).output().unwrap();
-        assert!(set.status.success(), "{}", String::from_utf8_lossy(&set.stderr));
+    /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives the former one.
+    pub fn limit(&self, resource: &str, soft: &str) -> String {
+        let prlimit = |arguments: &[&str]| {
+            // By the server's own user, who may always do it.
+            let words =
+                [&self.wrapper[..], &["prlimit".to_owned(), "--pid".to_owned(), self.pid().to_string()]].concat();
+            let output = Command::new(&words[0]).args(&words[1..]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let before = prlimit(&[&format!("--{resource}"), "--noheadings", "--output=SOFT"]);
+        prlimit(&[&format!("--{resource}={soft}:")]);
+        before
     }
 
     /// How many log lines have this text in them.
