@@ -33,7 +33,11 @@ pub fn properties(input: &[u8]) {
         entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
     };
     assert_eq!(pairs(&entries), pairs(&again));
-    // Both readers of such files, which must name what is wrong and never fail otherwise.
+    // Both readers of such files, which must name what is wrong and never fail otherwise. They compare each key
+    // with every known one, so long files would leave the parser itself few runs.
+    if text.len() > 512 {
+        return;
+    }
     let file = Path::new("/etc/cc-gateway/basic.properties");
     if let Err(problems) = config::from_text(&text, file) {
         assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.to_string().is_empty()));

@@ -83,23 +83,21 @@ pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
     close.min().map(|(_, name)| name)
 }
 
-/// How many characters to insert, remove, change or swap to get from one text to the other, in upper case;
+/// How many characters to insert, remove, change or swap to get from one text to the other in any case;
 /// `None` if more than `limit`.
 fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
     // Keeps the work small for keys of any length: they are not even walked through.
     if from.len().abs_diff(to.len()) > limit {
         return None;
     }
-    let from: Vec<u8> = from.bytes().map(|byte| byte.to_ascii_uppercase()).collect();
-    let to: Vec<u8> = to.bytes().map(|byte| byte.to_ascii_uppercase()).collect();
-    let found = steps(&from, &to, limit);
+    let found = steps(from.as_bytes(), to.as_bytes(), limit);
     (found <= limit).then_some(found)
 }
 
 /// The same for what is left of both texts, given up as `limit + 1`; at most a few dozen steps deep.
 fn steps(from: &[u8], to: &[u8], limit: usize) -> usize {
     match (from, to) {
-        ([a, from @ ..], [b, to @ ..]) if a == b => steps(from, to, limit),
+        ([a, from @ ..], [b, to @ ..]) if a.eq_ignore_ascii_case(b) => steps(from, to, limit),
         ([], rest) | (rest, []) => rest.len(),
         _ if limit == 0 => 1,
         ([a, shorter_from @ ..], [b, shorter_to @ ..]) => {
@@ -107,7 +105,9 @@ fn steps(from: &[u8], to: &[u8], limit: usize) -> usize {
             let inserted = steps(from, shorter_to, limit - 1);
             let changed = steps(shorter_from, shorter_to, limit - 1);
             let swapped = match (shorter_from, shorter_to) {
-                ([c, from @ ..], [d, to @ ..]) if (a, b) == (d, c) => steps(from, to, limit - 1),
+                ([c, from @ ..], [d, to @ ..]) if a.eq_ignore_ascii_case(d) && b.eq_ignore_ascii_case(c) => {
+                    steps(from, to, limit - 1)
+                }
                 _ => changed,
             };
             1 + removed.min(inserted).min(changed).min(swapped)

@@ -62,13 +62,18 @@ pub fn start(level: LevelFilter) {
 
 /// Prints why the process ends, whether or not the log was started.
 pub fn last_words(failure: &impl fmt::Display) {
-    let prefix = if stderr_is_journal() { priority(Level::Error) } else { "" };
+    let prefix = error_prefix();
     let mut stderr = std::io::stderr().lock();
     for (number, line) in failure.to_string().lines().enumerate() {
         let name = if number == 0 { "cc-gateway: " } else { "" };
         // There is nowhere left to say that this failed.
         let _ = writeln!(stderr, "{prefix}{name}{line}");
     }
+}
+
+/// What stands before an error that does not go through the log.
+pub(super) fn error_prefix() -> &'static str {
+    if stderr_is_journal() { priority(Level::Error) } else { "" }
 }
 
 /// The priority as sd-daemon(3) wants it in front of a line.

@@ -25,7 +25,7 @@ pub fn tell_in_one_line() {
         let due = lock(&places).entry(place.clone()).or_default().due(Instant::now());
         if let Some(left_out) = due {
             // Not through the log: it may panic, and a panic in here ends the process.
-            let _ = writeln!(std::io::stderr(), "{}{left_out}", line(&place, info));
+            let _ = writeln!(std::io::stderr(), "{}{}{left_out}", log_lines::error_prefix(), line(&place, info));
         }
     }));
 }

@@ -34,14 +34,14 @@ impl Seldom {
     /// Logs an error, if it is time.
     pub fn error(&mut self, text: &str) {
         if let Some(left_out) = self.due(Instant::now()) {
-            log::error!("{text}{left_out}");
+            log::error!(target: "cc_gateway", "{text}{left_out}");
         }
     }
 
     /// Logs a warning, if it is time.
     pub fn warn(&mut self, text: &str) {
         if let Some(left_out) = self.due(Instant::now()) {
-            log::warn!("{text}{left_out}");
+            log::warn!(target: "cc_gateway", "{text}{left_out}");
         }
     }
 

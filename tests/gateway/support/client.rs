@@ -202,6 +202,12 @@ impl Client {
         }
     }
 
+    /// Says that nothing more will be sent.
+    pub fn finish(&mut self) {
+        self.stream.conn.send_close_notify();
+        let _ = self.stream.flush();
+    }
+
     /// Reads whatever comes until the connection ends: what came, and whether it ended in order
     /// (close_notify) or was cut.
     pub fn rest(&mut self) -> (Vec<u8>, bool) {
@@ -223,6 +229,25 @@ impl Client {
 }
 
 impl Reply {
+    /// Takes apart what came on a connection: reply after reply, with nothing between and after them.
+    pub fn all(mut bytes: &[u8]) -> Vec<Reply> {
+        let mut replies = Vec::new();
+        while !bytes.is_empty() {
+            let text = String::from_utf8_lossy(bytes);
+            let end = 4 + text.find("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text}"));
+            let head = text[..end].to_owned();
+            assert!(head.starts_with("HTTP/1.1 "), "not a reply: {head}");
+            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+            let mut reply = Reply { status, head, body: Vec::new() };
+            bytes = &bytes[end..];
+            assert!(bytes.len() >= reply.length(), "a reply that was cut: {reply:?}");
+            reply.body = bytes[..reply.length()].to_vec();
+            bytes = &bytes[reply.length()..];
+            replies.push(reply);
+        }
+        replies
+    }
+
     /// The value of a field; names are compared by exact case, as vendor clients do.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))

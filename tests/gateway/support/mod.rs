@@ -3,8 +3,10 @@
 
 mod agent;
 mod client;
+mod footprint;
 mod fuse;
 mod fuse_wire;
+mod inside;
 mod interfaces;
 mod manager;
 mod metrics;
@@ -12,18 +14,22 @@ mod relay;
 mod scratch;
 mod server;
 mod shape;
+mod sockets;
 
 pub use agent::Agent;
 pub use client::{BASE, Client, Reply};
 pub use interfaces::{INTERFACES, Interface};
 pub use fuse::{Fuse, Hang, Tree};
 pub use fuse_wire::Opcode;
+pub use footprint::Footprint;
+pub use inside::{Inside, PATIENT};
 pub use manager::Manager;
 pub use metrics::Metrics;
 pub use relay::Relay;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
+pub use sockets::{connect_from, drain, has_ended, unsent_from};
 
 /// The bytes of a mock recording: every place differs from its neighbours and from other recordings.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {

@@ -43,6 +43,7 @@ pub struct Setup {
     expected: Vec<String>,
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
+    deaf: bool,
 }
 
 impl Setup {
@@ -63,6 +64,7 @@ impl Setup {
             expected: Vec::new(),
             environment: Vec::new(),
             wrapper: Vec::new(),
+            deaf: false,
         }
     }
 
@@ -110,6 +112,12 @@ impl Setup {
         self
     }
 
+    /// Closes the reading end of the log as soon as the server listens.
+    pub fn deaf(mut self) -> Setup {
+        self.deaf = true;
+        self
+    }
+
     /// Writes a recording into the mount.
     pub fn recording(self, path: &str, content: impl AsRef<[u8]>) -> Setup {
         self.write_recording(path, content);
@@ -136,6 +144,12 @@ impl Setup {
         }
     }
 
+    /// The files alone, for a service that runs inside the test.
+    pub(super) fn into_files(self) -> Scratch {
+        self.write_files();
+        self.scratch
+    }
+
     /// Starts the server and waits until it listens.
     pub fn start(self) -> Server {
         self.write_files();
@@ -157,16 +171,29 @@ impl Setup {
         let (tell, told) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(&log);
+        let deaf = self.deaf;
         thread::spawn(move || {
-            for line in stderr.lines().map_while(Result::ok) {
-                if let Some((_, address)) = line.split_once("listening on https://") {
-                    let _ = tell.send(address.parse().unwrap());
-                }
+            let mut stderr = stderr.lines().map_while(Result::ok);
+            while let Some(line) = stderr.next() {
+                let address = line.split_once("listening on https://").map(|(_, address)| address.parse().unwrap());
                 lines.lock().unwrap().push(line);
+                if deaf && address.is_some() {
+                    drop(stderr);
+                    return drop(tell.send(address.unwrap()));
+                }
+                address.into_iter().for_each(|address| drop(tell.send(address)));
             }
         });
         let addresses = first_address(&told, &mut child, &log);
-        Server { child, address: addresses, scratch: self.scratch, log, expected: self.expected, gone: None }
+        Server {
+            child,
+            address: addresses,
+            scratch: self.scratch,
+            log,
+            expected: self.expected,
+            gone: None,
+            wrapper: self.wrapper,
+        }
     }
 }
 
@@ -201,6 +228,7 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     gone: Option<ExitStatus>,
+    wrapper: Vec<String>,
 }
 
 impl Server {
@@ -226,6 +254,11 @@ impl Server {
     /// A new connection.
     pub fn client(&self) -> Client {
         Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
+    }
+
+    /// Expects that a request with nothing wrong in it is answered, on a connection of its own.
+    pub fn serves(&self) {
+        assert_eq!(self.client().get("/health", None).outcome(), (200, "0".into()));
     }
 
     /// Signs in with the password `secret` and gives the Guid.
@@ -271,14 +304,45 @@ impl Server {
         found.unwrap()
     }
 
-    /// Threads of the process now.
+    /// Threads of the process now, without those that mounts keep for a while and let go.
     pub fn threads(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap().count()
+        self.thread_names().iter().filter(|name| *name != "mount").count()
+    }
+
+    /// Clients who have a thread now.
+    pub fn clients(&self) -> usize {
+        self.thread_names().iter().filter(|name| *name == "client").count()
+    }
+
+    fn thread_names(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
+        tasks.filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned())).collect()
     }
 
     /// Open descriptors of the process now.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives the former one.
+    pub fn limit(&self, resource: &str, soft: &str) -> String {
+        let prlimit = |arguments: &[&str]| {
+            // By the server's own user, who may always do it.
+            let words =
+                [&self.wrapper[..], &["prlimit".to_owned(), "--pid".to_owned(), self.pid().to_string()]].concat();
+            let output = Command::new(&words[0]).args(&words[1..]).args(arguments).output().unwrap();
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+        };
+        let before = prlimit(&[&format!("--{resource}"), "--noheadings", "--output=SOFT"]);
+        prlimit(&[&format!("--{resource}={soft}:")]);
+        before
+    }
+
+    /// How many log lines have this text in them.
+    pub fn told(&self, part: &str) -> usize {
+        self.log().iter().filter(|line| line.contains(part)).count()
     }
 
     /// Resident memory of the process now, in KiB.

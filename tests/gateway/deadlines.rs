@@ -1,0 +1,318 @@
+//! Clients that are slow, stop, or are too many. Each test shortens one deadline and leaves the others so long
+//! that they cannot pass, so what ends is ended by that one.
+
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::net::TcpStream;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use cc_gateway::front::Deadlines;
+use cc_gateway::ops::descriptors;
+
+use crate::support::{
+    BASE, Client, Inside, PATIENT, Reply, Setup, connect_from, drain, eventually, has_ended, recording_bytes,
+    unsent_from,
+};
+
+/// Short enough to wait for.
+const SHORT: Duration = Duration::from_millis(300);
+/// Between two bytes of a client that trickles: far less than any deadline.
+const TRICKLE: Duration = Duration::from_millis(10);
+const LENGTH: u64 = 256 * 1024 * 1024;
+const VIDEO: &str = "1/0/20201202/503/long.mp4";
+const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
+
+/// A service with a video that fits into no buffer.
+fn with_video(setup: Setup, deadlines: Deadlines) -> Inside {
+    let inside = setup.inside(deadlines);
+    inside.scratch().sparse(&format!("mount/{VIDEO}"), LENGTH);
+    inside
+}
+
+fn serves(inside: &Inside) {
+    assert_eq!(inside.client().get("/health", None).outcome(), (200, "0".into()));
+}
+
+/// Sends byte after byte until the server answers or ends the connection; the answer is left to be read.
+fn trickle(client: &mut Client, bytes: impl Iterator<Item = u8>) {
+    for byte in bytes {
+        if client.try_send([byte]).is_err() || has_answer(client.socket()) {
+            return;
+        }
+    }
+    panic!("all of it was taken");
+}
+
+/// Whether something has come or ended on a connection. Waits for it as long as a trickling client rests.
+fn has_answer(socket: &TcpStream) -> bool {
+    socket.set_read_timeout(Some(TRICKLE)).unwrap();
+    let looked = socket.peek(&mut [0]);
+    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    !looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
+}
+
+/// Expects a 408 and an orderly end, and nothing else.
+fn assert_too_slow(client: &mut Client) {
+    let (bytes, in_order) = client.rest();
+    let replies = Reply::all(&bytes);
+    assert!(in_order && replies.len() == 1, "{replies:?}");
+    assert_eq!(replies[0].outcome(), (408, "000-002".into()));
+    assert_eq!(replies[0].field("Connection"), Some("close"));
+}
+
+#[test]
+fn a_handshake_that_never_ends_is_ended() {
+    let inside = Setup::new().inside(Deadlines { handshake: SHORT, ..PATIENT });
+    // The beginning of a record of 512 bytes with a ClientHello.
+    let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
+    for begun in [0, 1, 5, hello.len()] {
+        let mut socket = TcpStream::connect(inside.address()).unwrap();
+        socket.write_all(&hello[..begun]).unwrap();
+        assert_eq!(drain(&socket), b"", "{begun}");
+    }
+    // A byte now and then gains nothing: the deadline is that of the whole handshake.
+    let mut socket = TcpStream::connect(inside.address()).unwrap();
+    let mut bytes = hello.iter().copied().chain(std::iter::repeat(0));
+    while socket.write_all(&[bytes.next().unwrap()]).is_ok() && !has_answer(&socket) {}
+    assert!(bytes.next().is_some());
+    eventually("five failed handshakes", || inside.counters().handshakes_failed.value() == 5);
+    serves(&inside);
+}
+
+#[test]
+fn a_head_that_comes_byte_by_byte_is_too_slow() {
+    let inside = Setup::new().inside(Deadlines { head: SHORT, ..PATIENT });
+    for start in ["GET", "\r\n", "GET / HTTP/1.1\r\nHost: x\r\nA: "] {
+        let mut client = inside.client();
+        client.send(start);
+        trickle(&mut client, std::iter::repeat_n(b'a', 16_000));
+        assert_too_slow(&mut client);
+    }
+    // The same after a request that was answered.
+    let mut client = inside.client();
+    assert_eq!(client.get("/health", None).status, 200);
+    trickle(&mut client, std::iter::repeat_n(b'a', 16_000));
+    assert_too_slow(&mut client);
+    assert_eq!(inside.counters().requests_malformed.value(), 4);
+}
+
+#[test]
+fn a_body_that_stops_or_trickles_is_too_slow() {
+    let inside = Setup::new().inside(Deadlines { body: SHORT, ..PATIENT });
+    let head = format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\n");
+    let stopped = [
+        format!("{head}Content-Length: 15\r\n\r\n"),
+        format!("{head}Content-Length: 15\r\n\r\n{{\"password\":\"\""),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabc"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\nTrailer: x\r\n"),
+    ];
+    for text in &stopped {
+        let mut client = inside.client();
+        client.send(text);
+        assert_too_slow(&mut client);
+    }
+    for text in [
+        format!("{head}Content-Length: 65536\r\n\r\n"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n10000\r\n"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n3;"),
+    ] {
+        let mut client = inside.client();
+        client.send(text);
+        trickle(&mut client, std::iter::repeat_n(b'a', 60_000));
+        assert_too_slow(&mut client);
+    }
+    // Who waits to be asked for the content is asked, and then has as little time as all others.
+    let mut client = inside.client();
+    client.send(format!("{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"));
+    assert_eq!(client.head().status, 100);
+    assert_too_slow(&mut client);
+}
+
+#[test]
+fn a_connection_without_requests_ends_in_order() {
+    let inside = Setup::new().inside(Deadlines { idle: SHORT, ..PATIENT });
+    let mut never_used = inside.client();
+    let mut used = inside.client();
+    assert_eq!(used.get("/health", None).field("Connection"), Some("keep-alive"));
+    for client in [&mut never_used, &mut used] {
+        assert_eq!(client.rest(), (Vec::new(), true));
+    }
+    serves(&inside);
+}
+
+#[test]
+fn a_client_that_asks_for_new_keys_after_a_long_pause_is_served() {
+    let inside = Setup::new().inside(Deadlines { window: SHORT, ..PATIENT });
+    let mut client = inside.client();
+    assert_eq!(client.get("/health", None).status, 200);
+    // Longer than the window in which a client must take what it is sent; here there is nothing to take.
+    let pause = Instant::now() + 2 * SHORT;
+    while Instant::now() < pause {
+        thread::sleep(TRICKLE);
+    }
+    client.tls().refresh_traffic_keys().unwrap();
+    assert_eq!(client.get("/health", None).status, 200);
+}
+
+#[test]
+fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
+    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "1");
+    let inside = with_video(setup, Deadlines { window: SHORT, ..PATIENT });
+    let guid = inside.sign_in(503);
+    for stopped in 1..=3 {
+        // Its one download is free again each time.
+        let mut client = inside.client();
+        client.send_request(
+            "GET",
+            &format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}"),
+            &format!("Guid: {guid}\r\n"),
+            "",
+        );
+        let head = client.head();
+        assert_eq!((head.status, head.length() as u64), (200, LENGTH));
+        eventually("the cut", || inside.counters().downloads_cut.value() == stopped);
+        // Its socket is still open here, and yet the kernel keeps nothing for it.
+        eventually("no unsent bytes", || unsent_from(inside.address().port()).0 == 0);
+        let (rest, in_order) = client.rest();
+        assert!(!in_order && (rest.len() as u64) < LENGTH, "{in_order} {}", rest.len());
+    }
+}
+
+#[test]
+fn a_client_that_takes_too_little_in_each_window_is_cut() {
+    let inside = with_video(Setup::new(), Deadlines { window: SHORT, ..PATIENT });
+    let guid = inside.sign_in(503);
+    let mut client = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
+    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
+    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+    assert_eq!(client.head().status, 200);
+    // Some bytes every moment, in all far from what a window asks for.
+    let mut drip = [0; 512];
+    let mut socket = client.socket();
+    while inside.counters().downloads_cut.value() == 0 {
+        let _ = socket.read(&mut drip);
+        thread::sleep(TRICKLE);
+    }
+    serves(&inside);
+}
+
+#[test]
+fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs() {
+    let window = Duration::from_secs(1);
+    let inside = with_video(Setup::new(), Deadlines { window, ..PATIENT });
+    let guid = inside.sign_in(503);
+    let mut client = inside.client();
+    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
+    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+    assert_eq!(client.head().status, 200);
+    let (mut taken, long) = (0, Instant::now() + 3 * window);
+    while Instant::now() < long {
+        client.stream(512 * 1024, |_| ());
+        taken += 512 * 1024;
+        thread::sleep(TRICKLE);
+    }
+    client.stream(LENGTH - taken, |_| ());
+    assert_eq!(inside.counters().downloads_cut.value(), 0);
+}
+
+#[test]
+fn a_connection_ends_after_a_thousand_requests() {
+    let inside = Setup::new().inside(PATIENT);
+    let mut client = inside.client();
+    let requests = format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(1010);
+    client.send(requests);
+    let (bytes, in_order) = client.rest();
+    let replies = Reply::all(&bytes);
+    assert!(in_order && replies.len() == 1000, "{}", replies.len());
+    assert!(replies.iter().all(|reply| reply.status == 200));
+    let ends = |reply: &Reply| reply.field("Connection") == Some("close");
+    assert_eq!(replies.iter().position(ends), Some(999));
+}
+
+#[test]
+fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
+    descriptors::allow(8192).unwrap();
+    let setup = Setup::new().expect_log("clients are turned away: MAX_CONNECTIONS is reached");
+    let server = setup.recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000)).start();
+    // Eleven addresses, so that no limit of one address is met.
+    let certificate = server.scratch().path().join("certificate.pem");
+    let connect = |number: usize| connect_from(&format!("127.0.1.{}", 1 + number % 11), server.address(), None);
+    let mut members: Vec<Client> = (0..1024).map(|number| Client::over(connect(number), &certificate)).collect();
+    let others: Vec<TcpStream> = (1024..1100).map(connect).collect();
+    assert!(others.iter().all(|other| drain(other).is_empty()));
+    assert!(server.memory_kib() < 80 * 1024, "{} KiB", server.memory_kib());
+    // Those who are in work as ever: all of them idle, and one after the other with requests.
+    let guid = members[0].put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
+    let video = members[1023].download(503, Some(&guid), "Y:/1/0/20201202/503/a.mp4");
+    assert_eq!(video.body, recording_bytes(7, 100_000));
+    assert!(members.iter_mut().all(|member| member.get("/health", None).status == 200));
+    let metrics = members[7].get("/metrics", None);
+    assert!(metrics.text().contains("cc_gateway_connections_refused_total 76\n"), "{}", metrics.text());
+    // A place that is left is a place.
+    drop(members.pop());
+    eventually("a place for another", || {
+        Client::offering(server.address(), &certificate, rustls::ALL_VERSIONS, &[]).is_ok()
+    });
+    drop(members);
+    assert_eq!(server.client().get("/health", None).status, 200);
+    assert!(server.told("turned away") < 10, "{:?}", server.log());
+}
+
+#[test]
+fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notice() {
+    descriptors::allow(8192).unwrap();
+    let inside = Setup::new().inside(PATIENT);
+    let sockets: Vec<TcpStream> = (0..200).map(|_| connect_from("127.0.0.2", inside.address(), None)).collect();
+    eventually("an answer to each", || {
+        inside.counters().connections.value() == 128 && inside.counters().connections_refused.value() == 72
+    });
+    assert_eq!(sockets.iter().filter(|socket| has_ended(socket)).count(), 72);
+    let other = || inside.client_over(connect_from("127.0.0.3", inside.address(), None));
+    assert_eq!(other().get("/health", None).status, 200);
+    let mut member = inside.client_over(sockets.iter().find(|socket| !has_ended(socket)).unwrap().try_clone().unwrap());
+    assert_eq!(member.get("/health", None).status, 200);
+    drop((sockets, member));
+    eventually("a place for another", || {
+        let refused = inside.counters().connections_refused.value();
+        let socket = connect_from("127.0.0.2", inside.address(), None);
+        !has_ended(&socket) && inside.counters().connections_refused.value() == refused
+    });
+}
+
+#[test]
+fn the_limit_of_descriptors_is_raised_to_what_the_settings_need() {
+    let limits = |pid: u32| {
+        let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
+        let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        line.split_whitespace().skip(3).take(2).map(|n| n.parse().unwrap()).collect::<Vec<u64>>()
+    };
+    let server = Setup::new().through(&["prlimit", "--nofile=256:4096"]).start();
+    let raised = limits(server.pid());
+    assert!(raised[0] > 1024 + 128 && raised[0] < 4096 && raised[1] == 4096, "{raised:?}");
+    let roomy = Setup::new().through(&["prlimit", "--nofile=4096:8192"]).start();
+    assert_eq!(limits(roomy.pid()), [4096, 8192]);
+}
+
+#[test]
+fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
+    let setup = Setup::new();
+    setup.write_files();
+    let output = std::process::Command::new("prlimit")
+        .args(["--nofile=256:256", env!("CARGO_BIN_EXE_cc-gateway"), "--config"])
+        .arg(setup.directory().join("basic.properties"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("LimitNOFILE") && said.contains("the limit is 256"), "{said}");
+    // With settings that need less it starts.
+    let few = Setup::new()
+        .set("MAX_CONNECTIONS", "50")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "50")
+        .set("MAX_DOWNLOADS", "10")
+        .set("MAX_DOWNLOADS_PER_AGENT", "4")
+        .through(&["prlimit", "--nofile=256:256"])
+        .start();
+    assert_eq!(few.client().get("/health", None).status, 200);
+}

@@ -1,0 +1,101 @@
+//! The service inside the test's own process, for what the program has no setting for: short deadlines.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cc_gateway::api::Gateway;
+use cc_gateway::config;
+use cc_gateway::front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
+use cc_gateway::http::Http;
+use cc_gateway::ops::counters::Counters;
+use cc_gateway::ops::notify::ServiceManager;
+use cc_gateway::session::Roster;
+
+use super::client::Client;
+use super::scratch::Scratch;
+use super::server::Setup;
+
+/// Longer than any test lasts.
+const NEVER: Duration = Duration::from_secs(600);
+
+/// No deadline that could pass in a test; each test shortens the one it is about, so that nothing else can
+/// have ended what it sees ended.
+pub const PATIENT: Deadlines =
+    Deadlines { handshake: NEVER, head: NEVER, body: NEVER, idle: NEVER, window: NEVER, linger: NEVER };
+
+/// A running service; it ends when this is dropped.
+pub struct Inside {
+    service: Option<Service>,
+    http: Http,
+    address: SocketAddr,
+    counters: Arc<Counters>,
+    scratch: Scratch,
+}
+
+impl Setup {
+    /// Starts the service in this process.
+    pub fn inside(self, deadlines: Deadlines) -> Inside {
+        let scratch = self.into_files();
+        let (settings, _) = config::read(&scratch.path().join("basic.properties")).unwrap();
+        let (roster, _) = Roster::read(&settings.agents_file, settings.agent_id_max).unwrap();
+        let files = KeyPairFiles {
+            certificate: settings.tls_certificate.clone(),
+            private_key: settings.tls_private_key.clone(),
+        };
+        let tls = Tls::new(files.load().unwrap()).unwrap();
+        let listeners = Listeners::bind(&settings.listen).unwrap();
+        let address = listeners.addresses()[0];
+        let counters = Arc::new(Counters::default());
+        let limits = Limits {
+            connections: settings.max_connections,
+            connections_per_address: settings.max_connections_per_address,
+        };
+        let workers = settings.worker_threads;
+        let gateway = Arc::new(Gateway::new(settings, roster, Arc::clone(&counters)).unwrap());
+        let http = Http::start(gateway, workers).unwrap();
+        let manager = Arc::new(ServiceManager::default());
+        let counted = Arc::clone(&counters);
+        let service = Service::start(listeners, tls, http.clone(), limits, deadlines, counted, manager).unwrap();
+        Inside { service: Some(service), http, address, counters, scratch }
+    }
+}
+
+impl Inside {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    pub fn counters(&self) -> &Counters {
+        &self.counters
+    }
+
+    pub fn scratch(&self) -> &Scratch {
+        &self.scratch
+    }
+
+    /// A new connection.
+    pub fn client(&self) -> Client {
+        Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
+    }
+
+    /// Shakes hands over a socket that is there already.
+    pub fn client_over(&self, socket: std::net::TcpStream) -> Client {
+        Client::over(socket, &self.scratch.path().join("certificate.pem"))
+    }
+
+    /// Signs in with the password `secret` and gives the Guid.
+    pub fn sign_in(&self, agent: u32) -> String {
+        let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
+        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+    }
+}
+
+impl Drop for Inside {
+    fn drop(&mut self) {
+        if let Some(service) = self.service.take() {
+            service.stop(Duration::ZERO, || true);
+        }
+        self.http.close();
+    }
+}
