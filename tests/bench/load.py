@@ -49,11 +49,19 @@ def requests(server, path, headers, seconds, connections=4):
     return int(re.search(r"(\d+) requests in", said)[1])
 
 
+def warm_up(server, seconds):
+    """Does a little of everything, so that what a server does only at first is behind it."""
+    requests(server, server.small, [], seconds)
+    in_other_process(server, "handshakes", path=server.small, count=100 * seconds, resume=False)
+    download(server, seconds, "TLS_AES_256_GCM_SHA384")
+
+
 def output_of(server, command):
     """What a client prints. One that fails ends the run: figures of failures are worth nothing."""
     done = subprocess.run(command, capture_output=True, text=True, env=server.stage.client_environment)
     if done.returncode != 0:
-        raise SystemExit(f"{server.name}: {command[0]} {command[1]} fails: {done.stderr}{done.stdout}")
+        state = "has ended" if server.process.poll() is not None else "is running"
+        raise SystemExit(f"{server.name} {state}; {command} fails: {done.stderr}{done.stdout}\nlog: {server.log_tail()}")
     return done.stdout
 
 

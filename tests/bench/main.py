@@ -60,6 +60,8 @@ class Bench:
             if name not in self.running:
                 self.running[name] = server = self.fresh(name)
                 server.headers = self.headers(server)
+                if server.is_compiled_late:
+                    load.warm_up(server, 5 if self.quick else 15)
         return [self.running[name] for name in names or self.kinds()]
 
     def headers(self, server):
@@ -73,6 +75,21 @@ def static_web_server():
     """It is in no Debian package; `cargo install static-web-server` puts it where this looks."""
     kept = REPOSITORY / "target/bench/bin/static-web-server"
     return str(kept) if kept.exists() else shutil.which("static-web-server")
+
+
+def busy_share():
+    """The part of the machine's CPU time that others take, over two seconds before anything of ours runs."""
+    before = cpu_times()
+    time.sleep(2)
+    after = cpu_times()
+    spent = [now - then for now, then in zip(after, before)]
+    idle = spent[3] + spent[4]
+    return 1 - idle / sum(spent)
+
+
+def cpu_times():
+    """What all CPUs did since the machine started: user, nice, system, idle, iowait and so on."""
+    return [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
 
 
 def arguments():
@@ -93,6 +110,7 @@ def main():
     # So that what is to be stopped at the end is stopped then, too.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
+    others = busy_share()
     measured = []
     with contextlib.ExitStack() as started:
         stage = Stage(started.enter_context(tempfile.TemporaryDirectory(prefix="cc-gateway-bench-")), options.binary)
@@ -102,7 +120,7 @@ def main():
             for figure in FIGURES[name](bench):
                 print(f"  = {figure.name}", file=sys.stderr)
                 measured.append(figure)
-    print_report(measured)
+    print_report(measured, others)
     print(f"took {time.monotonic() - began:.0f} s", file=sys.stderr)
 
 

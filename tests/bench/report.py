@@ -57,9 +57,11 @@ def number(value):
     return f"{value:.3g}"
 
 
-def print_report(figures):
-    """Two tables: the figures that have a target, and all that was measured."""
-    print(f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}.\n")
+def print_report(figures, others):
+    """Two tables: the figures that have a target, and all that was measured. `others` is the part of the machine that
+    was busy with something else."""
+    quiet = "otherwise idle" if others < 0.05 else f"{others:.0%} busy with other work"
+    print(f"Measured on {time.strftime('%Y-%m-%d')}: {machine()}, {quiet}.\n")
     rows = [(figure.name, *target) for figure in figures for target in figure.targets()]
     if rows:
         print_table(["figure", "to reach", "measured", ""], [[*row[:3], verdict(row[3])] for row in rows])

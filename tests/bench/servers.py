@@ -4,6 +4,7 @@ All get the same certificate, the same file and the same terms: TLS 1.2 and 1.3 
 to 1000 requests a connection, no access log. Everything else is as their Debian packages ship it.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -76,6 +77,8 @@ class Server:
     small = f"/{SMALL}"
     headers = ()
     is_gateway = False
+    # What a machine compiles while it runs costs time that a server pays once, not for each request.
+    is_compiled_late = False
 
     def __init__(self, stage, binary, name, settings=""):
         self.stage = stage
@@ -121,7 +124,11 @@ class Server:
             except OSError:
                 time.sleep(0.01)
         self.stop()
-        raise SystemExit(f"{self.name} does not start:\n{(self.directory / 'log').read_text(errors='replace')}")
+        raise SystemExit(f"{self.name} does not start: {self.log_tail()}")
+
+    def log_tail(self):
+        """The end of what the server said."""
+        return (self.directory / "log").read_text(errors="replace")[-4000:]
 
     def processes(self):
         """The server's process and its children."""
@@ -145,15 +152,13 @@ class Server:
         return sum(status_field(pid, "VmRSS") for pid in self.processes()) * 1024 / 1e6
 
     def stop(self):
-        """Ends the server and all it started, gently first."""
+        """Ends the server and all it started, gently first. May be called again: the number of a process that has
+        been waited for may be another's by then."""
         for how in (signal.SIGTERM, signal.SIGKILL):
-            try:
+            if self.process.poll() is None:
                 os.killpg(self.process.pid, how)
-                self.process.wait(5)
-            except ProcessLookupError:
-                break
-            except subprocess.TimeoutExpired:
-                continue
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    self.process.wait(5)
         self.log.close()
 
 
@@ -188,7 +193,7 @@ def write_gateway_settings(directory, stage, listen, more=""):
     (directory / "basic.properties").write_text(
         f"VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {stage.mount}\nMOUNT_CHECK = OFF\n"
         f"TLS_CERTIFICATE = {stage.certificate}\nTLS_PRIVATE_KEY = {stage.private_key}\nLISTEN = {listen}\n"
-        "AUTHMODE = 1\nTIMEOUT_FLAG = OFF\nAGENT_POLL_WAIT_FLAG = OFF\nDRAIN_TIMEOUT = 1000\nLOG_LEVEL = error\n"
+        "AUTHMODE = 1\nTIMEOUT_FLAG = OFF\nAGENT_POLL_WAIT_FLAG = OFF\nDRAIN_TIMEOUT = 1000\nLOG_LEVEL = warn\n"
         "MAX_CONNECTIONS = 4096\nMAX_CONNECTIONS_PER_ADDRESS = 4096\n"
         f"MAX_DOWNLOADS = 1024\nMAX_DOWNLOADS_PER_AGENT = 1024\n{more}"
     )
@@ -220,6 +225,8 @@ class Nginx(Server):
 
 class Tomcat(Server):
     """Tomcat's default servlet behind its default connector, with the JVM options of its Debian package."""
+
+    is_compiled_late = True
 
     def command(self):
         for part in ("conf", "logs", "temp", "webapps", "work"):
