@@ -133,10 +133,6 @@ impl Client {
         self.request("PUT", path, guid, body)
     }
 
-    pub fn post(&mut self, path: &str, guid: Option<&str>, body: &str) -> Reply {
-        self.request("POST", path, guid, body)
-    }
-
     pub fn delete(&mut self, path: &str, guid: Option<&str>) -> Reply {
         self.request("DELETE", path, guid, "")
     }

@@ -18,11 +18,11 @@ mod sockets;
 
 pub use agent::Agent;
 pub use client::{BASE, Client, Reply};
-pub use interfaces::{INTERFACES, Interface};
+pub use footprint::Footprint;
 pub use fuse::{Fuse, Hang, Tree};
 pub use fuse_wire::Opcode;
-pub use footprint::Footprint;
 pub use inside::{Inside, PATIENT};
+pub use interfaces::{INTERFACES, Interface};
 pub use manager::Manager;
 pub use metrics::Metrics;
 pub use relay::Relay;

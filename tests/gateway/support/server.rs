@@ -177,11 +177,14 @@ impl Setup {
             while let Some(line) = stderr.next() {
                 let address = line.split_once("listening on https://").map(|(_, address)| address.parse().unwrap());
                 lines.lock().unwrap().push(line);
-                if deaf && address.is_some() {
+                let Some(address) = address else { continue };
+                if deaf {
+                    // From here on the server's stderr has no reader, before anybody can make it write.
                     drop(stderr);
-                    return drop(tell.send(address.unwrap()));
+                    let _ = tell.send(address);
+                    return;
                 }
-                address.into_iter().for_each(|address| drop(tell.send(address)));
+                let _ = tell.send(address);
             }
         });
         let addresses = first_address(&told, &mut child, &log);
