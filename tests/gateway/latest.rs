@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs;
 
-use crate::support::{Setup, numbers, seed};
+use crate::support::{Scratch, Setup, numbers, seed};
 
 #[test]
 fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
-    let setup = Setup::new().agent(250).agent(251);
-    let mount = setup.directory().join("mount");
+    let place = Scratch::light();
+    let mount = place.path();
+    let setup = Setup::new().agent(250).agent(251).set("MOUNT_DIR", mount.to_str().unwrap());
     let mut random = numbers(seed());
     // By agent: the latest day, and the least (file, vdn, media) of it.
     let mut latest: BTreeMap<u32, (String, (String, String, String))> = BTreeMap::new();

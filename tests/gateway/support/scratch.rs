@@ -11,9 +11,19 @@ pub struct Scratch {
 
 impl Scratch {
     pub fn new() -> Scratch {
+        Scratch::below(&std::env::temp_dir())
+    }
+
+    /// One in memory where that can be had, for tests with very many files.
+    pub fn light() -> Scratch {
+        let memory = Path::new("/dev/shm");
+        if memory.is_dir() { Scratch::below(memory) } else { Scratch::new() }
+    }
+
+    fn below(place: &Path) -> Scratch {
         static NUMBER: AtomicU32 = AtomicU32::new(0);
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let path = std::env::temp_dir().join(format!("cc-gateway-test-{}-{number}", std::process::id()));
+        let path = place.join(format!("cc-gateway-test-{}-{number}", std::process::id()));
         fs::create_dir(&path).unwrap();
         Scratch { path }
     }
