@@ -25,8 +25,13 @@ pub fn properties(input: &[u8]) {
         assert!(places.is_sorted_by(|a, b| a < b));
         assert!(places.iter().all(|&line| (1..=lines).contains(&(line as usize))));
     }
-    let written: String =
-        entries.iter().map(|entry| format!("{}={}\n", escaped(&entry.key), escaped(&entry.value))).collect();
+    let mut written = String::new();
+    for entry in &entries {
+        write_escaped(&entry.key, &mut written);
+        written.push('=');
+        write_escaped(&entry.value, &mut written);
+        written.push('\n');
+    }
     let (again, none) = properties::parse(&written);
     assert!(none.is_empty());
     let pairs = |entries: &[properties::Entry]| -> Vec<(String, String)> {
@@ -47,9 +52,13 @@ pub fn properties(input: &[u8]) {
     }
 }
 
-/// Every character as `\uXXXX`, so that none of them can mean anything.
-fn escaped(text: &str) -> String {
-    text.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect()
+/// Writes every character as `\uXXXX`, so that none of them can mean anything.
+fn write_escaped(text: &str, to: &mut String) {
+    for unit in text.encode_utf16() {
+        to.push_str("\\u");
+        let digit = |place: u16| char::from_digit(u32::from(unit >> place & 0xf), 16).unwrap();
+        to.extend([12, 8, 4, 0].map(digit));
+    }
 }
 
 /// A connection's bytes: the head is canonical and its end does not depend on how the bytes come; so with

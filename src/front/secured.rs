@@ -63,11 +63,8 @@ impl Secured {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 other => return other,
             }
-            if self.tls.wants_write() {
-                // Answers to key updates and the like; the client's last window may be long over.
-                self.pace.restart(Instant::now());
-                self.send_records()?;
-            }
+            // Refusals to renegotiate and the like.
+            self.send_records()?;
             self.receive_records(deadline)?;
         }
     }
