@@ -192,8 +192,10 @@ def time_to_listen(stage, binary):
 
 
 def size(bench):
-    """The binary, and the crates in it."""
+    """The binary, the package if `packaging/build` has made it, and the crates."""
     yield Figure("static binary, stripped", "MB", {OURS: bench.binary.stat().st_size / 1e6}, most=6)
+    for package in sorted(bench.repository.glob("target/packages/*.deb"))[-1:]:
+        yield Figure("`.deb`", "MB", {OURS: package.stat().st_size / 1e6}, most=2.5)
     yield Figure("crates linked into the binary", "", {OURS: crates(bench.repository)}, most=45)
 
 
