@@ -152,7 +152,8 @@ def control(bench):
             times = load.in_other_process(server, "control", seconds=seconds)
         for kind, values in times.items():
             slowest.setdefault(kind, {})[server.name] = percentile(values, 99)
-            print(f"  {server.name}: {kind} {len(values)} times, median {statistics.median(values):.3g}", file=sys.stderr)
+            said = f"{len(values)} times, median {statistics.median(values):.3g}"
+            print(f"  {server.name}: {kind} {said}", file=sys.stderr)
     for kind, values in slowest.items():
         yield Figure(f"p99 of {kind} during 200 slow downloads", "ms", values, most=50)
 
@@ -210,4 +211,5 @@ def crates(repository):
     return len(names)
 
 
-FIGURES = {function.__name__: function for function in (bulk, handshakes, small, first_byte, memory, control, start, size)}
+ALL = (bulk, handshakes, small, first_byte, memory, control, start, size)
+FIGURES = {function.__name__: function for function in ALL}
