@@ -152,7 +152,8 @@ def control(bench):
             times = load.in_other_process(server, "control", seconds=seconds)
         for kind, values in times.items():
             slowest.setdefault(kind, {})[server.name] = percentile(values, 99)
-            print(f"  {server.name}: {kind} {len(values)} times, median {statistics.median(values):.3g}", file=sys.stderr)
+            said = f"{len(values)} times, median {statistics.median(values):.3g}"
+            print(f"  {server.name}: {kind} {said}", file=sys.stderr)
     for kind, values in slowest.items():
         yield Figure(f"p99 of {kind} during 200 slow downloads", "ms", values, most=50)
 
@@ -192,8 +193,10 @@ def time_to_listen(stage, binary):
 
 
 def size(bench):
-    """The binary, and the crates in it."""
+    """The binary, the package if `packaging/build` has made it, and the crates."""
     yield Figure("static binary, stripped", "MB", {OURS: bench.binary.stat().st_size / 1e6}, most=6)
+    for package in sorted(bench.repository.glob("target/packages/*.deb"))[-1:]:
+        yield Figure("`.deb`", "MB", {OURS: package.stat().st_size / 1e6}, most=2.5)
     yield Figure("crates linked into the binary", "", {OURS: crates(bench.repository)}, most=45)
 
 
@@ -208,4 +211,5 @@ def crates(repository):
     return len(names)
 
 
-FIGURES = {function.__name__: function for function in (bulk, handshakes, small, first_byte, memory, control, start, size)}
+ALL = (bulk, handshakes, small, first_byte, memory, control, start, size)
+FIGURES = {function.__name__: function for function in ALL}

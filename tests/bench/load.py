@@ -61,7 +61,8 @@ def output_of(server, command):
     done = subprocess.run(command, capture_output=True, text=True, env=server.stage.client_environment)
     if done.returncode != 0:
         state = "has ended" if server.process.poll() is not None else "is running"
-        raise SystemExit(f"{server.name} {state}; {command} fails: {done.stderr}{done.stdout}\nlog: {server.log_tail()}")
+        said = f"{done.stderr}{done.stdout}"
+        raise SystemExit(f"{server.name} {state}; {command} fails: {said}\nlog: {server.log_tail()}")
     return done.stdout
 
 

@@ -61,7 +61,7 @@ class Bench:
                 self.running[name] = server = self.fresh(name)
                 server.headers = self.headers(server)
                 if server.is_compiled_late:
-                    load.warm_up(server, 5 if self.quick else 15)
+                    load.warm_up(server, 10 if self.quick else 20)
         return [self.running[name] for name in names or self.kinds()]
 
     def headers(self, server):

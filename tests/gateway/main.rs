@@ -36,4 +36,5 @@ mod session_matrix;
 mod sign_in;
 mod structure;
 mod support;
+mod tls;
 mod url_paths;
