@@ -15,6 +15,7 @@ mod compatibility;
 mod corpora;
 mod cors;
 mod deadlines;
+mod docs;
 mod exhaustion;
 mod guessing;
 mod hostile;

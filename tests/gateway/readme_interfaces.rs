@@ -2,18 +2,11 @@
 
 use cc_gateway::api::{Interface, ResultCode};
 
-/// The rows of the tables of a section: the cells of each.
-fn rows(section: &str) -> Vec<Vec<String>> {
-    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/README.md");
-    let text = std::fs::read_to_string(path).unwrap();
-    let (_, after) = text.split_once(&format!("\n{section}\n")).unwrap();
-    let lines = after.lines().take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| "));
-    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
-}
+use crate::support::readme_rows;
 
 #[test]
 fn every_interface_is_listed_with_its_method_and_with_codes_that_exist() {
-    let rows = rows("## Interfaces");
+    let rows = readme_rows("## Interfaces");
     for interface in Interface::ALL {
         let row = rows.iter().find(|row| row[1] == interface.log_name());
         let row = row.unwrap_or_else(|| panic!("{} is missing", interface.log_name()));
@@ -27,7 +20,7 @@ fn every_interface_is_listed_with_its_method_and_with_codes_that_exist() {
 
 #[test]
 fn every_result_code_is_explained() {
-    let rows = rows("### Result codes");
+    let rows = readme_rows("### Result codes");
     for code in ResultCode::ALL {
         assert!(rows.iter().any(|row| row[0] == code.wire()), "{} is missing", code.wire());
     }

@@ -3,6 +3,7 @@
 
 mod agent;
 mod client;
+mod documents;
 mod footprint;
 mod fuse;
 mod fuse_wire;
@@ -18,6 +19,7 @@ mod sockets;
 
 pub use agent::Agent;
 pub use client::{BASE, Client, Reply};
+pub use documents::{document, readme_rows};
 pub use footprint::Footprint;
 pub use fuse::{Fuse, Hang, Tree};
 pub use fuse_wire::Opcode;
