@@ -4,6 +4,7 @@
 //! Every client has a thread of its own, so that one that is slow, or hostile, holds that thread and
 //! nothing else.
 
+mod buffers;
 mod clients;
 mod connection;
 pub mod content;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
+use rustix::net::sockopt::set_tcp_cork;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::deadlines::{Pace, left};
@@ -30,7 +31,9 @@ impl Secured {
         handshake: Duration,
         window: Duration,
     ) -> io::Result<Secured> {
-        let tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        // What is queued is bounded by those who queue: a reply, or one buffer of a video.
+        tls.set_buffer_limit(None);
         let mut secured = Secured { socket, tls, pace: Pace::new(window), armed: Duration::ZERO };
         secured.socket.set_nodelay(true)?;
         secured.socket.set_write_timeout(Some(handshake))?;
@@ -69,24 +72,34 @@ impl Secured {
         }
     }
 
-    /// Lets `bytes` wait for the next [`Secured::send`], so that the head of a reply travels with the first
-    /// bytes of its content. At most as much as a reply's head has.
+    /// Whether full segments alone are sent, or whatever there is. Our writes are a little longer than a
+    /// segment of the loopback or a jumbo frame: without the cork each of them makes a small one too, and the
+    /// kernel's work is by the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
+    pub(super) fn cork(&self, corked: bool) {
+        // A client whose socket has no cork is a client that is gone, which the next write tells.
+        let _ = set_tcp_cork(&*self.socket, corked);
+    }
+
+    /// Encrypts `bytes`, which then wait for [`Secured::flush`]. Nothing of the caller's is needed any more.
     pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tls.writer().write_all(bytes)
     }
 
-    /// Sends `bytes`, a whole reply or part of a video.
+    /// Sends what was queued.
     ///
     /// # Errors
     /// `TimedOut` when the client takes too little in a window, else what the socket says.
-    pub(super) fn send(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        while !bytes.is_empty() {
-            // rustls takes as much as its buffer of encrypted records has room for.
-            let taken = self.tls.writer().write(bytes)?;
-            bytes = bytes.get(taken..).unwrap_or_default();
-            self.send_records()?;
-        }
-        Ok(())
+    pub(super) fn flush(&mut self) -> io::Result<()> {
+        self.send_records()
+    }
+
+    /// Sends a whole reply.
+    ///
+    /// # Errors
+    /// As [`Secured::flush`].
+    pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.queue(bytes)?;
+        self.flush()
     }
 
     /// A new window for the client to take what it is sent; to be called after a pause that is ours.

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::buffers::Buffers;
 use super::clients::Clients;
 use super::deadlines::Deadlines;
 use super::tls::Tls;
@@ -10,6 +11,7 @@ use crate::ops::counters::Counters;
 
 /// The front, as one client's thread sees it.
 pub(super) struct Front {
+    pub(super) buffers: Buffers,
     pub(super) clients: Arc<Clients>,
     pub(super) tls: Tls,
     pub(super) http: Http,

@@ -7,7 +7,7 @@ use super::shared::Front;
 use crate::recording::{Download, ReadError};
 
 impl Front {
-    /// Sends the head of the reply and then the video, chunk by chunk from the video's one buffer. Returns
+    /// Sends the head of the reply and then the video, chunk by chunk through a fixed buffer. Returns
     /// how many bytes of the video the client was given, whether or not all went well.
     ///
     /// After an error the client has less than it was promised, and the connection must be cut: a
@@ -27,14 +27,25 @@ impl Front {
     }
 
     fn copy(&self, secured: &mut Secured, head: Vec<u8>, download: &mut Download, sent: &mut u64) -> io::Result<()> {
+        secured.cork(true);
         secured.queue(&head)?;
         drop(head);
-        while let Some(chunk) = download.video.next_chunk().map_err(into_io)? {
-            secured.send(chunk)?;
-            *sent += chunk.len() as u64;
-            self.counters().video_bytes.add(chunk.len() as u64);
+        loop {
+            let count = {
+                // Lent until its bytes are encrypted, and not while the client takes them.
+                let mut buffer = self.buffers.lend();
+                let count = download.video.next_chunk(&mut buffer).map_err(into_io)?;
+                secured.queue(buffer.get(..count).unwrap_or_default())?;
+                count
+            };
+            if count == 0 {
+                secured.cork(false);
+                return Ok(());
+            }
+            secured.flush()?;
+            *sent += count as u64;
+            self.counters().video_bytes.add(count as u64);
         }
-        Ok(())
     }
 }
 

@@ -29,5 +29,5 @@ pub use range::{ByteRange, Held, Selection, select};
 pub use record_id::{Invalid, LONGEST, RecordId};
 pub use rel_path::{RelPath, Segment};
 pub use validators::{ETag, last_modified};
-pub use video::{BUFFER, Video};
+pub use video::{FIRST, Video};
 pub use watch::{MountWatch, PROBE_EVERY, Standing};
