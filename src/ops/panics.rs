@@ -3,9 +3,10 @@
 //! The standard hook writes several lines for every panic. A defect that a request can reach, or a
 //! machine without threads, would fill a disk with them.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::io::Write as _;
-use std::panic::{self, PanicHookInfo};
+use std::panic;
 use std::sync::Mutex;
 use std::time::Instant;
 
@@ -24,19 +25,38 @@ pub fn tell_in_one_line() {
         let place = info.location().map_or_else(String::new, ToString::to_string);
         let due = lock(&places).entry(place.clone()).or_default().due(Instant::now());
         if let Some(left_out) = due {
+            let thread = std::thread::current();
+            let line = line(thread.name().unwrap_or("-"), &place, text(info.payload()));
             // Not through the log: it may panic, and a panic in here ends the process.
-            let _ = writeln!(std::io::stderr(), "{}{}{left_out}", log_lines::error_prefix(), line(&place, info));
+            let _ = writeln!(std::io::stderr(), "{}{line}{left_out}", log_lines::error_prefix());
         }
     }));
 }
 
-fn line(place: &str, info: &PanicHookInfo<'_>) -> String {
-    let payload = info.payload();
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let thread = std::thread::current();
-    format!(
-        "ERROR [cc_gateway] a defect in thread {} at {place}: {}",
-        thread.name().unwrap_or("-"),
-        Quoted(text.unwrap_or("no message"))
-    )
+fn line(thread: &str, place: &str, text: &str) -> String {
+    format!("ERROR [cc_gateway] a defect in thread {thread} at {place}: {}", Quoted(text))
+}
+
+/// What the panic was called with, where that is text.
+fn text(payload: &(dyn Any + Send)) -> &str {
+    let owned = || payload.downcast_ref::<String>().map(String::as_str);
+    payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("no message")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_one_line_whatever_it_says() {
+        let line = line("worker-3", "src/a.rs:1:2", text(&"two\nlines".to_owned()));
+        assert_eq!(line, r#"ERROR [cc_gateway] a defect in thread worker-3 at src/a.rs:1:2: "two\u{a}lines""#);
+    }
+
+    #[test]
+    fn every_kind_of_payload_has_a_text() {
+        assert_eq!(text(&"borrowed"), "borrowed");
+        assert_eq!(text(&"owned".to_owned()), "owned");
+        assert_eq!(text(&5), "no message");
+    }
 }

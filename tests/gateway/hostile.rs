@@ -1,6 +1,7 @@
 //! Malformed, oversized, slow and contradictory messages over real TLS: each gets the answer that is
 //! defined for it, none costs anyone else theirs, and nothing of them stays.
 
+mod framing;
 mod handshakes;
 mod requests;
 
