@@ -1,7 +1,7 @@
 //! Java `.properties` syntax, read as `java.util.Properties.load(Reader)` of JDK 17 reads it.
 //!
 //! The rules are those of that method's documentation, and of its behaviour where the documentation is
-//! silent: [`corpus`] pins each corner, and the comparison described in `tests/java/PropertiesOracle.java`
+//! silent: `properties/corpus.rs` pins each corner, and the comparison described in `tests/java/PropertiesOracle.java`
 //! runs the same texts through a real JDK. Three points have no counterpart in Java: a malformed escape
 //! spoils its own entry only (Java stops there with an exception), lone surrogates become U+FFFD, and
 //! [`decode`] chooses the character set.

@@ -161,6 +161,8 @@ impl Setup {
             .args(&words[1..])
             .arg("--config")
             .arg(&config)
+            // A server that is killed leaves its private directory behind; here it goes with the test's.
+            .env("TMPDIR", self.scratch.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
