@@ -4,16 +4,16 @@ use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use super::clients::Full;
+use super::clients::{Client, Full};
 use super::connection;
 use super::shared::Front;
+use super::threads::Threads;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
 use crate::ops::seldom::Seldom;
@@ -22,8 +22,6 @@ use crate::ops::seldom::Seldom;
 const BACKLOG: i32 = 1024;
 /// Most clients taken from one listener before the others have their turn.
 const TURN: usize = 64;
-/// A client's thread: deep enough for a TLS handshake with room to spare, and small enough for a thousand.
-const STACK: usize = 256 * 1024;
 /// How long to wait for descriptors or memory to come back.
 const PAUSE: Duration = Duration::from_millis(200);
 
@@ -74,6 +72,11 @@ struct Complaints {
 /// loop is stuck is started anew.
 pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop: impl AsFd, manager: &ServiceManager) {
     let mut complaints = Complaints::default();
+    let serving = Arc::clone(front);
+    let threads = Threads::new(move |client: Client| {
+        let _connected = serving.counters().connected.hold();
+        connection::serve(&serving, &client);
+    });
     let interval = manager.watchdog_interval();
     // A client that comes just before the interval is over must not put the feeding off by another one.
     let timeout = interval.and_then(|interval| Timespec::try_from(interval / 2).ok());
@@ -94,7 +97,7 @@ pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop
             fed = Some(Instant::now());
         }
         for listener in listeners {
-            if let Err(error) = accept_turn(front, listener, &mut complaints) {
+            if let Err(error) = accept_turn(front, &threads, listener, &mut complaints) {
                 front.counters().accept_errors.add(1);
                 complaints
                     .accepting
@@ -108,10 +111,15 @@ pub(super) fn accept_clients(front: &Arc<Front>, listeners: &[TcpListener], stop
 }
 
 /// Accepts who is waiting. An error is one of the whole process; errors of a single client are passed over.
-fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaints: &mut Complaints) -> io::Result<()> {
+fn accept_turn(
+    front: &Front,
+    threads: &Threads<Client>,
+    listener: &TcpListener,
+    complaints: &mut Complaints,
+) -> io::Result<()> {
     for _ in 0..TURN {
         match listener.accept() {
-            Ok((socket, peer)) => admit(front, socket, peer, complaints),
+            Ok((socket, peer)) => admit(front, threads, socket, peer, complaints),
             Err(error) => match Errno::from_io_error(&error) {
                 Some(Errno::AGAIN | Errno::INTR) => return Ok(()),
                 // accept(2): errors already pending on the new connection are reported by accept itself.
@@ -134,7 +142,7 @@ fn accept_turn(front: &Arc<Front>, listener: &TcpListener, complaints: &mut Comp
     Ok(())
 }
 
-fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaints: &mut Complaints) {
+fn admit(front: &Front, threads: &Threads<Client>, socket: TcpStream, peer: SocketAddr, complaints: &mut Complaints) {
     let client = match front.clients.admit(socket, peer) {
         Ok(client) => client,
         Err(full) => {
@@ -148,13 +156,7 @@ fn admit(front: &Arc<Front>, socket: TcpStream, peer: SocketAddr, complaints: &m
         }
     };
     front.counters().connections.add(1);
-    let served = Arc::clone(front);
-    let started = thread::Builder::new().name("client".to_owned()).stack_size(STACK).spawn(move || {
-        let _connected = served.counters().connected.hold();
-        connection::serve(&served, &client);
-    });
-    if let Err(error) = started {
-        // The closure is dropped, and with it the client.
+    if let Err(error) = threads.serve(client) {
         front.counters().thread_errors.add(1);
         complaints
             .threads

@@ -15,6 +15,7 @@ mod listener;
 mod secured;
 mod service;
 mod shared;
+mod threads;
 mod tls;
 mod transfer;
 

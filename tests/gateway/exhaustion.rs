@@ -83,6 +83,8 @@ fn without_threads_clients_are_turned_away_and_those_who_are_in_are_served() {
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
     for round in 1..=2 {
+        // A thread that waits for its next client would take one in.
+        eventually("no thread but the member's", || server.threads_named("client") == 1);
         let enough = server.limit("nproc", &server.threads().to_string());
         for _ in 0..100 {
             assert_eq!(drain(&TcpStream::connect(server.address()).unwrap()), b"");

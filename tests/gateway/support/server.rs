@@ -325,6 +325,14 @@ impl Server {
         tasks.filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned())).collect()
     }
 
+    /// Threads of the process now that have this name.
+    pub fn threads_named(&self, name: &str) -> usize {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
+        // One that ends meanwhile has no name any more.
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
+        names.filter(|comm| comm.trim_end() == name).count()
+    }
+
     /// Open descriptors of the process now.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
