@@ -8,10 +8,8 @@ use super::later::Answer;
 use super::reply::Reply;
 use super::request::{Field, Request};
 use super::sign_in::epoch_ms;
+use super::sign_in_body::is_service_token;
 use crate::session::AgentId;
-
-/// Longest `service_token`, in characters (handshake page of the interface).
-const SERVICE_TOKEN_MAX: usize = 50;
 
 impl Gateway {
     /// `POST .../handshake`. Like a poll it carries a Guid once one is due.
@@ -51,26 +49,6 @@ impl Gateway {
                 Reply::json(body).with_guid(&guid).into()
             }
             None => Reply::failure(ResultCode::NOT_SIGNED_IN).into(),
-        }
-    }
-}
-
-/// At most 50 characters, no special ones. An empty value counts as none.
-fn is_service_token(text: &str) -> bool {
-    text.len() <= SERVICE_TOKEN_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn service_tokens_are_short_and_plain() {
-        for (token, fine) in [("", true), ("a1-b_c.d", true), (&*"x".repeat(50), true), (&*"x".repeat(51), false)] {
-            assert_eq!(is_service_token(token), fine, "{token}");
-        }
-        for token in ["a b", "a;b", "<a>", "a'b", "a\"b"] {
-            assert!(!is_service_token(token), "{token}");
         }
     }
 }

@@ -73,11 +73,18 @@ fn is_fit(fields: &Map<String, Value>, name: &str, kind: &Kind) -> bool {
             text.is_empty() || text.parse().is_ok_and(|number| (*least..=*most).contains(&number))
         }
         (Kind::Address, Some(Value::String(text))) => text.is_empty() || text.parse::<std::net::Ipv4Addr>().is_ok(),
-        (Kind::Token, Some(Value::String(text))) => {
-            text.len() <= 50 && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        }
+        (Kind::Token, Some(Value::String(text))) => is_service_token(text),
         _ => false,
     }
+}
+
+/// Longest service token, in characters (sign-in and handshake pages of the interface).
+const SERVICE_TOKEN_MAX: usize = 50;
+
+/// Whether this can be a service token, here or in the field of a handshake: letters, digits, `-`, `_` and `.`,
+/// or nothing.
+pub(super) fn is_service_token(text: &str) -> bool {
+    text.len() <= SERVICE_TOKEN_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -148,5 +155,15 @@ mod tests {
     #[test]
     fn content_that_is_not_text_is_refused() {
         assert!(SignInBody::parse(b"{\"password\":\"\xff\"}").is_none());
+    }
+
+    #[test]
+    fn service_tokens_are_short_and_plain() {
+        for (token, fine) in [("", true), ("a1-b_c.d", true), (&*"x".repeat(50), true), (&*"x".repeat(51), false)] {
+            assert_eq!(is_service_token(token), fine, "{token}");
+        }
+        for token in ["a b", "a;b", "<a>", "a'b", "a\"b"] {
+            assert!(!is_service_token(token), "{token}");
+        }
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
-use crate::ops::latch::lock;
+use crate::ops::latch::{left, lock};
 use crate::ops::subscriber::subscriber;
 
 /// Why a client is not let in.
@@ -116,7 +116,7 @@ impl Clients {
     pub(super) fn wait_until_gone(&self, deadline: Instant) -> bool {
         let mut present = lock(&self.present);
         while !present.clients.is_empty() {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) = left(deadline) else {
                 return false;
             };
             present = self.left.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner).0;

@@ -3,6 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
+use crate::ops::latch;
+
 /// The limits on a client's patience with us, and ours with it. Each is the whole time of a stage, not
 /// the pause between two bytes, so that a client sending a byte a second gains nothing.
 #[derive(Debug, Clone, Copy)]
@@ -44,10 +46,7 @@ impl Default for Deadlines {
 /// # Errors
 /// `TimedOut` when nothing is left.
 pub(super) fn left(deadline: Instant) -> io::Result<Duration> {
-    deadline
-        .checked_duration_since(Instant::now())
-        .filter(|left| !left.is_zero())
-        .ok_or_else(|| io::ErrorKind::TimedOut.into())
+    latch::left(deadline).ok_or_else(|| io::ErrorKind::TimedOut.into())
 }
 
 /// Watches that a client takes what it is sent.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::canonical;
 use super::inner_reply::{self, InnerReply};
-use crate::ops::latch::lock;
+use crate::ops::latch::{left, lock};
 
 /// No worker ever waits for a file server, a password check or a client, so a reply that takes this long
 /// is lost.
@@ -94,7 +94,7 @@ impl Lines {
             if let Some(line) = idle.lines.pop() {
                 return Some(Lent { lines: self, line });
             }
-            let left = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())?;
+            let left = left(deadline)?;
             idle.waiting += 1;
             idle = self.returned.wait_timeout(idle, left).unwrap_or_else(PoisonError::into_inner).0;
             idle.waiting -= 1;

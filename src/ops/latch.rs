@@ -1,7 +1,7 @@
 //! Waiting without holding a worker: a latch that is raised once, and a parcel that arrives once.
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Locks `mutex` whether or not a thread panicked while holding it.
 ///
@@ -9,6 +9,11 @@ use std::time::Instant;
 /// contained by the worker that met it, so poisoning carries no information worth stopping for.
 pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What is left until `deadline`; `None` when nothing is.
+pub fn left(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
@@ -39,7 +44,7 @@ impl Latch {
     pub fn wait_until(&self, deadline: Instant) -> bool {
         let mut raised = lock(&self.raised);
         while !*raised {
-            let Some(left) = deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero()) else {
+            let Some(left) = left(deadline) else {
                 return false;
             };
             raised = self.bell.wait_timeout(raised, left).unwrap_or_else(PoisonError::into_inner).0;
@@ -82,7 +87,6 @@ impl<T> Parcel<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     #[test]
     fn a_raised_latch_lets_every_waiter_go() {
