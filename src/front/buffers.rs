@@ -1,32 +1,31 @@
-//! The fixed buffers videos are read into.
+//! Buffers videos are read into, lent for a moment each.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 use crate::ops::latch::lock;
 
-/// The most bytes of a video that are read, encrypted and sent at once.
-///
-/// The larger, the fewer system calls and wake-ups a byte costs: measured in server CPU per GB over TLS 1.3 from
-/// the page cache, 128 KiB cost 8 % less than 64, and 256 KiB 14 % less. But what is encrypted and not yet taken
-/// stays in memory with each stalled download, of which 200 are to fit into 40 MB. A multiple of the 16 KiB of a
-/// TLS record.
-const SIZE: usize = 96 * 1024;
-/// Buffers kept for the next one who needs one.
-const KEPT: usize = 16;
-
-/// Buffers that nobody uses right now.
+/// Buffers of one size that nobody uses right now.
 ///
 /// A download has one only while it reads and encrypts. While its client takes what was encrypted, which is
 /// nearly all of the time of a slow one, another download can have it.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Mutex<Vec<Vec<u8>>>);
+#[derive(Debug)]
+pub(super) struct Buffers {
+    size: usize,
+    kept: usize,
+    idle: Mutex<Vec<Vec<u8>>>,
+}
 
 impl Buffers {
+    /// Buffers of `size` bytes each, of which `kept` are kept for the next ones who need one.
+    pub(super) fn new(size: usize, kept: usize) -> Buffers {
+        Buffers { size, kept, idle: Mutex::default() }
+    }
+
     /// Borrows a buffer.
     pub(super) fn lend(&self) -> Lent<'_> {
-        let kept = lock(&self.0).pop();
-        Lent { buffers: self, buffer: kept.unwrap_or_else(|| vec![0; SIZE]) }
+        let idle = lock(&self.idle).pop();
+        Lent { buffers: self, buffer: idle.unwrap_or_else(|| vec![0; self.size]) }
     }
 }
 
@@ -52,9 +51,9 @@ impl DerefMut for Lent<'_> {
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        let mut kept = lock(&self.buffers.0);
-        if kept.len() < KEPT {
-            kept.push(std::mem::take(&mut self.buffer));
+        let mut idle = lock(&self.buffers.idle);
+        if idle.len() < self.buffers.kept {
+            idle.push(std::mem::take(&mut self.buffer));
         }
     }
 }
@@ -65,12 +64,13 @@ mod tests {
 
     #[test]
     fn buffers_come_back_and_only_so_many_are_kept() {
-        let buffers = Buffers::default();
+        let buffers = Buffers::new(100, 3);
         let mut lent = buffers.lend();
-        lent[SIZE - 1] = 7;
+        assert_eq!(lent.len(), 100);
+        lent[99] = 7;
         drop(lent);
-        assert_eq!(buffers.lend()[SIZE - 1], 7, "the same one again");
-        drop((0..2 * KEPT).map(|_| buffers.lend()).collect::<Vec<_>>());
-        assert_eq!(lock(&buffers.0).len(), KEPT);
+        assert_eq!(buffers.lend()[99], 7, "the same one again");
+        drop((0..7).map(|_| buffers.lend()).collect::<Vec<_>>());
+        assert_eq!(lock(&buffers.idle).len(), 3);
     }
 }

@@ -12,6 +12,7 @@ mod deadlines;
 pub mod fault;
 pub mod head;
 mod listener;
+mod portions;
 mod secured;
 mod service;
 mod shared;

@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::buffers::Buffers;
 use super::clients::Clients;
 use super::deadlines::Deadlines;
 use super::listener;
+use super::portions::Portions;
 use super::shared::Front;
 use super::tls::Tls;
 use crate::http::Http;
@@ -72,7 +72,7 @@ impl Service {
             Failure::new(Exit::of_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
         };
         let clients = Arc::new(Clients::new(limits.connections, limits.connections_per_address));
-        let front = Arc::new(Front { buffers: Buffers::default(), clients, tls, http, deadlines, counters });
+        let front = Arc::new(Front { portions: Portions::new(), clients, tls, http, deadlines, counters });
         let (stopped, stop) =
             rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
         let (serving, watched) = (Arc::clone(&front), Arc::clone(&manager));

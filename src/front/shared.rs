@@ -2,16 +2,16 @@
 
 use std::sync::Arc;
 
-use super::buffers::Buffers;
 use super::clients::Clients;
 use super::deadlines::Deadlines;
+use super::portions::Portions;
 use super::tls::Tls;
 use crate::http::Http;
 use crate::ops::counters::Counters;
 
 /// The front, as one client's thread sees it.
 pub(super) struct Front {
-    pub(super) buffers: Buffers,
+    pub(super) portions: Portions,
     pub(super) clients: Arc<Clients>,
     pub(super) tls: Tls,
     pub(super) http: Http,

@@ -1,13 +1,14 @@
 //! A video from its file to its client.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use super::secured::Secured;
 use super::shared::Front;
 use crate::recording::{Download, ReadError};
 
 impl Front {
-    /// Sends the head of the reply and then the video, chunk by chunk through a fixed buffer. Returns
+    /// Sends the head of the reply and then the video, portion by portion. Returns, in whole portions,
     /// how many bytes of the video the client was given, whether or not all went well.
     ///
     /// After an error the client has less than it was promised, and the connection must be cut: a
@@ -30,19 +31,23 @@ impl Front {
         secured.cork(true);
         secured.queue(&head)?;
         drop(head);
+        let (mut taken, mut time) = (0, Duration::MAX);
         loop {
+            let portion = self.portions.next(taken, time);
             let count = {
-                // Lent until its bytes are encrypted, and not while the client takes them.
-                let mut buffer = self.buffers.lend();
-                let count = download.video.next_chunk(&mut buffer).map_err(into_io)?;
-                secured.queue(buffer.get(..count).unwrap_or_default())?;
+                let mut buffer = portion.buffer();
+                let room = buffer.get_mut(..portion.bytes).unwrap_or_default();
+                let count = download.video.next_chunk(room).map_err(into_io)?;
+                secured.queue(room.get(..count).unwrap_or_default())?;
                 count
             };
             if count == 0 {
                 secured.cork(false);
                 return Ok(());
             }
+            let began = Instant::now();
             secured.flush()?;
+            (taken, time) = (count, began.elapsed());
             *sent += count as u64;
             self.counters().video_bytes.add(count as u64);
         }
