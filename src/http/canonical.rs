@@ -39,16 +39,11 @@ impl Canonical {
     }
 }
 
-/// Writes the request that only carries on with an exchange, once what it waited for is there.
-pub(super) fn write_resumption(id: Id, out: &mut Vec<u8>) {
+/// Writes the request of an exchange that a client's request has nothing to add to: a greeting, or one that is carried
+/// on with once what it waited for is there.
+pub(super) fn write_bare(id: Id, out: &mut Vec<u8>) {
     out.clear();
     let _ = write!(out, "GET / HTTP/1.1\r\n{EXCHANGE}: {id}\r\n\r\n");
-}
-
-/// Writes the request that belongs to no exchange; a worker refuses it, which shows that it is there.
-pub(super) fn write_greeting(out: &mut Vec<u8>) {
-    out.clear();
-    out.extend_from_slice(b"GET / HTTP/1.1\r\n\r\n");
 }
 
 #[cfg(test)]

@@ -1,12 +1,14 @@
-//! What a client's thread and a worker hand each other in process, beside the bytes on the socket.
+//! What a client's thread and a worker hand each other in process: the client's thread the step to be carried out,
+//! whose number travels over the socket, and the worker what came of it.
 
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::Mutex;
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::Instant;
 
 use crate::api::{Call, Later, ResultCode};
-use crate::ops::latch::lock;
+use crate::ops::latch::{left, lock};
 use crate::recording::Download;
 
 /// Names one exchange: the line it travels on and a serial number, so that a worker that comes too late
@@ -34,6 +36,8 @@ impl FromStr for Id {
 
 /// What a worker is to do.
 pub(super) enum Step {
+    /// Show that it is there.
+    Greet,
     /// Answer a request that has just been read.
     Begin(IpAddr),
     /// Carry on with one that has waited.
@@ -42,8 +46,12 @@ pub(super) enum Step {
 
 /// What came of it.
 pub(super) enum Outcome {
-    /// The reply on the socket is the answer.
+    /// A worker is there.
+    Greeted,
+    /// There is an answer.
     Answered {
+        /// tiny_http's reply, as it would go over the socket.
+        reply: Vec<u8>,
         /// What was asked for, unless the worker lost it in a panic.
         call: Option<Box<Call>>,
         /// The answer's result code.
@@ -55,52 +63,68 @@ pub(super) enum Outcome {
     Waiting(Box<Call>, Later),
 }
 
+/// One place for each line, used by one exchange at a time.
+pub(super) struct Exchanges(Vec<Place>);
+
 #[derive(Default)]
 struct Place {
+    exchange: Mutex<Exchange>,
+    settled: Condvar,
+}
+
+#[derive(Default)]
+struct Exchange {
     serial: u64,
     step: Option<Step>,
     outcome: Option<Outcome>,
 }
 
-/// One place for each line, used by one exchange at a time.
-pub(super) struct Exchanges(Vec<Mutex<Place>>);
-
 impl Exchanges {
     /// `lines` empty places.
     pub(super) fn new(lines: usize) -> Exchanges {
-        Exchanges((0..lines).map(|_| Mutex::default()).collect())
+        Exchanges((0..lines).map(|_| Place::default()).collect())
     }
 
     /// Lays a step down for a worker; what an earlier exchange left there is forgotten.
     pub(super) fn lay(&self, place: usize, step: Step) -> Id {
         let Some(cell) = self.0.get(place) else { return Id { place, serial: 0 } };
-        let mut cell = lock(cell);
-        let serial = cell.serial.wrapping_add(1);
-        *cell = Place { serial, step: Some(step), outcome: None };
+        let mut exchange = lock(&cell.exchange);
+        let serial = exchange.serial.wrapping_add(1);
+        *exchange = Exchange { serial, step: Some(step), outcome: None };
         Id { place, serial }
     }
 
     /// Takes the step up, once.
     pub(super) fn take_step(&self, id: Id) -> Option<Step> {
-        self.with(id, |place| place.step.take())
+        let mut exchange = lock(&self.0.get(id.place)?.exchange);
+        if exchange.serial == id.serial { exchange.step.take() } else { None }
     }
 
-    /// Leaves the outcome; too late for its exchange, it is dropped, and with it an opened video.
+    /// Leaves the outcome and wakes the thread that waits for it; too late for its exchange, it is dropped, and with
+    /// it an opened video.
     pub(super) fn settle(&self, id: Id, outcome: Outcome) {
-        self.with(id, |place| {
-            place.outcome = Some(outcome);
-            None::<()>
-        });
+        let Some(place) = self.0.get(id.place) else { return };
+        let mut exchange = lock(&place.exchange);
+        if exchange.serial == id.serial {
+            exchange.outcome = Some(outcome);
+            // Woken with the lock held, it would only wait again.
+            drop(exchange);
+            place.settled.notify_one();
+        }
     }
 
-    /// Takes the outcome, once.
-    pub(super) fn take_outcome(&self, id: Id) -> Option<Outcome> {
-        self.with(id, |place| place.outcome.take())
-    }
-
-    fn with<T>(&self, id: Id, act: impl FnOnce(&mut Place) -> Option<T>) -> Option<T> {
-        let mut place = lock(self.0.get(id.place)?);
-        if place.serial == id.serial { act(&mut place) } else { None }
+    /// Takes the outcome, once, waiting for it until `deadline`.
+    pub(super) fn take_outcome(&self, id: Id, deadline: Instant) -> Option<Outcome> {
+        let place = self.0.get(id.place)?;
+        let mut exchange = lock(&place.exchange);
+        while exchange.serial == id.serial {
+            if let Some(outcome) = exchange.outcome.take() {
+                return Some(outcome);
+            }
+            let left = left(deadline)?;
+            exchange = place.settled.wait_timeout(exchange, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        None
     }
 }
 
@@ -112,7 +136,7 @@ mod tests {
     const CLIENT: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
     fn answered() -> Outcome {
-        Outcome::Answered { call: None, code: ResultCode::SUCCESS, download: None }
+        Outcome::Answered { reply: Vec::new(), call: None, code: ResultCode::SUCCESS, download: None }
     }
 
     #[test]
@@ -122,8 +146,8 @@ mod tests {
         assert!(matches!(exchanges.take_step(id), Some(Step::Begin(CLIENT))));
         assert!(exchanges.take_step(id).is_none());
         exchanges.settle(id, answered());
-        assert!(exchanges.take_outcome(id).is_some());
-        assert!(exchanges.take_outcome(id).is_none());
+        assert!(exchanges.take_outcome(id, Instant::now()).is_some());
+        assert!(exchanges.take_outcome(id, Instant::now()).is_none());
     }
 
     #[test]
@@ -133,7 +157,7 @@ mod tests {
         let next = exchanges.lay(0, Step::Begin(CLIENT));
         exchanges.settle(late, answered());
         assert!(exchanges.take_step(late).is_none());
-        assert!(exchanges.take_outcome(next).is_none());
+        assert!(exchanges.take_outcome(next, Instant::now()).is_none());
         assert!(exchanges.take_step(next).is_some());
     }
 

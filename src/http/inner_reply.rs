@@ -1,7 +1,6 @@
-//! Reading tiny_http's reply and turning its head into the one a client gets.
+//! Taking tiny_http's reply apart, and turning its head into the one a client gets.
 
-use std::cmp::Ordering;
-use std::io::{self, Read};
+use std::io;
 
 /// tiny_http's reply, its head rewritten for the client.
 #[derive(Debug)]
@@ -11,59 +10,22 @@ pub(super) struct InnerReply {
     /// Status line and fields, each with its CRLF; without `Content-Length`, `Connection`, `Server` and the
     /// final empty line, which are the front's to write.
     pub(super) head: Vec<u8>,
-    /// Length of the content as announced, in bytes; for HEAD nothing of it follows.
-    pub(super) length: usize,
     /// The content.
     pub(super) body: Vec<u8>,
 }
 
 /// Most fields a reply of our own has.
 const FIELDS_MAX: usize = 32;
-/// Longest reply of our own, in bytes; the metrics are the largest.
-const REPLY_MAX: usize = 1024 * 1024;
 
-/// Reads one reply; `buffer` is scratch space that is kept between replies.
+/// Takes the bytes of a reply apart.
 ///
 /// # Errors
-/// When the connection ends before the reply does, or it is none: then the line is not to be used again.
-pub(super) fn read(mut from: impl Read, bodyless: bool, buffer: &mut Vec<u8>) -> io::Result<InnerReply> {
-    buffer.clear();
-    let mut head: Option<(InnerReply, usize)> = None;
-    loop {
-        if let Some((reply, head_end)) = head.take() {
-            let end = head_end + if bodyless { 0 } else { reply.length };
-            match buffer.len().cmp(&end) {
-                Ordering::Less => head = Some((reply, head_end)),
-                Ordering::Equal => {
-                    let body = buffer.get(head_end..).unwrap_or_default().to_vec();
-                    return Ok(InnerReply { body, ..reply });
-                }
-                Ordering::Greater => return Err(invalid("more bytes than the reply announces")),
-            }
-        }
-        if buffer.len() > REPLY_MAX {
-            return Err(invalid("a reply of more than 1 MiB"));
-        }
-        let mut chunk = [0; 2048];
-        let count = match from.read(&mut chunk) {
-            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(count) => count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        buffer.extend_from_slice(chunk.get(..count).unwrap_or_default());
-        if head.is_none() {
-            head = translate(buffer)?;
-        }
-    }
-}
-
-/// The reply without its content, and where its head ends; `None` while the head is incomplete.
-fn translate(bytes: &[u8]) -> io::Result<Option<(InnerReply, usize)>> {
+/// When they are not one whole reply.
+pub(super) fn read(bytes: &[u8]) -> io::Result<InnerReply> {
     let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
     let mut reply = httparse::Response::new(&mut fields);
     let httparse::Status::Complete(end) = reply.parse(bytes).map_err(|_| invalid("not an HTTP reply"))? else {
-        return Ok(None);
+        return Err(invalid("a reply that ends in its head"));
     };
     let status = reply.code.ok_or_else(|| invalid("a reply without status"))?;
     let mut head = Vec::with_capacity(512);
@@ -81,7 +43,11 @@ fn translate(bytes: &[u8]) -> io::Result<Option<(InnerReply, usize)>> {
     }
     // 204 has neither content nor length (RFC 9110 section 8.6).
     let length = if status == 204 { 0 } else { length.ok_or_else(|| invalid("a reply without length"))? };
-    Ok(Some((InnerReply { status, head, length, body: Vec::new() }, end)))
+    let body = bytes.get(end..).unwrap_or_default();
+    if body.len() != length {
+        return Err(invalid("a reply of another length than it announces"));
+    }
+    Ok(InnerReply { status, head, body: body.to_vec() })
 }
 
 fn invalid(what: &'static str) -> io::Error {
@@ -92,36 +58,20 @@ fn invalid(what: &'static str) -> io::Error {
 mod tests {
     use super::*;
 
-    /// Yields its bytes one at a time, as a socket may.
-    struct Trickle<'a>(&'a [u8]);
-
-    impl Read for Trickle<'_> {
-        fn read(&mut self, to: &mut [u8]) -> io::Result<usize> {
-            let count = self.0.len().min(1);
-            to[..count].copy_from_slice(&self.0[..count]);
-            self.0 = &self.0[count..];
-            Ok(count)
-        }
-    }
-
     #[test]
     fn the_head_is_rewritten_and_the_content_kept() {
         let bytes =
             b"HTTP/1.1 200 OK\r\nServer: x\r\nDate: now\r\nSet-GUID: JSESSIONID=a\r\nContent-Length: 4\r\n\r\nbody";
-        for bodyless in [false, true] {
-            let bytes = if bodyless { &bytes[..bytes.len() - 4] } else { &bytes[..] };
-            let reply = read(Trickle(bytes), bodyless, &mut Vec::new()).unwrap();
-            assert_eq!(reply.status, 200);
-            assert_eq!(reply.head, b"HTTP/1.1 200 OK\r\nDate: now\r\nSet-GUID: JSESSIONID=a\r\n");
-            assert_eq!(reply.length, 4);
-            assert_eq!(reply.body, if bodyless { &b""[..] } else { b"body" });
-        }
+        let reply = read(bytes).unwrap();
+        assert_eq!(reply.status, 200);
+        assert_eq!(reply.head, b"HTTP/1.1 200 OK\r\nDate: now\r\nSet-GUID: JSESSIONID=a\r\n");
+        assert_eq!(reply.body, b"body");
     }
 
     #[test]
     fn a_reply_without_content_needs_no_length() {
-        let reply = read(&b"HTTP/1.1 204 No Content\r\n\r\n"[..], false, &mut Vec::new()).unwrap();
-        assert_eq!((reply.status, reply.length), (204, 0));
+        let reply = read(b"HTTP/1.1 204 No Content\r\n\r\n").unwrap();
+        assert_eq!((reply.status, reply.body.len()), (204, 0));
     }
 
     #[test]
@@ -135,7 +85,7 @@ mod tests {
             b"HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
             b"garbage\r\n\r\n",
         ] {
-            assert!(read(bytes, false, &mut Vec::new()).is_err(), "{}", String::from_utf8_lossy(bytes));
+            assert!(read(bytes).is_err(), "{}", String::from_utf8_lossy(bytes));
         }
     }
 }

@@ -7,13 +7,10 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use super::canonical;
-use super::inner_reply::{self, InnerReply};
 use crate::ops::latch::{left, lock};
 
-/// No worker ever waits for a file server, a password check or a client, so a reply that takes this long
-/// is lost.
-const REPLY_WITHIN: Duration = Duration::from_secs(10);
+/// Longest time tiny_http may take to read a request.
+const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One line; its connection is made when it is first needed and again when it broke.
 #[derive(Default)]
@@ -23,7 +20,6 @@ pub(super) struct Line {
     connection: Option<(u64, UnixStream)>,
     /// The request to be written.
     pub(super) request: Vec<u8>,
-    scratch: Vec<u8>,
 }
 
 impl Line {
@@ -32,19 +28,18 @@ impl Line {
         matches!(self.connection, Some((of, _)) if of == generation)
     }
 
-    /// Connects the line, replacing an earlier connection, and waits until tiny_http has taken it up. To be
-    /// called for one line after the other.
-    ///
-    /// tiny_http counts a thread as idle until it wakes: connections that come faster than its threads wake
-    /// are all given to the same few, and the others are never read. So each is greeted before the next one.
+    /// Connects the line, replacing an earlier connection.
     pub(super) fn connect(&mut self, generation: u64, path: &Path) -> io::Result<()> {
-        self.connection = None;
+        self.disconnect();
         let stream = UnixStream::connect(path)?;
-        stream.set_read_timeout(Some(REPLY_WITHIN))?;
-        stream.set_write_timeout(Some(REPLY_WITHIN))?;
+        stream.set_write_timeout(Some(WRITE_WITHIN))?;
         self.connection = Some((generation, stream));
-        canonical::write_greeting(&mut self.request);
-        self.exchange(false).map(drop)
+        Ok(())
+    }
+
+    /// Drops the connection.
+    pub(super) fn disconnect(&mut self) {
+        self.connection = None;
     }
 
     /// Another hold on the connection, for tests to break it with.
@@ -53,16 +48,11 @@ impl Line {
         self.connection.as_ref().and_then(|(_, stream)| stream.try_clone().ok())
     }
 
-    /// Sends the request and reads the reply. After an error the connection is gone: bytes that come
-    /// later must not be taken for the answer to something else.
-    pub(super) fn exchange(&mut self, bodyless: bool) -> io::Result<InnerReply> {
+    /// Sends the request. After an error the connection is gone: what tiny_http has of the request must not become
+    /// the beginning of another.
+    pub(super) fn send(&mut self) -> io::Result<()> {
         let (_, stream) = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
-        let reply =
-            stream.write_all(&self.request).and_then(|()| inner_reply::read(&mut *stream, bodyless, &mut self.scratch));
-        if reply.is_err() {
-            self.connection = None;
-        }
-        reply
+        stream.write_all(&self.request).inspect_err(|_| self.connection = None)
     }
 }
 
@@ -159,7 +149,7 @@ mod tests {
         let lines = Lines::new(1);
         let mut line = lines.lend(Instant::now()).unwrap();
         assert!(!line.reaches(0));
-        assert_eq!(line.exchange(false).unwrap_err().kind(), io::ErrorKind::NotConnected);
+        assert_eq!(line.send().unwrap_err().kind(), io::ErrorKind::NotConnected);
         assert!(line.connect(1, Path::new("/nowhere/at/all")).is_err());
     }
 }

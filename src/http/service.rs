@@ -12,7 +12,7 @@ use super::canonical::{self, Canonical};
 use super::directory::PrivateDirectory;
 use super::exchange::{Id, Outcome, Step};
 use super::inner::Inner;
-use super::inner_reply::InnerReply;
+use super::inner_reply::{self, InnerReply};
 use super::line::Line;
 use super::shared::{Current, Shared};
 use super::worker;
@@ -77,7 +77,7 @@ impl Http {
         let next = self.next_inner(&mut current)?;
         let lend = |_| self.shared.lines.lend(Instant::now());
         let mut lines: Vec<_> = (0..self.shared.workers).map_while(lend).collect();
-        lines.iter_mut().try_for_each(|line| line.connect(next.generation, &next.path))
+        lines.iter_mut().try_for_each(|line| self.shared.join(line, &next))
     }
 
     /// Carries out one request of the client at `peer`. Blocks for as long as the request has to wait.
@@ -85,18 +85,25 @@ impl Http {
     /// # Errors
     /// [`Lost`] when no worker could be reached.
     pub fn perform(&self, request: &Canonical, peer: IpAddr) -> Result<Performed, Lost> {
-        let bodyless = request.method == Method::Head;
-        let mut carried = self.carry(Step::Begin(peer), bodyless, |id, out| request.write(id, out))?;
+        let mut outcome = self.carry(Step::Begin(peer), |id, out| request.write(id, out))?;
         loop {
-            match carried {
-                (reply, Outcome::Answered { call, code, download }) => {
-                    let InnerReply { status, head, length, body } = reply;
+            match outcome {
+                Outcome::Answered { reply, call, code, download } => {
+                    let InnerReply { status, head, mut body } = inner_reply::read(&reply).map_err(|error| {
+                        log::error!("the inner server's reply cannot be used: {error}");
+                        Lost
+                    })?;
+                    let length = body.len();
+                    if request.method == Method::Head {
+                        body = Vec::new();
+                    }
                     return Ok(Performed { status, head, length, body, code, call, download });
                 }
-                (_, Outcome::Waiting(call, later)) => {
+                Outcome::Waiting(call, later) => {
                     later.wait(&self.shared.gateway);
-                    carried = self.carry(Step::Resume(call, later), bodyless, canonical::write_resumption)?;
+                    outcome = self.carry(Step::Resume(call, later), canonical::write_bare)?;
                 }
+                Outcome::Greeted => return Err(Lost),
             }
         }
     }
@@ -114,12 +121,7 @@ impl Http {
         self.shared.directory.remove();
     }
 
-    fn carry(
-        &self,
-        mut step: Step,
-        bodyless: bool,
-        write: impl Fn(Id, &mut Vec<u8>),
-    ) -> Result<(InnerReply, Outcome), Lost> {
+    fn carry(&self, mut step: Step, write: impl Fn(Id, &mut Vec<u8>)) -> Result<Outcome, Lost> {
         let lend = || self.shared.lines.lend(Instant::now() + LINE_WITHIN).ok_or(Lost);
         let mut line = lend()?;
         for _ in 0..ATTEMPTS {
@@ -131,14 +133,8 @@ impl Http {
             }
             let id = self.shared.exchanges.lay(line.place, step);
             write(id, &mut line.request);
-            let error = match line.exchange(bodyless) {
-                Ok(reply) => {
-                    return match self.shared.exchanges.take_outcome(id) {
-                        Some(outcome) => Ok((reply, outcome)),
-                        // tiny_http answered by itself: a worker never saw the request.
-                        None => Err(Lost),
-                    };
-                }
+            let error = match self.shared.exchange(&mut line, id) {
+                Ok(outcome) => return Ok(outcome),
                 Err(error) => error,
             };
             self.shared.line_lost(&error);
@@ -167,7 +163,7 @@ impl Http {
 
     fn reconnect(&self, current: &mut Current, line: &mut Line) -> Result<(), Lost> {
         let Some(inner) = &current.inner else { return Err(Lost) };
-        let cause = match line.connect(inner.generation, &inner.path) {
+        let cause = match self.shared.join(line, inner) {
             Ok(()) => return Ok(()),
             // Another server would need even more of what there is too little of.
             Err(error) if is_shortage(&error) => {
@@ -176,7 +172,7 @@ impl Http {
             }
             Err(error) => error,
         };
-        match self.next_inner(current).and_then(|next| line.connect(next.generation, &next.path)) {
+        match self.next_inner(current).and_then(|next| self.shared.join(line, &next)) {
             Ok(()) => {
                 current.complaint.error(&format!("the inner server was lost: {cause}; another has taken its place"));
                 Ok(())

@@ -2,15 +2,20 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
+use super::canonical;
 use super::directory::PrivateDirectory;
-use super::exchange::Exchanges;
+use super::exchange::{Exchanges, Id, Outcome, Step};
 use super::inner::Inner;
-use super::line::Lines;
+use super::line::{Line, Lines};
 use crate::api::Gateway;
 use crate::ops::latch::lock;
 use crate::ops::seldom::Seldom;
+
+/// No worker ever waits for a file server, a password check or a client, so an outcome that takes this long
+/// is lost.
+const OUTCOME_WITHIN: Duration = Duration::from_secs(10);
 
 /// The inner server with everything around it.
 pub(super) struct Shared {
@@ -46,6 +51,29 @@ impl Shared {
             current: Mutex::default(),
             lost_lines: Mutex::default(),
         }
+    }
+
+    /// Connects a line to an inner server and waits until tiny_http has taken it up. To be called for one line after
+    /// the other.
+    ///
+    /// tiny_http counts a thread as idle until it wakes: connections that come faster than its threads wake
+    /// are all given to the same few, and the others are never read. So each is greeted before the next one.
+    pub(super) fn join(&self, line: &mut Line, inner: &Inner) -> io::Result<()> {
+        line.connect(inner.generation, &inner.path)?;
+        let id = self.exchanges.lay(line.place, Step::Greet);
+        canonical::write_bare(id, &mut line.request);
+        self.exchange(line, id).map(drop)
+    }
+
+    /// Sends the line's request, which is that of the exchange `id`, and waits for the outcome. After an error the
+    /// line has no connection.
+    pub(super) fn exchange(&self, line: &mut Line, id: Id) -> io::Result<Outcome> {
+        line.send()?;
+        let outcome = self.exchanges.take_outcome(id, Instant::now() + OUTCOME_WITHIN);
+        outcome.ok_or_else(|| {
+            line.disconnect();
+            io::ErrorKind::TimedOut.into()
+        })
     }
 
     /// Tells of a line that broke.

@@ -61,8 +61,14 @@ fn step(http: &Http, finish: impl FnOnce(Answer) -> Answer + Send + 'static) -> 
     Step::Resume(call, Later::at(Instant::now(), move |_, _| finish(answer)))
 }
 
-fn carry(http: &Http, step: Step) -> Result<(InnerReply, Outcome), Lost> {
-    http.carry(step, false, canonical::write_resumption)
+fn carry(http: &Http, step: Step) -> Result<Outcome, Lost> {
+    http.carry(step, canonical::write_bare)
+}
+
+/// The status of an answer.
+fn status(outcome: Outcome) -> u16 {
+    let Outcome::Answered { reply, .. } = outcome else { panic!("no answer") };
+    inner_reply::read(&reply).unwrap().status
 }
 
 #[test]
@@ -71,11 +77,13 @@ fn workers_that_panic_answer_and_stay() {
     for _ in 0..5 * WORKERS {
         // Not `panic!`, which would also print.
         let defect = step(&http, |_| std::panic::resume_unwind(Box::new("a defect")));
-        let (reply, outcome) = carry(&http, defect).unwrap();
+        let Outcome::Answered { reply, call: None, download: None, .. } = carry(&http, defect).unwrap() else {
+            panic!("not the answer of a defect");
+        };
+        let reply = inner_reply::read(&reply).unwrap();
         assert_eq!(reply.status, 500);
         let json: serde_json::Value = serde_json::from_slice(&reply.body).unwrap();
         assert_eq!(json["retcode"], ResultCode::INTERNAL.wire());
-        assert!(matches!(outcome, Outcome::Answered { call: None, download: None, .. }));
     }
     assert_eq!(http.gateway().counters().worker_panics.value(), 5 * WORKERS as u64);
     // All of them are there: each of so many requests at once waits until the others have a worker too.
@@ -88,7 +96,7 @@ fn workers_that_panic_answer_and_stay() {
                     barrier.wait();
                     answer
                 });
-                carry(&http, meeting).unwrap().0.status
+                status(carry(&http, meeting).unwrap())
             })
         })
         .collect();
@@ -110,16 +118,39 @@ fn lines_that_break_are_mended_without_a_lost_request() {
 }
 
 #[test]
-fn a_request_that_was_taken_up_is_not_carried_out_twice() {
+fn a_line_that_breaks_while_a_worker_is_at_its_request_costs_no_answer() {
     let http = http();
     let line = http.shared.lines.lend(Instant::now()).unwrap().hold().unwrap();
     let cutting = step(&http, move |answer| {
-        // The line breaks while a worker is at the request.
         line.shutdown(std::net::Shutdown::Both).unwrap();
         answer
     });
-    assert!(carry(&http, cutting).is_err());
-    assert!(is_healthy(&http));
+    assert_eq!(status(carry(&http, cutting).unwrap()), 200);
+    assert!((0..2 * WORKERS).all(|_| is_healthy(&http)));
+    http.close();
+}
+
+#[test]
+fn a_request_that_was_taken_up_and_not_answered_is_not_carried_out_twice() {
+    let http = http();
+    let mut line = http.shared.lines.lend(Instant::now()).unwrap();
+    let (taken, at_it) = std::sync::mpsc::channel();
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let slow = step(&http, move |answer| {
+        taken.send(()).unwrap();
+        let _ = wait.recv();
+        answer
+    });
+    let exchanges = &http.shared.exchanges;
+    let id = exchanges.lay(line.place, slow);
+    canonical::write_bare(id, &mut line.request);
+    line.send().unwrap();
+    at_it.recv().unwrap();
+    assert!(exchanges.take_outcome(id, Instant::now()).is_none(), "its client gives up");
+    assert!(exchanges.take_step(id).is_none(), "there is nothing to send again");
+    drop(go);
+    drop(line);
+    assert!((0..2 * WORKERS).all(|_| is_healthy(&http)));
     http.close();
 }
 
