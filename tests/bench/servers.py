@@ -15,6 +15,8 @@ import tempfile
 import time
 from pathlib import Path
 
+# The other servers come from their packages; ours gets the environment of its own.
+UNIT = Path(__file__).resolve().parents[2] / "packaging/systemd/cc-gateway.service"
 RECORDING = "1/0/20201202/1001/0914442.mp4"
 SMALL = "small.json"
 VIDEO_BYTES = 200 * 1024 * 1024
@@ -185,6 +187,10 @@ class Gateway(Server):
     def command(self):
         write_gateway_settings(self.directory, self.stage, f"127.0.0.1:{self.port}", self.settings)
         return [self.binary, "--config", str(self.directory / "basic.properties")]
+
+    def environment(self):
+        """What the unit sets."""
+        return dict(re.findall(r"^Environment=(\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
 
 
 def write_gateway_settings(directory, stage, listen, more=""):
