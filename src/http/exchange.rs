@@ -100,6 +100,24 @@ impl Exchanges {
         if exchange.serial == id.serial { exchange.step.take() } else { None }
     }
 
+    /// Whether no worker has taken the step up yet.
+    pub(super) fn is_untouched(&self, id: Id) -> bool {
+        let Some(place) = self.0.get(id.place) else { return false };
+        let exchange = lock(&place.exchange);
+        exchange.serial == id.serial && exchange.step.is_some()
+    }
+
+    /// Ends an exchange that nobody waits for any more. Gives the step back if no worker has taken it up; what a
+    /// worker leaves from now on is dropped.
+    pub(super) fn give_up(&self, id: Id) -> Option<Step> {
+        let mut exchange = lock(&self.0.get(id.place)?.exchange);
+        if exchange.serial != id.serial {
+            return None;
+        }
+        let serial = exchange.serial.wrapping_add(1);
+        std::mem::replace(&mut *exchange, Exchange { serial, ..Exchange::default() }).step
+    }
+
     /// Leaves the outcome and wakes the thread that waits for it; too late for its exchange, it is dropped, and with
     /// it an opened video.
     pub(super) fn settle(&self, id: Id, outcome: Outcome) {
@@ -159,6 +177,22 @@ mod tests {
         assert!(exchanges.take_step(late).is_none());
         assert!(exchanges.take_outcome(next, Instant::now()).is_none());
         assert!(exchanges.take_step(next).is_some());
+    }
+
+    #[test]
+    fn what_was_given_up_is_not_taken_up_and_not_kept() {
+        let exchanges = Exchanges::new(1);
+        let id = exchanges.lay(0, Step::Begin(CLIENT));
+        assert!(matches!(exchanges.give_up(id), Some(Step::Begin(CLIENT))));
+        assert!(exchanges.take_step(id).is_none());
+        let late = exchanges.lay(0, Step::Greet);
+        assert!(exchanges.is_untouched(late) && !exchanges.is_untouched(id));
+        assert!(exchanges.take_step(late).is_some());
+        assert!(!exchanges.is_untouched(late));
+        assert!(exchanges.give_up(late).is_none(), "a worker has it");
+        exchanges.settle(late, answered());
+        assert!(lock(&exchanges.0[0].exchange).outcome.is_none());
+        assert!(exchanges.give_up(late).is_none());
     }
 
     #[test]

@@ -7,9 +7,12 @@ use std::path::Path;
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, recv};
+
 use crate::ops::latch::{left, lock};
 
-/// Longest time tiny_http may take to read a request.
+/// How long a request may wait for room in the socket's buffer, which tiny_http empties at once.
 const WRITE_WITHIN: Duration = Duration::from_secs(10);
 
 /// One line; its connection is made when it is first needed and again when it broke.
@@ -53,6 +56,23 @@ impl Line {
     pub(super) fn send(&mut self) -> io::Result<()> {
         let (_, stream) = self.connection.as_mut().ok_or(io::ErrorKind::NotConnected)?;
         stream.write_all(&self.request).inspect_err(|_| self.connection = None)
+    }
+
+    /// Looks whether tiny_http has ended the connection or answered by itself, which it does with what is no request;
+    /// workers answer in the exchange.
+    ///
+    /// # Errors
+    /// When it did either. Then the connection is gone.
+    pub(super) fn look(&mut self) -> io::Result<()> {
+        let (_, stream) = self.connection.as_ref().ok_or(io::ErrorKind::NotConnected)?;
+        let error = match recv(stream, &mut [0_u8], RecvFlags::PEEK | RecvFlags::DONTWAIT) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+            Err(error) => error.into(),
+            Ok((_, 0)) => io::ErrorKind::UnexpectedEof.into(),
+            Ok(_) => io::Error::new(io::ErrorKind::InvalidData, "tiny_http took a request for none"),
+        };
+        self.disconnect();
+        Err(error)
     }
 }
 

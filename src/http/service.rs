@@ -24,7 +24,7 @@ use crate::recording::Download;
 /// How long a request may wait for a free line. Workers never wait for anything outside the process, so
 /// this passes only on a machine that cannot keep up at all.
 const LINE_WITHIN: Duration = Duration::from_secs(10);
-/// How often a request whose line broke before a worker took it up is sent again.
+/// How many lines are tried for a request that no worker takes up.
 const ATTEMPTS: usize = 3;
 /// How long after a failure no line is connected.
 const RETRY_AFTER: Duration = Duration::from_secs(1);
@@ -54,7 +54,8 @@ pub struct Performed {
     pub download: Option<Box<Download>>,
 }
 
-/// The request could not be carried out: no line was free or the inner server could not be reached.
+/// The request could not be carried out: no line was free, the inner server could not be reached, or what a worker
+/// made of it was lost.
 #[derive(Debug)]
 pub struct Lost;
 
@@ -83,7 +84,7 @@ impl Http {
     /// Carries out one request of the client at `peer`. Blocks for as long as the request has to wait.
     ///
     /// # Errors
-    /// [`Lost`] when no worker could be reached.
+    /// [`Lost`] when there is no answer to be had.
     pub fn perform(&self, request: &Canonical, peer: IpAddr) -> Result<Performed, Lost> {
         let mut outcome = self.carry(Step::Begin(peer), |id, out| request.write(id, out))?;
         loop {
@@ -139,7 +140,7 @@ impl Http {
             };
             self.shared.line_lost(&error);
             // Taken up already, the request may have had its effect, and must not have it twice.
-            step = self.shared.exchanges.take_step(id).ok_or(Lost)?;
+            step = self.shared.exchanges.give_up(id).ok_or(Lost)?;
         }
         Err(Lost)
     }

@@ -10,12 +10,15 @@ use super::exchange::{Exchanges, Id, Outcome, Step};
 use super::inner::Inner;
 use super::line::{Line, Lines};
 use crate::api::Gateway;
-use crate::ops::latch::lock;
+use crate::ops::latch::{left, lock};
 use crate::ops::seldom::Seldom;
 
 /// No worker ever waits for a file server, a password check or a client, so an outcome that takes this long
 /// is lost.
 const OUTCOME_WITHIN: Duration = Duration::from_secs(10);
+
+/// How often a thread that waits for an outcome looks whether its line is still good. Nearly all outcomes come sooner.
+const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 /// The inner server with everything around it.
 pub(super) struct Shared {
@@ -62,22 +65,29 @@ impl Shared {
         line.connect(inner.generation, &inner.path)?;
         let id = self.exchanges.lay(line.place, Step::Greet);
         canonical::write_bare(id, &mut line.request);
-        self.exchange(line, id).map(drop)
+        self.exchange(line, id).map(drop).inspect_err(|_| drop(self.exchanges.give_up(id)))
     }
 
     /// Sends the line's request, which is that of the exchange `id`, and waits for the outcome. After an error the
     /// line has no connection.
     pub(super) fn exchange(&self, line: &mut Line, id: Id) -> io::Result<Outcome> {
         line.send()?;
-        let outcome = self.exchanges.take_outcome(id, Instant::now() + OUTCOME_WITHIN);
-        outcome.ok_or_else(|| {
-            line.disconnect();
-            io::ErrorKind::TimedOut.into()
-        })
+        let deadline = Instant::now() + OUTCOME_WITHIN;
+        while let Some(left) = left(deadline) {
+            if let Some(outcome) = self.exchanges.take_outcome(id, Instant::now() + left.min(LOOK_EVERY)) {
+                return Ok(outcome);
+            }
+            // Once a worker has it, the line does not matter any more.
+            if self.exchanges.is_untouched(id) {
+                line.look()?;
+            }
+        }
+        line.disconnect();
+        Err(io::ErrorKind::TimedOut.into())
     }
 
-    /// Tells of a line that broke.
+    /// Tells of a line that broke, or brought no answer.
     pub(super) fn line_lost(&self, error: &io::Error) {
-        lock(&self.lost_lines).warn(&format!("an inner connection was lost: {error}"));
+        lock(&self.lost_lines).warn(&format!("an inner connection was given up: {error}"));
     }
 }

@@ -1,7 +1,7 @@
 //! A worker: takes a canonical request from tiny_http, has the interfaces answer it, and leaves what came of it in the
 //! exchange.
 //!
-//! So does the reply: over the socket each would cost two wake-ups for nothing, since Linux wakes whoever waits to
+//! The reply goes there too. Over the socket it would cost two wake-ups for nothing, since Linux wakes whoever waits to
 //! read from a Unix socket also when what was written to it has been taken (unix_write_space), and two system calls:
 //! a fifth of the CPU of a small request.
 

@@ -6,7 +6,9 @@ use crate::config;
 use crate::ops::counters::Counters;
 use crate::session::Roster;
 use std::fs;
+use std::io::{Read as _, Write as _};
 use std::net::Ipv4Addr;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::sync::Weak;
 use std::thread;
@@ -131,6 +133,38 @@ fn a_line_that_breaks_while_a_worker_is_at_its_request_costs_no_answer() {
 }
 
 #[test]
+fn a_request_that_tiny_http_lets_fall_is_sent_again() {
+    let http = http();
+    let path = http.shared.directory.socket(99).unwrap();
+    let listener = UnixListener::bind(&path).unwrap();
+    for (answer, kind) in
+        [("", io::ErrorKind::UnexpectedEof), ("HTTP/1.1 400 Bad Request\r\n", io::ErrorKind::InvalidData)]
+    {
+        for carried in [false, true] {
+            let mut line = http.shared.lines.lend(Instant::now()).unwrap();
+            line.connect(inner(&http).upgrade().unwrap().generation, &path).unwrap();
+            let (mut other, _) = listener.accept().unwrap();
+            let other = thread::spawn(move || {
+                assert_ne!(other.read(&mut [0; 1024]).unwrap(), 0);
+                other.write_all(answer.as_bytes()).unwrap();
+                (!answer.is_empty()).then_some(other)
+            });
+            if carried {
+                // Lent first again.
+                drop(line);
+                assert!(is_healthy(&http), "{kind}");
+            } else {
+                let id = http.shared.exchanges.lay(line.place, Step::Greet);
+                canonical::write_bare(id, &mut line.request);
+                assert_eq!(http.shared.exchange(&mut line, id).map(drop).unwrap_err().kind(), kind);
+            }
+            drop(other.join().unwrap());
+        }
+    }
+    http.close();
+}
+
+#[test]
 fn a_request_that_was_taken_up_and_not_answered_is_not_carried_out_twice() {
     let http = http();
     let mut line = http.shared.lines.lend(Instant::now()).unwrap();
@@ -146,8 +180,8 @@ fn a_request_that_was_taken_up_and_not_answered_is_not_carried_out_twice() {
     canonical::write_bare(id, &mut line.request);
     line.send().unwrap();
     at_it.recv().unwrap();
-    assert!(exchanges.take_outcome(id, Instant::now()).is_none(), "its client gives up");
-    assert!(exchanges.take_step(id).is_none(), "there is nothing to send again");
+    assert!(exchanges.take_outcome(id, Instant::now()).is_none());
+    assert!(exchanges.give_up(id).is_none(), "there is nothing to send again");
     drop(go);
     drop(line);
     assert!((0..2 * WORKERS).all(|_| is_healthy(&http)));
