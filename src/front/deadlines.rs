@@ -69,6 +69,11 @@ impl Pace {
         self.taken = 0;
     }
 
+    /// Leaves a pause out of the window.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.since = self.since.checked_add(pause).unwrap_or(self.since);
+    }
+
     /// Notes that the client took `bytes`.
     ///
     /// # Errors
@@ -105,6 +110,16 @@ mod tests {
             pace.taken(2000, start + Duration::from_secs(second)).unwrap();
         }
         assert!(pace.taken(2000, start + Duration::from_secs(30)).is_err());
+    }
+
+    #[test]
+    fn a_pause_of_ours_is_not_the_clients() {
+        let mut pace = Pace::new(Duration::from_secs(30));
+        let start = pace.since;
+        pace.taken(2000, start + Duration::from_secs(20)).unwrap();
+        pace.excuse(Duration::from_secs(100));
+        pace.taken(2000, start + Duration::from_secs(129)).unwrap();
+        assert!(pace.taken(2000, start + Duration::from_secs(130)).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::buffers::{Buffers, Lent};
 
-/// Bytes of a video in a TLS record (RFC 8446 section 5.1). Every portion but a video's first and last is a multiple.
+/// Bytes of a video in a TLS record, the most it may have (RFC 8446 section 5.1). Whole records are the cheapest.
 const RECORD: usize = 16 * 1024;
 /// The largest portion, in bytes: the most that rustls gives to the socket in one call, 64 records.
 ///
@@ -17,14 +17,18 @@ const LARGEST: usize = 64 * RECORD;
 /// The smallest portion, in bytes. What is encrypted and not yet taken stays in memory with each stalled download, of
 /// which 200 are to fit into 40 MB.
 const SMALLEST: usize = 5 * RECORD;
-/// What all portions above the smallest may have together, in bytes; the next one gets a third of what is left.
+/// What all portions above the smallest may have together, encrypted, in bytes; the next one gets a third of what is
+/// left. So there are seven of them at most, which may have as many of the large buffers at worst.
 const BUDGET: usize = 3 * LARGEST;
 /// Buffers kept for the smallest portions.
 const SMALL_KEPT: usize = 16;
-/// Buffers kept for all others. As many threads read and encrypt at the same time as there are processors.
+/// Buffers kept for all others; few threads read and encrypt at the same moment.
 const LARGE_KEPT: usize = 2;
 /// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget from the others.
 const QUICK: u64 = 4;
+/// Bytes of a video after which a client can be judged: the first ones are taken by the buffers of both kernels,
+/// whether or not it reads (2.5 MB on the loopback as Linux has it).
+const JUDGED_AFTER: u64 = 4 * 1024 * 1024;
 
 /// The buffers portions are read into, and what is left of the budget.
 #[derive(Debug)]
@@ -37,9 +41,10 @@ pub(super) struct Portions {
 impl Portions {
     /// No portion is on its way yet.
     pub(super) fn new() -> Portions {
-        // From the first large piece that comes back, the C library's allocator learns that pieces of this size come
-        // and go (mallopt(3), M_MMAP_THRESHOLD). Else it would return what was encrypted to the system after each
-        // portion, and get it back page by page for the next one: a third more CPU per GB.
+        // From the first large piece that comes back, the C library's allocator learns how much comes and goes, and
+        // keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). Else it would
+        // return what was encrypted to the system after each portion, and get it back page by page for the next one:
+        // a third more CPU per GB.
         drop(black_box(vec![0_u8; LARGEST]));
         Portions {
             small: Buffers::new(SMALLEST, SMALL_KEPT),
@@ -48,9 +53,9 @@ impl Portions {
         }
     }
 
-    /// A portion for a client that took `taken` bytes in `time` before.
-    pub(super) fn next(&self, taken: usize, time: Duration) -> Portion<'_> {
-        let is_quick = time <= Duration::from_micros(taken as u64 / QUICK);
+    /// A portion for a client that was sent `sent` bytes, the last `taken` of them in `time`.
+    pub(super) fn next(&self, sent: u64, taken: usize, time: Duration) -> Portion<'_> {
+        let is_quick = sent >= JUDGED_AFTER && time <= Duration::from_micros(taken as u64 / QUICK);
         let bytes = if is_quick { self.claim() } else { SMALLEST };
         Portion { portions: self, bytes }
     }
@@ -95,21 +100,22 @@ mod tests {
     fn only_a_quick_client_gets_more_than_the_smallest_portion() {
         let portions = Portions::new();
         let table = [
-            ("at first", 0, Duration::MAX, SMALLEST),
-            ("at once", RECORD, Duration::ZERO, LARGEST),
-            ("4 MB a second", 40_000, Duration::from_millis(10), LARGEST),
-            ("a little less", 40_000, Duration::from_micros(10_001), SMALLEST),
-            ("stalled", LARGEST, Duration::from_secs(29), SMALLEST),
+            ("at first", 0, 0, Duration::MAX, SMALLEST),
+            ("not known yet", JUDGED_AFTER - 1, SMALLEST, Duration::ZERO, SMALLEST),
+            ("at once", JUDGED_AFTER, RECORD, Duration::ZERO, LARGEST),
+            ("4 MB a second", JUDGED_AFTER, 40_000, Duration::from_millis(10), LARGEST),
+            ("a little less", JUDGED_AFTER, 40_000, Duration::from_micros(10_001), SMALLEST),
+            ("stalled", u64::MAX, LARGEST, Duration::from_secs(29), SMALLEST),
         ];
-        for (what, taken, time, bytes) in table {
-            assert_eq!(portions.next(taken, time).bytes, bytes, "{what}");
+        for (what, sent, taken, time, bytes) in table {
+            assert_eq!(portions.next(sent, taken, time).bytes, bytes, "{what}");
         }
     }
 
     #[test]
     fn quick_clients_share_a_budget_and_give_it_back() {
         let portions = Portions::new();
-        let quick = || portions.next(1, Duration::ZERO);
+        let quick = || portions.next(JUDGED_AFTER, 1, Duration::ZERO);
         let held: Vec<_> = (0..100).map(|_| quick()).collect();
         assert!(held.iter().all(|portion| portion.bytes % RECORD == 0 && portion.bytes <= portion.buffer().len()));
         assert!(held.is_sorted_by_key(|portion| std::cmp::Reverse(portion.bytes)));

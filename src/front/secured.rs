@@ -32,7 +32,7 @@ impl Secured {
         window: Duration,
     ) -> io::Result<Secured> {
         let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        // What is queued is bounded by those who queue: a reply, or one buffer of a video.
+        // What is queued is bounded by those who queue: a reply, or one portion of a video.
         tls.set_buffer_limit(None);
         let mut secured = Secured { socket, tls, pace: Pace::new(window), armed: Duration::ZERO };
         secured.socket.set_nodelay(true)?;
@@ -72,9 +72,8 @@ impl Secured {
         }
     }
 
-    /// Whether full segments alone are sent, or whatever there is. Our writes are a little longer than a
-    /// segment of the loopback or a jumbo frame: without the cork each of them makes a small one too, and the
-    /// kernel's work is by the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
+    /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within a segment:
+    /// without the cork each of them makes a small one too, and the kernel's work is by the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
     pub(super) fn cork(&self, corked: bool) {
         // A client whose socket has no cork is a client that is gone, which the next write tells.
         let _ = set_tcp_cork(&*self.socket, corked);
@@ -100,6 +99,11 @@ impl Secured {
     pub(super) fn send(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.queue(bytes)?;
         self.flush()
+    }
+
+    /// Does not count a pause that was ours against the client.
+    pub(super) fn excuse(&mut self, pause: Duration) {
+        self.pace.excuse(pause);
     }
 
     /// A new window for the client to take what it is sent; to be called after a pause that is ours.

@@ -8,7 +8,7 @@ use crate::support::{Agent, Reply, Server, Setup, recording_bytes};
 
 const FOLDER: &str = "1/0/20201202/503";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/a.mp4";
-/// An odd length beyond the size of one buffer.
+/// An odd length beyond the size of the first portions.
 const LENGTH: usize = 200_001;
 
 fn video() -> Vec<u8> {
