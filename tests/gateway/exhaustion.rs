@@ -85,7 +85,8 @@ fn without_threads_clients_are_turned_away_and_those_who_are_in_are_served() {
     for round in 1..=2 {
         // A thread that waits for its next client would take one in.
         eventually("no thread but the member's", || server.threads_named("client") == 1);
-        let enough = server.limit("nproc", &server.threads().to_string());
+        // Fewer than there are: some of those may be about to end.
+        let enough = server.limit("nproc", "1");
         for _ in 0..100 {
             assert_eq!(drain(&TcpStream::connect(server.address()).unwrap()), b"");
         }
@@ -231,12 +232,10 @@ fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
     let mut another = server.client();
     another.send_request("GET", &path, &format!("Guid: {guid}\r\nRange: bytes=0-9\r\n"), "");
     assert_eq!(another.reply().body, [0; 10]);
-    assert_eq!(metric(&mut member, "cc_gateway_downloads"), 50);
+    eventually("the end of the short one", || metric(&mut member, "cc_gateway_downloads") == 50);
     assert!(server.memory_kib() < 64 * 1024, "{} KiB", server.memory_kib());
     drop((stalled, another));
     eventually("the end of the downloads", || metric(&mut member, "cc_gateway_downloads") == 0);
     drop(member);
-    eventually("as many threads and descriptors as before", || {
-        server.threads() == before.threads && server.descriptors() == before.descriptors
-    });
+    before.await_threads_and_descriptors(&server);
 }

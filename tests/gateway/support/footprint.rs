@@ -35,10 +35,18 @@ impl Footprint {
 
     /// Waits until the server holds no more than this again.
     pub fn await_again(self, server: &Server) {
-        eventually("as many threads and descriptors as before", || {
-            server.threads() == self.threads && server.descriptors() == self.descriptors
-        });
+        self.await_threads_and_descriptors(server);
         let now = server.memory_kib();
         assert!(now <= self.memory_kib + KEPT_KIB, "{now} KiB were {} KiB", self.memory_kib);
+    }
+
+    /// The same for a test that leaves more to the allocator.
+    ///
+    /// There may be fewer than before: where tiny_http's first threads come late they are more than its connections
+    /// need, and the idle ones end after five seconds.
+    pub fn await_threads_and_descriptors(self, server: &Server) {
+        eventually("no more threads and descriptors than before", || {
+            server.threads() <= self.threads && server.descriptors() <= self.descriptors
+        });
     }
 }
