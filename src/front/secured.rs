@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::net::sockopt;
-use rustix::net::sockopt::set_tcp_cork;
 use rustls::{ServerConfig, ServerConnection};
 
 use super::deadlines::{Pace, left};
@@ -40,13 +39,13 @@ impl Secured {
         let deadline = Instant::now() + handshake;
         while secured.tls.is_handshaking() {
             if secured.tls.wants_write() {
-                secured.send_records()?;
+                secured.flush()?;
             } else {
                 secured.receive_records(deadline)?;
             }
         }
         // The last flight and the ticket.
-        secured.send_records()?;
+        secured.flush()?;
         secured.socket.set_write_timeout(Some(window))?;
         Ok(secured)
     }
@@ -67,29 +66,22 @@ impl Secured {
                 other => return other,
             }
             // Refusals to renegotiate and the like.
-            self.send_records()?;
+            self.flush()?;
             self.receive_records(deadline)?;
         }
     }
 
     /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within a segment:
-    /// without the cork each of them makes a small one too, and the kernel's work is by the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
+    /// without the cork each of them makes a small one too, and the kernel's work is by the segment. The kernel
+    /// itself sends what has waited for 200 ms (tcp(7)).
     pub(super) fn cork(&self, corked: bool) {
         // A client whose socket has no cork is a client that is gone, which the next write tells.
-        let _ = set_tcp_cork(&*self.socket, corked);
+        let _ = sockopt::set_tcp_cork(&*self.socket, corked);
     }
 
     /// Encrypts `bytes`, which then wait for [`Secured::flush`]. Nothing of the caller's is needed any more.
     pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tls.writer().write_all(bytes)
-    }
-
-    /// Sends what was queued.
-    ///
-    /// # Errors
-    /// `TimedOut` when the client takes too little in a window, else what the socket says.
-    pub(super) fn flush(&mut self) -> io::Result<()> {
-        self.send_records()
     }
 
     /// Sends a whole reply.
@@ -120,7 +112,7 @@ impl Secured {
     /// Says that nothing more will come. Without this a client cannot tell an end from a cut.
     pub(super) fn close(&mut self) {
         self.tls.send_close_notify();
-        let _ = self.send_records();
+        let _ = self.flush();
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
@@ -159,7 +151,7 @@ impl Secured {
             Ok(_) => Ok(()),
             Err(error) => {
                 // The alert tells the client what was wrong with what it sent.
-                let _ = self.send_records();
+                let _ = self.flush();
                 Err(io::Error::new(ErrorKind::InvalidData, error))
             }
         }
@@ -176,7 +168,11 @@ impl Secured {
         Ok(())
     }
 
-    fn send_records(&mut self) -> io::Result<()> {
+    /// Sends what was queued.
+    ///
+    /// # Errors
+    /// `TimedOut` when the client takes too little in a window, else what the socket says.
+    pub(super) fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_tls(&mut &*self.socket) {
                 Ok(0) => return Err(ErrorKind::WriteZero.into()),

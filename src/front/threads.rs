@@ -6,7 +6,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use crate::ops::latch::lock;
+use crate::ops::latch::{left, lock};
 
 /// A client's thread: deep enough for a TLS handshake with room to spare, and small enough for a thousand.
 const STACK: usize = 256 * 1024;
@@ -76,12 +76,11 @@ impl<T> Shared<T> {
         }
         state.idle += 1;
         loop {
-            let left = deadline.saturating_duration_since(Instant::now());
-            // A client who waits was promised an idle thread, so it is looked for before anything else.
-            if !state.waiting.is_empty() || state.closed || left.is_zero() {
+            // A client who waits was promised an idle thread, and has it even at the end of its time.
+            let Some(left) = left(deadline).filter(|_| state.waiting.is_empty() && !state.closed) else {
                 state.idle -= 1;
                 return state.waiting.pop_front();
-            }
+            };
             state = self.bell.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
         }
     }

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
-use std::sync::{Condvar, Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use crate::api::{Call, Later, ResultCode};
@@ -96,24 +96,18 @@ impl Exchanges {
 
     /// Takes the step up, once.
     pub(super) fn take_step(&self, id: Id) -> Option<Step> {
-        let mut exchange = lock(&self.0.get(id.place)?.exchange);
-        if exchange.serial == id.serial { exchange.step.take() } else { None }
+        self.present(id)?.step.take()
     }
 
     /// Whether no worker has taken the step up yet.
     pub(super) fn is_untouched(&self, id: Id) -> bool {
-        let Some(place) = self.0.get(id.place) else { return false };
-        let exchange = lock(&place.exchange);
-        exchange.serial == id.serial && exchange.step.is_some()
+        self.present(id).is_some_and(|exchange| exchange.step.is_some())
     }
 
     /// Ends an exchange that nobody waits for any more. Gives the step back if no worker has taken it up; what a
     /// worker leaves from now on is dropped.
     pub(super) fn give_up(&self, id: Id) -> Option<Step> {
-        let mut exchange = lock(&self.0.get(id.place)?.exchange);
-        if exchange.serial != id.serial {
-            return None;
-        }
+        let mut exchange = self.present(id)?;
         let serial = exchange.serial.wrapping_add(1);
         std::mem::replace(&mut *exchange, Exchange { serial, ..Exchange::default() }).step
     }
@@ -121,12 +115,11 @@ impl Exchanges {
     /// Leaves the outcome and wakes the thread that waits for it; too late for its exchange, it is dropped, and with
     /// it an opened video.
     pub(super) fn settle(&self, id: Id, outcome: Outcome) {
-        let Some(place) = self.0.get(id.place) else { return };
-        let mut exchange = lock(&place.exchange);
-        if exchange.serial == id.serial {
-            exchange.outcome = Some(outcome);
-            // Woken with the lock held, it would only wait again.
-            drop(exchange);
+        let Some(mut exchange) = self.present(id) else { return };
+        exchange.outcome = Some(outcome);
+        // Woken with the lock held, it would only wait again.
+        drop(exchange);
+        if let Some(place) = self.0.get(id.place) {
             place.settled.notify_one();
         }
     }
@@ -143,6 +136,12 @@ impl Exchanges {
             exchange = place.settled.wait_timeout(exchange, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         None
+    }
+
+    /// The exchange, unless its place has gone on to another.
+    fn present(&self, id: Id) -> Option<MutexGuard<'_, Exchange>> {
+        let exchange = lock(&self.0.get(id.place)?.exchange);
+        (exchange.serial == id.serial).then_some(exchange)
     }
 }
 

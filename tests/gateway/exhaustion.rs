@@ -84,7 +84,7 @@ fn without_threads_clients_are_turned_away_and_those_who_are_in_are_served() {
     assert_eq!(member.get("/health", None).status, 200);
     for round in 1..=2 {
         // A thread that waits for its next client would take one in.
-        eventually("no thread but the member's", || server.threads_named("client") == 1);
+        eventually("no thread but the member's", || server.clients() == 1);
         // Fewer than there are: some of those may be about to end.
         let enough = server.limit("nproc", "1");
         for _ in 0..100 {

@@ -314,7 +314,7 @@ impl Server {
         self.thread_names().iter().filter(|name| *name != "mount").count()
     }
 
-    /// Clients who have a thread now.
+    /// Threads that serve a client now, or wait for the next one.
     pub fn clients(&self) -> usize {
         self.thread_names().iter().filter(|name| *name == "client").count()
     }
@@ -323,14 +323,6 @@ impl Server {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
         tasks.filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned())).collect()
-    }
-
-    /// Threads of the process now that have this name.
-    pub fn threads_named(&self, name: &str) -> usize {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
-        // One that ends meanwhile has no name any more.
-        let names = tasks.filter_map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).ok());
-        names.filter(|comm| comm.trim_end() == name).count()
     }
 
     /// Open descriptors of the process now.
