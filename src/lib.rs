@@ -30,8 +30,7 @@ use signal_hook::iterator::Signals;
 use api::Gateway;
 use cli::Command;
 use config::{Notice, Problem, Settings};
-use front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
-use http::Http;
+use front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
 use ops::console::print;
 use ops::counters::Counters;
 use ops::failure::{Exit, Failure};
@@ -86,15 +85,17 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
         .map(Arc::new)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
-    let http = Http::start(Arc::clone(&gateway), settings.worker_threads)?;
-    let limits =
-        Limits { connections: settings.max_connections, connections_per_address: settings.max_connections_per_address };
+    let limits = Limits {
+        connections: settings.max_connections,
+        connections_per_address: settings.max_connections_per_address,
+        workers: settings.worker_threads,
+    };
     let service = Service::start(
         listeners,
         tls.clone(),
-        http.clone(),
+        Arc::clone(&gateway),
         limits,
-        Deadlines::default(),
+        Timeouts::default(),
         counters,
         Arc::clone(&manager),
     )?;
@@ -115,10 +116,9 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     }
 
     let drain = reload.settings().drain_timeout;
-    manager.stopping(drain + Service::FAREWELL + Duration::from_secs(5));
+    manager.stopping(drain + Service::SHUTDOWN_GRACE + Duration::from_secs(5));
     log::info!("stopping; running downloads have {} ms", drain.as_millis());
     let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
-    http.close();
     match cut {
         0 => log::info!("stopped"),
         cut => log::warn!("stopped; downloads cut: {cut}"),

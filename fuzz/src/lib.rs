@@ -9,9 +9,9 @@ use std::time::{Duration, UNIX_EPOCH};
 use cc_gateway::api::router;
 use cc_gateway::api::sign_in_body::SignInBody;
 use cc_gateway::config::{self, properties};
-use cc_gateway::front::content::Chunks;
-use cc_gateway::front::fault::Fault;
-use cc_gateway::front::head::{CONTENT_MAX, FIELDS_MAX, Framing, HEAD_MAX, Head};
+use cc_gateway::front::content::ChunkedDecoder;
+use cc_gateway::front::http_error::HttpError;
+use cc_gateway::front::head::{CONTENT_MAX_BYTES, HEADERS_MAX, Framing, HEAD_MAX_BYTES, Head};
 use cc_gateway::recording::{ETag, Held, LONGEST, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
@@ -67,10 +67,10 @@ pub fn request_head_and_chunks(input: &[u8]) {
     chunks(input);
     let (head, length) = match Head::parse(input) {
         Ok(Some(read)) => read,
-        Ok(None) => return assert!(input.len() < HEAD_MAX + 8),
-        Err(fault) => return assert!(fault.reply().status >= 400),
+        Ok(None) => return assert!(input.len() < HEAD_MAX_BYTES + 8),
+        Err(error) => return assert!(error.reply().status >= 400),
     };
-    assert!(input[..length].ends_with(b"\r\n\r\n") && length <= HEAD_MAX + 4);
+    assert!(input[..length].ends_with(b"\r\n\r\n") && length <= HEAD_MAX_BYTES + 4);
     for end in (0..length).rev().take(64).chain(0..length.min(64)) {
         // What comes in pieces is never read as something shorter.
         assert!(!matches!(Head::parse(&input[..end]), Ok(Some(_))));
@@ -79,8 +79,8 @@ pub fn request_head_and_chunks(input: &[u8]) {
     assert_eq!((alone.target.as_str(), same, alone.framing), (head.target.as_str(), length, head.framing));
     assert!(head.target == "*" || head.target.starts_with('/'));
     assert!(head.target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#'));
-    assert!(head.fields.present().count() <= FIELDS_MAX);
-    for (_, value) in head.fields.present() {
+    assert!(head.headers.present().count() <= HEADERS_MAX);
+    for (_, value) in head.headers.present() {
         assert!(value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
     }
     let path = head.target.split('?').next().unwrap_or_default();
@@ -88,38 +88,38 @@ pub fn request_head_and_chunks(input: &[u8]) {
         assert!(path.starts_with('/') && route.agent.len() <= path.len());
     }
     match head.framing {
-        Framing::Length(length) => assert!(length as u64 <= CONTENT_MAX),
+        Framing::Length(length) => assert!(length as u64 <= CONTENT_MAX_BYTES),
         Framing::Chunked => chunks(&input[length..]),
     }
 }
 
-/// Chunks decode to the same content, or to the same fault, whole and byte by byte.
+/// Chunks decode to the same content, or to the same error, whole and byte by byte.
 fn chunks(input: &[u8]) {
-    let mut whole = Chunks::default();
-    let (used, outcome) = match whole.take(input) {
+    let mut whole = ChunkedDecoder::default();
+    let (used, outcome) = match whole.feed(input) {
         Ok(used) => (Some(used), Ok(whole.finished())),
-        Err(fault) => (None, Err(fault)),
+        Err(error) => (None, Err(error)),
     };
     if let Ok(Some(content)) = &outcome {
-        assert!(content.len() as u64 <= CONTENT_MAX && content.len() < input.len());
+        assert!(content.len() as u64 <= CONTENT_MAX_BYTES && content.len() < input.len());
     }
-    let mut piecewise = Chunks::default();
+    let mut piecewise = ChunkedDecoder::default();
     let mut pending = Vec::new();
     let mut taken = 0;
     for &byte in input {
         pending.push(byte);
-        match piecewise.take(&pending) {
+        match piecewise.feed(&pending) {
             Ok(used) => {
                 taken += used;
                 pending.drain(..used);
             }
-            Err(fault) => {
-                assert_eq!(outcome, Err(fault));
+            Err(error) => {
+                assert_eq!(outcome, Err(error));
                 return;
             }
         }
         if let Some(content) = piecewise.finished() {
-            assert_eq!((Some(taken), Ok::<_, Fault>(Some(content))), (used, outcome));
+            assert_eq!((Some(taken), Ok::<_, HttpError>(Some(content))), (used, outcome));
             return;
         }
     }

@@ -2,22 +2,22 @@
 //! `CORS_ALLOW_ORIGIN`.
 
 use super::code::ResultCode;
-use super::later::Answer;
-use super::reply::{FieldValue, Reply};
+use super::deferred::Answer;
+use super::reply::{HeaderValue, Reply};
 use super::router::Interface;
 
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
-/// Fields a browser client may send beside those that every page may.
+/// Headers a browser client may send beside those that every page may.
 const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, service_token";
-/// Fields of a reply that a browser client may read beside those that every page may.
+/// Headers of a reply that a browser client may read beside those that every page may.
 const REPLY_FIELDS: &str = "Set-GUID, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
 
 /// The request's origin, if the setting allows it. Origins are compared as they are serialised, byte for
 /// byte (RFC 6454 section 6.2).
-pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<FieldValue> {
+pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<HeaderValue> {
     let origin = origin?;
-    setting.iter().any(|allowed| allowed == origin).then(|| FieldValue::new(origin)).flatten()
+    setting.iter().any(|allowed| allowed == origin).then(|| HeaderValue::new(origin)).flatten()
 }
 
 /// The answer to a preflight for an interface.
@@ -29,7 +29,7 @@ pub(super) fn preflight(interface: Interface) -> Reply {
 }
 
 /// Lets a client of an allowed origin read the answer.
-pub(super) fn expose(origin: Option<&FieldValue>, answer: Answer) -> Answer {
+pub(super) fn expose(origin: Option<&HeaderValue>, answer: Answer) -> Answer {
     let Some(origin) = origin else { return answer };
     let dress = |reply: Reply| {
         reply
@@ -40,7 +40,7 @@ pub(super) fn expose(origin: Option<&FieldValue>, answer: Answer) -> Answer {
     match answer {
         Answer::Reply(reply) => Answer::Reply(dress(reply)),
         Answer::Download(reply, download) => Answer::Download(dress(reply), download),
-        Answer::Later(later) => Answer::Later(later),
+        Answer::Deferred(deferred) => Answer::Deferred(deferred),
     }
 }
 

@@ -1,44 +1,51 @@
 //! The way in: from a request to its interface.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::code::ResultCode;
 use super::cors;
-use super::gateway::{Call, Gateway};
-use super::later::{Answer, Later};
+use super::gateway::{Gateway, RequestContext};
+use super::deferred::{Answer, Finish};
 use super::reply::Reply;
-use super::request::{Field, Method, Request};
+use super::request::{HeaderName, Method, Request};
 use super::router::{self, Interface, Route};
 use crate::session::AgentId;
 
 impl Gateway {
     /// Answers a request, or begins to.
-    pub fn begin(&self, request: &Request<'_>) -> (Box<Call>, Answer) {
+    pub fn handle(&self, request: &Request<'_>) -> (Box<RequestContext>, Answer) {
         let now = Instant::now();
-        let origin = cors::allowed(&self.settings.cors_allow_origin, request.fields.value(Field::Origin));
+        let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
+        let context = |interface, agent| {
+            let is_agents = AtomicBool::new(false);
+            Box::new(RequestContext { interface, agent, peer: request.peer, began: now, is_agents, origin })
+        };
         let Some(route) = router::route(request.path) else {
-            let call = Call { interface: Interface::Unknown, agent: None, peer: request.peer, origin };
-            return self.dressed(call, Reply::fault(404, ResultCode::INVALID_PARAMETER).into());
+            let context = context(Interface::Unknown, None);
+            let answer = self.expose(&context, Reply::http_error(404, ResultCode::INVALID_PARAMETER).into());
+            return (context, answer);
         };
         let agent = AgentId::parse(&route.agent, self.settings.agent_id_max);
-        let call = Call { interface: route.interface, agent, peer: request.peer, origin };
-        let answer = self.dispatch(&call, &route, request, now);
-        self.dressed(call, answer)
+        let context = context(route.interface, agent);
+        let answer = self.dispatch(&context, &route, request, now);
+        context.is_agents.store(request.authenticated.get(), Ordering::Relaxed);
+        let answer = self.expose(&context, answer);
+        (context, answer)
     }
 
-    /// Carries on with a request that has waited.
-    pub fn resume(&self, call: &Call, later: Later) -> Answer {
-        cors::expose(call.origin.as_ref(), later.finish(self, call))
+    /// Finishes a request that has waited.
+    pub fn resume(&self, context: &RequestContext, finish: Finish) -> Answer {
+        self.expose(context, finish(self, context))
     }
 
-    fn dressed(&self, call: Call, answer: Answer) -> (Box<Call>, Answer) {
-        let answer = cors::expose(call.origin.as_ref(), answer);
-        (Box::new(call), answer)
+    fn expose(&self, context: &RequestContext, answer: Answer) -> Answer {
+        cors::expose(context.origin.as_ref(), answer)
     }
 
-    fn dispatch(&self, call: &Call, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
-        let interface = call.interface;
-        let is_preflight = request.fields.value(Field::AccessControlRequestMethod).is_some() && call.origin.is_some();
+    fn dispatch(&self, context: &RequestContext, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
+        let interface = context.interface;
+        let is_preflight = request.headers.value(HeaderName::AccessControlRequestMethod).is_some() && context.origin.is_some();
         if request.method == Method::Options && is_preflight {
             return cors::preflight(interface).into();
         }
@@ -46,15 +53,15 @@ impl Gateway {
             return self.health(request).into();
         }
         if request.method != interface.method() {
-            return Reply::fault(405, ResultCode::INVALID_PARAMETER).with("Allow", interface.allow()).into();
+            return Reply::http_error(405, ResultCode::INVALID_PARAMETER).with("Allow", interface.allow()).into();
         }
         match interface {
             Interface::Health => return self.health(request).into(),
             Interface::Metrics => return self.metrics(request.peer).into(),
             _ => {}
         }
-        let Some(agent) = call.agent else {
-            return Reply::failure(ResultCode::INVALID_PARAMETER).into();
+        let Some(agent) = context.agent else {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER).into();
         };
         match interface {
             Interface::Login => self.sign_in(agent, request, false, now),
@@ -67,7 +74,7 @@ impl Gateway {
             Interface::GetAgentEvent => self.poll(agent, request, now),
             Interface::DownloadVideoFileEx => self.download(agent, request, now),
             Interface::Health | Interface::Metrics | Interface::Unknown => {
-                Reply::fault(404, ResultCode::INVALID_PARAMETER).into()
+                Reply::http_error(404, ResultCode::INVALID_PARAMETER).into()
             }
         }
     }

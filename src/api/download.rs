@@ -5,9 +5,9 @@ use std::time::Instant;
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
-use super::later::{Answer, Later};
+use super::deferred::{Answer, Deferred};
 use super::reply::Reply;
-use super::request::{Field, Request};
+use super::request::{HeaderName, Request};
 use super::router::parameter;
 use crate::config::DownloadScope;
 use crate::recording::{Ask, Download, Mount, OpenError, Pending, RecordId, Selection, Video, Wanted, attachment};
@@ -27,22 +27,22 @@ struct Target {
 impl Gateway {
     /// The checks of design.md section 5, in its order.
     pub(super) fn download(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        if let Err(answer) = self.admit(agent, request, now) {
+        if let Err(answer) = self.authenticate(agent, request, now) {
             return answer;
         }
         let Target { mount, wanted, allowed } = match self.target(agent, request.query) {
             Ok(target) => target,
-            Err(code) => return Reply::failure(code).into(),
+            Err(code) => return Reply::rejected(code).into(),
         };
         if !allowed {
             // Whether the file server is there comes first; nothing of the recording is touched.
             return wait(mount.probe(), |_, answer| match answer {
-                Ok(()) => Reply::failure(ResultCode::NOT_OWN_RECORDING).into(),
-                Err(_) => Reply::failure(ResultCode::MOUNT_LOST).into(),
+                Ok(()) => Reply::rejected(ResultCode::NOT_OWN_RECORDING).into(),
+                Err(_) => Reply::rejected(ResultCode::MOUNT_LOST).into(),
             });
         }
-        let field = |field| request.fields.value(field).map(str::to_owned);
-        let ask = Ask { wanted, range: field(Field::Range), if_range: field(Field::IfRange) };
+        let field = |field| request.headers.value(field).map(str::to_owned);
+        let ask = Ask { wanted, range: field(HeaderName::Range), if_range: field(HeaderName::IfRange) };
         wait(mount.open(ask), move |gateway, opened| gateway.hand_over(agent, opened))
     }
 
@@ -94,7 +94,7 @@ impl Gateway {
         let video = match opened {
             Ok(video) => video,
             Err(error) => {
-                return Reply::failure(match error {
+                return Reply::rejected(match error {
                     OpenError::Unavailable => ResultCode::MOUNT_LOST,
                     OpenError::NotFound => ResultCode::NO_RECORDING,
                     OpenError::Unreadable => ResultCode::UNREADABLE,
@@ -103,7 +103,7 @@ impl Gateway {
             }
         };
         if video.selection() == Selection::Unsatisfiable {
-            return Reply::fault(416, ResultCode::INVALID_PARAMETER)
+            return Reply::http_error(416, ResultCode::INVALID_PARAMETER)
                 .with("Content-Range", format!("bytes */{}", video.length()))
                 .with("Accept-Ranges", "bytes")
                 .with("ETag", video.etag().as_str())
@@ -119,7 +119,14 @@ impl Gateway {
 /// A file server is asked by threads of its own; the client's thread waits for them.
 fn wait<T: Send + 'static>(pending: Pending<T>, finish: impl FnOnce(&Gateway, T) -> Answer + Send + 'static) -> Answer {
     let delivered = Arc::clone(pending.delivered());
-    Answer::Later(Later::when(delivered, pending.deadline(), move |gateway, _| finish(gateway, pending.take())))
+    let until = pending.deadline();
+    Answer::Deferred(Deferred::until_event(
+        until,
+        |_, _| Reply::rejected(ResultCode::MOUNT_LOST).into(),
+        move |ticket| {
+            delivered.when_raised(move || ticket.complete(move |gateway, _| finish(gateway, pending.take())));
+        },
+    ))
 }
 
 fn head(video: &Video) -> Reply {

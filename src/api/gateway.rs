@@ -1,6 +1,6 @@
 //! The gateway as the interfaces see it: everything they share.
 
-use super::reply::FieldValue;
+use super::reply::HeaderValue;
 use super::router::Interface;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
@@ -9,6 +9,7 @@ use crate::session::{AgentId, Checker, Policy, Roster, SessionTable, SignIns, Th
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Instant;
 
 /// Everything the interfaces share.
 #[derive(Debug)]
@@ -27,15 +28,26 @@ pub struct Gateway {
 
 /// What is known of a request from its head, kept while it waits and for its log line.
 #[derive(Debug)]
-pub struct Call {
+pub struct RequestContext {
     /// The interface.
     pub interface: Interface,
     /// The agent in the path, where it is one.
     pub agent: Option<AgentId>,
     /// The client's address.
     pub peer: IpAddr,
+    /// When the request had arrived whole.
+    pub began: Instant,
+    /// Whether the request carried a Guid that is in force, or got one: its connection is an agent's.
+    pub(super) is_agents: AtomicBool,
     /// The origin of a browser client that may read the answer.
-    pub(super) origin: Option<FieldValue>,
+    pub(super) origin: Option<HeaderValue>,
+}
+
+impl RequestContext {
+    /// Whether the request is known to come from a signed-in agent.
+    pub fn is_agents(&self) -> bool {
+        self.is_agents.load(Ordering::Relaxed)
+    }
 }
 
 impl Gateway {

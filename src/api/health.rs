@@ -10,9 +10,9 @@ impl Gateway {
     /// of the mounts found, so that it never waits for a file server.
     pub(super) fn health(&self, _request: &Request<'_>) -> Reply {
         if self.is_draining() {
-            Reply::fault(503, ResultCode::BUSY)
+            Reply::http_error(503, ResultCode::BUSY)
         } else if self.mounts.any_lost() {
-            Reply::fault(503, ResultCode::MOUNT_LOST)
+            Reply::http_error(503, ResultCode::MOUNT_LOST)
         } else {
             Reply::success()
         }

@@ -4,9 +4,9 @@ use std::time::{Instant, SystemTime};
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
-use super::later::Answer;
+use super::deferred::Answer;
 use super::reply::Reply;
-use super::request::{Field, Request};
+use super::request::{HeaderName, Request};
 use super::sign_in::epoch_ms;
 use super::sign_in_body::is_service_token;
 use crate::session::AgentId;
@@ -14,12 +14,12 @@ use crate::session::AgentId;
 impl Gateway {
     /// `POST .../handshake`. Like a poll it carries a Guid once one is due.
     pub(super) fn handshake(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let admitted = match self.admit(agent, request, now) {
+        let admitted = match self.authenticate(agent, request, now) {
             Ok(admitted) => admitted,
             Err(answer) => return answer,
         };
-        if !request.fields.value(Field::ServiceToken).is_none_or(is_service_token) {
-            return Reply::failure(ResultCode::INVALID_SIGN_IN).into();
+        if !request.headers.value(HeaderName::ServiceToken).is_none_or(is_service_token) {
+            return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         }
         self.with_renewed_guid(agent, &admitted, now, Reply::success()).into()
     }
@@ -27,7 +27,7 @@ impl Gateway {
     /// `PUT .../heartbeat`, the older form. The vendor's demo client spins without a pause unless the
     /// answer has a `result` object.
     pub(super) fn heartbeat(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        match self.admit(agent, request, now) {
+        match self.authenticate(agent, request, now) {
             Ok(admitted) => {
                 let signed_in = epoch_ms(SystemTime::now() - now.saturating_duration_since(admitted.signed_in));
                 Reply::json(format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{signed_in}"}}}}"#))
@@ -39,7 +39,7 @@ impl Gateway {
 
     /// `PUT .../updateGuid`, for a browser page that was loaded anew.
     pub(super) fn update_guid(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let session = match self.admit(agent, request, now) {
+        let session = match self.authenticate(agent, request, now) {
             Ok(admitted) => admitted.session,
             Err(answer) => return answer,
         };
@@ -48,7 +48,7 @@ impl Gateway {
                 let body = format!(r#"{{"result":{{"guid":"{}"}},"message":"success","retcode":"0"}}"#, guid.expose());
                 Reply::json(body).with_guid(&guid).into()
             }
-            None => Reply::failure(ResultCode::NOT_SIGNED_IN).into(),
+            None => Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
         }
     }
 }

@@ -36,7 +36,7 @@ impl Gateway {
     /// The counters, for clients on this machine; to everyone else the path leads nowhere.
     pub(super) fn metrics(&self, peer: IpAddr) -> Reply {
         if !peer.to_canonical().is_loopback() {
-            return Reply::fault(404, ResultCode::INVALID_PARAMETER);
+            return Reply::http_error(404, ResultCode::INVALID_PARAMETER);
         }
         let mut text = String::with_capacity(4096);
         for (name, kind, help) in NAMES {

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
-use super::later::{Answer, Later};
+use super::deferred::{Answer, Deferred};
 use super::reply::Reply;
 use super::request::Request;
 use crate::session::{Admitted, AgentId};
@@ -14,17 +14,27 @@ impl Gateway {
     /// Answers at once where waiting is off or the service drains, else when the time is up or the session
     /// ends.
     pub(super) fn poll(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let admitted = match self.admit(agent, request, now) {
+        let admitted = match self.authenticate(agent, request, now) {
             Ok(admitted) => admitted,
             Err(answer) => return answer,
         };
         match self.settings.poll_wait {
-            Some(wait) if !wait.is_zero() && !self.is_draining() => Answer::Later(
-                Later::when(Arc::clone(&admitted.answer_now), now + wait, move |gateway, _| {
-                    gateway.finish_poll(agent, &admitted)
-                })
-                .parked(),
-            ),
+            Some(wait) if !wait.is_zero() && !self.is_draining() => {
+                let admitted = Arc::new(admitted);
+                let (answer_now, woken) = (Arc::clone(&admitted.answer_now), Arc::clone(&admitted));
+                Answer::Deferred(
+                    Deferred::until_event(
+                        now + wait,
+                        move |gateway, _| gateway.finish_poll(agent, &admitted),
+                        move |ticket| {
+                            answer_now.when_raised(move || {
+                                ticket.complete(move |gateway, _| gateway.finish_poll(agent, &woken));
+                            });
+                        },
+                    )
+                    .counted_as_poll(),
+                )
+            }
             _ => self.finish_poll(agent, &admitted),
         }
     }
@@ -33,7 +43,7 @@ impl Gateway {
         let now = Instant::now();
         // The session counts as heard while its poll was parked: the client was there all the time.
         if !self.sessions.heard(agent, admitted.session, now) {
-            return Reply::failure(ResultCode::NOT_SIGNED_IN).into();
+            return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
         self.with_renewed_guid(agent, admitted, now, Reply::empty()).into()
     }

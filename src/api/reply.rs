@@ -1,4 +1,4 @@
-//! What an interface answers: status, result code, fields and JSON, still without a wire format.
+//! What an interface answers: status, result code, headers and JSON, still without a wire format.
 
 use super::code::ResultCode;
 
@@ -7,13 +7,13 @@ pub(super) const JSON: &str = "application/json;charset=UTF-8";
 
 /// A field value that cannot break out of its line: printable ASCII and blanks only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldValue(String);
+pub struct HeaderValue(String);
 
-impl FieldValue {
+impl HeaderValue {
     /// The value, or `None` if it holds a control character or anything beyond ASCII.
-    pub fn new(text: impl Into<String>) -> Option<FieldValue> {
+    pub fn new(text: impl Into<String>) -> Option<HeaderValue> {
         let text = text.into();
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(FieldValue(text))
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(HeaderValue(text))
     }
 
     /// The value as text.
@@ -29,8 +29,8 @@ pub struct Reply {
     pub status: u16,
     /// Result code, for the log and the counters; it stands in the body too.
     pub code: ResultCode,
-    /// Fields in the order they are sent.
-    pub fields: Vec<(&'static str, FieldValue)>,
+    /// Headers in the order they are sent.
+    pub headers: Vec<(&'static str, HeaderValue)>,
     /// Content.
     pub body: String,
 }
@@ -38,7 +38,7 @@ pub struct Reply {
 impl Reply {
     /// A reply with a body of `content_type`, never to be stored by a cache.
     pub fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
-        Reply { status, code, fields: Vec::with_capacity(4), body }
+        Reply { status, code, headers: Vec::with_capacity(4), body }
             .with("Content-Type", content_type)
             .with("Cache-Control", "no-store")
     }
@@ -60,34 +60,34 @@ impl Reply {
 
     /// A failure of the application. It travels in HTTP 200: every vendor client takes any other status
     /// for a failed connection and never looks at the code.
-    pub fn failure(code: ResultCode) -> Reply {
-        Reply::fault(200, code)
+    pub fn rejected(code: ResultCode) -> Reply {
+        Reply::http_error(200, code)
     }
 
     /// A failure with a status of its own, for what breaks the rules of HTTP itself. The body is the one
     /// of the vendor's page, in its order.
-    pub fn fault(status: u16, code: ResultCode) -> Reply {
+    pub fn http_error(status: u16, code: ResultCode) -> Reply {
         let body = format!(r#"{{"retcode":"{}","message":"{}","result":""}}"#, code.wire(), code.message());
         Reply::new(status, code, JSON, body)
     }
 
     /// Too much at once: 503, and the client is told when to come again.
     pub fn busy() -> Reply {
-        Reply::fault(503, ResultCode::BUSY).with("Retry-After", "5")
+        Reply::http_error(503, ResultCode::BUSY).with("Retry-After", "5")
     }
 
     /// Adds a field; a value that is not fit to be one is left out.
     #[must_use]
     pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
-        if let Some(value) = FieldValue::new(value) {
-            self.fields.push((name, value));
+        if let Some(value) = HeaderValue::new(value) {
+            self.headers.push((name, value));
         }
         self
     }
 
     /// The value of a field of this reply.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.fields.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+        self.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
 }
 
@@ -98,16 +98,16 @@ mod tests {
     #[test]
     fn a_field_value_holds_no_line_end_and_no_control() {
         for text in ["a\rb", "a\nb", "a\0b", "caf\u{e9}", "\u{7f}", "a\tb"] {
-            assert_eq!(FieldValue::new(text), None, "{text:?}");
+            assert_eq!(HeaderValue::new(text), None, "{text:?}");
         }
-        assert_eq!(FieldValue::new("bytes 0-1/2").unwrap().as_str(), "bytes 0-1/2");
+        assert_eq!(HeaderValue::new("bytes 0-1/2").unwrap().as_str(), "bytes 0-1/2");
         assert_eq!(Reply::empty().with("X", "a\r\nSet-Cookie: b").field("X"), None);
     }
 
     #[test]
     fn every_failure_is_json_of_the_documented_shape() {
         for &code in ResultCode::ALL {
-            let reply = Reply::failure(code);
+            let reply = Reply::rejected(code);
             let json: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
             assert_eq!(json["retcode"], code.wire());
             assert_eq!(json["message"], code.message());

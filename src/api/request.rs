@@ -1,5 +1,6 @@
 //! One request as the interfaces see it, whoever carried it here.
 
+use std::cell::Cell;
 use std::net::IpAddr;
 
 /// The methods the interfaces know; every other one is refused alike.
@@ -23,7 +24,7 @@ pub enum Method {
 
 impl Method {
     /// The method by its name, which is case-sensitive (RFC 9110 section 9.1).
-    pub fn of(name: &str) -> Method {
+    pub fn from_name(name: &str) -> Method {
         match name {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -51,7 +52,7 @@ impl Method {
 
 /// A request field an interface reads. Nothing else of a client's head travels past the front.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Field {
+pub enum HeaderName {
     /// The agent's Guid.
     Guid,
     /// RFC 9110 section 14.2.
@@ -66,43 +67,43 @@ pub enum Field {
     ServiceToken,
 }
 
-impl Field {
+impl HeaderName {
     /// Every field, in the order of the declaration.
-    pub const ALL: [Field; 6] = [
-        Field::Guid,
-        Field::Range,
-        Field::IfRange,
-        Field::Origin,
-        Field::AccessControlRequestMethod,
-        Field::ServiceToken,
+    pub const ALL: [HeaderName; 6] = [
+        HeaderName::Guid,
+        HeaderName::Range,
+        HeaderName::IfRange,
+        HeaderName::Origin,
+        HeaderName::AccessControlRequestMethod,
+        HeaderName::ServiceToken,
     ];
 
     /// The field's name as it is written between front and worker; clients may spell it in any case.
     pub fn name(self) -> &'static str {
         match self {
-            Field::Guid => "Guid",
-            Field::Range => "Range",
-            Field::IfRange => "If-Range",
-            Field::Origin => "Origin",
-            Field::AccessControlRequestMethod => "Access-Control-Request-Method",
-            Field::ServiceToken => "service_token",
+            HeaderName::Guid => "Guid",
+            HeaderName::Range => "Range",
+            HeaderName::IfRange => "If-Range",
+            HeaderName::Origin => "Origin",
+            HeaderName::AccessControlRequestMethod => "Access-Control-Request-Method",
+            HeaderName::ServiceToken => "service_token",
         }
     }
 
     /// The field with this name, in any case (RFC 9110 section 5.1).
-    pub fn of(name: &str) -> Option<Field> {
-        Field::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))
+    pub fn from_name(name: &str) -> Option<HeaderName> {
+        HeaderName::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))
     }
 }
 
-/// The values of the fields of one request; a field that is absent is `None`.
+/// The values of the headers of one request; a field that is absent is `None`.
 #[derive(Debug, Clone, Default)]
-pub struct Fields([Option<String>; Field::ALL.len()]);
+pub struct Headers([Option<String>; HeaderName::ALL.len()]);
 
-impl Fields {
+impl Headers {
     /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section 5.2),
-    /// which for the single-valued fields here makes a value that means nothing: two Guids are none.
-    pub fn add(&mut self, field: Field, value: &str) {
+    /// which for the single-valued headers here makes a value that means nothing: two Guids are none.
+    pub fn add(&mut self, field: HeaderName, value: &str) {
         if let Some(place) = self.0.get_mut(field as usize) {
             match place {
                 Some(earlier) => {
@@ -115,13 +116,13 @@ impl Fields {
     }
 
     /// The value of a field.
-    pub fn value(&self, field: Field) -> Option<&str> {
+    pub fn value(&self, field: HeaderName) -> Option<&str> {
         self.0.get(field as usize).and_then(Option::as_deref)
     }
 
     /// Every field that has a value.
-    pub fn present(&self) -> impl Iterator<Item = (Field, &str)> {
-        Field::ALL.into_iter().filter_map(|field| Some((field, self.value(field)?)))
+    pub fn present(&self) -> impl Iterator<Item = (HeaderName, &str)> {
+        HeaderName::ALL.into_iter().filter_map(|field| Some((field, self.value(field)?)))
     }
 }
 
@@ -134,12 +135,14 @@ pub struct Request<'a> {
     pub path: &'a str,
     /// The query without its question mark; empty where there is none.
     pub query: &'a str,
-    /// The fields an interface may read.
-    pub fields: &'a Fields,
+    /// The headers an interface may read.
+    pub headers: &'a Headers,
     /// The content, at most 64 KiB.
     pub body: &'a [u8],
     /// The client's address.
     pub peer: IpAddr,
+    /// Set once the request has shown a Guid that is in force.
+    pub authenticated: Cell<bool>,
 }
 
 #[cfg(test)]
@@ -149,24 +152,24 @@ mod tests {
     #[test]
     fn fields_are_known_in_any_case() {
         for (name, field) in [
-            ("guid", Some(Field::Guid)),
-            ("GUID", Some(Field::Guid)),
-            ("if-range", Some(Field::IfRange)),
-            ("Service_Token", Some(Field::ServiceToken)),
+            ("guid", Some(HeaderName::Guid)),
+            ("GUID", Some(HeaderName::Guid)),
+            ("if-range", Some(HeaderName::IfRange)),
+            ("Service_Token", Some(HeaderName::ServiceToken)),
             ("Cookie", None),
             ("", None),
         ] {
-            assert_eq!(Field::of(name), field, "{name}");
+            assert_eq!(HeaderName::from_name(name), field, "{name}");
         }
     }
 
     #[test]
     fn two_lines_of_a_field_are_one_value() {
-        let mut fields = Fields::default();
-        fields.add(Field::Guid, "a");
-        fields.add(Field::Guid, "b");
-        assert_eq!(fields.value(Field::Guid), Some("a, b"));
-        assert_eq!(fields.value(Field::Range), None);
-        assert_eq!(fields.present().collect::<Vec<_>>(), [(Field::Guid, "a, b")]);
+        let mut headers = Headers::default();
+        headers.add(HeaderName::Guid, "a");
+        headers.add(HeaderName::Guid, "b");
+        assert_eq!(headers.value(HeaderName::Guid), Some("a, b"));
+        assert_eq!(headers.value(HeaderName::Range), None);
+        assert_eq!(headers.present().collect::<Vec<_>>(), [(HeaderName::Guid, "a, b")]);
     }
 }

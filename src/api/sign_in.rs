@@ -1,11 +1,12 @@
 //! Signing in: `PUT /onlineagent/{id}` and `.../forcelogin`.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::code::ResultCode;
-use super::gateway::{Call, Gateway};
-use super::later::{Answer, Later};
+use super::gateway::{RequestContext, Gateway};
+use super::deferred::{Answer, Deferred};
 use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
@@ -13,7 +14,7 @@ use crate::ops::latch::Parcel;
 use crate::session::{AgentId, Guid, SignInRefused, SigningIn};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
-const CHECKED_WITHIN: Duration = Duration::from_secs(10);
+const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Media the session is good for, as the vendor's sample has it.
 const MEDIA_TYPE: &str = "TTF";
 /// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
@@ -27,41 +28,50 @@ impl Gateway {
     /// cost a password check.
     pub(super) fn sign_in(&self, agent: AgentId, request: &Request<'_>, force: bool, now: Instant) -> Answer {
         let Some(body) = SignInBody::parse(request.body) else {
-            return Reply::failure(ResultCode::INVALID_SIGN_IN).into();
+            return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         };
         // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
         let signing_in = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
-            return Reply::failure(ResultCode::LOCKED).into();
+            return Reply::rejected(ResultCode::LOCKED).into();
         }
         let Some(signing_in) = signing_in else {
-            return Reply::failure(ResultCode::SIGNING_IN).into();
+            return Reply::rejected(ResultCode::SIGNING_IN).into();
         };
         let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());
         let Some(verdict) = self.checker.submit(credential, body.password) else {
             return Reply::busy().into();
         };
-        Answer::Later(Later::when(Arc::clone(verdict.delivered()), now + CHECKED_WITHIN, move |gateway, call| {
-            gateway.finish_sign_in(agent, force, call, &verdict, signing_in).into()
-        }))
+        let delivered = Arc::clone(verdict.delivered());
+        Answer::Deferred(Deferred::until_event(
+            now + CHECK_TIMEOUT,
+            |_, _| Reply::busy().into(),
+            move |ticket| {
+                delivered.when_raised(move || {
+                    ticket.complete(move |gateway, context| {
+                        gateway.finish_sign_in(agent, force, context, &verdict, signing_in).into()
+                    });
+                });
+            },
+        ))
     }
 
     fn finish_sign_in(
         &self,
         agent: AgentId,
         force: bool,
-        call: &Call,
+        context: &RequestContext,
         verdict: &Parcel<bool>,
         _signing_in: SigningIn,
     ) -> Reply {
         let now = Instant::now();
         match verdict.take() {
-            Some(true) => self.throttle.succeeded(agent, call.peer),
+            Some(true) => self.throttle.succeeded(agent, context.peer),
             Some(false) => {
-                if self.throttle.failed(agent, call.peer, now) {
-                    log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", call.peer);
+                if self.throttle.failed(agent, context.peer, now) {
+                    log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", context.peer);
                 }
-                return Reply::failure(ResultCode::WRONG_PASSWORD);
+                return Reply::rejected(ResultCode::WRONG_PASSWORD);
             }
             None => return Reply::busy(),
         }
@@ -70,16 +80,17 @@ impl Gateway {
         self.sessions.sweep(now);
         let opened = match self.sessions.sign_in(agent, force, now) {
             Ok(opened) => opened,
-            Err(SignInRefused::AlreadySignedIn) => return Reply::failure(ResultCode::ALREADY_SIGNED_IN),
+            Err(SignInRefused::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
             Err(SignInRefused::Random(error)) => {
                 log::error!("no Guid can be made: {error}");
-                return Reply::failure(ResultCode::INTERNAL);
+                return Reply::rejected(ResultCode::INTERNAL);
             }
         };
+        context.is_agents.store(true, Ordering::Relaxed);
         // A reload may have removed the agent since; it ends the sessions it finds, this one it may not have.
         let Some(vdn) = self.roster().agent(agent).map(|entry| entry.vdn) else {
             self.sessions.sign_out(agent, opened.session);
-            return Reply::failure(ResultCode::WRONG_PASSWORD);
+            return Reply::rejected(ResultCode::WRONG_PASSWORD);
         };
         Reply::json(format!(
             r#"{{"message":"success","retcode":"0","result":{{"vdnid":{vdn},"workno":"{agent}","mediatype":"{MEDIA_TYPE}","loginTime":"{signed_in_ms}","isForceChange":"false","serverName":"{}","timeRemaining":"{TIME_REMAINING}"}}}}"#,

@@ -1,4 +1,4 @@
-//! The content of a sign-in: the documented fields with their types and bounds, typed as loosely as
+//! The content of a sign-in: the documented headers with their types and bounds, typed as loosely as
 //! vendor clients write them.
 
 use serde_json::{Map, Value};
@@ -25,7 +25,7 @@ enum Kind {
     Token,
 }
 
-/// The documented fields (protocol facts, section 3.1); every other one is ignored.
+/// The documented headers (protocol facts, section 3.1); every other one is ignored.
 const FIELDS: [(&str, Kind); 16] = [
     ("password", Kind::Text(32)),
     ("phonenum", Kind::Text(24)),
@@ -50,19 +50,19 @@ impl SignInBody {
     ///
     /// A field that is `null` counts as absent. Only the password is mandatory.
     pub fn parse(content: &[u8]) -> Option<SignInBody> {
-        let Ok(Value::Object(mut fields)) = serde_json::from_slice(content) else { return None };
-        if !FIELDS.iter().all(|(name, kind)| is_fit(&fields, name, kind)) {
+        let Ok(Value::Object(mut headers)) = serde_json::from_slice(content) else { return None };
+        if !FIELDS.iter().all(|(name, kind)| is_fit(&headers, name, kind)) {
             return None;
         }
-        match fields.remove("password")? {
+        match headers.remove("password")? {
             Value::String(password) => Some(SignInBody { password: Zeroizing::new(password) }),
             _ => None,
         }
     }
 }
 
-fn is_fit(fields: &Map<String, Value>, name: &str, kind: &Kind) -> bool {
-    match (kind, fields.get(name)) {
+fn is_fit(headers: &Map<String, Value>, name: &str, kind: &Kind) -> bool {
+    match (kind, headers.get(name)) {
         (_, None | Some(Value::Null)) | (Kind::Switch, Some(Value::Bool(_))) => true,
         (Kind::Text(longest), Some(Value::String(text))) => text.chars().count() <= *longest,
         (Kind::Switch, Some(Value::String(text))) => ["", "true", "false"].contains(&text.as_str()),

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
-use super::later::Answer;
+use super::deferred::Answer;
 use super::reply::Reply;
 use super::request::Request;
 use crate::session::AgentId;
@@ -13,10 +13,10 @@ use crate::session::AgentId;
 impl Gateway {
     /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
     pub(super) fn sign_out(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        match self.admit(agent, request, now) {
+        match self.authenticate(agent, request, now) {
             Ok(admitted) if self.sessions.sign_out(agent, admitted.session) => Reply::empty().into(),
             // Another request of the agent was faster.
-            Ok(_) => Reply::failure(ResultCode::NOT_SIGNED_IN).into(),
+            Ok(_) => Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
             Err(answer) => answer,
         }
     }
@@ -32,8 +32,8 @@ impl Gateway {
         if is_reason(reason) {
             return self.sign_out(agent, request, now);
         }
-        match self.admit(agent, request, now) {
-            Ok(_) => Reply::failure(ResultCode::INVALID_SIGN_OUT).into(),
+        match self.authenticate(agent, request, now) {
+            Ok(_) => Reply::rejected(ResultCode::INVALID_SIGN_OUT).into(),
             Err(answer) => answer,
         }
     }

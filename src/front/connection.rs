@@ -1,240 +1,502 @@
-//! One client's connection: request after request, each read whole, carried out and answered.
+//! One client's connection: its stages from the handshake to the end, request after request.
+//!
+//! A connection belongs to one thread at a time. Its I/O thread has it while it waits for its client; with a request it
+//! goes into a slot; whoever answers takes it out of there, writes the response and gives it back. A download thread has
+//! it while it sends a recording.
 
-use std::io::{self, ErrorKind, Write as _};
-use std::time::Instant;
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::clients::{Client, Doing};
-use super::content::Chunks;
-use super::fault::{Fault, reason_phrase};
-use super::head::{Framing, HEAD_MAX, Head};
-use super::secured::Secured;
-use super::shared::Front;
-use crate::api::{Interface, Reply};
-use crate::http::{Canonical, Performed};
+use rustix::event::epoll::EventFlags;
+
+use super::connections::ConnectionPermit;
+use super::content::ChunkedDecoder;
+use super::context::Context;
+use super::head::{self, Framing, Head};
+use super::home::{Home, Key};
+use super::http_error::HttpError;
+use super::request_log;
+use super::response::{self, render};
+use super::tls_stream::{Received, TlsStream};
+use super::transfer;
+use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId};
+use crate::http::{ForwardedRequest, Response, Waiting};
+use crate::ops::latch::lock;
 use crate::ops::log_lines::Quoted;
 
 /// Most requests of one connection; after it the client connects anew.
-const REQUESTS_MAX: usize = 1000;
-/// How much is read from a client at once, in bytes.
-const READ_AT_ONCE: usize = 4 * 1024;
-/// How much of what a client sends after its last answer is read and dropped, in bytes.
-const LINGER_BYTES: usize = 1024 * 1024;
+const REQUESTS_MAX: u32 = 1000;
+/// How much of what a client sends after its last response is read and dropped, in bytes.
+const LINGER_MAX_BYTES: usize = 1024 * 1024;
+/// How fast a client must take a response that is not a download and does not go out at once.
+const RESPONSE_MIN_BYTES_PER_SECOND: u64 = 8 * 1024;
 
-/// How a connection goes on after a request.
-#[derive(Debug, PartialEq, Eq)]
-enum Next {
-    /// With another request.
-    Stay,
-    /// It ends in order.
-    Close,
-    /// It is cut: the client must see that it has not got all of its answer.
-    Cut,
+/// What a connection is waiting for.
+enum Stage {
+    /// The end of the TLS handshake.
+    Handshake,
+    /// A request's head, of which the first byte may have come.
+    Head { begun: bool },
+    /// A request's content.
+    Body(Box<Head>, ChunkedDecoder),
+    /// An answer.
+    InFlight,
+    /// The client to take the rest of a response.
+    Sending { keep_alive: bool },
+    /// The client to take what is left of everything, the close_notify included.
+    Closing,
+    /// The client to end its side, so that the end of ours cannot overtake the last response (RFC 9112 section 9.6).
+    Lingering { dropped: usize },
+    /// Nothing: the client is gone.
+    Gone,
+}
+
+/// How an I/O thread goes on with a connection.
+pub(super) enum Next {
+    /// Waits for [`Connection::interest`] until [`Connection::deadline`].
+    Wait,
+    /// Sends this request to the backend.
+    Forward(ForwardedRequest),
+    /// The connection is over.
+    End,
 }
 
 /// A client's connection.
-pub(super) struct Connection<'a> {
-    front: &'a Front,
-    client: &'a Client,
-    secured: Secured,
+pub(super) struct Connection {
+    pub(super) tls: TlsStream,
+    context: Arc<Context>,
+    home: Arc<Home>,
+    key: Key,
+    peer: SocketAddr,
     /// What the client has sent and nobody has looked at yet.
     inbound: Vec<u8>,
+    stage: Stage,
+    deadline: Instant,
+    requests: u32,
+    /// Of the request in flight: whether it is a HEAD, and whether another may follow.
+    is_head: bool,
+    keep_alive: bool,
+    is_agents: bool,
+    _permit: ConnectionPermit,
 }
 
-/// Serves a client until it or the service ends the connection.
-pub(super) fn serve(front: &Front, client: &Client) {
-    let deadlines = front.deadlines;
-    let config = front.tls.config();
-    match Secured::accept(client.socket.clone(), config, deadlines.handshake, deadlines.window) {
-        Ok(secured) => Connection { front, client, secured, inbound: Vec::new() }.converse(),
-        Err(error) => {
-            front.counters().handshakes_failed.add(1);
-            log::debug!("handshake with {} failed: {}", client.peer, Quoted(&error.to_string()));
+impl Connection {
+    /// A client that has just been accepted.
+    pub(super) fn new(
+        tls: TlsStream,
+        context: Arc<Context>,
+        home: Arc<Home>,
+        key: Key,
+        peer: SocketAddr,
+        permit: ConnectionPermit,
+    ) -> Connection {
+        let deadline = Instant::now() + context.timeouts.handshake;
+        context.counters.connected.increment();
+        Connection {
+            tls,
+            context,
+            home,
+            key,
+            peer,
+            inbound: Vec::new(),
+            stage: Stage::Handshake,
+            deadline,
+            requests: 0,
+            is_head: false,
+            keep_alive: false,
+            is_agents: false,
+            _permit: permit,
         }
     }
-}
 
-impl Connection<'_> {
-    fn converse(mut self) {
-        for number in 1..=REQUESTS_MAX {
-            let next = match self.read_request() {
-                Ok(Some((request, keep_alive))) => {
-                    let began = Instant::now();
-                    self.answer(&request, keep_alive && number < REQUESTS_MAX, began)
-                }
-                Ok(None) => Next::Close,
-                Err(fault) => self.refuse(fault),
+    /// The name it has at its I/O thread.
+    pub(super) fn key(&self) -> Key {
+        self.key
+    }
+
+    /// The client's address and port.
+    pub(super) fn peer(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// What all connections share.
+    pub(super) fn context(&self) -> &Arc<Context> {
+        &self.context
+    }
+
+    /// When [`Connection::expire`] is to be called.
+    pub(super) fn deadline(&self) -> Instant {
+        self.deadline
+    }
+
+    /// What the socket is to be watched for after [`Next::Wait`].
+    pub(super) fn interest(&self) -> EventFlags {
+        match self.stage {
+            Stage::Sending { .. } | Stage::Closing => EventFlags::OUT,
+            _ if self.tls.wants_write() => EventFlags::IN | EventFlags::OUT,
+            _ => EventFlags::IN,
+        }
+    }
+
+    /// What the socket is to be watched for when the connection comes home: the next request may be there already, and a
+    /// socket that can be written to says so at once.
+    pub(super) fn interest_at_home(&self) -> EventFlags {
+        match self.stage {
+            Stage::Head { .. } if !self.inbound.is_empty() => EventFlags::IN | EventFlags::OUT,
+            _ => self.interest(),
+        }
+    }
+
+    /// Whether the connection may make room for another: no agent's, and nothing of its is being answered.
+    pub(super) fn is_idle_stranger(&self) -> bool {
+        !self.is_agents && matches!(self.stage, Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
+    }
+
+    /// Whether nothing has begun that has to be finished.
+    pub(super) fn is_idle(&self) -> bool {
+        matches!(self.stage, Stage::Handshake | Stage::Head { .. })
+    }
+
+    /// Goes on as far as the socket lets it.
+    pub(super) fn advance(&mut self) -> Next {
+        loop {
+            let step = match self.stage {
+                Stage::Handshake => self.handshake(),
+                Stage::Head { .. } => self.read_head(),
+                Stage::Body(..) => self.read_body(),
+                Stage::InFlight | Stage::Gone => return Next::End,
+                Stage::Sending { keep_alive } => self.send_rest(keep_alive),
+                Stage::Closing => self.close_rest(),
+                Stage::Lingering { dropped } => self.linger(dropped),
             };
-            match next {
-                Next::Stay => {}
-                Next::Close => {
-                    self.secured.close();
-                    if self.client.does(Doing::Nothing) {
-                        self.secured.linger(LINGER_BYTES, self.front.deadlines.linger);
-                    }
-                    return;
-                }
-                Next::Cut => return,
+            if let Some(next) = step {
+                return next;
             }
         }
     }
 
-    /// The next request and whether the connection may go on after it; `None` is the end.
-    fn read_request(&mut self) -> Result<Option<(Canonical, bool)>, Fault> {
-        let Some(head) = self.read_head()? else { return Ok(None) };
-        let deadline = Instant::now() + self.front.deadlines.body;
-        if head.expects_continue && self.inbound.is_empty() && head.framing != Framing::Length(0) {
-            // A client that is gone shows when its content is read.
-            let _ = self.secured.send(b"HTTP/1.1 100 Continue\r\n\r\n");
-        }
-        let body = match head.framing {
-            Framing::Length(length) => self.read_length(length, deadline)?,
-            Framing::Chunked => self.read_chunks(deadline)?,
-        };
-        let Some(body) = body else { return Ok(None) };
-        let Head { method, target, fields, keep_alive, .. } = head;
-        Ok(Some((Canonical { method, target, fields, body }, keep_alive)))
-    }
-
-    fn read_head(&mut self) -> Result<Option<Head>, Fault> {
-        // A client that sent the next request with the last one is not idle.
-        if !self.client.does(Doing::Nothing) {
-            return Ok(None);
-        }
-        let mut deadline = Instant::now() + self.front.deadlines.idle;
-        let mut begun = false;
-        loop {
-            if !self.inbound.is_empty() {
-                if !begun {
-                    begun = true;
-                    deadline = Instant::now() + self.front.deadlines.head;
-                }
-                if let Some((head, length)) = Head::parse(&self.inbound)? {
-                    self.inbound.drain(..length);
-                    self.client.does(Doing::Request);
-                    return Ok(Some(head));
-                }
+    /// The deadline of the stage has passed.
+    pub(super) fn expire(&mut self) -> Next {
+        match self.stage {
+            Stage::Handshake => {
+                self.handshake_failed("it took too long");
+                Next::End
             }
-            match self.secured.receive(&mut self.inbound, READ_AT_ONCE, deadline) {
-                Ok(0) => return Ok(None),
-                Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::TimedOut && begun => return Err(Fault::TooSlow),
-                Err(_) => return Ok(None),
+            Stage::Head { begun: true } | Stage::Body(..) => {
+                self.refuse(HttpError::TooSlow);
+                self.advance()
             }
+            Stage::Head { begun: false } => {
+                self.begin_close();
+                self.advance()
+            }
+            Stage::Sending { .. } | Stage::Closing => {
+                self.tls.reset_on_close();
+                Next::End
+            }
+            Stage::InFlight | Stage::Lingering { .. } | Stage::Gone => Next::End,
         }
     }
 
-    fn read_length(&mut self, length: usize, deadline: Instant) -> Result<Option<Vec<u8>>, Fault> {
-        while self.inbound.len() < length {
-            if !self.read_on(deadline)? {
-                return Ok(None);
+    /// Ends the connection in order, as far as nothing has begun that has to be finished.
+    pub(super) fn close_idle(&mut self) -> Next {
+        match self.stage {
+            Stage::Handshake => Next::End,
+            Stage::Head { .. } => {
+                self.begin_close();
+                self.advance()
             }
+            _ => Next::Wait,
         }
-        let rest = self.inbound.split_off(length);
-        Ok(Some(std::mem::replace(&mut self.inbound, rest)))
     }
 
-    fn read_chunks(&mut self, deadline: Instant) -> Result<Option<Vec<u8>>, Fault> {
-        let mut chunks = Chunks::default();
-        loop {
-            let used = chunks.take(&self.inbound)?;
-            self.inbound.drain(..used);
-            if let Some(content) = chunks.finished() {
-                return Ok(Some(content));
+    /// No worker has come for the request.
+    pub(super) fn refuse_overloaded(&mut self) {
+        self.refuse(HttpError::Overloaded);
+    }
+
+    fn handshake(&mut self) -> Option<Next> {
+        match self.tls.handshake() {
+            Ok(true) => {
+                self.wait_for_request(self.context.timeouts.first_request);
+                None
             }
-            if !self.read_on(deadline)? {
-                return Ok(None);
+            Ok(false) => Some(Next::Wait),
+            Err(error) => {
+                self.handshake_failed(&error.to_string());
+                Some(Next::End)
             }
         }
     }
 
-    /// Reads more of the content; false means that the client is gone.
-    fn read_on(&mut self, deadline: Instant) -> Result<bool, Fault> {
-        match self.secured.receive(&mut self.inbound, HEAD_MAX, deadline) {
-            Ok(count) => Ok(count > 0),
-            Err(error) if error.kind() == ErrorKind::TimedOut => Err(Fault::TooSlow),
-            Err(_) => Ok(false),
-        }
+    fn handshake_failed(&self, why: &str) {
+        self.context.counters.handshakes_failed.add(1);
+        log::debug!("handshake with {} failed: {}", self.peer, Quoted(why));
     }
 
-    fn answer(&mut self, request: &Canonical, keep_alive: bool, began: Instant) -> Next {
+    fn wait_for_request(&mut self, timeout: Duration) {
+        self.stage = Stage::Head { begun: false };
+        self.deadline = Instant::now() + timeout;
         if self.inbound.is_empty() {
-            // A poll may be parked for long: its buffer is worth more to others.
+            // An idle connection may last for long: its buffer is worth more to others.
             self.inbound = Vec::new();
         }
-        let Ok(mut performed) = self.front.http.perform(request, self.client.peer.ip()) else {
-            return self.refuse(Fault::Overloaded);
-        };
-        let download = performed.download.take();
-        let stay = keep_alive && !self.front.clients.are_leaving();
-        let length = download.as_ref().map_or(performed.length as u64, |download| download.video.selected());
-        let mut bytes = std::mem::take(&mut performed.head);
-        // Writing to a Vec cannot fail.
-        if performed.status != 204 {
-            let _ = write!(bytes, "Content-Length: {length}\r\n");
+    }
+
+    fn read_head(&mut self) -> Option<Next> {
+        if self.context.connections.is_draining() {
+            self.begin_close();
+            return None;
         }
-        bytes.extend_from_slice(if stay { b"Connection: keep-alive\r\n\r\n" } else { b"Connection: close\r\n\r\n" });
-        bytes.extend_from_slice(&performed.body);
-        self.secured.restart_pace();
-        let (sent, result) = match download {
-            Some(download) => {
-                self.client.does(Doing::Download);
-                self.front.transfer(&mut self.secured, bytes, download)
+        if !self.inbound.is_empty() {
+            if matches!(self.stage, Stage::Head { begun: false }) && head::is_begun(&self.inbound) {
+                self.stage = Stage::Head { begun: true };
+                self.deadline = Instant::now() + self.context.timeouts.head;
             }
-            None => (performed.body.len() as u64, self.secured.send(&bytes)),
-        };
-        self.record(&performed, sent, began, result.as_ref().err());
-        match result {
-            Ok(()) if stay => Next::Stay,
-            Ok(()) => Next::Close,
-            Err(error) => {
-                if error.kind() == ErrorKind::TimedOut {
-                    self.secured.forget_unsent();
+            match Head::parse(&self.inbound) {
+                Ok(Some((head, length))) => {
+                    self.inbound.drain(..length);
+                    self.begin_body(head);
+                    return None;
                 }
-                Next::Cut
+                Ok(None) => {}
+                Err(error) => {
+                    self.refuse(error);
+                    return None;
+                }
+            }
+        }
+        match self.tls.receive(&mut self.inbound) {
+            Ok(Received::Bytes) => None,
+            Ok(Received::Nothing) => Some(Next::Wait),
+            Ok(Received::End) => {
+                self.begin_close();
+                None
+            }
+            Err(_) => Some(Next::End),
+        }
+    }
+
+    fn begin_body(&mut self, head: Head) {
+        self.deadline = Instant::now() + self.context.timeouts.body;
+        if head.expects_continue && self.inbound.is_empty() && head.framing != Framing::Length(0) {
+            // A client that is gone shows when its content is read.
+            let _ = self.tls.queue(b"HTTP/1.1 100 Continue\r\n\r\n").and_then(|()| self.tls.flush().map(drop));
+        }
+        self.stage = Stage::Body(Box::new(head), ChunkedDecoder::default());
+    }
+
+    fn read_body(&mut self) -> Option<Next> {
+        let Stage::Body(head, decoder) = &mut self.stage else { return Some(Next::End) };
+        let body = match head.framing {
+            Framing::Length(length) if self.inbound.len() >= length => {
+                let rest = self.inbound.split_off(length);
+                Some(std::mem::replace(&mut self.inbound, rest))
+            }
+            Framing::Length(_) => None,
+            Framing::Chunked => match decoder.feed(&self.inbound) {
+                Ok(used) => {
+                    self.inbound.drain(..used);
+                    decoder.finished()
+                }
+                Err(error) => {
+                    self.refuse(error);
+                    return None;
+                }
+            },
+        };
+        if let Some(body) = body {
+            return Some(Next::Forward(self.complete_request(body)));
+        }
+        match self.tls.receive(&mut self.inbound) {
+            Ok(Received::Bytes) => None,
+            Ok(Received::Nothing) => Some(Next::Wait),
+            Ok(Received::End) => {
+                self.begin_close();
+                None
+            }
+            Err(_) => Some(Next::End),
+        }
+    }
+
+    fn complete_request(&mut self, body: Vec<u8>) -> ForwardedRequest {
+        self.requests += 1;
+        let stage = std::mem::replace(&mut self.stage, Stage::InFlight);
+        let (method, target, headers) = match stage {
+            Stage::Body(head, _) => {
+                self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
+                (head.method, head.target, head.headers)
+            }
+            _ => (Method::Other, String::new(), Headers::default()),
+        };
+        self.is_head = method == Method::Head;
+        if self.inbound.is_empty() {
+            // A poll may be parked for long.
+            self.inbound = Vec::new();
+        }
+        ForwardedRequest { method, target, headers, body }
+    }
+
+    /// Answers a request that no interface sees, and ends the connection: nobody knows where the next one begins.
+    fn refuse(&mut self, error: HttpError) {
+        self.context.counters.requests_malformed.add(1);
+        log::debug!("{} is refused: {}", self.peer, error.reason());
+        self.keep_alive = false;
+        self.is_head = false;
+        // A client that is gone shows in the stage.
+        let _ = self.send_reply(&error.reply());
+    }
+
+    /// Writes a response without a download, as far as the socket takes it, and goes on to the next stage.
+    ///
+    /// # Errors
+    /// What the socket says; the client is gone then.
+    fn send_reply(&mut self, reply: &Reply) -> io::Result<()> {
+        let framing = response::Framing {
+            length: reply.body.len() as u64,
+            with_body: !self.is_head,
+            keep_alive: self.keep_alive,
+        };
+        let sent = self.tls.queue(&render(reply, framing)).and_then(|()| self.tls.flush());
+        match sent {
+            Ok(true) => self.after_response(self.keep_alive),
+            Ok(false) => {
+                self.stage = Stage::Sending { keep_alive: self.keep_alive };
+                let long = Duration::from_secs(framing.length / RESPONSE_MIN_BYTES_PER_SECOND);
+                self.deadline = Instant::now() + self.context.timeouts.response + long;
+            }
+            Err(_) => self.stage = Stage::Gone,
+        }
+        sent.map(drop)
+    }
+
+    fn after_response(&mut self, keep_alive: bool) {
+        if keep_alive {
+            self.wait_for_request(self.context.timeouts.idle);
+        } else {
+            self.begin_close();
+        }
+    }
+
+    fn send_rest(&mut self, keep_alive: bool) -> Option<Next> {
+        match self.tls.flush() {
+            Ok(false) => Some(Next::Wait),
+            Ok(true) => {
+                self.after_response(keep_alive);
+                None
+            }
+            Err(_) => Some(Next::End),
+        }
+    }
+
+    /// Begins to end the connection in order.
+    pub(super) fn begin_close(&mut self) {
+        self.tls.queue_close();
+        self.stage = Stage::Closing;
+        self.deadline = Instant::now() + self.context.timeouts.response;
+    }
+
+    fn close_rest(&mut self) -> Option<Next> {
+        match self.tls.flush() {
+            Ok(false) => Some(Next::Wait),
+            // What the client does not take is reset when its time is up. It keeps its place among the connections until
+            // then, so that nobody can fill the kernel's memory by coming again.
+            Ok(true) if !self.tls.wait_sent(Duration::ZERO) => Some(Next::Wait),
+            Ok(true) => {
+                self.tls.shut_down_writing();
+                self.inbound = Vec::new();
+                self.stage = Stage::Lingering { dropped: 0 };
+                self.deadline = Instant::now() + self.context.timeouts.linger;
+                None
+            }
+            Err(_) => Some(Next::End),
+        }
+    }
+
+    fn linger(&mut self, dropped: usize) -> Option<Next> {
+        if self.context.connections.is_draining() {
+            return Some(Next::End);
+        }
+        match self.tls.discard() {
+            None => Some(Next::End),
+            Some(0) => Some(Next::Wait),
+            Some(count) if dropped + count > LINGER_MAX_BYTES => Some(Next::End),
+            Some(count) => {
+                self.stage = Stage::Lingering { dropped: dropped + count };
+                None
             }
         }
     }
 
-    /// The one log line of a request. No Guid and no password is near it; the path is not in it at all.
-    fn record(&self, performed: &Performed, bytes: u64, began: Instant, cut: Option<&io::Error>) {
-        let (interface, agent) = match &performed.call {
-            Some(call) => (call.interface, call.agent),
-            None => (Interface::Unknown, None),
-        };
-        let code = performed.code.wire();
-        self.front.counters().answered(interface.log_name(), code);
-        let level = match interface {
-            // Monitoring asks every few seconds, and strangers may ask for anything.
-            Interface::Health | Interface::Metrics | Interface::Unknown => log::Level::Debug,
-            _ => log::Level::Info,
-        };
-        log::log!(
-            target: "request",
-            level,
-            "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}",
-            interface.log_name(),
-            agent.map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
-            self.client.peer,
-            performed.status,
-            began.elapsed().as_millis(),
-            cut.map_or_else(String::new, |error| format!(" cut={}", Quoted(&error.to_string()))),
-        );
+    /// Whether another request may follow the one in flight.
+    pub(super) fn keeps_alive(&self) -> bool {
+        self.keep_alive
     }
 
-    fn refuse(&mut self, fault: Fault) -> Next {
-        self.front.counters().requests_malformed.add(1);
-        log::debug!("{} is refused: {}", self.client.peer, fault.reason());
-        let Reply { status, fields, body, .. } = fault.reply();
-        let mut bytes = format!("HTTP/1.1 {status} {}\r\n", reason_phrase(status)).into_bytes();
-        for (name, value) in &fields {
-            let _ = write!(bytes, "{name}: {}\r\n", value.as_str());
+    /// No thread can be had for the download.
+    pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<Box<RequestContext>>) {
+        self.context.counters.thread_errors.add(1);
+        let text = format!("no thread can be started for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
+        lock(&self.context.thread_log).error(&text);
+        self.send(&Reply::busy(), context.as_deref());
+    }
+
+    /// Sends an answer, logs the request and gives the connection back.
+    fn send(mut self: Box<Self>, reply: &Reply, context: Option<&RequestContext>) {
+        let result = self.send_reply(reply);
+        request_log::record(&self, reply, context, reply.body.len() as u64, result.as_ref().err());
+        self.go_home();
+    }
+
+    /// Goes on after a download, which has left nothing unsent.
+    pub(super) fn after_download(mut self: Box<Self>, keep_alive: bool) {
+        self.after_response(keep_alive);
+        self.go_home();
+    }
+
+    /// Gives the connection back to its I/O thread.
+    fn go_home(mut self: Box<Self>) {
+        // Most clients take a response at once, and what is left of an end is a matter of system calls.
+        if matches!(self.stage, Stage::Closing | Stage::Gone)
+            && let Next::End = self.advance()
+        {
+            return;
         }
-        let date = httpdate::fmt_http_date(std::time::SystemTime::now());
-        let _ = write!(bytes, "Date: {date}\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}", body.len());
-        self.secured.restart_pace();
-        match self.secured.send(&bytes) {
-            Ok(()) => Next::Close,
-            Err(_) => Next::Cut,
+        let (home, context) = (Arc::clone(&self.home), Arc::clone(&self.context));
+        home.give_back(self);
+        // Its I/O thread may have let the idle connections go just before.
+        if context.connections.is_draining() {
+            home.wake();
         }
+    }
+}
+
+impl Waiting for Box<Connection> {
+    fn peer(&self) -> IpAddr {
+        self.peer.ip()
+    }
+
+    fn park(&mut self, slot: SlotId, until: Instant) {
+        self.home.park(&self.tls, self.key, slot, until);
+    }
+
+    fn respond(mut self, _gateway: &Gateway, response: Response) {
+        let Response { reply, download, context } = response;
+        self.keep_alive = self.keep_alive && !self.context.connections.is_draining();
+        self.is_agents |= context.as_ref().is_some_and(|context| context.is_agents());
+        if let Some(download) = download {
+            return transfer::start(self, reply, download, context);
+        }
+        self.send(&reply, context.as_deref());
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.tls.limit_orphan();
+        self.context.counters.connected.decrement();
+        self.home.forget(self.key);
     }
 }

@@ -1,13 +1,13 @@
 //! The content of a request: a known length or chunks, decoded here so that nothing behind ever sees
 //! chunks.
 
-use super::fault::Fault;
-use super::head::CONTENT_MAX;
+use super::http_error::HttpError;
+use super::head::CONTENT_MAX_BYTES;
 
 /// Longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
-const LINE_MAX: usize = 256;
+const LINE_MAX_BYTES: usize = 256;
 /// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows it).
-const TRAILERS_MAX: usize = 2048;
+const TRAILERS_MAX_BYTES: usize = 2048;
 
 /// What the decoder expects next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -21,24 +21,24 @@ enum Next {
 
 /// Decodes chunked content as it comes (RFC 9112 section 7.1).
 #[derive(Debug)]
-pub struct Chunks {
+pub struct ChunkedDecoder {
     next: Next,
     content: Vec<u8>,
     trailers: usize,
 }
 
-impl Default for Chunks {
-    fn default() -> Chunks {
-        Chunks { next: Next::Size, content: Vec::new(), trailers: 0 }
+impl Default for ChunkedDecoder {
+    fn default() -> ChunkedDecoder {
+        ChunkedDecoder { next: Next::Size, content: Vec::new(), trailers: 0 }
     }
 }
 
-impl Chunks {
+impl ChunkedDecoder {
     /// Takes what it can from the beginning of `bytes` and says how many bytes that was.
     ///
     /// # Errors
-    /// The fault to answer with; the connection cannot go on after it.
-    pub fn take(&mut self, bytes: &[u8]) -> Result<usize, Fault> {
+    /// The error to answer with; the connection cannot go on after it.
+    pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, HttpError> {
         let mut used = 0;
         while self.next != Next::Nothing {
             let rest = bytes.get(used..).unwrap_or_default();
@@ -65,7 +65,7 @@ impl Chunks {
                         2
                     }
                     [] | [b'\r'] => break,
-                    _ => return Err(Fault::Malformed("a chunk longer than its size")),
+                    _ => return Err(HttpError::Malformed("a chunk longer than its size")),
                 },
                 Next::Trailer => match line(rest)? {
                     Some(text) => {
@@ -86,34 +86,34 @@ impl Chunks {
         (self.next == Next::Nothing).then(|| std::mem::take(&mut self.content))
     }
 
-    fn size(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn size(&mut self, line: &[u8]) -> Result<(), HttpError> {
         let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
         let (digits, extension) = line.split_at(digits);
         // An extension begins with a semicolon, after optional blanks; its content is nobody's business.
         if digits.is_empty() || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";")) {
-            return Err(Fault::Malformed("a chunk size that is no hexadecimal number"));
+            return Err(HttpError::Malformed("a chunk size that is no hexadecimal number"));
         }
         let size = std::str::from_utf8(digits)
             .ok()
             .and_then(|digits| usize::from_str_radix(digits, 16).ok())
-            .ok_or(Fault::ContentTooLarge)?;
-        let limit = usize::try_from(CONTENT_MAX).unwrap_or(usize::MAX);
+            .ok_or(HttpError::ContentTooLarge)?;
+        let limit = usize::try_from(CONTENT_MAX_BYTES).unwrap_or(usize::MAX);
         if size > limit.saturating_sub(self.content.len()) {
-            return Err(Fault::ContentTooLarge);
+            return Err(HttpError::ContentTooLarge);
         }
         self.next = if size == 0 { Next::Trailer } else { Next::Data(size) };
         Ok(())
     }
 
-    fn trailer(&mut self, line: &[u8]) -> Result<(), Fault> {
+    fn trailer(&mut self, line: &[u8]) -> Result<(), HttpError> {
         self.trailers += line.len();
-        if self.trailers > TRAILERS_MAX {
-            return Err(Fault::HeadTooLarge);
+        if self.trailers > TRAILERS_MAX_BYTES {
+            return Err(HttpError::HeadTooLarge);
         }
         if line.is_empty() {
             self.next = Next::Nothing;
         } else if !line.contains(&b':') || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default()) {
-            return Err(Fault::Malformed("a trailer that is no field"));
+            return Err(HttpError::Malformed("a trailer that is no field"));
         }
         Ok(())
     }
@@ -125,14 +125,14 @@ fn is_token(name: &[u8]) -> bool {
 }
 
 /// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
-fn line(bytes: &[u8]) -> Result<Option<&[u8]>, Fault> {
-    let within = bytes.get(..LINE_MAX.min(bytes.len())).unwrap_or_default();
+fn line(bytes: &[u8]) -> Result<Option<&[u8]>, HttpError> {
+    let within = bytes.get(..LINE_MAX_BYTES.min(bytes.len())).unwrap_or_default();
     let end = within.iter().position(|&byte| matches!(byte, b'\r' | b'\n' | 0..=8 | 11..=31 | 127));
     match end.map(|end| within.split_at(end)) {
         Some((line, [b'\r', b'\n', ..])) => Ok(Some(line)),
-        Some((_, [b'\r'])) if bytes.len() < LINE_MAX => Ok(None),
-        None if bytes.len() < LINE_MAX => Ok(None),
-        _ => Err(Fault::Malformed("a line of chunked content")),
+        Some((_, [b'\r'])) if bytes.len() < LINE_MAX_BYTES => Ok(None),
+        None if bytes.len() < LINE_MAX_BYTES => Ok(None),
+        _ => Err(HttpError::Malformed("a line of chunked content")),
     }
 }
 
@@ -141,9 +141,9 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    fn decode(bytes: &[u8]) -> Result<(Option<Vec<u8>>, usize), Fault> {
-        let mut chunks = Chunks::default();
-        let used = chunks.take(bytes)?;
+    fn decode(bytes: &[u8]) -> Result<(Option<Vec<u8>>, usize), HttpError> {
+        let mut chunks = ChunkedDecoder::default();
+        let used = chunks.feed(bytes)?;
         Ok((chunks.finished(), used))
     }
 
@@ -193,20 +193,20 @@ mod tests {
             b"0\r\nspaced : x\r\n\r\n",
             b"0\r\nTrailer: x\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
         ] {
-            assert!(matches!(decode(bytes), Err(Fault::Malformed(_))), "{}", String::from_utf8_lossy(bytes));
+            assert!(matches!(decode(bytes), Err(HttpError::Malformed(_))), "{}", String::from_utf8_lossy(bytes));
         }
-        assert!(matches!(decode(&[b'0'; 300]), Err(Fault::Malformed(_))));
+        assert!(matches!(decode(&[b'0'; 300]), Err(HttpError::Malformed(_))));
     }
 
     #[test]
     fn contents_beyond_the_limit_are_refused_before_they_come() {
         for size in ["10001", "ffffffff", "ffffffffffffffff", "fffffffffffffffffff"] {
-            assert_eq!(decode(format!("{size}\r\n").as_bytes()), Err(Fault::ContentTooLarge), "{size}");
+            assert_eq!(decode(format!("{size}\r\n").as_bytes()), Err(HttpError::ContentTooLarge), "{size}");
         }
         let mut bytes = format!("8000\r\n{}\r\n8001\r\n", "x".repeat(0x8000)).into_bytes();
-        assert_eq!(decode(&bytes), Err(Fault::ContentTooLarge));
+        assert_eq!(decode(&bytes), Err(HttpError::ContentTooLarge));
         bytes = format!("0\r\n{}", format!("T: {}\r\n", "x".repeat(200)).repeat(20)).into_bytes();
-        assert_eq!(decode(&bytes), Err(Fault::HeadTooLarge));
+        assert_eq!(decode(&bytes), Err(HttpError::HeadTooLarge));
     }
 
     proptest! {
@@ -222,7 +222,7 @@ mod tests {
                 bytes.extend_from_slice(b"\r\n");
             }
             bytes.extend_from_slice(b"0\r\n\r\n");
-            let mut chunks = Chunks::default();
+            let mut chunks = ChunkedDecoder::default();
             let mut pending = Vec::new();
             let mut cuts = cuts.into_iter();
             let mut at = 0;
@@ -230,7 +230,7 @@ mod tests {
                 let end = (at + cuts.next().unwrap_or(usize::MAX - at)).min(bytes.len());
                 pending.extend_from_slice(&bytes[at..end]);
                 at = end;
-                let used = chunks.take(&pending).unwrap();
+                let used = chunks.feed(&pending).unwrap();
                 pending.drain(..used);
             }
             prop_assert_eq!(chunks.finished(), Some(parts.concat()));

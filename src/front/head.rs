@@ -3,16 +3,16 @@
 //! httparse does the parsing; what it lets pass and a second parser might read differently is refused
 //! before it, because two readers who disagree about where a request ends are how requests are smuggled.
 
-use crate::api::{Field, Fields, Method};
+use crate::api::{HeaderName, Headers, Method};
 
-use super::fault::Fault;
+use super::http_error::HttpError;
 
 /// Longest head, in bytes, with its final empty line.
-pub const HEAD_MAX: usize = 16 * 1024;
+pub const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Most fields in a head.
-pub const FIELDS_MAX: usize = 64;
+pub const HEADERS_MAX: usize = 64;
 /// Longest content, in bytes.
-pub const CONTENT_MAX: u64 = 64 * 1024;
+pub const CONTENT_MAX_BYTES: u64 = 64 * 1024;
 /// Empty lines that may come before a request (RFC 9112 section 2.2 asks for at least one).
 const LEADING_LINES_MAX: usize = 2;
 
@@ -33,7 +33,7 @@ pub struct Head {
     /// Path and query, in origin form.
     pub target: String,
     /// The fields the interfaces read.
-    pub fields: Fields,
+    pub headers: Headers,
     /// How the content is framed.
     pub framing: Framing,
     /// Whether the client wants another request on this connection.
@@ -47,39 +47,39 @@ impl Head {
     /// needed.
     ///
     /// # Errors
-    /// The fault to answer with. The connection cannot go on after it, because nobody knows where the next
+    /// The error to answer with. The connection cannot go on after it, because nobody knows where the next
     /// request would begin.
-    pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, Fault> {
+    pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let blank = leading_lines(bytes)?;
         let rest = bytes.get(blank..).unwrap_or_default();
-        let within = rest.get(..HEAD_MAX.min(rest.len())).unwrap_or_default();
+        let within = rest.get(..HEAD_MAX_BYTES.min(rest.len())).unwrap_or_default();
         let Some(end) = within.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
             check_bytes(within)?;
-            return if rest.len() >= HEAD_MAX { Err(Fault::HeadTooLarge) } else { Ok(None) };
+            return if rest.len() >= HEAD_MAX_BYTES { Err(HttpError::HeadTooLarge) } else { Ok(None) };
         };
         let head = within.get(..end).unwrap_or_default();
         check_bytes(head)?;
         check_request_line(head)?;
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut fields);
         match request.parse(head) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(Fault::Malformed("an incomplete head")),
-            Err(httparse::Error::TooManyHeaders) => return Err(Fault::HeadTooLarge),
-            Err(_) => return Err(Fault::Malformed("a field or the request line")),
+            Ok(httparse::Status::Partial) => return Err(HttpError::Malformed("an incomplete head")),
+            Err(httparse::Error::TooManyHeaders) => return Err(HttpError::HeadTooLarge),
+            Err(_) => return Err(HttpError::Malformed("a field or the request line")),
         }
-        Ok(Some((Head::of(&request)?, blank + end)))
+        Ok(Some((Head::from_request(&request)?, blank + end)))
     }
 
-    fn of(request: &httparse::Request<'_, '_>) -> Result<Head, Fault> {
+    fn from_request(request: &httparse::Request<'_, '_>) -> Result<Head, HttpError> {
         let http_1_1 = request.version == Some(1);
-        let method = Method::of(request.method.unwrap_or_default());
+        let method = Method::from_name(request.method.unwrap_or_default());
         let mut hosts = 0;
         let mut length = None;
         let mut chunked = false;
         let mut keep_alive = http_1_1;
         let mut expects_continue = false;
-        let mut fields = Fields::default();
+        let mut headers = Headers::default();
         for field in request.headers.iter() {
             let value = field.value.trim_ascii();
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -88,52 +88,58 @@ impl Head {
                 check_host(value)?;
             } else if is("Content-Length") {
                 if length.replace(parse_length(value)?).is_some() {
-                    return Err(Fault::Malformed("two lengths"));
+                    return Err(HttpError::Malformed("two lengths"));
                 }
             } else if is("Transfer-Encoding") {
                 if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(Fault::Malformed("a transfer coding other than one chunked"));
+                    return Err(HttpError::Malformed("a transfer coding other than one chunked"));
                 }
                 chunked = true;
             } else if ["Content_Length", "Transfer_Encoding"].into_iter().any(is) {
                 // To a gateway that makes variables of fields these are the same as with a hyphen.
-                return Err(Fault::Malformed("a framing field that is none"));
+                return Err(HttpError::Malformed("a framing field that is none"));
             } else if is("Connection") {
                 keep_alive = wants_to_stay(value, keep_alive);
             } else if is("Expect") {
                 // RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
                 expects_continue = http_1_1;
                 if http_1_1 && !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(Fault::ExpectationFailed);
+                    return Err(HttpError::ExpectationFailed);
                 }
-            } else if let (Some(known), Ok(text)) = (Field::of(field.name), std::str::from_utf8(value))
+            } else if let (Some(known), Ok(text)) = (HeaderName::from_name(field.name), std::str::from_utf8(value))
                 && text.is_ascii()
             {
-                fields.add(known, text);
+                headers.add(known, text);
             }
         }
         if hosts > 1 || (hosts == 0 && http_1_1) {
-            return Err(Fault::Malformed("not exactly one host"));
+            return Err(HttpError::Malformed("not exactly one host"));
         }
         // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, are what smuggling is made of.
         let framing = match (chunked, length) {
             (true, None) if http_1_1 => Framing::Chunked,
-            (true, _) => return Err(Fault::Malformed("chunks with a length or in HTTP/1.0")),
-            (false, Some(length)) if length > CONTENT_MAX => return Err(Fault::ContentTooLarge),
+            (true, _) => return Err(HttpError::Malformed("chunks with a length or in HTTP/1.0")),
+            (false, Some(length)) if length > CONTENT_MAX_BYTES => return Err(HttpError::ContentTooLarge),
             (false, length) => Framing::Length(usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX)),
         };
         let target = origin_form(request.path.unwrap_or_default(), method)?;
-        Ok(Head { method, target, fields, framing, keep_alive, expects_continue })
+        Ok(Head { method, target, headers, framing, keep_alive, expects_continue })
     }
 }
 
+/// Whether anything of a request is there. Empty lines before it are not (RFC 9112 section 2.2): a client that ends a
+/// content with one too many begins no timeout with it.
+pub(super) fn is_begun(bytes: &[u8]) -> bool {
+    bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
+}
+
 /// Length of the empty lines before a request.
-fn leading_lines(bytes: &[u8]) -> Result<usize, Fault> {
+fn leading_lines(bytes: &[u8]) -> Result<usize, HttpError> {
     let mut blank = 0;
     while bytes.get(blank..).unwrap_or_default().starts_with(b"\r\n") {
         blank += 2;
         if blank > 2 * LEADING_LINES_MAX {
-            return Err(Fault::Malformed("empty lines instead of a request"));
+            return Err(HttpError::Malformed("empty lines instead of a request"));
         }
     }
     Ok(blank)
@@ -141,15 +147,15 @@ fn leading_lines(bytes: &[u8]) -> Result<usize, Fault> {
 
 /// Refuses what RFC 9112 section 2.2 lets a recipient repair: CR or LF alone, NUL and other controls, and
 /// folded lines (section 5.2).
-fn check_bytes(head: &[u8]) -> Result<(), Fault> {
+fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     let mut before = b'\n';
     for &byte in head {
         match (before, byte) {
             (b'\r', b'\n') => {}
-            (b'\r', _) | (_, b'\n') => return Err(Fault::Malformed("CR or LF alone")),
-            (b'\n', b' ' | b'\t') => return Err(Fault::Malformed("a folded line")),
+            (b'\r', _) | (_, b'\n') => return Err(HttpError::Malformed("CR or LF alone")),
+            (b'\n', b' ' | b'\t') => return Err(HttpError::Malformed("a folded line")),
             (_, b'\r' | b'\t') => {}
-            (_, 0..=31 | 127) => return Err(Fault::Malformed("a control character")),
+            (_, 0..=31 | 127) => return Err(HttpError::Malformed("a control character")),
             _ => {}
         }
         before = byte;
@@ -158,35 +164,35 @@ fn check_bytes(head: &[u8]) -> Result<(), Fault> {
 }
 
 /// The request line is three parts with one blank between them, all printable ASCII, and names a version.
-fn check_request_line(head: &[u8]) -> Result<(), Fault> {
+fn check_request_line(head: &[u8]) -> Result<(), HttpError> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(Fault::Malformed("a request line that is not printable ASCII"));
+        return Err(HttpError::Malformed("a request line that is not printable ASCII"));
     }
     let mut parts = line.split(|&byte| byte == b' ');
     let (Some(_), Some(_), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(Fault::Malformed("a request line that is not three parts"));
+        return Err(HttpError::Malformed("a request line that is not three parts"));
     };
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(Fault::VersionNotSupported),
-        _ => Err(Fault::Malformed("a version that is none")),
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HttpError::VersionNotSupported),
+        _ => Err(HttpError::Malformed("a version that is none")),
     }
 }
 
 /// A host is a name or an address with an optional port; it is not used, only a forged one is refused.
-fn check_host(value: &[u8]) -> Result<(), Fault> {
+fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    if value.iter().all(fine) { Ok(()) } else { Err(Fault::Malformed("a host that is none")) }
+    if value.iter().all(fine) { Ok(()) } else { Err(HttpError::Malformed("a host that is none")) }
 }
 
 /// Digits only: no sign, no list, no white space inside (RFC 9110 section 8.6).
-fn parse_length(value: &[u8]) -> Result<u64, Fault> {
+fn parse_length(value: &[u8]) -> Result<u64, HttpError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(Fault::Malformed("a length that is no decimal"));
+        return Err(HttpError::Malformed("a length that is no decimal"));
     }
     // A number that a u64 cannot hold is too large.
-    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(Fault::ContentTooLarge)
+    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(HttpError::ContentTooLarge)
 }
 
 /// `Connection` is a list of tokens in any case (RFC 9110 section 7.6.1); `close` wins over `keep-alive`.
@@ -199,19 +205,19 @@ fn wants_to_stay(value: &[u8], before: bool) -> bool {
 }
 
 /// Path and query. A server has to take the absolute form too (RFC 9112 section 3.2.2); `*` is for OPTIONS.
-fn origin_form(target: &str, method: Method) -> Result<String, Fault> {
+fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if target.contains('#') {
-        return Err(Fault::Malformed("a target with a fragment"));
+        return Err(HttpError::Malformed("a target with a fragment"));
     }
     if target.starts_with('/') || (target == "*" && method == Method::Options) {
         return Ok(target.to_owned());
     }
     let scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
     let after = ["http://", "https://"].iter().find(|name| scheme(name)).and_then(|name| target.get(name.len()..));
-    let Some(after) = after else { return Err(Fault::Malformed("a target of no known form")) };
+    let Some(after) = after else { return Err(HttpError::Malformed("a target of no known form")) };
     let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
     if authority.is_empty() {
-        return Err(Fault::Malformed("a target without host"));
+        return Err(HttpError::Malformed("a target without host"));
     }
     // No user and password in front of it either (RFC 9110 section 4.2.4).
     check_host(authority.as_bytes())?;

@@ -1,25 +1,29 @@
-//! The network side: the only code that touches a client's socket. Listener, TLS, the grammar of requests,
-//! deadlines, and videos on their way to clients.
+//! The network side: the only code that touches a client's socket. Listener, TLS, the grammar of requests, timeouts,
+//! responses, and recordings on their way to clients.
 //!
-//! Every client has a thread of its own, so that one that is slow, or hostile, holds that thread and
-//! nothing else.
+//! A few I/O threads wait for all clients at once. A client that is slow, silent or hostile costs memory, no thread.
 
-mod buffers;
-mod clients;
+mod accept;
+mod bind;
+mod buffer_pool;
+mod chunk_budget;
 mod connection;
+mod connections;
 pub mod content;
-mod deadlines;
-pub mod fault;
+mod context;
 pub mod head;
-mod listener;
-mod portions;
-mod secured;
+mod home;
+pub mod http_error;
+mod io_thread;
+mod request_log;
+mod response;
 mod service;
-mod shared;
-mod threads;
+mod timeouts;
+mod timers;
 mod tls;
+mod tls_stream;
 mod transfer;
 
-pub use deadlines::Deadlines;
 pub use service::{Limits, Listeners, Service};
+pub use timeouts::Timeouts;
 pub use tls::{KeyPairFiles, Tls};

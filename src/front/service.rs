@@ -1,21 +1,27 @@
 //! The front at work: bound, accepting, and ended in order.
 
 use std::net::{SocketAddr, TcpListener};
-use std::os::fd::OwnedFd;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use super::clients::Clients;
-use super::deadlines::Deadlines;
-use super::listener;
-use super::portions::Portions;
-use super::shared::Front;
+use super::accept;
+use super::bind;
+use super::chunk_budget::ChunkBudget;
+use super::connections::Connections;
+use super::context::Context;
+use super::io_thread::IoThread;
+use super::timeouts::Timeouts;
 use super::tls::Tls;
+use crate::api::Gateway;
 use crate::http::Http;
 use crate::ops::counters::Counters;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
+
+/// Most I/O threads. Beyond as many, requests wait for the interfaces and downloads for the disk.
+const IO_THREADS_MAX: usize = 4;
 
 /// How many clients there may be.
 #[derive(Debug, Clone, Copy)]
@@ -24,6 +30,8 @@ pub struct Limits {
     pub connections: usize,
     /// Of one address.
     pub connections_per_address: usize,
+    /// Workers behind them.
+    pub workers: usize,
 }
 
 /// The listeners, bound and not yet answered.
@@ -36,7 +44,7 @@ impl Listeners {
     /// # Errors
     /// The first address that cannot be had.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, Failure> {
-        addresses.iter().map(|&address| listener::listen(address)).collect::<Result<_, _>>().map(Listeners)
+        addresses.iter().map(|&address| bind::listen(address)).collect::<Result<_, _>>().map(Listeners)
     }
 
     /// The addresses with their real ports.
@@ -47,10 +55,9 @@ impl Listeners {
 
 /// The front at work.
 pub struct Service {
-    front: Arc<Front>,
-    /// Closing it wakes the accept loop.
-    stop: OwnedFd,
-    accepting: JoinHandle<()>,
+    context: Arc<Context>,
+    io_threads: Arc<Vec<IoThread>>,
+    watchdog: Option<(Arc<AtomicBool>, JoinHandle<()>)>,
     manager: Arc<ServiceManager>,
 }
 
@@ -58,59 +65,119 @@ impl Service {
     /// Begins to accept clients.
     ///
     /// # Errors
-    /// When the pipe or the thread of the accept loop cannot be made.
+    /// When a socket, a descriptor or a thread cannot be made.
     pub fn start(
         listeners: Listeners,
         tls: Tls,
-        http: Http,
+        gateway: Arc<Gateway>,
         limits: Limits,
-        deadlines: Deadlines,
+        timeouts: Timeouts,
         counters: Arc<Counters>,
         manager: Arc<ServiceManager>,
     ) -> Result<Service, Failure> {
         let failed = |error: std::io::Error| {
             Failure::new(Exit::of_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
         };
-        let clients = Arc::new(Clients::new(limits.connections, limits.connections_per_address));
-        let front = Arc::new(Front { portions: Portions::new(), clients, tls, http, deadlines, counters });
-        let (stopped, stop) =
-            rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).map_err(|error| failed(error.into()))?;
-        let (serving, watched) = (Arc::clone(&front), Arc::clone(&manager));
-        let accepting = thread::Builder::new()
-            .name("accept".to_owned())
-            .spawn(move || listener::accept_clients(&serving, &listeners.0, &stopped, &watched))
-            .map_err(failed)?;
-        Ok(Service { front, stop, accepting, manager })
+        let processors = thread::available_parallelism().map_or(1, usize::from);
+        let (http, backends) = Http::start(gateway, limits.workers, processors.min(IO_THREADS_MAX))?;
+        let context = Arc::new(Context {
+            tls,
+            http,
+            connections: Arc::new(Connections::new(limits.connections, limits.connections_per_address)),
+            chunk_budget: ChunkBudget::new(),
+            timeouts,
+            counters,
+            thread_log: Mutex::default(),
+        });
+        listeners.0.iter().for_each(accept::set_options);
+        let listeners = Arc::new(listeners.0);
+        let tick = manager.watchdog_interval().map(|interval| interval / 2);
+        let start = |(number, backend)| {
+            IoThread::start(number, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
+        };
+        let io_threads = (0..).zip(backends).map(start).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let io_threads = Arc::new(io_threads);
+        let watchdog = match tick {
+            Some(tick) => Some(feed_watchdog(tick, Arc::clone(&io_threads), Arc::clone(&manager)).map_err(failed)?),
+            None => None,
+        };
+        Ok(Service { context, io_threads, watchdog, manager })
     }
 
     /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients were cut.
-    pub const FAREWELL: Duration = Duration::from_secs(1);
+    pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+    /// How long everything but running downloads may take to end.
+    const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has
-    /// passed or `hurry` says so for what is under way. Returns how many downloads were cut meanwhile, by
-    /// whatever.
-    pub fn stop(self, drain: Duration, mut hurry: impl FnMut() -> bool) -> u64 {
-        /// How often `hurry` is asked and the watchdog fed, which the accept loop no longer does.
-        const GLANCE: Duration = Duration::from_millis(100);
+    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has passed or `force`
+    /// says so for running downloads. Returns how many downloads were cut meanwhile, by whatever.
+    pub fn stop(mut self, drain: Duration, mut force: impl FnMut() -> bool) -> u64 {
+        /// How often `force` is asked and the watchdog fed.
+        const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
-        let cut = &self.front.counters.downloads_cut;
+        let cut = &self.context.counters.downloads_cut;
         let before = cut.value();
-        drop(self.stop);
-        // The listeners are closed when the loop ends, so that new clients are refused from now on.
-        let _ = self.accepting.join();
-        let clients = &self.front.clients;
-        clients.ask_to_leave();
-        self.front.http.gateway().drain();
-        let deadline = Instant::now() + drain;
-        while !clients.wait_until_gone(deadline.min(Instant::now() + GLANCE)) {
+        let connections = &self.context.connections;
+        connections.begin_drain();
+        self.io_threads.iter().for_each(IoThread::wake);
+        self.context.http.in_flight().gateway().drain();
+        let began = Instant::now();
+        let (mut forced, mut abandoned, mut aborted) = (false, None, None);
+        while !connections.wait_empty(Instant::now() + POLL_INTERVAL) {
             self.manager.alive();
-            if Instant::now() >= deadline || hurry() {
-                clients.cut();
-                clients.wait_until_gone(Instant::now() + Service::FAREWELL);
-                // Those who are left wait for a file server, and their downloads are not counted yet.
-                return cut.value() - before + clients.downloading();
+            forced |= force();
+            let now = Instant::now();
+            if aborted.is_none() && (forced || now - began >= drain) {
+                connections.abort_all();
+                aborted = Some(now);
+            }
+            if abandoned.is_none() && (forced || now - began >= Service::DRAIN_GRACE) {
+                self.io_threads.iter().for_each(IoThread::abandon);
+                abandoned = Some(now);
+            }
+            if let (Some(aborted), Some(abandoned)) = (aborted, abandoned)
+                && now - aborted.max(abandoned) >= Service::SHUTDOWN_GRACE
+            {
+                break;
             }
         }
-        cut.value() - before
+        // Those who are left wait for a file server, and are not counted yet.
+        let cut = cut.value() - before + connections.downloads() as u64;
+        self.end_threads();
+        cut
     }
+
+    fn end_threads(&mut self) {
+        if let Some((end, watchdog)) = self.watchdog.take() {
+            end.store(true, Ordering::SeqCst);
+            watchdog.thread().unpark();
+            let _ = watchdog.join();
+        }
+        if let Some(io_threads) = Arc::get_mut(&mut self.io_threads) {
+            std::mem::take(io_threads).into_iter().for_each(IoThread::end);
+        }
+        self.context.http.close();
+    }
+}
+
+/// Feeds the watchdog for as long as every I/O thread takes turns.
+fn feed_watchdog(
+    tick: Duration,
+    io_threads: Arc<Vec<IoThread>>,
+    manager: Arc<ServiceManager>,
+) -> std::io::Result<(Arc<AtomicBool>, JoinHandle<()>)> {
+    let end = Arc::new(AtomicBool::new(false));
+    let ended = Arc::clone(&end);
+    let feed = move || {
+        let mut turns = vec![u64::MAX; io_threads.len()];
+        while !ended.load(Ordering::SeqCst) {
+            let now: Vec<u64> = io_threads.iter().map(IoThread::turns).collect();
+            if now.iter().zip(&turns).all(|(now, before)| now != before) {
+                manager.alive();
+                turns = now;
+            }
+            thread::park_timeout(tick);
+        }
+    };
+    Ok((end, thread::Builder::new().name("watchdog".to_owned()).stack_size(64 * 1024).spawn(feed)?))
 }

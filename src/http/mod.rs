@@ -1,20 +1,15 @@
-//! tiny_http on a private Unix socket with its worker pool, and the exchange that a client's thread and a
-//! worker share.
+//! tiny_http on a private Unix socket, its worker pool, and the requests in flight.
 //!
-//! tiny_http is never on the network: its own network side has no limits and no deadlines. What reaches it
-//! is the front's canonical copy of a request that has been checked already, over a fixed number of
-//! connections made at the start, so that its threads follow the workers and not the clients. What comes of
-//! a request goes back through the exchange.
+//! tiny_http is never on the network: its own network side has no limits and no timeouts. What reaches it is a request
+//! that the front has read whole and checked, written anew with nothing in it but what the interfaces read. The
+//! request's client waits in a slot meanwhile. A worker takes it out of there, has the interfaces answer, and gives it
+//! the answer. So each request goes one way, and nobody waits for anybody.
 
-mod canonical;
-mod directory;
-mod exchange;
-mod inner;
-mod inner_reply;
-mod line;
-mod service;
-mod shared;
+mod backend;
+mod forwarded_request;
+mod in_flight;
 mod worker;
 
-pub use canonical::Canonical;
-pub use service::{Http, Lost, Performed};
+pub use backend::{Http, ToBackend};
+pub use forwarded_request::ForwardedRequest;
+pub use in_flight::{InFlight, Response, Waiting};

@@ -1,124 +1,86 @@
-//! A worker: takes a canonical request from tiny_http, has the interfaces answer it, and leaves what came of it in the
-//! exchange.
+//! A worker: takes a request from tiny_http and its client out of the slot, has the interfaces answer, and gives the
+//! client the answer.
 //!
-//! The reply goes there too. Over the socket it would cost two wake-ups for nothing, since Linux wakes whoever waits to
-//! read from a Unix socket also when what was written to it has been taken (unix_write_space), and two system calls:
-//! a fifth of the CPU of a small request.
+//! The answer does not go through tiny_http: its connection is the front's own, and only the front knows the client's.
 
-use std::io::{self, Cursor, Read as _};
+use std::cell::Cell;
+use std::io::{self, Read as _};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
 
-use tiny_http::{HTTPVersion, Header, Request, Response, StatusCode};
+use tiny_http::{Request, Server};
 
-use super::canonical::EXCHANGE;
-use super::exchange::{Id, Outcome, Step};
-use super::inner::Inner;
-use super::shared::Shared;
-use crate::api::{self, Answer, Call, Field, Fields, Method, Reply, ResultCode};
-use crate::recording::Download;
+use super::forwarded_request::{SLOT, parse_slot};
+use super::in_flight::{InFlight, Waiting};
+use crate::api::{self, Answer, HeaderName, Headers, Method, RequestContext, SlotId};
 
-/// A worker calls a few shallow functions; hashing and file access happen elsewhere.
-const STACK: usize = 256 * 1024;
+/// A worker calls a few shallow functions; hashing and file access happen elsewhere. Encrypting an answer is the deepest.
+const STACK_BYTES: usize = 256 * 1024;
 /// Largest content of a request, in bytes; the front has refused anything longer.
-const BODY_MAX: u64 = 64 * 1024;
-/// Room for the head of a reply that is not unusually long, in bytes.
-const HEAD_USUALLY: usize = 512;
+const BODY_MAX_BYTES: u64 = 64 * 1024;
 
-/// Starts one worker.
-pub(super) fn start(shared: Arc<Shared>, inner: Arc<Inner>, number: usize) -> io::Result<()> {
+/// Starts one worker. It ends when the server is unblocked.
+pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>, number: usize) -> io::Result<()> {
     let work = move || {
-        while let Some(request) = inner.next() {
-            answer(&shared, request);
+        loop {
+            match server.recv() {
+                Ok(request) => handle(&in_flight, request),
+                // tiny_http's accept thread has ended; the connections that are there work on.
+                Err(error) if error.kind() != io::ErrorKind::Other => {
+                    log::debug!("the backend takes no more connections: {error}");
+                }
+                Err(_) => return,
+            }
         }
     };
-    thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK).spawn(work).map(drop)
+    thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK_BYTES).spawn(work).map(drop)
 }
 
-fn answer(shared: &Shared, mut request: Request) {
-    // Else its client has given up on it.
-    if let Some(id) = exchange_of(&request)
-        && let Some(step) = shared.exchanges.take_step(id)
-    {
-        let outcome = catch_unwind(AssertUnwindSafe(|| carry_out(shared, &mut request, step)));
-        shared.exchanges.settle(id, outcome.unwrap_or_else(|_| after_panic(shared)));
+fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
+    // Else its client has left, or has been answered that no worker came.
+    if let Some(client) = slot_of(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
+        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.peer()))) {
+            Ok((context, answer)) => in_flight.answer(client, context, answer),
+            Err(_) => in_flight.answer_panic(client),
+        }
     }
-    // Given back unused: the reply is in the exchange. tiny_http would answer for a request that is dropped.
+    // tiny_http would answer for a request that is dropped; nobody reads what it writes.
     drop(request.into_writer());
 }
 
-fn carry_out(shared: &Shared, request: &mut Request, step: Step) -> Outcome {
-    let (call, answer) = match step {
-        Step::Greet => return Outcome::Greeted,
-        Step::Begin(peer) => {
-            let (path, query) = match request.url().split_once('?') {
-                Some((path, query)) => (path.to_owned(), query.to_owned()),
-                None => (request.url().to_owned(), String::new()),
-            };
-            let method = Method::of(request.method().as_str());
-            let fields = fields_of(request);
-            let mut body = Vec::new();
-            if let Err(error) = request.as_reader().take(BODY_MAX).read_to_end(&mut body) {
-                log::error!("the content of an inner request cannot be read: {error}");
-            }
-            shared.gateway.begin(&api::Request {
-                method,
-                path: &path,
-                query: &query,
-                fields: &fields,
-                body: &body,
-                peer,
-            })
-        }
-        Step::Resume(call, later) => {
-            let answer = shared.gateway.resume(&call, later);
-            (call, answer)
-        }
-    };
-    match answer {
-        Answer::Reply(reply) => answered(reply, Some(call), None),
-        Answer::Download(reply, download) => answered(reply, Some(call), Some(download)),
-        Answer::Later(later) => Outcome::Waiting(call, later),
+fn ask_gateway<C: Waiting>(
+    in_flight: &InFlight<C>,
+    request: &mut Request,
+    peer: std::net::IpAddr,
+) -> (Box<RequestContext>, Answer) {
+    let mut body = Vec::new();
+    if let Err(error) = request.as_reader().take(BODY_MAX_BYTES).read_to_end(&mut body) {
+        log::error!("the content of a forwarded request cannot be read: {error}");
     }
+    let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
+    in_flight.gateway().handle(&api::Request {
+        method: Method::from_name(request.method().as_str()),
+        path,
+        query,
+        headers: &headers_of(request),
+        body: &body,
+        peer,
+        authenticated: Cell::new(false),
+    })
 }
 
-/// The panic hook has told what it was.
-fn after_panic(shared: &Shared) -> Outcome {
-    shared.gateway.counters().worker_panics.add(1);
-    answered(Reply::fault(500, ResultCode::INTERNAL), None, None)
+fn slot_of(request: &Request) -> Option<SlotId> {
+    let header = request.headers().iter().find(|header| header.field.as_str().as_str() == SLOT)?;
+    parse_slot(header.value.as_str())
 }
 
-/// The answer with the reply as tiny_http writes it.
-fn answered(reply: Reply, call: Option<Box<Call>>, download: Option<Box<Download>>) -> Outcome {
-    let code = reply.code;
-    let mut bytes = Vec::with_capacity(HEAD_USUALLY + reply.body.len());
-    // No field of the request is shown to tiny_http, which would choose an encoding by it. Writing to a Vec cannot
-    // fail, and what is not whole is refused where it is read.
-    let _ = response(reply).raw_print(&mut bytes, HTTPVersion(1, 1), &[], false, None);
-    Outcome::Answered { reply: bytes, call, code, download }
-}
-
-fn exchange_of(request: &Request) -> Option<Id> {
-    let field = request.headers().iter().find(|header| header.field.as_str().as_str() == EXCHANGE)?;
-    field.value.as_str().parse().ok()
-}
-
-fn fields_of(request: &Request) -> Fields {
-    let mut fields = Fields::default();
+fn headers_of(request: &Request) -> Headers {
+    let mut headers = Headers::default();
     for header in request.headers() {
-        if let Some(field) = Field::of(header.field.as_str().as_str()) {
-            fields.add(field, header.value.as_str());
+        if let Some(name) = HeaderName::from_name(header.field.as_str().as_str()) {
+            headers.add(name, header.value.as_str());
         }
     }
-    fields
-}
-
-fn response(reply: Reply) -> Response<Cursor<Vec<u8>>> {
-    let fields = reply.fields.iter().filter_map(|(name, value)| Header::from_bytes(*name, value.as_str()).ok());
-    let body = reply.body.into_bytes();
-    let length = body.len();
-    Response::new(StatusCode(reply.status), fields.collect(), Cursor::new(body), Some(length), None)
-        // From 32 KiB tiny_http would drop the length and send chunks.
-        .with_chunked_threshold(usize::MAX)
+    headers
 }

@@ -28,25 +28,19 @@ impl Counter {
 pub struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Counts one more until the returned mark is dropped.
-    pub fn hold(&self) -> Held<'_> {
+    /// Counts one more.
+    pub fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
-        Held(self)
+    }
+
+    /// Counts one less.
+    pub fn decrement(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The value now.
     pub fn value(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// One thing counted by a [`Gauge`], for as long as it lives.
-#[derive(Debug)]
-pub struct Held<'a>(&'a Gauge);
-
-impl Drop for Held<'_> {
-    fn drop(&mut self) {
-        self.0.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -61,6 +55,8 @@ pub struct Counters {
     pub connections: Counter,
     /// Clients turned away at a connection limit.
     pub connections_refused: Counter,
+    /// Idle clients without a Guid that were let go for others.
+    pub connections_evicted: Counter,
     /// Failed calls of accept(2).
     pub accept_errors: Counter,
     /// Clients lost because no thread could be started for them.
@@ -90,6 +86,7 @@ impl Default for Counters {
             connected: Gauge::default(),
             connections: Counter::default(),
             connections_refused: Counter::default(),
+            connections_evicted: Counter::default(),
             accept_errors: Counter::default(),
             thread_errors: Counter::default(),
             handshakes_failed: Counter::default(),
@@ -122,15 +119,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_gauge_counts_what_is_held() {
+    fn a_gauge_goes_up_and_down() {
         let gauge = Gauge::default();
-        let first = gauge.hold();
-        let second = gauge.hold();
+        gauge.increment();
+        gauge.increment();
         assert_eq!(gauge.value(), 2);
-        drop(first);
+        gauge.decrement();
         assert_eq!(gauge.value(), 1);
-        drop(second);
-        assert_eq!(gauge.value(), 0);
     }
 
     #[test]

@@ -17,22 +17,42 @@ pub fn left(deadline: Instant) -> Option<Duration> {
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Latch {
     raised: Mutex<bool>,
     bell: Condvar,
+    waiting: Mutex<Vec<Box<dyn FnOnce() + Send>>>,
+}
+
+impl std::fmt::Debug for Latch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Latch").field("raised", &self.raised).finish_non_exhaustive()
+    }
 }
 
 impl Latch {
     /// A latch that is not raised yet.
     pub const fn new() -> Latch {
-        Latch { raised: Mutex::new(false), bell: Condvar::new() }
+        Latch { raised: Mutex::new(false), bell: Condvar::new(), waiting: Mutex::new(Vec::new()) }
     }
 
     /// Raises the latch and wakes every waiter. Raising it again changes nothing.
     pub fn raise(&self) {
         *lock(&self.raised) = true;
         self.bell.notify_all();
+        let waiting = std::mem::take(&mut *lock(&self.waiting));
+        waiting.into_iter().for_each(|then| then());
+    }
+
+    /// Calls `then` once the latch is raised, at once if it is.
+    pub fn when_raised(&self, then: impl FnOnce() + Send + 'static) {
+        let raised = lock(&self.raised);
+        if !*raised {
+            lock(&self.waiting).push(Box::new(then));
+            return;
+        }
+        drop(raised);
+        then();
     }
 
     /// Whether the latch has been raised.

@@ -6,7 +6,7 @@ use std::net::TcpStream;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use cc_gateway::front::Deadlines;
+use cc_gateway::front::Timeouts;
 use cc_gateway::ops::descriptors;
 
 use crate::support::{
@@ -23,8 +23,8 @@ const VIDEO: &str = "1/0/20201202/503/long.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
 
 /// A service with a video that fits into no buffer.
-fn with_video(setup: Setup, deadlines: Deadlines) -> Inside {
-    let inside = setup.inside(deadlines);
+fn with_video(setup: Setup, timeouts: Timeouts) -> Inside {
+    let inside = setup.inside(timeouts);
     inside.scratch().sparse(&format!("mount/{VIDEO}"), LENGTH);
     inside
 }
@@ -62,7 +62,7 @@ fn assert_too_slow(client: &mut Client) {
 
 #[test]
 fn a_handshake_that_never_ends_is_ended() {
-    let inside = Setup::new().inside(Deadlines { handshake: SHORT, ..PATIENT });
+    let inside = Setup::new().inside(Timeouts { handshake: SHORT, ..PATIENT });
     // The beginning of a record of 512 bytes with a ClientHello.
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     for begun in [0, 1, 5, hello.len()] {
@@ -81,7 +81,7 @@ fn a_handshake_that_never_ends_is_ended() {
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_too_slow() {
-    let inside = Setup::new().inside(Deadlines { head: SHORT, ..PATIENT });
+    let inside = Setup::new().inside(Timeouts { head: SHORT, ..PATIENT });
     for start in ["GET", "\r\n", "GET / HTTP/1.1\r\nHost: x\r\nA: "] {
         let mut client = inside.client();
         client.send(start);
@@ -98,7 +98,7 @@ fn a_head_that_comes_byte_by_byte_is_too_slow() {
 
 #[test]
 fn a_body_that_stops_or_trickles_is_too_slow() {
-    let inside = Setup::new().inside(Deadlines { body: SHORT, ..PATIENT });
+    let inside = Setup::new().inside(Timeouts { body: SHORT, ..PATIENT });
     let head = format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\n");
     let stopped = [
         format!("{head}Content-Length: 15\r\n\r\n"),
@@ -131,7 +131,7 @@ fn a_body_that_stops_or_trickles_is_too_slow() {
 
 #[test]
 fn a_connection_without_requests_ends_in_order() {
-    let inside = Setup::new().inside(Deadlines { idle: SHORT, ..PATIENT });
+    let inside = Setup::new().inside(Timeouts { first_request: SHORT, idle: SHORT, ..PATIENT });
     let mut never_used = inside.client();
     let mut used = inside.client();
     assert_eq!(used.get("/health", None).field("Connection"), Some("keep-alive"));
@@ -154,7 +154,7 @@ fn a_client_that_changes_its_keys_between_two_requests_is_served() {
 #[test]
 fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
     let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "1");
-    let inside = with_video(setup, Deadlines { window: SHORT, ..PATIENT });
+    let inside = with_video(setup, Timeouts { window: SHORT, ..PATIENT });
     let guid = inside.sign_in(503);
     for stopped in 1..=3 {
         // Its one download is free again each time.
@@ -177,7 +177,7 @@ fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
 
 #[test]
 fn a_client_that_takes_too_little_in_each_window_is_cut() {
-    let inside = with_video(Setup::new(), Deadlines { window: SHORT, ..PATIENT });
+    let inside = with_video(Setup::new(), Timeouts { window: SHORT, ..PATIENT });
     let guid = inside.sign_in(503);
     let mut client = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
     let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
@@ -196,7 +196,7 @@ fn a_client_that_takes_too_little_in_each_window_is_cut() {
 #[test]
 fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs() {
     let window = Duration::from_secs(1);
-    let inside = with_video(Setup::new(), Deadlines { window, ..PATIENT });
+    let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
     let guid = inside.sign_in(503);
     let mut client = inside.client();
     let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");

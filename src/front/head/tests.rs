@@ -3,7 +3,7 @@
 use super::*;
 use proptest::prelude::*;
 
-fn parse(text: &str) -> Result<Option<(Head, usize)>, Fault> {
+fn parse(text: &str) -> Result<Option<(Head, usize)>, HttpError> {
     Head::parse(text.as_bytes())
 }
 
@@ -17,7 +17,7 @@ fn head(text: &str) -> Head {
 }
 
 fn is_malformed(text: &str) -> bool {
-    matches!(parse(text), Err(Fault::Malformed(_)))
+    matches!(parse(text), Err(HttpError::Malformed(_)))
 }
 
 #[test]
@@ -26,7 +26,7 @@ fn a_plain_request_is_read_with_its_length() {
     let (head, length) = parse(text).unwrap().unwrap();
     assert_eq!(head.method, Method::Get);
     assert_eq!(head.target, "/a/b?c=d");
-    assert_eq!(head.fields.value(Field::Guid), Some("g"));
+    assert_eq!(head.headers.value(HeaderName::Guid), Some("g"));
     assert_eq!(head.framing, Framing::Length(0));
     assert!(head.keep_alive && !head.expects_continue);
     assert_eq!(&text[length..], "rest");
@@ -83,7 +83,7 @@ fn request_lines_that_are_none_are_refused() {
 #[test]
 fn other_versions_are_not_supported() {
     for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
-        assert_eq!(parse(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err(), Fault::VersionNotSupported);
+        assert_eq!(parse(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err(), HttpError::VersionNotSupported);
     }
 }
 
@@ -154,7 +154,7 @@ fn framing_that_says_one_thing_is_read() {
 fn content_beyond_the_limit_is_too_large() {
     for length in ["65537", "4611686018427387904", "18446744073709551615", "18446744073709551616", &"9".repeat(99)] {
         let result = parse(&with(&format!("Content-Length: {length}\r\n")));
-        assert_eq!(result.unwrap_err(), Fault::ContentTooLarge, "{length}");
+        assert_eq!(result.unwrap_err(), HttpError::ContentTooLarge, "{length}");
     }
 }
 
@@ -205,13 +205,13 @@ fn one_host_that_is_a_host() {
 #[test]
 fn a_head_has_bounds() {
     let fields = |count: usize| "A: b\r\n".repeat(count);
-    assert!(parse(&with(&fields(FIELDS_MAX - 1))).unwrap().is_some());
-    assert_eq!(parse(&with(&fields(FIELDS_MAX))).unwrap_err(), Fault::HeadTooLarge);
+    assert!(parse(&with(&fields(HEADERS_MAX - 1))).unwrap().is_some());
+    assert_eq!(parse(&with(&fields(HEADERS_MAX))).unwrap_err(), HttpError::HeadTooLarge);
     let filler = |length: usize| with(&format!("A: {}\r\n", "x".repeat(length)));
     let frame = filler(0).len();
-    assert!(parse(&filler(HEAD_MAX - frame)).unwrap().is_some());
-    assert_eq!(parse(&filler(HEAD_MAX - frame + 1)).unwrap_err(), Fault::HeadTooLarge);
-    assert_eq!(parse(&"x".repeat(HEAD_MAX)).unwrap_err(), Fault::HeadTooLarge);
+    assert!(parse(&filler(HEAD_MAX_BYTES - frame)).unwrap().is_some());
+    assert_eq!(parse(&filler(HEAD_MAX_BYTES - frame + 1)).unwrap_err(), HttpError::HeadTooLarge);
+    assert_eq!(parse(&"x".repeat(HEAD_MAX_BYTES)).unwrap_err(), HttpError::HeadTooLarge);
 }
 
 #[test]
@@ -235,14 +235,14 @@ fn connections_stay_or_close_as_their_version_and_field_say() {
 #[test]
 fn only_one_expectation_is_known() {
     assert!(head(&with("Expect: 100-Continue\r\n")).expects_continue);
-    assert_eq!(parse(&with("Expect: 200-ok\r\n")).unwrap_err(), Fault::ExpectationFailed);
+    assert_eq!(parse(&with("Expect: 200-ok\r\n")).unwrap_err(), HttpError::ExpectationFailed);
     assert!(!head("PUT / HTTP/1.0\r\nExpect: anything\r\n\r\n").expects_continue);
 }
 
 #[test]
 fn fields_beyond_ascii_count_as_absent() {
     let head = head(&with("Guid: \u{e9}\r\n"));
-    assert_eq!(head.fields.value(Field::Guid), None);
+    assert_eq!(head.headers.value(HeaderName::Guid), None);
 }
 
 proptest! {
@@ -262,7 +262,7 @@ proptest! {
         if let Ok(Some((head, length))) = Head::parse(text.as_bytes()) {
             prop_assert!(length <= text.len());
             prop_assert!(head.target.bytes().all(|byte| matches!(byte, b'!'..=b'~')));
-            for (_, value) in head.fields.present() {
+            for (_, value) in head.headers.present() {
                 prop_assert!(value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
             }
         }

@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use cc_gateway::api::Gateway;
 use cc_gateway::config;
-use cc_gateway::front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
-use cc_gateway::http::Http;
+use cc_gateway::front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
 use cc_gateway::ops::counters::Counters;
 use cc_gateway::ops::notify::ServiceManager;
 use cc_gateway::session::Roster;
@@ -21,13 +20,20 @@ const NEVER: Duration = Duration::from_secs(600);
 
 /// No deadline that could pass in a test; each test shortens the one it is about, so that nothing else can
 /// have ended what it sees ended.
-pub const PATIENT: Deadlines =
-    Deadlines { handshake: NEVER, head: NEVER, body: NEVER, idle: NEVER, window: NEVER, linger: NEVER };
+pub const PATIENT: Timeouts = Timeouts {
+    handshake: NEVER,
+    first_request: NEVER,
+    head: NEVER,
+    body: NEVER,
+    idle: NEVER,
+    response: NEVER,
+    window: NEVER,
+    linger: NEVER,
+};
 
 /// A running service; it ends when this is dropped.
 pub struct Inside {
     service: Option<Service>,
-    http: Http,
     address: SocketAddr,
     counters: Arc<Counters>,
     scratch: Scratch,
@@ -35,7 +41,7 @@ pub struct Inside {
 
 impl Setup {
     /// Starts the service in this process.
-    pub fn inside(self, deadlines: Deadlines) -> Inside {
+    pub fn inside(self, timeouts: Timeouts) -> Inside {
         let scratch = self.into_files();
         let (settings, _) = config::read(&scratch.path().join("basic.properties")).unwrap();
         let (roster, _) = Roster::read(&settings.agents_file, settings.agent_id_max).unwrap();
@@ -50,14 +56,13 @@ impl Setup {
         let limits = Limits {
             connections: settings.max_connections,
             connections_per_address: settings.max_connections_per_address,
+            workers: settings.worker_threads,
         };
-        let workers = settings.worker_threads;
         let gateway = Arc::new(Gateway::new(settings, roster, Arc::clone(&counters)).unwrap());
-        let http = Http::start(gateway, workers).unwrap();
         let manager = Arc::new(ServiceManager::default());
         let counted = Arc::clone(&counters);
-        let service = Service::start(listeners, tls, http.clone(), limits, deadlines, counted, manager).unwrap();
-        Inside { service: Some(service), http, address, counters, scratch }
+        let service = Service::start(listeners, tls, gateway, limits, timeouts, counted, manager).unwrap();
+        Inside { service: Some(service), address, counters, scratch }
     }
 }
 
@@ -96,6 +101,5 @@ impl Drop for Inside {
         if let Some(service) = self.service.take() {
             service.stop(Duration::ZERO, || true);
         }
-        self.http.close();
     }
 }

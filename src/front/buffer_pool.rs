@@ -1,4 +1,4 @@
-//! Buffers videos are read into, lent for a moment each.
+//! Buffers recordings are read into, lent for a moment each.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
@@ -10,32 +10,32 @@ use crate::ops::latch::lock;
 /// A download has one only while it reads and encrypts. While its client takes what was encrypted, which is
 /// nearly all of the time of a slow one, another download can have it.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(super) struct BufferPool {
     size: usize,
     kept: usize,
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
-impl Buffers {
+impl BufferPool {
     /// Buffers of `size` bytes each, of which `kept` are kept for the next ones who need one.
-    pub(super) fn new(size: usize, kept: usize) -> Buffers {
-        Buffers { size, kept, idle: Mutex::default() }
+    pub(super) fn new(size: usize, kept: usize) -> BufferPool {
+        BufferPool { size, kept, idle: Mutex::default() }
     }
 
     /// Borrows a buffer.
-    pub(super) fn lend(&self) -> Lent<'_> {
+    pub(super) fn checkout(&self) -> Pooled<'_> {
         let idle = lock(&self.idle).pop();
-        Lent { buffers: self, buffer: idle.unwrap_or_else(|| vec![0; self.size]) }
+        Pooled { buffers: self, buffer: idle.unwrap_or_else(|| vec![0; self.size]) }
     }
 }
 
 /// A borrowed buffer; it goes back when this is dropped.
-pub(super) struct Lent<'a> {
-    buffers: &'a Buffers,
+pub(super) struct Pooled<'a> {
+    buffers: &'a BufferPool,
     buffer: Vec<u8>,
 }
 
-impl Deref for Lent<'_> {
+impl Deref for Pooled<'_> {
     type Target = [u8];
 
     fn deref(&self) -> &[u8] {
@@ -43,13 +43,13 @@ impl Deref for Lent<'_> {
     }
 }
 
-impl DerefMut for Lent<'_> {
+impl DerefMut for Pooled<'_> {
     fn deref_mut(&mut self) -> &mut [u8] {
         &mut self.buffer
     }
 }
 
-impl Drop for Lent<'_> {
+impl Drop for Pooled<'_> {
     fn drop(&mut self) {
         let mut idle = lock(&self.buffers.idle);
         if idle.len() < self.buffers.kept {
@@ -64,13 +64,13 @@ mod tests {
 
     #[test]
     fn buffers_come_back_and_only_so_many_are_kept() {
-        let buffers = Buffers::new(100, 3);
-        let mut lent = buffers.lend();
+        let buffers = BufferPool::new(100, 3);
+        let mut lent = buffers.checkout();
         assert_eq!(lent.len(), 100);
         lent[99] = 7;
         drop(lent);
-        assert_eq!(buffers.lend()[99], 7, "the same one again");
-        drop((0..7).map(|_| buffers.lend()).collect::<Vec<_>>());
+        assert_eq!(buffers.checkout()[99], 7, "the same one again");
+        drop((0..7).map(|_| buffers.checkout()).collect::<Vec<_>>());
         assert_eq!(lock(&buffers.idle).len(), 3);
     }
 }

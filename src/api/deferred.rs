@@ -1,0 +1,139 @@
+//! Answers that are not there yet.
+//!
+//! A poll without events, a password check, a file server that has to be asked, a refusal that is held back: none of
+//! them may hold a thread. The interface answers [`Answer::Deferred`], and the request waits in its slot. Whoever
+//! comes first finishes it: the event or the job through its [`Ticket`], or the timer at the deadline. Everybody
+//! later finds the slot empty.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::gateway::{Gateway, RequestContext};
+use super::reply::Reply;
+use crate::recording::Download;
+
+/// What an interface answers.
+#[derive(Debug)]
+pub enum Answer {
+    /// The whole answer.
+    Reply(Reply),
+    /// The head of the answer, and the recording that follows it.
+    Download(Reply, Box<Download>),
+    /// No answer yet.
+    Deferred(Deferred),
+}
+
+impl From<Reply> for Answer {
+    fn from(reply: Reply) -> Answer {
+        Answer::Reply(reply)
+    }
+}
+
+/// The rest of the work on a request.
+pub type Finish = Box<dyn FnOnce(&Gateway, &RequestContext) -> Answer + Send>;
+
+/// A request that waits.
+pub struct Deferred {
+    /// When `on_timeout` finishes it, if nobody has until then.
+    pub until: Instant,
+    /// Whether it counts as a parked poll while it waits.
+    pub is_poll: bool,
+    /// Finishes the request at the deadline, or when its [`Ticket`] is dropped.
+    pub on_timeout: Finish,
+    /// Starts the work that the request waits for. Called once the request is in its slot, so that work that is done
+    /// at once finds it there.
+    pub start: Box<dyn FnOnce(Ticket) + Send>,
+}
+
+impl Deferred {
+    /// Waits for the work that `start` begins, at most until `until`.
+    pub(super) fn until_event(
+        until: Instant,
+        on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
+        start: impl FnOnce(Ticket) + Send + 'static,
+    ) -> Deferred {
+        Deferred { until, is_poll: false, on_timeout: Box::new(on_timeout), start: Box::new(start) }
+    }
+
+    /// Waits for nothing but the time.
+    pub(super) fn until(
+        until: Instant,
+        on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
+    ) -> Deferred {
+        Deferred::until_event(until, on_timeout, Ticket::forget)
+    }
+
+    /// Counts as a parked poll while it waits.
+    pub(super) fn counted_as_poll(self) -> Deferred {
+        Deferred { is_poll: true, ..self }
+    }
+}
+
+impl fmt::Debug for Deferred {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Deferred").field("until", &self.until).field("is_poll", &self.is_poll).finish_non_exhaustive()
+    }
+}
+
+/// Names one slot for as long as its request waits in it; never used again for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SlotId {
+    /// Place in the table of slots.
+    pub index: u32,
+    /// Number of the request among those that have had the place.
+    pub generation: u32,
+}
+
+/// The slots that requests wait in. Implemented by the layer that has them.
+pub trait Slots: Send + Sync {
+    /// Takes the request out of its slot and finishes it, by `finish` or as at its deadline. Without effect on an empty
+    /// slot.
+    fn complete(&self, slot: SlotId, finish: Option<Finish>);
+    /// Whether the request still waits.
+    fn is_waiting(&self, slot: SlotId) -> bool;
+}
+
+/// The right to finish a waiting request. Dropped unused, it finishes the request as its deadline would.
+pub struct Ticket {
+    slots: Option<Arc<dyn Slots>>,
+    slot: SlotId,
+}
+
+impl Ticket {
+    /// The right to finish the request in `slot`.
+    pub fn new(slots: Arc<dyn Slots>, slot: SlotId) -> Ticket {
+        Ticket { slots: Some(slots), slot }
+    }
+
+    /// Finishes the request, unless somebody else has.
+    pub fn complete(mut self, finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static) {
+        if let Some(slots) = self.slots.take() {
+            slots.complete(self.slot, Some(Box::new(finish)));
+        }
+    }
+
+    /// Whether the request still waits: its client may have left, or its time may be up.
+    pub fn is_live(&self) -> bool {
+        self.slots.as_ref().is_some_and(|slots| slots.is_waiting(self.slot))
+    }
+
+    /// Leaves the request to its deadline.
+    fn forget(mut self) {
+        self.slots = None;
+    }
+}
+
+impl Drop for Ticket {
+    fn drop(&mut self) {
+        if let Some(slots) = self.slots.take() {
+            slots.complete(self.slot, None);
+        }
+    }
+}
+
+impl fmt::Debug for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Ticket").field("slot", &self.slot).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,199 @@
+//! The clients connected right now: how many there may be, and the end of the service for them.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Shutdown, TcpStream};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::Instant;
+
+use crate::ops::latch::{left, lock};
+use crate::ops::subscriber::subscriber;
+
+/// Why a client is not let in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Full {
+    /// `MAX_CONNECTIONS` clients are connected.
+    Connections,
+    /// `MAX_CONNECTIONS_PER_ADDRESS` clients of this address are.
+    Address,
+}
+
+/// Everyone who is connected.
+#[derive(Debug)]
+pub(super) struct Connections {
+    max: usize,
+    max_per_address: usize,
+    draining: AtomicBool,
+    aborting: AtomicBool,
+    present: Mutex<Present>,
+    changed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Present {
+    connections: usize,
+    per_address: HashMap<IpAddr, usize>,
+    /// The sockets of running downloads, by a number of their own: their threads can only be reached by these.
+    downloads: HashMap<u64, Arc<TcpStream>>,
+    next_download: u64,
+}
+
+/// The right to be connected; it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionPermit {
+    connections: Arc<Connections>,
+    address: IpAddr,
+}
+
+/// A running download; it counts until this is dropped.
+#[derive(Debug)]
+pub(super) struct RunningDownload {
+    connections: Arc<Connections>,
+    number: u64,
+}
+
+impl Connections {
+    /// Nobody yet.
+    pub(super) fn new(max: usize, max_per_address: usize) -> Connections {
+        Connections {
+            max,
+            max_per_address,
+            draining: AtomicBool::new(false),
+            aborting: AtomicBool::new(false),
+            present: Mutex::default(),
+            changed: Condvar::new(),
+        }
+    }
+
+    /// Lets a client in, or says why not.
+    pub(super) fn admit(self: &Arc<Connections>, address: IpAddr) -> Result<ConnectionPermit, Full> {
+        let address = subscriber(address);
+        let mut present = lock(&self.present);
+        if present.per_address.get(&address).is_some_and(|count| *count >= self.max_per_address) {
+            return Err(Full::Address);
+        }
+        if present.connections >= self.max {
+            return Err(Full::Connections);
+        }
+        present.connections += 1;
+        *present.per_address.entry(address).or_default() += 1;
+        Ok(ConnectionPermit { connections: Arc::clone(self), address })
+    }
+
+    /// Counts a download until the result is dropped; `None` when everything is being cut.
+    pub(super) fn begin_download(self: &Arc<Connections>, socket: &Arc<TcpStream>) -> Option<RunningDownload> {
+        let mut present = lock(&self.present);
+        // Looked at with the lock that `abort_all` takes after it has set this.
+        if self.is_aborting() {
+            return None;
+        }
+        let number = present.next_download;
+        present.next_download += 1;
+        present.downloads.insert(number, Arc::clone(socket));
+        Some(RunningDownload { connections: Arc::clone(self), number })
+    }
+
+    /// From now on connections end with the response they are waiting for.
+    pub(super) fn begin_drain(&self) {
+        self.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the service is about to end.
+    pub(super) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::SeqCst)
+    }
+
+    /// Cuts the running downloads; no other begins.
+    pub(super) fn abort_all(&self) {
+        self.aborting.store(true, Ordering::SeqCst);
+        for socket in lock(&self.present).downloads.values() {
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+
+    /// Whether running downloads are to end at once.
+    pub(super) fn is_aborting(&self) -> bool {
+        self.aborting.load(Ordering::SeqCst)
+    }
+
+    /// Waits until nobody is connected or `deadline` has passed; whether nobody is.
+    pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
+        let mut present = lock(&self.present);
+        while present.connections > 0 {
+            let Some(left) = left(deadline) else { return false };
+            present = self.changed.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    /// How many downloads are running.
+    pub(super) fn downloads(&self) -> usize {
+        lock(&self.present).downloads.len()
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        let mut present = lock(&self.connections.present);
+        present.connections -= 1;
+        if let Some(count) = present.per_address.get_mut(&self.address) {
+            *count -= 1;
+            if *count == 0 {
+                present.per_address.remove(&self.address);
+            }
+        }
+        drop(present);
+        self.connections.changed.notify_all();
+    }
+}
+
+impl Drop for RunningDownload {
+    fn drop(&mut self) {
+        lock(&self.connections.present).downloads.remove(&self.number);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::TcpListener;
+    use std::time::Duration;
+
+    fn pair() -> (TcpStream, TcpStream) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let near = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        (near, listener.accept().unwrap().0)
+    }
+
+    #[test]
+    fn limits_count_those_who_are_there() {
+        let connections = Arc::new(Connections::new(3, 2));
+        let admit = |from: &str| connections.admit(from.parse().unwrap());
+        let first = admit("192.0.2.1").unwrap();
+        let _second = admit("192.0.2.1").unwrap();
+        assert_eq!(admit("192.0.2.1").unwrap_err(), Full::Address);
+        let _third = admit("192.0.2.2").unwrap();
+        assert_eq!(admit("192.0.2.3").unwrap_err(), Full::Connections);
+        drop(first);
+        assert_eq!(lock(&connections.present).connections, 2);
+        assert!(admit("192.0.2.1").is_ok());
+        assert_eq!(lock(&connections.present).per_address.len(), 2);
+    }
+
+    #[test]
+    fn running_downloads_are_cut_by_their_sockets() {
+        use std::io::Read as _;
+        let connections = Arc::new(Connections::new(9, 9));
+        let permit = connections.admit("192.0.2.1".parse().unwrap()).unwrap();
+        let (mut far, near) = pair();
+        let near = Arc::new(near);
+        let download = connections.begin_download(&near).unwrap();
+        assert!(!connections.wait_empty(Instant::now()));
+        assert_eq!(connections.downloads(), 1);
+        connections.abort_all();
+        assert_eq!(far.read(&mut [0]).unwrap(), 0);
+        assert!(connections.begin_download(&near).is_none());
+        drop((download, permit));
+        assert!(connections.wait_empty(Instant::now() + Duration::from_secs(60)));
+    }
+}

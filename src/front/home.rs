@@ -1,0 +1,160 @@
+//! The way back to an I/O thread: from workers, download threads and whoever finishes a request.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Mutex;
+use std::time::Instant;
+
+use rustix::event::{EventfdFlags, epoll, eventfd};
+
+use super::connection::Connection;
+use crate::api::SlotId;
+use crate::ops::latch::lock;
+
+/// Names a connection to its I/O thread; never used again for another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Key {
+    /// Place in the thread's table.
+    pub(super) index: u32,
+    /// Number of the connection among those that have had the place.
+    pub(super) generation: u32,
+}
+
+/// What is not a connection, in place of a key. No table has so many places.
+pub(super) const WAKE_TOKEN: u64 = u64::MAX;
+/// The connection to the backend.
+pub(super) const BACKEND_TOKEN: u64 = u64::MAX - 1;
+/// The listener of each number, counted downwards from here.
+pub(super) const FIRST_LISTENER_TOKEN: u64 = u64::MAX - 2;
+
+impl Key {
+    /// The key as epoll carries it.
+    pub(super) fn token(self) -> u64 {
+        u64::from(self.index) << 32 | u64::from(self.generation)
+    }
+
+    /// The key of a token that is none of the others.
+    pub(super) fn from_token(token: u64) -> Key {
+        let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
+        Key { index: half(token >> 32), generation: half(token) }
+    }
+}
+
+/// What an I/O thread is told.
+pub(super) enum Message {
+    /// A connection comes back; it is armed already.
+    Back(Box<Connection>),
+    /// A connection's request is deferred in this slot until then.
+    Parked(Key, SlotId, Instant),
+    /// A connection is gone.
+    Gone(Key),
+}
+
+/// What the others know of an I/O thread.
+pub(super) struct Home {
+    epoll: OwnedFd,
+    wake: OwnedFd,
+    inbox: Mutex<Inbox>,
+}
+
+#[derive(Default)]
+struct Inbox {
+    messages: Vec<Message>,
+    /// Until when the thread sleeps, unless an event or a wake-up comes; `None` while it works.
+    sleeping_until: Option<Instant>,
+}
+
+impl Home {
+    /// A home whose thread is yet to come.
+    ///
+    /// # Errors
+    /// When there is no descriptor.
+    pub(super) fn new() -> io::Result<Home> {
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
+        let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE_TOKEN), epoll::EventFlags::IN)?;
+        Ok(Home { epoll, wake, inbox: Mutex::default() })
+    }
+
+    /// The set of descriptors the thread waits for.
+    pub(super) fn epoll(&self) -> &OwnedFd {
+        &self.epoll
+    }
+
+    /// Waits for `interest` on a connection's socket, once.
+    ///
+    /// # Errors
+    /// When the kernel has no memory.
+    pub(super) fn arm(&self, socket: impl AsFd, key: Key, interest: epoll::EventFlags) -> io::Result<()> {
+        let data = epoll::EventData::new_u64(key.token());
+        Ok(epoll::modify(&self.epoll, socket, data, interest | epoll::EventFlags::ONESHOT)?)
+    }
+
+    /// Gives a connection back to the thread.
+    pub(super) fn give_back(&self, connection: Box<Connection>) {
+        let mut inbox = lock(&self.inbox);
+        // Armed with the inbox locked: the thread that is woken by the event finds the connection there.
+        let armed = self.arm(&connection.tls, connection.key(), connection.interest_at_home()).is_ok();
+        let deadline = connection.deadline();
+        inbox.messages.push(Message::Back(connection));
+        self.wake_before(inbox, if armed { deadline } else { Instant::now() });
+    }
+
+    /// A connection's request waits in `slot` until `until`; from now on its client's leaving is noticed.
+    pub(super) fn park(&self, socket: impl AsFd, key: Key, slot: SlotId, until: Instant) {
+        let mut inbox = lock(&self.inbox);
+        let armed = self.arm(socket, key, epoll::EventFlags::RDHUP);
+        if let Err(error) = armed {
+            log::debug!("a parked client is not watched: {error}");
+        }
+        inbox.messages.push(Message::Parked(key, slot, until));
+        self.wake_before(inbox, until);
+    }
+
+    /// Says that a connection is gone.
+    pub(super) fn forget(&self, key: Key) {
+        lock(&self.inbox).messages.push(Message::Gone(key));
+    }
+
+    /// Wakes the thread.
+    pub(super) fn wake(&self) {
+        // The only error is a counter that is full, which wakes as well.
+        let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
+    }
+
+    /// Takes the messages that have come; `sleeping_until` says until when the thread will sleep if there are none.
+    pub(super) fn take_messages(&self, sleeping_until: Option<Instant>) -> Vec<Message> {
+        let mut inbox = lock(&self.inbox);
+        inbox.sleeping_until = sleeping_until.filter(|_| inbox.messages.is_empty());
+        std::mem::take(&mut inbox.messages)
+    }
+
+    /// Makes the eventfd unreadable again.
+    pub(super) fn acknowledge_wake(&self) {
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
+    }
+
+    /// Wakes the thread if it would sleep beyond `deadline`.
+    fn wake_before(&self, mut inbox: std::sync::MutexGuard<'_, Inbox>, deadline: Instant) {
+        let wake = inbox.sleeping_until.is_some_and(|until| deadline < until);
+        if wake {
+            inbox.sleeping_until = None;
+        }
+        drop(inbox);
+        if wake {
+            self.wake();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_survives_the_kernel() {
+        for key in [Key { index: 0, generation: 0 }, Key { index: 7, generation: u32::MAX }] {
+            assert_eq!(Key::from_token(key.token()), key);
+        }
+    }
+}

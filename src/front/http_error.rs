@@ -1,0 +1,73 @@
+//! What is wrong with a request before any interface has seen it.
+
+use crate::api::{Reply, ResultCode};
+
+/// A breach of the rules of HTTP or of our limits, each with its status.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpError {
+    /// 400: the grammar of RFC 9112 is broken, or the message could be framed in more than one way.
+    Malformed(&'static str),
+    /// 408: the head or the content did not come in time.
+    TooSlow,
+    /// 413: the content is longer than 64 KiB.
+    ContentTooLarge,
+    /// 417: an expectation other than `100-continue`.
+    ExpectationFailed,
+    /// 431: the head is longer than 16 KiB or has more than 64 fields.
+    HeadTooLarge,
+    /// 503: no worker could be reached.
+    Overloaded,
+    /// 505: a version of HTTP other than 1.0 and 1.1.
+    VersionNotSupported,
+}
+
+impl HttpError {
+    /// The answer, in the shape every failure has.
+    pub fn reply(self) -> Reply {
+        let code = ResultCode::INVALID_PARAMETER;
+        match self {
+            HttpError::Malformed(_) => Reply::http_error(400, code),
+            HttpError::TooSlow => Reply::http_error(408, code),
+            HttpError::ContentTooLarge => Reply::http_error(413, code),
+            HttpError::ExpectationFailed => Reply::http_error(417, code),
+            HttpError::HeadTooLarge => Reply::http_error(431, code),
+            HttpError::Overloaded => Reply::busy(),
+            HttpError::VersionNotSupported => Reply::http_error(505, code),
+        }
+    }
+
+    /// What to tell the operator who looks for it at debug level.
+    pub(super) fn reason(self) -> &'static str {
+        match self {
+            HttpError::Malformed(what) => what,
+            HttpError::TooSlow => "the request did not come in time",
+            HttpError::ContentTooLarge => "the content is too long",
+            HttpError::ExpectationFailed => "an unknown expectation",
+            HttpError::HeadTooLarge => "the head is too large",
+            HttpError::Overloaded => "no worker could be reached",
+            HttpError::VersionNotSupported => "an unknown version of HTTP",
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_error_has_its_status() {
+        for (error, status) in [
+            (HttpError::Malformed(""), 400),
+            (HttpError::TooSlow, 408),
+            (HttpError::ContentTooLarge, 413),
+            (HttpError::ExpectationFailed, 417),
+            (HttpError::HeadTooLarge, 431),
+            (HttpError::Overloaded, 503),
+            (HttpError::VersionNotSupported, 505),
+        ] {
+            let reply = error.reply();
+            assert_eq!(reply.status, status);
+            assert!(reply.body.contains("000-00"));
+        }
+    }
+}

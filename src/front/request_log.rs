@@ -1,0 +1,38 @@
+//! The one log line of a request. No Guid and no password is near it, and the path is not in it at all.
+
+use std::io;
+
+use super::connection::Connection;
+use crate::api::{Interface, Reply, RequestContext};
+use crate::ops::log_lines::Quoted;
+
+/// Counts and logs a request with what it was answered.
+///
+/// `bytes` is what was sent of the content, and `cut` why it was not all of it.
+pub(super) fn record(
+    connection: &Connection,
+    reply: &Reply,
+    context: Option<&RequestContext>,
+    bytes: u64,
+    cut: Option<&io::Error>,
+) {
+    let interface = context.map_or(Interface::Unknown, |context| context.interface);
+    let code = reply.code.wire();
+    connection.context().counters.answered(interface.log_name(), code);
+    let level = match interface {
+        // Monitoring asks every few seconds, and strangers may ask for anything.
+        Interface::Health | Interface::Metrics | Interface::Unknown => log::Level::Debug,
+        _ => log::Level::Info,
+    };
+    log::log!(
+        target: "request",
+        level,
+        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}",
+        interface.log_name(),
+        context.and_then(|context| context.agent).map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
+        connection.peer(),
+        reply.status,
+        context.map_or(0, |context| context.began.elapsed().as_millis()),
+        cut.map_or_else(String::new, |error| format!(" cut={}", Quoted(&error.to_string()))),
+    );
+}

@@ -1,0 +1,222 @@
+//! One client's TLS connection over its socket.
+
+use std::io::{self, BufRead as _, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::net::sockopt;
+use rustls::{ServerConfig, ServerConnection};
+use socket2::SockRef;
+
+/// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all responses but downloads. A
+/// client that does not read costs no more than that and one response.
+pub(super) const UNSENT_MAX_BYTES: u32 = 4 * 1024;
+/// The value with which a socket is writable only once nothing waits unsent (tcp(7), TCP_NOTSENT_LOWAT).
+const NOTHING_UNSENT: u32 = 1;
+/// How long the kernel goes on trying to deliver what a closed socket has left, in ms.
+const ORPHAN_TIMEOUT_MS: u32 = 5_000;
+
+/// What came of an attempt to read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Received {
+    /// More of the client's bytes are there.
+    Bytes,
+    /// The client has said that nothing more will come.
+    End,
+    /// Nothing has come.
+    Nothing,
+}
+
+/// A TLS connection. Its socket does not block, except while a download thread has it.
+pub(super) struct TlsStream {
+    socket: Arc<TcpStream>,
+    tls: ServerConnection,
+}
+
+impl TlsStream {
+    /// A connection whose handshake is yet to come.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used, which its tests exclude.
+    pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
+        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        // What is queued is bounded by those who queue: a response, or one chunk of a recording.
+        tls.set_buffer_limit(None);
+        Ok(TlsStream { socket: Arc::new(socket), tls })
+    }
+
+    /// The socket, for whoever has to shut it down while another thread uses it.
+    pub(super) fn socket(&self) -> &Arc<TcpStream> {
+        &self.socket
+    }
+
+    /// Goes on with the handshake as far as the socket lets it; whether it is complete and its last flight sent.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the client goes away, `InvalidData` when it breaks the protocol.
+    pub(super) fn handshake(&mut self) -> io::Result<bool> {
+        while self.tls.is_handshaking() {
+            if !self.flush()? || !self.read_records()? {
+                return Ok(false);
+            }
+        }
+        self.flush()
+    }
+
+    /// Whether unsent bytes, and not the client's next ones, are what the connection waits for.
+    pub(super) fn wants_write(&self) -> bool {
+        self.tls.wants_write()
+    }
+
+    /// Appends what the client has sent to `inbound`: all that one read of the socket brings, so that nothing is left
+    /// behind which no event of the socket would tell of.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` when the connection ended without close_notify; what the socket says.
+    pub(super) fn receive(&mut self, inbound: &mut Vec<u8>) -> io::Result<Received> {
+        let before = inbound.len();
+        loop {
+            let mut reader = self.tls.reader();
+            match reader.fill_buf() {
+                Ok([]) if inbound.len() == before => return Ok(Received::End),
+                Ok([]) => return Ok(Received::Bytes),
+                Ok(bytes) => {
+                    let count = bytes.len();
+                    inbound.extend_from_slice(bytes);
+                    reader.consume(count);
+                    continue;
+                }
+                Err(_) if inbound.len() > before => return Ok(Received::Bytes),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Err(error),
+            }
+            // Refusals to renegotiate, answers to key updates and the like.
+            self.flush()?;
+            if !self.read_records()? {
+                return Ok(Received::Nothing);
+            }
+        }
+    }
+
+    /// Encrypts `bytes`, which then wait for [`TlsStream::flush`]. Nothing of the caller's is needed any more.
+    pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.tls.writer().write_all(bytes)
+    }
+
+    /// Sends what was queued, as far as the socket takes it; whether all of it is gone.
+    ///
+    /// # Errors
+    /// What the socket says.
+    pub(super) fn flush(&mut self) -> io::Result<bool> {
+        while self.tls.wants_write() {
+            match self.write_records() {
+                Ok(_) => {}
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(true)
+    }
+
+    /// Hands encrypted records to the socket once; how many bytes it took.
+    ///
+    /// # Errors
+    /// `WouldBlock` when it takes none now; what else the socket says.
+    pub(super) fn write_records(&mut self) -> io::Result<usize> {
+        loop {
+            match self.tls.write_tls(&mut &*self.socket) {
+                Ok(0) => return Err(ErrorKind::WriteZero.into()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Queues the close_notify, without which a client cannot tell an end from a cut.
+    pub(super) fn queue_close(&mut self) {
+        self.tls.send_close_notify();
+    }
+
+    /// Says that nothing more will be sent. Only once nothing is left unsent.
+    pub(super) fn shut_down_writing(&self) {
+        let _ = self.socket.shutdown(Shutdown::Write);
+    }
+
+    /// Reads and drops what the client is still sending; `None` once it has ended, by whatever means.
+    pub(super) fn discard(&self) -> Option<usize> {
+        let mut scratch = [0; 4096];
+        match (&*self.socket).read(&mut scratch) {
+            Ok(0) => None,
+            Ok(count) => Some(count),
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Some(0),
+            Err(_) => None,
+        }
+    }
+
+    /// How many bytes may wait unsent before the socket takes no more.
+    pub(super) fn limit_unsent(&self, bytes: u32) {
+        // A socket without the option is one of a client that is gone, which the next write tells.
+        let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes);
+    }
+
+    /// Makes the socket writable only once nothing waits unsent; whether that is so within `timeout`.
+    pub(super) fn wait_sent(&self, timeout: Duration) -> bool {
+        self.limit_unsent(NOTHING_UNSENT);
+        let timeout = Timespec::try_from(timeout).ok();
+        let mut descriptors = [PollFd::new(&*self.socket, PollFlags::OUT)];
+        matches!(poll(&mut descriptors, timeout.as_ref()), Ok(1..))
+    }
+
+    /// Whether writes wait for the socket, up to `timeout` each, as a download thread wants it.
+    pub(super) fn set_blocking(&self, timeout: Option<Duration>) -> io::Result<()> {
+        self.socket.set_nonblocking(timeout.is_none())?;
+        self.socket.set_write_timeout(timeout)
+    }
+
+    /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within a segment: without the
+    /// cork each of them makes a small one too, and the kernel's work is by the segment. The kernel itself sends what has
+    /// waited for 200 ms (tcp(7)).
+    pub(super) fn cork(&self, corked: bool) {
+        let _ = sockopt::set_tcp_cork(&*self.socket, corked);
+    }
+
+    /// Makes the end of the connection a reset: what the client does not take would else stay in the kernel.
+    pub(super) fn reset_on_close(&self) {
+        let _ = sockopt::set_socket_linger(&*self.socket, Some(Duration::ZERO));
+    }
+
+    /// Bounds how long the kernel keeps what has been sent and not acknowledged when the socket is closed.
+    pub(super) fn limit_orphan(&self) {
+        let _ = sockopt::set_tcp_user_timeout(&*self.socket, ORPHAN_TIMEOUT_MS);
+    }
+
+    /// Reads and decrypts once; false if the socket has nothing.
+    fn read_records(&mut self) -> io::Result<bool> {
+        match self.tls.read_tls(&mut &*self.socket) {
+            // Until the handshake is done nobody reads, and only a read tells of an end.
+            Ok(0) if self.tls.is_handshaking() => return Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+            Err(error) => return Err(error),
+        }
+        match self.tls.process_new_packets() {
+            Ok(state) if state.peer_has_closed() && self.tls.is_handshaking() => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Ok(true),
+            Err(error) => {
+                // The alert says what was wrong with what the client sent.
+                let _ = self.flush();
+                Err(io::Error::new(ErrorKind::InvalidData, error))
+            }
+        }
+    }
+}
+
+impl AsFd for TlsStream {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.socket.as_fd()
+    }
+}

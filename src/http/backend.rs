@@ -1,0 +1,252 @@
+//! tiny_http as the backend: started on a private socket, connected once for each I/O thread, and then unreachable.
+
+use std::fs::{self, DirBuilder, File};
+use std::io::{self, Read as _, Write as _};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use tiny_http::Server;
+
+use super::forwarded_request::ForwardedRequest;
+use super::in_flight::{InFlight, Waiting};
+use super::worker;
+use crate::api::{Gateway, SlotId};
+use crate::ops::failure::{Exit, Failure};
+use crate::ops::latch::lock;
+
+/// Nobody but this user may enter the directory of the socket.
+const PRIVATE_MODE: u32 = 0o700;
+/// Names tried for that directory before its parent is called full.
+const NAMES_TRIED: usize = 100;
+/// How long tiny_http may take to show that it reads a new connection. It takes less than a millisecond on an idle
+/// machine; beyond this the machine cannot start a service.
+const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What may wait for tiny_http to read it, in bytes: far more than all requests of ten thousand clients at once. Beyond
+/// it the connection counts as broken.
+const UNSENT_MAX_BYTES: usize = 64 << 20;
+
+/// The interfaces behind tiny_http and its workers.
+pub struct Http<C> {
+    in_flight: Arc<InFlight<C>>,
+    workers: usize,
+    servers: Mutex<Vec<Arc<Server>>>,
+}
+
+impl<C: Waiting> Http<C> {
+    /// Starts tiny_http with `workers` workers, and makes `connections` connections to it.
+    ///
+    /// # Errors
+    /// When the socket, a connection or a thread cannot be made.
+    pub fn start(
+        gateway: Arc<Gateway>,
+        workers: usize,
+        connections: usize,
+    ) -> Result<(Arc<Http<C>>, Vec<ToBackend>), Failure> {
+        let http = Arc::new(Http { in_flight: InFlight::new(gateway), workers, servers: Mutex::default() });
+        let streams = http.add_server(connections).map_err(|error| {
+            let temporary = std::env::temp_dir();
+            let what = format!(
+                "the private socket below {} cannot be made: {error}; TMPDIR names that directory",
+                temporary.display()
+            );
+            Failure::new(Exit::of_io(&error, Exit::Io), what)
+        })?;
+        Ok((http, streams))
+    }
+
+    /// The requests in flight.
+    pub fn in_flight(&self) -> &Arc<InFlight<C>> {
+        &self.in_flight
+    }
+
+    /// Another connection in place of one that broke, to a server of its own: only a defect can have broken the first, and
+    /// its server may be of no use any more.
+    ///
+    /// # Errors
+    /// As [`Http::start`].
+    pub fn reconnect(&self) -> io::Result<ToBackend> {
+        self.add_server(1)?.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
+    }
+
+    /// Lets the workers go. Requests that are still on their way stay where they are.
+    pub fn close(&self) {
+        for server in lock(&self.servers).drain(..) {
+            (0..self.workers).for_each(|_| server.unblock());
+        }
+    }
+
+    fn add_server(&self, connections: usize) -> io::Result<Vec<ToBackend>> {
+        let directory = PrivateDirectory::make(&std::env::temp_dir())?;
+        let path = directory.socket_path();
+        let listener = UnixListener::bind(&path)?;
+        let listening = listener.try_clone()?;
+        // tiny_http starts its accept thread with a call that panics where no thread can be had.
+        let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(listener, None)))
+            .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?
+            .map_err(io::Error::other)?;
+        let streams = (0..connections).map(|_| ToBackend::connect(&path, &server)).collect::<io::Result<Vec<_>>>();
+        // Ends the accept thread. From here on nobody can reach tiny_http, not even this process.
+        let _ = rustix::net::shutdown(&listening, rustix::net::Shutdown::Both);
+        drop(directory);
+        let streams = streams?;
+        let server = Arc::new(server);
+        for number in 0..self.workers {
+            if let Err(error) = worker::start(Arc::clone(&self.in_flight), Arc::clone(&server), number) {
+                (0..number).for_each(|_| server.unblock());
+                return Err(error);
+            }
+        }
+        lock(&self.servers).push(server);
+        Ok(streams)
+    }
+}
+
+/// An I/O thread's own connection to tiny_http, over which its requests follow each other without waiting for answers.
+#[derive(Debug)]
+pub struct ToBackend {
+    stream: UnixStream,
+    unsent: Vec<u8>,
+}
+
+impl ToBackend {
+    /// Connects, and waits until tiny_http has read from the connection.
+    ///
+    /// tiny_http counts a thread as idle until it wakes: of connections that come faster than its threads wake, all are
+    /// given to the same few, and the others are never read. So each is used before the next one is made. No worker is
+    /// there yet to take the greeting.
+    fn connect(path: &Path, server: &Server) -> io::Result<ToBackend> {
+        let mut stream = UnixStream::connect(path)?;
+        stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
+        let greeting = server.recv_timeout(GREETING_TIMEOUT)?.ok_or(io::ErrorKind::TimedOut)?;
+        drop(greeting.into_writer());
+        stream.set_nonblocking(true)?;
+        Ok(ToBackend { stream, unsent: Vec::new() })
+    }
+
+    /// Sends the request of the client in `slot`. Returns whether all of it has left; if not, [`ToBackend::flush`] is to be
+    /// called once the connection can be written to.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn send(&mut self, request: &ForwardedRequest, slot: SlotId) -> io::Result<bool> {
+        request.write(slot, &mut self.unsent);
+        self.flush()
+    }
+
+    /// Sends what has not left yet; whether all of it has.
+    ///
+    /// # Errors
+    /// When the connection is broken.
+    pub fn flush(&mut self) -> io::Result<bool> {
+        let mut sent = 0;
+        let all = loop {
+            let rest = self.unsent.get(sent..).unwrap_or_default();
+            if rest.is_empty() {
+                break true;
+            }
+            match self.stream.write(rest) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => sent += count,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break false,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        };
+        self.unsent.drain(..sent);
+        if self.unsent.len() > UNSENT_MAX_BYTES {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        Ok(all)
+    }
+
+    /// Looks at a connection that has become readable.
+    ///
+    /// # Errors
+    /// When it has ended, or tiny_http has answered on it, which it only does before it gives a connection up.
+    pub fn check_alive(&mut self) -> io::Result<()> {
+        match self.stream.read(&mut [0; 64]) {
+            Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) => Err(io::ErrorKind::InvalidData.into()),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+impl AsFd for ToBackend {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.stream.as_fd()
+    }
+}
+
+/// A directory only this process's user can enter, removed when this is dropped.
+#[derive(Debug)]
+struct PrivateDirectory {
+    path: PathBuf,
+    opened: File,
+}
+
+impl PrivateDirectory {
+    const SOCKET: &'static str = "cc-gateway-backend.socket";
+
+    fn make(parent: &Path) -> io::Result<PrivateDirectory> {
+        for _ in 0..NAMES_TRIED {
+            let number = getrandom::u64().map_err(io::Error::other)?;
+            let path = parent.join(format!("cc-gateway-{number:016x}"));
+            // mkdir fails on a name that exists, whatever that is, so nobody can prepare the directory for us.
+            match DirBuilder::new().mode(PRIVATE_MODE).create(&path) {
+                Ok(()) => {
+                    let opened = File::open(&path).inspect_err(|_| drop(fs::remove_dir(&path)))?;
+                    return Ok(PrivateDirectory { path, opened });
+                }
+                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Err(io::ErrorKind::AlreadyExists.into())
+    }
+
+    /// The path of the socket, by way of the opened directory: a socket's path may have 107 bytes (unix(7)), and the
+    /// temporary directory's alone may have more.
+    fn socket_path(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/self/fd/{}/{}", self.opened.as_raw_fd(), PrivateDirectory::SOCKET))
+    }
+}
+
+impl Drop for PrivateDirectory {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(self.path.join(PrivateDirectory::SOCKET));
+        let _ = fs::remove_dir(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn the_directory_is_private_and_goes_with_its_owner() {
+        // Longer than the path of a socket may be.
+        let parent = std::env::temp_dir().join("x".repeat(150)).join(format!("{}", std::process::id()));
+        fs::create_dir_all(&parent).unwrap();
+        let directory = PrivateDirectory::make(&parent).unwrap();
+        let path = directory.path.clone();
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE_MODE);
+        drop(UnixListener::bind(directory.socket_path()).unwrap());
+        assert!(path.join(PrivateDirectory::SOCKET).exists());
+        drop(directory);
+        assert!(!path.exists());
+        fs::remove_dir_all(parent).unwrap();
+    }
+
+    #[test]
+    fn nothing_can_be_made_where_there_is_no_directory() {
+        assert_eq!(PrivateDirectory::make(Path::new("/nowhere/at/all")).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,193 @@
+//! The requests in flight: each client waits in a slot, and whoever takes it out of there answers it.
+
+use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Mutex, Weak};
+use std::time::Instant;
+
+use crate::api::{Answer, Deferred, Finish, Gateway, Reply, RequestContext, ResultCode, SlotId, Slots, Ticket};
+use crate::ops::latch::lock;
+use crate::recording::Download;
+
+/// A client whose request is in flight: what the front puts into a slot.
+pub trait Waiting: Send + Sized + 'static {
+    /// The address the client is known by.
+    fn peer(&self) -> IpAddr;
+
+    /// The request waits in `slot` until `until`: sees to it that the slot is completed then, and emptied when the client
+    /// leaves. Called with the slots locked, so it must not touch them.
+    fn park(&mut self, slot: SlotId, until: Instant);
+
+    /// Sends the answer to the client.
+    fn respond(self, gateway: &Gateway, response: Response);
+}
+
+/// The answer to one request.
+#[derive(Debug)]
+pub struct Response {
+    /// Status, result code, headers and content.
+    pub reply: Reply,
+    /// The opened recording that makes up the content instead.
+    pub download: Option<Box<Download>>,
+    /// What is known of the request, unless a panic lost it.
+    pub context: Option<Box<RequestContext>>,
+}
+
+impl Response {
+    /// An answer that no interface gave.
+    pub fn without_context(reply: Reply) -> Response {
+        Response { reply, download: None, context: None }
+    }
+}
+
+/// The table of slots.
+pub struct InFlight<C> {
+    gateway: Arc<Gateway>,
+    table: Mutex<Table<C>>,
+    /// Itself, for the tickets.
+    this: Weak<InFlight<C>>,
+}
+
+/// A slot is empty or has one client. Its generation makes a number that comes late mean nothing.
+struct Slot<C> {
+    generation: u32,
+    request: Option<Request<C>>,
+}
+
+enum Request<C> {
+    /// On its way to a worker.
+    Forwarded(C),
+    /// An interface has put the answer off.
+    Deferred { client: C, context: Box<RequestContext>, on_timeout: Finish, is_poll: bool },
+}
+
+struct Table<C> {
+    slots: Vec<Slot<C>>,
+    vacant: Vec<u32>,
+}
+
+impl<C: Waiting> InFlight<C> {
+    /// No request yet.
+    pub fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
+        let table = Mutex::new(Table { slots: Vec::new(), vacant: Vec::new() });
+        Arc::new_cyclic(|this| InFlight { gateway, table, this: Weak::clone(this) })
+    }
+
+    /// The interfaces behind the slots.
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    /// Puts a client into a slot, before its request is sent to the workers.
+    pub fn insert(&self, client: C) -> SlotId {
+        lock(&self.table).insert(Request::Forwarded(client))
+    }
+
+    /// Takes a client out whose request is still on its way: for the worker that has it now, or for whoever gives up
+    /// waiting for one.
+    pub fn take_forwarded(&self, slot: SlotId) -> Option<C> {
+        match lock(&self.table).take_if(slot, |request| matches!(request, Request::Forwarded(_)))? {
+            Request::Forwarded(client) | Request::Deferred { client, .. } => Some(client),
+        }
+    }
+
+    /// Empties a slot whose client has left.
+    pub fn cancel(&self, slot: SlotId) -> Option<C> {
+        // What the request was waiting for is dropped without the lock.
+        let request = lock(&self.table).take_if(slot, |_| true)?;
+        match request {
+            Request::Forwarded(client) => Some(client),
+            Request::Deferred { client, is_poll, .. } => {
+                self.count_out(is_poll);
+                Some(client)
+            }
+        }
+    }
+
+    /// Gives `client` the answer, or puts it back into a slot until there is one.
+    pub(super) fn answer(&self, client: C, context: Box<RequestContext>, answer: Answer) {
+        let (reply, download) = match answer {
+            Answer::Reply(reply) => (reply, None),
+            Answer::Download(reply, download) => (reply, Some(download)),
+            Answer::Deferred(deferred) => return self.defer(client, context, deferred),
+        };
+        client.respond(&self.gateway, Response { reply, download, context: Some(context) });
+    }
+
+    /// Answers for a panic, which the panic hook has reported.
+    pub(super) fn answer_panic(&self, client: C) {
+        self.gateway.counters().worker_panics.add(1);
+        client.respond(&self.gateway, Response::without_context(Reply::http_error(500, ResultCode::INTERNAL)));
+    }
+
+    fn defer(&self, client: C, context: Box<RequestContext>, deferred: Deferred) {
+        let Deferred { until, is_poll, on_timeout, start } = deferred;
+        let counters = self.gateway.counters();
+        counters.waiting.increment();
+        if is_poll {
+            counters.parked_polls.increment();
+        }
+        let slot = {
+            let mut table = lock(&self.table);
+            let slot = table.insert(Request::Deferred { client, context, on_timeout, is_poll });
+            if let Some(Request::Deferred { client, .. }) = table.get_mut(slot) {
+                client.park(slot, until);
+            }
+            slot
+        };
+        if let Some(slots) = self.this.upgrade() {
+            start(Ticket::new(slots, slot));
+        }
+    }
+
+    fn count_out(&self, is_poll: bool) {
+        let counters = self.gateway.counters();
+        counters.waiting.decrement();
+        if is_poll {
+            counters.parked_polls.decrement();
+        }
+    }
+}
+
+impl<C: Waiting> Slots for InFlight<C> {
+    fn complete(&self, slot: SlotId, finish: Option<Finish>) {
+        let is_deferred = |request: &Request<C>| matches!(request, Request::Deferred { .. });
+        let taken = lock(&self.table).take_if(slot, is_deferred);
+        let Some(Request::Deferred { client, context, on_timeout, is_poll }) = taken else { return };
+        self.count_out(is_poll);
+        let finish = finish.unwrap_or(on_timeout);
+        match catch_unwind(AssertUnwindSafe(|| self.gateway.resume(&context, finish))) {
+            Ok(answer) => self.answer(client, context, answer),
+            Err(_) => self.answer_panic(client),
+        }
+    }
+
+    fn is_waiting(&self, slot: SlotId) -> bool {
+        lock(&self.table).get_mut(slot).is_some()
+    }
+}
+
+impl<C> Table<C> {
+    fn insert(&mut self, request: Request<C>) -> SlotId {
+        let index = self.vacant.pop().unwrap_or_else(|| {
+            self.slots.push(Slot { generation: 0, request: None });
+            u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
+        });
+        let Some(slot) = self.slots.get_mut(index as usize) else { return SlotId { index, generation: 0 } };
+        slot.generation = slot.generation.wrapping_add(1);
+        slot.request = Some(request);
+        SlotId { index, generation: slot.generation }
+    }
+
+    fn get_mut(&mut self, id: SlotId) -> Option<&mut Request<C>> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        slot.request.as_mut()
+    }
+
+    fn take_if(&mut self, id: SlotId, condition: impl Fn(&Request<C>) -> bool) -> Option<Request<C>> {
+        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let request = slot.request.take_if(|request| condition(request))?;
+        self.vacant.push(id.index);
+        Some(request)
+    }
+}
