@@ -24,8 +24,8 @@
 //!   each recording that still grows. Every `statx` asks the file server itself, since the kernel's memory of a
 //!   network file system may be a minute old. A look that meets one of its [`Limits`] or its deadline goes on
 //!   at the next look where it stopped.
-//! - **Memory** per agent and day: 16 bytes for each recording of the day, at most 4096 of them, and some 200 for each
-//!   of at most 32 that grow: about 4 KB for 200 recordings, never more than 72 KB. A sign-out frees it. For each
+//! - **Memory** per agent and day: 16 to 32 bytes for each recording of the day, at most 4096 of them, and some 200
+//!   for each of at most 32 that grow: 4 to 8 KB for 200 recordings, never more than 140 KB. A sign-out frees it. For each
 //!   day folder 4 bytes for each agent who has recordings in it, signed in or not, at most 256 KB.
 
 mod folder;
@@ -74,6 +74,8 @@ pub struct Suffixes {
 /// What a look may cost. It begins no further folder of an agent once it has met one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Processor time, asked for every few folders.
+    pub cpu: Duration,
     /// Folders of agents looked into.
     pub folders: usize,
     /// Directory entries read.
@@ -83,9 +85,10 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// What some 50 ms of CPU are enough for.
+    /// 40 ms of CPU, and for a file server whose answers cost much time and little CPU what that is enough for on a
+    /// local disk.
     fn default() -> Limits {
-        Limits { folders: 20_000, entries: 120_000, files: 25_000 }
+        Limits { cpu: Duration::from_millis(40), folders: 20_000, entries: 120_000, files: 25_000 }
     }
 }
 
@@ -166,8 +169,9 @@ pub enum Arrival {
 /// What came of a look.
 #[derive(Debug, Default)]
 pub struct Look {
-    /// To whom to announce what, in the order it was found; each agent's `Started` before its `Finished`.
-    pub arrivals: Vec<(u32, Arrival)>,
+    /// To which session to announce what, in the order it was found; each recording's `Started` before its
+    /// `Finished`. The agent may have signed out or in anew while the look was under way.
+    pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,
     /// Why it ended before its time: the file server failed. What was found until then stands.

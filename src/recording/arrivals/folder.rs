@@ -210,6 +210,9 @@ impl FolderState {
             }
             stays
         });
+        if self.growing.is_empty() {
+            self.growing.shrink_to_fit();
+        }
         failed
     }
 
@@ -228,6 +231,7 @@ impl FolderState {
         }
         found.sort_by(|a, b| (b.seen.modified_ns, &b.name).cmp(&(a.seen.modified_ns, &a.name)));
         let old = found.split_off(found.len().min(WATCHED_AT_FIRST));
+        found.shrink_to_fit();
         self.growing = found;
         self.known =
             old.iter().map(|growing| Known { name: growing.hash, identity: identity(hasher, &growing.seen) }).collect();

@@ -110,10 +110,10 @@ impl Media {
 }
 
 impl DayFolder {
-    /// Whether the folder has its turn at the look `number`.
-    pub(super) fn is_due(&self, number: u64, now: Instant) -> bool {
+    /// Whether the folder has its turn at this look at all agents.
+    pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
         let seldom = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
-        !seldom || self.grows || number.is_multiple_of(SELDOM)
+        !seldom || self.grows || round.is_multiple_of(SELDOM)
     }
 }
 

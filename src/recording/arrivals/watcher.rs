@@ -31,6 +31,9 @@ const MAX_FOLDERS: usize = 65_536;
 /// Folders that may fail in a look, for example each for a damaged directory, before the file server counts as gone.
 const MAX_FAILURES: usize = 4;
 
+/// Folders of agents between two questions for the processor time, which cost a system call.
+const CPU_CHECK: usize = 8;
+
 /// For directory entries, as many as one system call takes.
 const BUFFER: usize = 32 * 1024;
 
@@ -46,6 +49,8 @@ pub struct Watcher {
     /// Changes whenever the sessions do.
     generation: u64,
     looks: u64,
+    /// Looks at all agents.
+    rounds: u64,
     /// The agent's folder with which a look that met a limit ended.
     stopped_at: Option<Place>,
 }
@@ -79,6 +84,7 @@ impl Watcher {
             sessions: BTreeMap::new(),
             generation: 0,
             looks: 0,
+            rounds: 0,
             stopped_at: None,
         }
     }
@@ -98,6 +104,7 @@ impl Watcher {
     ) -> Look {
         let cpu_before = thread_cpu();
         self.looks += 1;
+        self.rounds += u64::from(scope == Scope::All);
         self.take_sessions(agents);
         let (mut look, mut buffer) = (Look::default(), Vec::with_capacity(BUFFER));
         let resumed = if scope == Scope::All { self.stopped_at.take() } else { None };
@@ -115,6 +122,7 @@ impl Watcher {
                 sessions: &self.sessions,
                 generation: self.generation,
                 number: self.looks,
+                round: self.rounds,
                 part,
                 scope,
                 now,
@@ -123,6 +131,7 @@ impl Watcher {
                 buffer: &mut buffer,
                 failures: 0,
                 done: unmoved,
+                cpu_before,
             };
             let looked = pass.mount(mount, &mut self.root, &mut self.vdns);
             pass.note(looked);
@@ -173,6 +182,7 @@ struct Pass<'a> {
     sessions: &'a BTreeMap<u32, Session>,
     generation: u64,
     number: u64,
+    round: u64,
     part: Part,
     scope: Scope,
     now: Instant,
@@ -182,6 +192,7 @@ struct Pass<'a> {
     failures: usize,
     /// The last agent's folder that was looked into.
     done: Option<Place>,
+    cpu_before: Duration,
 }
 
 impl Pass<'_> {
@@ -236,7 +247,7 @@ impl Pass<'_> {
         }
         media.node.verify(names, self.number);
         for (&day, found) in &mut media.days {
-            if found.is_due(self.number, self.now) {
+            if found.is_due(self.round, self.now) {
                 let looked = self.day(folder.as_fd(), above, day, found);
                 self.note(looked);
             }
@@ -343,9 +354,10 @@ impl Pass<'_> {
                 }
             });
         }
+        let session = self.sessions.get(&number).map(|session| WatchedAgent { number, since: session.since });
         for change in changes {
             let folders = [vdn.clone(), media.clone(), day_name.clone()];
-            self.look.arrivals.extend(self.suffixes.arrival(folders, number, change).map(|arrival| (number, arrival)));
+            self.look.arrivals.extend(session.zip(self.suffixes.arrival(folders, number, change)));
         }
         looked
     }
@@ -422,6 +434,9 @@ impl Pass<'_> {
             || figures.entries >= self.limits.entries
             || figures.files >= self.limits.files
             || self.failures >= MAX_FAILURES
+            || (figures.folders > 0
+                && figures.folders.is_multiple_of(CPU_CHECK)
+                && thread_cpu().saturating_sub(self.cpu_before) >= self.limits.cpu)
             || Instant::now() >= self.deadline;
         self.look.figures.cut_short = over;
         over
