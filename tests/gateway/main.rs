@@ -9,6 +9,7 @@
 )]
 
 mod agents_reload;
+mod arrival_figures;
 mod check_order;
 mod commands;
 mod compatibility;
