@@ -1,5 +1,6 @@
 //! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
 
+mod arrivals;
 mod crew;
 mod day;
 mod disposition;
@@ -19,6 +20,7 @@ mod video;
 mod walk;
 mod watch;
 
+pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};
 pub use mount::{ANSWER_WITHIN, Ask, Mount, THREADS, Wanted};

@@ -9,12 +9,14 @@
 )]
 
 mod agents_reload;
+mod arrival_figures;
 mod check_order;
 mod commands;
 mod compatibility;
 mod corpora;
 mod cors;
 mod deadlines;
+mod demo;
 mod docs;
 mod exhaustion;
 mod guessing;

@@ -1,0 +1,180 @@
+//! What is known of the folders above the agents': which VDN and media folders there are, and which days count.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::{Duration, Instant};
+
+use super::super::day::Day;
+use super::super::rel_path::Segment;
+use super::folder::FolderState;
+use super::stamp::Stamp;
+
+/// For how long the day before is looked at like the latest, once that has appeared.
+const OVERLAP: Duration = Duration::from_secs(2 * 3600);
+
+/// Which look is made at the day before after that: one in so many.
+const SELDOM: u64 = 15;
+
+/// Days of one media folder that are looked at: the latest two, and older ones while something grows in them.
+const MAX_DAYS: usize = 4;
+
+/// What a look knows of the names in a folder.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Names {
+    /// They were listed just now.
+    Listed,
+    /// They are the same as at the look before.
+    Same,
+    /// Nothing, as the folder went away or has too many.
+    Unknown,
+}
+
+/// A folder that is listed.
+#[derive(Debug, Default)]
+pub(super) struct Node {
+    pub stamp: Stamp,
+    /// The latest look that knew all names in it, or that knew the folder not to exist.
+    pub verified: Option<u64>,
+    /// It has more names than are read.
+    pub overfull: bool,
+}
+
+impl Node {
+    /// A folder that was found in another: it is known not to have existed at the look `absent`.
+    pub(super) fn new(absent: Option<u64>) -> Node {
+        Node { verified: absent, ..Node::default() }
+    }
+
+    /// Remembers which look knew all names in the folder, if it did.
+    pub(super) fn verify(&mut self, names: Names, look: u64) {
+        if names != Names::Unknown {
+            self.verified = Some(look);
+        }
+    }
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Vdn {
+    pub node: Node,
+    pub media: BTreeMap<Segment, Media>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct Media {
+    pub node: Node,
+    pub days: BTreeMap<Day, DayFolder>,
+    /// The latest day there ever was.
+    pub latest: Option<Day>,
+}
+
+#[derive(Debug, Default)]
+pub(super) struct DayFolder {
+    pub node: Node,
+    /// The agents who have a folder in it, in order.
+    pub present: Vec<u32>,
+    /// Of those the ones who are signed in.
+    pub agents: BTreeMap<u32, AgentFolder>,
+    /// The sessions that `agents` was filled from.
+    pub sessions: u64,
+    pub grows: bool,
+    /// When a later day has appeared.
+    superseded: Option<Instant>,
+}
+
+#[derive(Debug)]
+pub(super) struct AgentFolder {
+    pub stamp: Stamp,
+    pub state: FolderState,
+}
+
+impl Media {
+    /// Takes the day folders there are now; `before` is the latest look that knew the names in this folder.
+    ///
+    /// A mount that is away shows no days, which says nothing about them.
+    pub(super) fn set_days(&mut self, found: &BTreeSet<Day>, before: Option<u64>, now: Instant) {
+        let Some(&last) = found.last() else { return };
+        let wanted: Vec<Day> = found.iter().rev().take(2).copied().collect();
+        for &day in &wanted {
+            // A day that was there all along without being looked at holds what was there before, too.
+            let absent = before.filter(|_| self.latest.is_none_or(|latest| day > latest));
+            self.days.entry(day).or_insert_with(|| DayFolder { node: Node::new(absent), ..DayFolder::default() });
+        }
+        self.latest = self.latest.max(Some(last));
+        self.days.retain(|day, folder| wanted.contains(day) || (*day < last && folder.grows));
+        while self.days.len() > MAX_DAYS {
+            self.days.pop_first();
+        }
+        for (&day, folder) in &mut self.days {
+            folder.superseded = if day == last { None } else { folder.superseded.or(Some(now)) };
+        }
+    }
+}
+
+impl DayFolder {
+    /// Whether the folder has its turn at this look at all agents.
+    pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
+        let seldom = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
+        !seldom || self.grows || round.is_multiple_of(SELDOM)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn days(names: &[&str]) -> BTreeSet<Day> {
+        names.iter().map(|name| Day::parse(name).unwrap()).collect()
+    }
+
+    fn kept(media: &Media) -> Vec<String> {
+        media.days.keys().map(Day::to_string).collect()
+    }
+
+    #[test]
+    fn the_latest_two_days_count_and_those_in_which_something_grows() {
+        let (mut media, now) = (Media::default(), Instant::now());
+        media.set_days(&days(&["20261101", "20261122", "20261124"]), None, now);
+        assert_eq!(kept(&media), ["20261122", "20261124"]);
+        media.set_days(&days(&[]), Some(1), now);
+        assert_eq!(kept(&media), ["20261122", "20261124"], "a mount that is away");
+        media.days.get_mut(&Day::parse("20261122").unwrap()).unwrap().grows = true;
+        media.set_days(&days(&["20261101", "20261122", "20261124", "20261125"]), Some(2), now);
+        assert_eq!(kept(&media), ["20261122", "20261124", "20261125"]);
+        media.days.get_mut(&Day::parse("20261122").unwrap()).unwrap().grows = false;
+        media.set_days(&days(&["20261122", "20261124", "20261125"]), Some(3), now);
+        assert_eq!(kept(&media), ["20261124", "20261125"]);
+    }
+
+    #[test]
+    fn only_a_day_later_than_any_before_is_known_to_be_new() {
+        let (mut media, now) = (Media::default(), Instant::now());
+        let absent = |media: &Media, day| media.days[&Day::parse(day).unwrap()].node.verified;
+        media.set_days(&days(&["20261101", "20261122", "20991231"]), None, now);
+        media.set_days(&days(&["20261101", "20261122"]), Some(7), now);
+        assert_eq!(absent(&media, "20261101"), None, "it was there, but not looked at");
+        media.set_days(&days(&["20261122", "20261123"]), Some(8), now);
+        assert_eq!(absent(&media, "20261123"), None, "earlier than the one that was taken away");
+        media.set_days(&days(&["20261123", "21000101"]), Some(9), now);
+        assert_eq!(absent(&media, "21000101"), Some(9));
+    }
+
+    #[test]
+    fn the_day_before_is_looked_at_often_for_two_hours_and_seldom_after() {
+        let (mut media, start) = (Media::default(), Instant::now());
+        let due = |media: &Media, day, number, after| {
+            media.days[&Day::parse(day).unwrap()].is_due(number, start + Duration::from_secs(after))
+        };
+        media.set_days(&days(&["20261123", "20261124"]), None, start);
+        // (day, look, seconds, whether it has its turn)
+        let table = [
+            ("20261124", 1, 90_000, true),
+            ("20261123", 1, 7199, true),
+            ("20261123", 1, 7200, false),
+            ("20261123", 15, 7200, true),
+        ];
+        for (day, number, after, turn) in table {
+            assert_eq!(due(&media, day, number, after), turn, "{day} {number} {after}");
+        }
+        media.set_days(&days(&["20261123"]), None, start);
+        assert!(due(&media, "20261123", 1, 7200), "the later one was taken away");
+    }
+}

@@ -1,0 +1,499 @@
+//! One look after the other at the folders of one mount.
+
+use std::cmp::Ordering;
+use std::collections::{BTreeMap, BTreeSet};
+use std::hash::RandomState;
+use std::ops::RangeInclusive;
+use std::os::fd::{AsFd, BorrowedFd};
+use std::time::{Duration, Instant};
+
+use rustix::fs::{FileType, OFlags};
+use rustix::path::DecInt;
+use rustix::time::{ClockId, clock_gettime};
+
+use super::super::day::Day;
+use super::super::open_error::OpenError;
+use super::super::record_id::LONGEST;
+use super::super::rel_path::{Segment, has_suffix};
+use super::folder::{Change, FolderState, Listing, MAX_NAMES};
+use super::listing::{Found, Listed, ask, list, open};
+use super::stamp::Stamp;
+use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
+use super::{Arrival, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent};
+
+/// VDN folders, and media folders of each of them: the interface knows VDNs 1 to 512 and a handful of media.
+const MAX_VDNS: usize = 512;
+const MAX_MEDIA: usize = 32;
+
+/// Entries of a media folder, which keeps its days for years, and of a day folder, one for each agent.
+const MAX_FOLDERS: usize = 65_536;
+
+/// Folders that may fail in a look, for example each for a damaged directory, before the file server counts as gone.
+const MAX_FAILURES: usize = 4;
+
+/// Folders of agents between two questions for the processor time, which cost a system call.
+const CPU_CHECK: usize = 8;
+
+/// For directory entries, as many as one system call takes.
+const BUFFER: usize = 32 * 1024;
+
+/// The watch for new recordings on one mount; see the module. Nothing is touched between two looks.
+#[derive(Debug)]
+pub struct Watcher {
+    suffixes: Suffixes,
+    limits: Limits,
+    hasher: RandomState,
+    root: Node,
+    vdns: BTreeMap<Segment, Vdn>,
+    sessions: BTreeMap<u32, Session>,
+    /// Changes whenever the sessions do.
+    generation: u64,
+    looks: u64,
+    /// Looks at all agents.
+    rounds: u64,
+    /// The agent's folder with which a look that met a limit ended.
+    stopped_at: Option<Place>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Session {
+    since: Instant,
+    first_look: u64,
+}
+
+/// An agent's folder.
+type Place = (Segment, Segment, Day, u32);
+
+/// Which folders of agents a pass over the tree looks into.
+#[derive(Debug, Clone)]
+enum Part {
+    All,
+    After(Place),
+    UpTo(Place),
+}
+
+impl Watcher {
+    /// A watch over a mount on which files with these suffixes are recordings.
+    pub fn new(suffixes: Suffixes, limits: Limits) -> Watcher {
+        Watcher {
+            suffixes,
+            limits,
+            hasher: RandomState::new(),
+            root: Node::default(),
+            vdns: BTreeMap::new(),
+            sessions: BTreeMap::new(),
+            generation: 0,
+            looks: 0,
+            rounds: 0,
+            stopped_at: None,
+        }
+    }
+
+    /// Looks once at the mount whose directory is open as `mount`, for all agents that are signed in now.
+    ///
+    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and the next look
+    /// after the end of this one. `now` is the time at which the looks are RECORD_SCAN_INTERVAL apart; at `deadline`
+    /// no further folder is begun.
+    pub fn look(
+        &mut self,
+        mount: BorrowedFd<'_>,
+        agents: &[WatchedAgent],
+        scope: Scope,
+        now: Instant,
+        deadline: Instant,
+    ) -> Look {
+        let cpu_before = thread_cpu();
+        self.looks += 1;
+        self.rounds += u64::from(scope == Scope::All);
+        self.take_sessions(agents);
+        let (mut look, mut buffer) = (Look::default(), Vec::with_capacity(BUFFER));
+        let resumed = if scope == Scope::All { self.stopped_at.take() } else { None };
+        let parts = match resumed {
+            Some(place) => vec![Part::After(place.clone()), Part::UpTo(place)],
+            None => vec![Part::All],
+        };
+        for part in parts {
+            // Where a look that does nothing more goes on: at the same place, or at the first.
+            let unmoved = if let Part::After(place) = &part { Some(place.clone()) } else { None };
+            let mut pass = Pass {
+                suffixes: &self.suffixes,
+                limits: &self.limits,
+                hasher: &self.hasher,
+                sessions: &self.sessions,
+                generation: self.generation,
+                number: self.looks,
+                round: self.rounds,
+                part,
+                scope,
+                now,
+                deadline,
+                look: &mut look,
+                buffer: &mut buffer,
+                failures: 0,
+                done: unmoved,
+                cpu_before,
+            };
+            let looked = pass.mount(mount, &mut self.root, &mut self.vdns);
+            pass.note(looked);
+            let done = pass.done;
+            if look.figures.cut_short {
+                if scope == Scope::All {
+                    self.stopped_at = done;
+                }
+                break;
+            }
+        }
+        look.figures.cpu = thread_cpu().saturating_sub(cpu_before);
+        look
+    }
+
+    /// Follows the sessions: an agent that is not signed in any more, or anew, is forgotten.
+    fn take_sessions(&mut self, agents: &[WatchedAgent]) {
+        let same =
+            |agent: &WatchedAgent| self.sessions.get(&agent.number).is_some_and(|session| session.since == agent.since);
+        if agents.len() == self.sessions.len() && agents.iter().all(same) {
+            return;
+        }
+        let first_look = self.looks;
+        let before = std::mem::take(&mut self.sessions);
+        self.sessions = agents
+            .iter()
+            .map(|agent| {
+                let known = before.get(&agent.number).filter(|session| session.since == agent.since);
+                (agent.number, known.copied().unwrap_or(Session { since: agent.since, first_look }))
+            })
+            .collect();
+        self.generation += 1;
+        let sessions = &self.sessions;
+        let stays = |number: &u32| sessions.get(number).is_some_and(|session| session.first_look < first_look);
+        for day in
+            self.vdns.values_mut().flat_map(|vdn| vdn.media.values_mut()).flat_map(|media| media.days.values_mut())
+        {
+            day.agents.retain(|number, _| stays(number));
+        }
+    }
+}
+
+/// One pass over the tree.
+struct Pass<'a> {
+    suffixes: &'a Suffixes,
+    limits: &'a Limits,
+    hasher: &'a RandomState,
+    sessions: &'a BTreeMap<u32, Session>,
+    generation: u64,
+    number: u64,
+    round: u64,
+    part: Part,
+    scope: Scope,
+    now: Instant,
+    deadline: Instant,
+    look: &'a mut Look,
+    buffer: &'a mut Vec<u8>,
+    failures: usize,
+    /// The last agent's folder that was looked into.
+    done: Option<Place>,
+    cpu_before: Duration,
+}
+
+impl Pass<'_> {
+    fn mount(
+        &mut self,
+        mount: BorrowedFd<'_>,
+        root: &mut Node,
+        vdns: &mut BTreeMap<Segment, Vdn>,
+    ) -> Result<(), OpenError> {
+        let (before, mut found) = (root.verified, BTreeSet::new());
+        let names = self.names(mount, root, MAX_FOLDERS, |name| found.extend(Segment::parse(name)))?;
+        if names == Names::Listed {
+            self.add(vdns, found, MAX_VDNS, || Vdn { node: Node::new(before), ..Vdn::default() });
+        }
+        // A directory without any folder is one that nothing is mounted on, for all we know.
+        if names != Names::Unknown && !vdns.is_empty() {
+            root.verified = Some(self.number);
+        }
+        for (name, vdn) in vdns {
+            let looked = self.vdn(mount, name, vdn);
+            self.note(looked);
+        }
+        Ok(())
+    }
+
+    fn vdn(&mut self, mount: BorrowedFd<'_>, name: &Segment, vdn: &mut Vdn) -> Result<(), OpenError> {
+        if self.is_over() {
+            return Ok(());
+        }
+        let Some(folder) = open(mount, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let (before, mut found) = (vdn.node.verified, BTreeSet::new());
+        let names =
+            self.names(folder.as_fd(), &mut vdn.node, MAX_FOLDERS, |name| found.extend(Segment::parse(name)))?;
+        if names == Names::Listed {
+            self.add(&mut vdn.media, found, MAX_MEDIA, || Media { node: Node::new(before), ..Media::default() });
+        }
+        vdn.node.verify(names, self.number);
+        for (media_name, media) in &mut vdn.media {
+            let looked = self.media(folder.as_fd(), [name, media_name], media);
+            self.note(looked);
+        }
+        Ok(())
+    }
+
+    fn media(&mut self, vdn: BorrowedFd<'_>, above: [&Segment; 2], media: &mut Media) -> Result<(), OpenError> {
+        let [_, name] = above;
+        let Some(folder) = open(vdn, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let (before, mut found) = (media.node.verified, BTreeSet::new());
+        let names = self.names(folder.as_fd(), &mut media.node, MAX_FOLDERS, |name| found.extend(Day::parse(name)))?;
+        if names == Names::Listed {
+            media.set_days(&found, before, self.now);
+        }
+        media.node.verify(names, self.number);
+        for (&day, found) in &mut media.days {
+            if found.is_due(self.round, self.now) {
+                let looked = self.day(folder.as_fd(), above, day, found);
+                self.note(looked);
+            }
+        }
+        Ok(())
+    }
+
+    fn day(
+        &mut self,
+        media: BorrowedFd<'_>,
+        [vdn, media_name]: [&Segment; 2],
+        day: Day,
+        found: &mut DayFolder,
+    ) -> Result<(), OpenError> {
+        let Some(name) = Segment::parse(&day.to_string()) else { return Ok(()) };
+        let Some(folder) = open(media, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let (before, mut present) = (found.node.verified, Vec::new());
+        let names = self.names(folder.as_fd(), &mut found.node, MAX_FOLDERS, |name| present.extend(agent_of(name)))?;
+        if names == Names::Unknown {
+            return Ok(());
+        }
+        if names == Names::Listed {
+            present.sort_unstable();
+            found.present = present;
+        }
+        if names == Names::Listed || found.sessions != self.generation {
+            self.add_agents(found, before);
+        }
+        found.node.verify(names, self.number);
+
+        let Some(range) = self.part.range(vdn, media_name, day) else { return Ok(()) };
+        let mut last = None;
+        for (&number, agent) in found.agents.range_mut(range) {
+            if self.scope == Scope::NewAgents && agent.state.is_baselined() {
+                continue;
+            }
+            if self.is_over() {
+                break;
+            }
+            let looked = self.agent(folder.as_fd(), [vdn, media_name, &name], number, agent);
+            self.note(looked);
+            last = Some(number);
+        }
+        if let Some(number) = last {
+            self.done = Some((vdn.clone(), media_name.clone(), day, number));
+        }
+        found.grows = found.agents.values().any(|agent| agent.state.is_growing());
+        Ok(())
+    }
+
+    fn agent(
+        &mut self,
+        day: BorrowedFd<'_>,
+        [vdn, media, day_name]: [&Segment; 3],
+        number: u32,
+        agent: &mut AgentFolder,
+    ) -> Result<(), OpenError> {
+        self.look.figures.folders += 1;
+        let found = ask(day, DecInt::new(number))?.filter(|found| found.kind == FileType::Directory);
+        let Some(Found { times, .. }) = found else {
+            return agent.state.check_growing(self.hasher, self.now, &mut |_| Ok(None), &mut Vec::new());
+        };
+        let stale = agent.stamp.is_stale(times, self.now);
+        if !stale && !agent.state.is_growing() {
+            return Ok(());
+        }
+        let access = if stale { OFlags::RDONLY } else { OFlags::PATH };
+        let Some(folder) = open(day, &DecInt::new(number), access)? else { return Ok(()) };
+        let files = &mut self.look.figures.files;
+        let mut probe = |name: &Segment| {
+            *files += 1;
+            let found = ask(folder.as_fd(), name.as_str())?;
+            Ok(found.filter(|found| found.kind == FileType::RegularFile).map(|found| found.seen))
+        };
+        let mut changes = Vec::new();
+        let mut looked = agent.state.check_growing(self.hasher, self.now, &mut probe, &mut changes);
+        if looked.is_ok() && stale {
+            let names = [vdn.as_str(), media.as_str(), day_name.as_str()].map(|name| name.chars().count());
+            // Drive, colon and slash, the number, and a slash after each folder.
+            let above = names.iter().sum::<usize>() + number.to_string().len() + 7;
+            let mut listing = Listing::default();
+            self.look.figures.listed += 1;
+            looked = list(&folder, self.buffer, MAX_NAMES, &mut self.look.figures.entries, |name, kind| {
+                if matches!(kind, FileType::RegularFile | FileType::Unknown)
+                    && self.suffixes.kind(name).is_some()
+                    && above + name.chars().count() <= LONGEST
+                {
+                    agent.state.note(&mut listing, self.hasher, name);
+                }
+            })
+            .and_then(|listed| match listed {
+                Listed::Absent => Ok(()),
+                Listed::TooMany => {
+                    self.look.figures.overfull += 1;
+                    agent.stamp.leave();
+                    Ok(())
+                }
+                Listed::Whole => {
+                    let whole = agent.state.finish_listing(listing, self.hasher, self.now, &mut probe, &mut changes)?;
+                    if whole {
+                        agent.stamp.listed(self.now);
+                    }
+                    Ok(())
+                }
+            });
+        }
+        let session = self.sessions.get(&number).map(|session| WatchedAgent { number, since: session.since });
+        for change in changes {
+            let folders = [vdn.clone(), media.clone(), day_name.clone()];
+            self.look.arrivals.extend(session.zip(self.suffixes.arrival(folders, number, change)));
+        }
+        looked
+    }
+
+    /// Reads the folders in a folder if it can have others than before.
+    fn names(
+        &mut self,
+        folder: BorrowedFd<'_>,
+        node: &mut Node,
+        most: usize,
+        mut each: impl FnMut(&str),
+    ) -> Result<Names, OpenError> {
+        let Some(found) = ask(folder, c"")? else { return Ok(Names::Unknown) };
+        if !node.stamp.is_stale(found.times, self.now) {
+            return Ok(if node.overfull { Names::Unknown } else { Names::Same });
+        }
+        let Some(open) = open(folder, &c".", OFlags::RDONLY)? else { return Ok(Names::Unknown) };
+        self.look.figures.listed += 1;
+        let listed = list(open, self.buffer, most, &mut self.look.figures.entries, |name, kind| {
+            if matches!(kind, FileType::Directory | FileType::Unknown) {
+                each(name);
+            }
+        })?;
+        node.overfull = listed == Listed::TooMany;
+        match listed {
+            Listed::Whole => node.stamp.listed(self.now),
+            Listed::TooMany => {
+                node.stamp.leave();
+                self.look.figures.overfull += 1;
+            }
+            Listed::Absent => {}
+        }
+        Ok(if listed == Listed::Whole { Names::Listed } else { Names::Unknown })
+    }
+
+    /// Adds the folders that are not known yet. One that is away is kept, as its mount may be, unless there are too many.
+    fn add<T>(&mut self, known: &mut BTreeMap<Segment, T>, found: BTreeSet<Segment>, most: usize, new: impl Fn() -> T) {
+        if known.len().saturating_add(found.len()) > most {
+            known.retain(|name, _| found.contains(name));
+        }
+        for name in found {
+            if known.len() >= most && !known.contains_key(&name) {
+                self.look.figures.overfull += 1;
+                break;
+            }
+            known.entry(name).or_insert_with(&new);
+        }
+    }
+
+    /// Adds the signed-in agents who have a folder; `before` is the latest look that knew who had one.
+    fn add_agents(&self, found: &mut DayFolder, before: Option<u64>) {
+        for &number in &found.present {
+            let Some(session) = self.sessions.get(&number) else { continue };
+            found.agents.entry(number).or_insert_with(|| {
+                let all_new = before.is_some_and(|look| look >= session.first_look);
+                AgentFolder { stamp: Stamp::default(), state: FolderState::new(all_new) }
+            });
+        }
+        found.sessions = self.generation;
+    }
+
+    fn note(&mut self, looked: Result<(), OpenError>) {
+        if let Err(error) = looked {
+            self.look.failure = Some(error);
+            self.failures += 1;
+        }
+    }
+
+    /// Whether nothing more may be begun; remembers that, as what comes later may be smaller.
+    fn is_over(&mut self) -> bool {
+        let figures = &self.look.figures;
+        let over = figures.cut_short
+            || figures.folders >= self.limits.folders
+            || figures.entries >= self.limits.entries
+            || figures.files >= self.limits.files
+            || self.failures >= MAX_FAILURES
+            || (figures.folders > 0
+                && figures.folders.is_multiple_of(CPU_CHECK)
+                && thread_cpu().saturating_sub(self.cpu_before) >= self.limits.cpu)
+            || Instant::now() >= self.deadline;
+        self.look.figures.cut_short = over;
+        over
+    }
+}
+
+impl Part {
+    /// The agents of a day folder that belong to the part.
+    fn range(&self, vdn: &Segment, media: &Segment, day: Day) -> Option<RangeInclusive<u32>> {
+        let (place, after) = match self {
+            Part::All => return Some(0..=u32::MAX),
+            Part::After(place) => (place, true),
+            Part::UpTo(place) => (place, false),
+        };
+        let (stopped_vdn, stopped_media, stopped_day, agent) = place;
+        match ((vdn, media, day).cmp(&(stopped_vdn, stopped_media, *stopped_day)), after) {
+            (Ordering::Greater, true) | (Ordering::Less, false) => Some(0..=u32::MAX),
+            (Ordering::Equal, true) => agent.checked_add(1).map(|next| next..=u32::MAX),
+            (Ordering::Equal, false) => Some(0..=*agent),
+            (Ordering::Less, true) | (Ordering::Greater, false) => None,
+        }
+    }
+}
+
+impl Suffixes {
+    fn kind(&self, name: &str) -> Option<MediaKind> {
+        let audio = || has_suffix(name, &self.audio).then_some(MediaKind::Audio);
+        if has_suffix(name, &self.video) { Some(MediaKind::Video) } else { audio() }
+    }
+
+    fn arrival(&self, [vdn, media, day]: [Segment; 3], number: u32, change: Change) -> Option<Arrival> {
+        let kind = self.kind(change.name.as_str())?;
+        let folders = [vdn, media, day, Segment::parse(&number.to_string())?];
+        let recording = Recording::new(folders, change.name, kind);
+        let (size, begin_time_ms) = (change.size, milliseconds(change.begin_ns));
+        Some(match change.end_ns.map(milliseconds) {
+            None => Arrival::Started { recording, size, begin_time_ms },
+            Some(end_time_ms) => Arrival::Finished { recording, size, begin_time_ms, end_time_ms },
+        })
+    }
+}
+
+/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503" as different folders.
+fn agent_of(name: &str) -> Option<u32> {
+    let number: u32 = name.parse().ok()?;
+    (number.to_string() == name).then_some(number)
+}
+
+fn milliseconds(ns: i64) -> i64 {
+    ns.div_euclid(1_000_000)
+}
+
+fn thread_cpu() -> Duration {
+    let time = clock_gettime(ClockId::ThreadCPUTime);
+    let (seconds, ns) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
+    Duration::new(seconds.unwrap_or(0), ns.unwrap_or(0))
+}
+
+#[cfg(test)]
+mod tests;
