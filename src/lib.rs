@@ -68,7 +68,7 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
-    let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
     log_lines::start(settings.log_level);
     panics::tell_in_one_line();
     notices.iter().for_each(Notice::log);
@@ -79,7 +79,9 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let tls = Tls::new(key_pair.load()?)?;
     key_pair.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
 
-    descriptors::allow(descriptors_needed(&settings))?;
+    if let Some(warning) = fit_connections(&mut settings)? {
+        log::warn!("{warning}");
+    }
     let listeners = Listeners::bind(&settings.listen)?;
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
@@ -126,16 +128,43 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     Ok(())
 }
 
-/// Descriptors the settings can need: for each client a socket and a video, which is opened before the
-/// download limits are held against it, what openings on mounts hold on their way, the inner connections,
-/// and some for the rest.
-fn descriptors_needed(settings: &Settings) -> u64 {
+/// Raises the limit of open files to what the settings can need. Where it cannot be raised that far, fewer clients are
+/// let in than the default of `MAX_CONNECTIONS`, and the warning to log says so.
+///
+/// # Errors
+/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
+/// turned away for a reason that nobody looks for.
+fn fit_connections(settings: &mut Settings) -> Result<Option<String>, Failure> {
+    /// A gateway with fewer clients than this is of no use to anybody.
+    const FEWEST: u64 = 16;
+    let wanted = settings.max_connections;
+    let besides = descriptors_besides_clients(settings);
+    let needed = besides + wanted as u64 * DESCRIPTORS_PER_CLIENT;
+    let granted = descriptors::raise_nofile_limit(needed)?;
+    if granted >= needed {
+        return Ok(None);
+    }
+    let fitting = granted.saturating_sub(besides) / DESCRIPTORS_PER_CLIENT;
+    let reason = format!(
+        "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
+    );
+    const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
+    if settings.has_chosen_max_connections() || fitting < FEWEST {
+        return Err(Failure::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
+    }
+    settings.lower_max_connections(usize::try_from(fitting).unwrap_or(usize::MAX));
+    Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
+}
+
+/// A socket, and a video, which is opened before the download limits are held against it.
+const DESCRIPTORS_PER_CLIENT: u64 = 2;
+
+/// Upper bound on the descriptors that these settings need whatever the number of clients.
+fn descriptors_besides_clients(settings: &Settings) -> u64 {
     /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
     const PER_MOUNT: usize = 64;
     /// Three for each inner connection.
     const PER_WORKER: usize = 3;
     const REST: usize = 64;
-    let needed =
-        settings.max_connections * 2 + settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST;
-    needed as u64
+    (settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST) as u64
 }

@@ -1,5 +1,6 @@
 //! Configuration: `.properties` files, the settings they hold, and what is wrong with them.
 
+mod ip_prefix;
 mod keys;
 mod lists;
 mod load;
@@ -14,7 +15,8 @@ mod settings;
 mod source;
 mod values;
 
-pub use keys::{KEYS, Key};
+pub use ip_prefix::IpPrefix;
+pub use keys::{DefaultValue, KEYS, Key};
 pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
