@@ -24,17 +24,16 @@ pub(crate) fn run(config: &Path) -> Result<(), Failure> {
     }
     let roster = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
         .map_err(|problems| Problem::all(&problems));
-    let key_pair = KeyPairFiles::of(&settings);
-    let pair = key_pair.load();
-    let (roster, warnings) = match (roster, pair) {
-        (Ok(read), Ok(_)) => read,
+    let pair = KeyPairFiles::from(&settings).load().map_err(|problems| Problem::all(&problems));
+    let ((roster, warnings), pair) = match (roster, pair) {
+        (Ok(read), Ok(pair)) => (read, pair),
         (Err(agents), Err(pair)) => return Err(Failure::new(agents.exit(), format!("{agents}\n{pair}"))),
         (Err(failure), _) | (_, Err(failure)) => return Err(failure),
     };
     for warning in &warnings {
         eprintln!("{warning}");
     }
-    if let Some(warning) = key_pair.exposed_key() {
+    for warning in pair.warnings() {
         eprintln!("{warning}");
     }
     let empty = roster.with_empty_password();

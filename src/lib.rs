@@ -75,9 +75,9 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
         .map_err(|problems| Problem::all(&problems))?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let key_pair = KeyPairFiles::of(&settings);
-    let tls = Tls::new(key_pair.load()?)?;
-    key_pair.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
+    let key_pair = KeyPairFiles::from(&settings).load().map_err(|problems| Problem::all(&problems))?;
+    key_pair.warnings().iter().for_each(Notice::log);
+    let tls = Tls::new(key_pair)?;
 
     if let Some(warning) = fit_connections(&mut settings)? {
         log::warn!("{warning}");

@@ -8,10 +8,9 @@ use super::properties;
 use super::rules;
 use super::settings::{Settings, half_rounded_up};
 use super::source::Source;
+use super::text_file::read_text;
 use super::values::{self, AuthMode, DownloadScope, choice, millis, number, switch};
 use log::LevelFilter;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -34,14 +33,9 @@ const CLIENTS_MAX: usize = 16_384;
 ///
 /// Everything that is wrong with the file, in the order of its lines; never empty.
 pub fn read(path: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length <= FILE_MAX) => {
-            from_text(&properties::decode(bytes), path)
-        }
-        Ok(_) => Err(vec![Problem::of_config(path, None, None, "is larger than 1 MiB; name a properties file")]),
-        Err(error) => Err(vec![Problem::of_io(path, &error, "name another file with --config FILE")]),
+    match read_text(path, FILE_MAX, "name another file with --config FILE") {
+        Ok(text) => from_text(&text, path),
+        Err(problem) => Err(vec![problem]),
     }
 }
 

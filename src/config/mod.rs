@@ -13,6 +13,7 @@ mod rules;
 mod sample;
 mod settings;
 mod source;
+mod text_file;
 mod values;
 
 pub use ip_prefix::IpPrefix;
@@ -22,4 +23,5 @@ pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
 pub use problem::{Kind, Problem};
 pub use settings::{Change, RELOADABLE, Settings};
+pub use text_file::read_text;
 pub use values::{AuthMode, DownloadScope};

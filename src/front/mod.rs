@@ -5,21 +5,28 @@
 //! nothing else.
 
 mod buffers;
+mod certificates;
 mod clients;
 mod connection;
 pub mod content;
 mod deadlines;
+mod der;
 pub mod fault;
 pub mod head;
+mod key_pair;
 mod listener;
+mod pem;
 mod portions;
+mod private_key;
 mod secured;
 mod service;
 mod shared;
 mod threads;
 mod tls;
 mod transfer;
+mod x509;
 
 pub use deadlines::Deadlines;
+pub use key_pair::{KeyPair, KeyPairFiles};
 pub use service::{Limits, Listeners, Service};
-pub use tls::{KeyPairFiles, Tls};
+pub use tls::Tls;
