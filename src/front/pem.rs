@@ -42,11 +42,16 @@ impl Flaw {
 impl Block<'_> {
     /// The DER it holds, and what rustls can make of it; `None` for a kind that rustls has no use for.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
+        const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it anew";
         let Block { label, base64, .. } = self;
+        // rustls-pemfile would fill up what is missing (RFC 4648 4 has groups of four).
+        if base64.len() % 4 != 0 {
+            return Err(Flaw::at(self.line, DAMAGED));
+        }
         let text = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64.as_str()));
         match rustls_pemfile::read_one_from_slice(text.as_bytes()) {
             Ok(item) => Ok(item.map(|(item, _)| item)),
-            Err(_) => Err(Flaw::at(self.line, "is damaged: characters of its base64 text are missing; copy it anew")),
+            Err(_) => Err(Flaw::at(self.line, DAMAGED)),
         }
     }
 }
