@@ -17,6 +17,7 @@ pub mod ops;
 pub mod recording;
 mod reload;
 pub mod session;
+mod start;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -29,14 +30,14 @@ use signal_hook::iterator::Signals;
 
 use api::Gateway;
 use cli::Command;
-use config::{Notice, Problem, Settings};
-use front::{Deadlines, KeyPairFiles, Limits, Listeners, Service, Tls};
+use config::{Notice, Problem};
+use front::{Deadlines, KeyPairFiles, Limits, Service, Tls};
 use http::Http;
 use ops::console::print;
 use ops::counters::Counters;
 use ops::failure::{Exit, Failure};
 use ops::notify::ServiceManager;
-use ops::{descriptors, log_lines, panics};
+use ops::{log_lines, panics};
 use reload::Reload;
 use session::Roster;
 
@@ -53,7 +54,7 @@ pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     match cli::parse(arguments)? {
         Command::Serve(config) => serve(&config, |_| ()),
-        Command::Check(config) => check::run(&config),
+        Command::Check { config, quiet } => check::run(&config, quiet),
         Command::HashPassword => hash_password::run(),
         Command::Certificate { out, names } => certificate::run(&out, &names),
         Command::Demo(listen) => demo::run(listen, |config, listening| serve(config, listening)),
@@ -79,10 +80,10 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     key_pair.warnings().iter().for_each(Notice::log);
     let tls = Tls::new(key_pair)?;
 
-    if let Some(warning) = fit_connections(&mut settings)? {
+    if let Some(warning) = start::fit_connections(&mut settings)? {
         log::warn!("{warning}");
     }
-    let listeners = Listeners::bind(&settings.listen)?;
+    let Some(listeners) = start::bind(&settings.listen, &mut signals, &manager)? else { return Ok(()) };
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
@@ -126,45 +127,4 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         cut => log::warn!("stopped; downloads cut: {cut}"),
     }
     Ok(())
-}
-
-/// Raises the limit of open files to what the settings can need. Where it cannot be raised that far, fewer clients are
-/// let in than the default of `MAX_CONNECTIONS`, and the warning to log says so.
-///
-/// # Errors
-/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
-/// turned away for a reason that nobody looks for.
-fn fit_connections(settings: &mut Settings) -> Result<Option<String>, Failure> {
-    /// A gateway with fewer clients than this is of no use to anybody.
-    const FEWEST: u64 = 16;
-    let wanted = settings.max_connections;
-    let besides = descriptors_besides_clients(settings);
-    let needed = besides + wanted as u64 * DESCRIPTORS_PER_CLIENT;
-    let granted = descriptors::raise_nofile_limit(needed)?;
-    if granted >= needed {
-        return Ok(None);
-    }
-    let fitting = granted.saturating_sub(besides) / DESCRIPTORS_PER_CLIENT;
-    let reason = format!(
-        "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
-    );
-    const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
-    if settings.has_chosen_max_connections() || fitting < FEWEST {
-        return Err(Failure::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
-    }
-    settings.lower_max_connections(usize::try_from(fitting).unwrap_or(usize::MAX));
-    Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
-}
-
-/// A socket, and a video, which is opened before the download limits are held against it.
-const DESCRIPTORS_PER_CLIENT: u64 = 2;
-
-/// Upper bound on the descriptors that these settings need whatever the number of clients.
-fn descriptors_besides_clients(settings: &Settings) -> u64 {
-    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
-    const PER_MOUNT: usize = 64;
-    /// Three for each inner connection.
-    const PER_WORKER: usize = 3;
-    const REST: usize = 64;
-    (settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST) as u64
 }

@@ -2,61 +2,24 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use super::clients::{Client, Full};
 use super::connection;
 use super::shared::Front;
 use super::threads::Threads;
-use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
 use crate::ops::seldom::Seldom;
 
-/// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
-const BACKLOG: i32 = 1024;
 /// Most clients taken from one listener before the others have their turn.
 const TURN: usize = 64;
 /// How long to wait for descriptors or memory to come back.
 const PAUSE: Duration = Duration::from_millis(200);
-
-/// Listens on one address.
-///
-/// # Errors
-/// 69 if the address cannot be had, with what to do about it.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    bind(address).map_err(|error| {
-        let advice = match error {
-            Errno::ADDRINUSE => "another program listens there; stop it or change LISTEN",
-            Errno::ADDRNOTAVAIL => "no interface of this machine has that address; change LISTEN",
-            Errno::AFNOSUPPORT => "this machine has no such protocol; take the address out of LISTEN",
-            Errno::ACCESS => "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
-            _ => "change LISTEN",
-        };
-        let exit = if error == Errno::ACCESS { Exit::Permission } else { Exit::Unavailable };
-        Failure::new(exit, format!("cannot listen on {address}: {error}; {advice}"))
-    })
-}
-
-fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    // Non-blocking, because a client that waits may be gone again before it is accepted.
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
-    sockopt::set_socket_reuseaddr(&socket, true)?;
-    if address.is_ipv6() {
-        // LISTEN names IPv4 addresses by themselves.
-        sockopt::set_ipv6_v6only(&socket, true)?;
-    }
-    rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
-}
 
 /// What the loop may have to say, each kind for itself, so that one never hides another.
 #[derive(Default)]

@@ -4,6 +4,7 @@
 //! Every client has a thread of its own, so that one that is slow, or hostile, holds that thread and
 //! nothing else.
 
+mod bind;
 mod buffers;
 mod certificates;
 mod clients;
@@ -26,7 +27,8 @@ mod tls;
 mod transfer;
 mod x509;
 
+pub use bind::{BindError, Listeners, try_addresses};
 pub use deadlines::Deadlines;
 pub use key_pair::{KeyPair, KeyPairFiles};
-pub use service::{Limits, Listeners, Service};
+pub use service::{Limits, Service};
 pub use tls::Tls;

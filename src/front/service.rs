@@ -1,11 +1,11 @@
 //! The front at work: bound, accepting, and ended in order.
 
-use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
+use super::bind::Listeners;
 use super::clients::Clients;
 use super::deadlines::Deadlines;
 use super::listener;
@@ -24,25 +24,6 @@ pub struct Limits {
     pub connections: usize,
     /// Of one address.
     pub connections_per_address: usize,
-}
-
-/// The listeners, bound and not yet answered.
-#[derive(Debug)]
-pub struct Listeners(Vec<TcpListener>);
-
-impl Listeners {
-    /// Listens on every address, or on none.
-    ///
-    /// # Errors
-    /// The first address that cannot be had.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, Failure> {
-        addresses.iter().map(|&address| listener::listen(address)).collect::<Result<_, _>>().map(Listeners)
-    }
-
-    /// The addresses with their real ports.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-    }
 }
 
 /// The front at work.

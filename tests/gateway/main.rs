@@ -22,6 +22,7 @@ mod guessing;
 mod hostile;
 mod latest;
 mod life;
+mod listening;
 mod mount_faults;
 mod mounts;
 mod observed;
