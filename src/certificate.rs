@@ -16,11 +16,22 @@ pub(crate) const CERTIFICATE: &str = "certificate.pem";
 /// The file of its key.
 pub(crate) const PRIVATE_KEY: &str = "private-key.pem";
 
-/// How long the certificate is good for. Clients of a self-signed one trust it by itself, and nobody looks
-/// after it, so it must not end while the appliance lives.
-const VALID_FOR: Duration = Duration::from_secs(10 * 365 * 24 * 3600);
+/// How long the certificate is valid, its last second included: macOS and iOS trust none that is valid for more than
+/// 825 days, whoever issued it (Apple, HT210176).
+const VALID_FOR: Duration = Duration::from_secs(825 * 24 * 3600 - 1);
 /// How far a client's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
+
+/// When this program was built, in seconds since 1970: the date of its commit, where the build says so
+/// (reproducible-builds.org/specs/source-date-epoch), or else a day before this line was written (2026-11-22).
+const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+    Some(seconds) => match u64::from_str_radix(seconds, 10) {
+        Ok(seconds) => seconds,
+        Err(_) => WRITTEN,
+    },
+    None => WRITTEN,
+};
+const WRITTEN: u64 = 1_795_305_600;
 
 /// Writes the pair and says what to set.
 pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), Failure> {
@@ -39,7 +50,9 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), Failure> {
 /// # Errors
 /// When one of the files is there already: a pair in use is never replaced by accident.
 pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), Failure> {
-    let (certificate, key) = make(names)
+    let now = SystemTime::now();
+    is_after_build(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT))?;
+    let (certificate, key) = make(names, now)
         .map_err(|error| Failure::new(Exit::Usage, format!("no certificate for {}: {error}", names.join(", "))))?;
     for name in [PRIVATE_KEY, CERTIFICATE] {
         let path = out.join(name);
@@ -51,13 +64,27 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), Failure> {
     write_new(&out.join(CERTIFICATE), 0o644, &certificate)
 }
 
-fn make(names: &[String]) -> Result<(String, String), rcgen::Error> {
+/// Refuses a clock that is wrong for sure. Appliances without a battery begin in 1970, and clients would take a
+/// certificate of then for one that has expired.
+fn is_after_build(now: SystemTime, built: SystemTime) -> Result<(), Failure> {
+    if now >= built {
+        return Ok(());
+    }
+    let text = format!(
+        "the clock of this machine says {}, which is before this program was made ({}); set it, and make the \
+         certificate then",
+        httpdate::fmt_http_date(now),
+        httpdate::fmt_http_date(built),
+    );
+    Err(Failure::new(Exit::Unavailable, text))
+}
+
+fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name.push(DnType::CommonName, names.first().map_or("cc-gateway", String::as_str));
-    let now = SystemTime::now();
     parameters.not_before = (now - CLOCK_SKEW).into();
-    parameters.not_after = (now + VALID_FOR).into();
+    parameters.not_after = (now - CLOCK_SKEW + VALID_FOR).into();
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
@@ -89,5 +116,21 @@ fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
 }
 
 fn exists(path: &Path) -> Failure {
-    Failure::new(Exit::Io, format!("{} is there already and stays; move it away first", path.display()))
+    Failure::new(Exit::Io, format!("{} already exists, not overwritten; move it away first", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_before_this_program_was_made_is_refused() {
+        let built = SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT);
+        assert!(is_after_build(built, built).is_ok() && is_after_build(SystemTime::now(), built).is_ok());
+        for now in [SystemTime::UNIX_EPOCH, built - Duration::from_secs(1)] {
+            let failure = is_after_build(now, built).unwrap_err();
+            assert_eq!(failure.exit(), Exit::Unavailable);
+            assert!(failure.to_string().contains("set it"), "{failure}");
+        }
+    }
 }

@@ -1,70 +1,135 @@
 //! `cc-gateway check`: everything serving would read, and what is wrong with it.
 
 use std::fmt::Write as _;
+use std::fs::File;
 use std::path::Path;
 
+use log::Level;
+
 use crate::config::{self, Problem, Settings};
-use crate::front::KeyPairFiles;
-use crate::ops::console::print;
+use crate::front::{KeyPairFiles, try_addresses};
+use crate::ops::console::{print, remark};
 use crate::ops::failure::Failure;
+use crate::ops::service_user::ServiceUser;
 use crate::recording::{Lost, Mounts};
 use crate::session::Roster;
+use crate::start;
 
-/// Prints the settings in force, the agents and the mounts; warnings go to stderr.
+/// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with `quiet`, neither.
 ///
 /// A mount that is not there now is told and no failure: a file server that comes up after the gateway must
-/// not keep the gateway from starting.
+/// not keep the gateway from starting. The same goes for an address.
 ///
 /// # Errors
-/// All problems of the settings and the agents, or that of the certificate.
-pub(crate) fn run(config: &Path) -> Result<(), Failure> {
-    let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
-    for notice in &notices {
-        eprintln!("{notice}");
-    }
-    let roster = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
-        .map_err(|problems| Problem::all(&problems));
-    let key_pair = KeyPairFiles::of(&settings);
-    let pair = key_pair.load();
-    let (roster, warnings) = match (roster, pair) {
-        (Ok(read), Ok(_)) => read,
-        (Err(agents), Err(pair)) => return Err(Failure::new(agents.exit(), format!("{agents}\n{pair}"))),
-        (Err(failure), _) | (_, Err(failure)) => return Err(failure),
+/// All problems of the settings; or else those of the agents, the certificate and the addresses.
+pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
+    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+    let mut remarks: Vec<_> = notices.iter().map(|notice| (notice.level(), notice.to_string())).collect();
+    let mut failures = Vec::new();
+
+    let roster = match Roster::read_for_start(&settings.agents_file, settings.agent_id_max) {
+        Ok((roster, warnings)) => {
+            remarks.extend(warnings.iter().map(|warning| (Level::Warn, warning.to_string())));
+            roster
+        }
+        Err(problems) => {
+            failures.push(Problem::all(&problems));
+            Roster::default()
+        }
     };
-    for warning in &warnings {
-        eprintln!("{warning}");
+    match KeyPairFiles::from(&settings).load() {
+        Ok(pair) => remarks.extend(pair.warnings().iter().map(|notice| (notice.level(), notice.to_string()))),
+        Err(problems) => failures.push(Problem::all(&problems)),
     }
-    if let Some(warning) = key_pair.exposed_key() {
-        eprintln!("{warning}");
+    match try_addresses(&settings.listen) {
+        Ok(left_out) => remarks.extend(left_out.into_iter().map(|warning| (Level::Warn, warning))),
+        Err(error) if error.may_pass => remarks.push((Level::Warn, error.failure.to_string())),
+        Err(error) => failures.push(error.failure),
     }
-    let empty = roster.with_empty_password();
-    if !empty.is_empty() {
-        let agents: Vec<_> = empty.iter().take(10).map(ToString::to_string).collect();
-        let more = if empty.len() > 10 { ", ..." } else { "" };
-        eprintln!(
-            "{}: agents with the empty password: {} ({}{more}); anyone may sign in as them, \
-             give them a value of cc-gateway hash-password",
-            settings.agents_file.display(),
-            empty.len(),
-            agents.join(", "),
-        );
+    if let Some(first) = failures.first() {
+        let texts: Vec<_> = failures.iter().map(Failure::to_string).collect();
+        return Err(Failure::new(first.exit(), texts.join("\n")));
     }
-    print(&report(&settings, &roster))
+    if quiet {
+        return Ok(());
+    }
+    let lines = settings.lines().to_vec();
+    // The limit is that of whoever runs this, and so may be another one than the service's.
+    match start::fit_connections(&mut settings) {
+        Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
+        Err(failure) => remarks.push((Level::Warn, format!("with the limit of this command no start: {failure}"))),
+    }
+    remarks.extend(empty_passwords(&roster, &settings).map(|warning| (Level::Warn, warning)));
+
+    let (mounts, unreadable) = as_service(config, &settings);
+    remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
+    for (position, (level, text)) in remarks.iter().enumerate() {
+        if !remarks.iter().take(position).any(|(_, before)| before == text) {
+            remark(*level, text);
+        }
+    }
+    let mut text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    // Writing to a String cannot fail.
+    let _ = write!(text, "\nagents: {} may sign in\n{mounts}", roster.len());
+    print(&text)
 }
 
-fn report(settings: &Settings, roster: &Roster) -> String {
-    let mut text = String::new();
-    for (key, value) in settings.lines() {
-        // Writing to a String cannot fail.
-        let _ = writeln!(text, "{key} = {value}");
+fn empty_passwords(roster: &Roster, settings: &Settings) -> Option<String> {
+    let empty = roster.with_empty_password();
+    if empty.is_empty() {
+        return None;
     }
-    let _ = writeln!(text, "\nagents: {} may sign in", roster.len());
+    let agents: Vec<_> = empty.iter().take(10).map(ToString::to_string).collect();
+    let more = if empty.len() > 10 { ", ..." } else { "" };
+    Some(format!(
+        "{}: agents with the empty password: {} ({}{more}); anyone may sign in as them, \
+         give them a value of cc-gateway hash-password",
+        settings.agents_file.display(),
+        empty.len(),
+        agents.join(", "),
+    ))
+}
+
+/// The mounts, and warnings of files that may not be read: tried with the rights of the service's user where root runs
+/// the check, since root may read everything.
+fn as_service(config: &Path, settings: &Settings) -> (String, Vec<String>) {
+    if !rustix::process::geteuid().is_root() {
+        return (mounts(settings), Vec::new());
+    }
+    let untried = |reason: &str| {
+        let text = format!("root ran this check: what the user of the service may read was not tried ({reason})\n");
+        (mounts(settings) + &text, Vec::new())
+    };
+    let Some(user) = ServiceUser::other_than_root() else { return untried("this machine has no user cc-gateway") };
+    let tried = user.run_as(|| {
+        let files = [config, &settings.agents_file, &settings.tls_certificate, &settings.tls_private_key];
+        let unreadable = files.into_iter().filter_map(|path| {
+            let error = File::open(path).err()?;
+            let (user, path) = (user.name(), path.display());
+            Some(format!(
+                "{path}: may not be read by the user {user}, so that the service cannot start ({error}); run: \
+                 chgrp {user} {path} && chmod g+r {path}"
+            ))
+        });
+        (mounts(settings), unreadable.collect())
+    });
+    match tried {
+        Ok((mounts, unreadable)) => {
+            (format!("{mounts}files and mounts were tried as the user {}\n", user.name()), unreadable)
+        }
+        Err(error) => untried(&error.to_string()),
+    }
+}
+
+fn mounts(settings: &Settings) -> String {
+    let mut text = String::new();
     // Whether something is mounted there is told even where serving does not insist on it.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
     let asked: Vec<_> = mounts.iter().map(|(point, mount)| (point, mount, mount.probe())).collect();
     for (point, mount, pending) in asked {
         let directory = mount.directory().display();
+        // Writing to a String cannot fail.
         let _ = match pending.wait() {
             Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
             Err(Lost::NotMounted) if !settings.mount_check => {

@@ -20,7 +20,8 @@ cc-gateway serves the video recordings of a contact centre to its agents over HT
 
 Usage:
   cc-gateway [--config FILE]          serve
-  cc-gateway check [--config FILE]    read everything serving would read and say what is wrong with it
+  cc-gateway check [--quiet] [--config FILE]
+                                      read everything serving would read and say what is wrong with it
   cc-gateway hash-password            make a password (asked for, or from stdin) a value for the agents file
   cc-gateway certificate --out DIR [--name HOST_OR_IP]...
                                       make a self-signed certificate and its key for a first start
@@ -28,6 +29,7 @@ Usage:
 
 Options:
   --config FILE       the settings [default: /etc/cc-gateway/basic.properties]
+  --quiet             print nothing but what is wrong
   --out DIR           where certificate.pem and private-key.pem are to be written
   --name HOST_OR_IP   a name or address clients use for this machine
   --listen ADDR       address and port of the demo [default: 127.0.0.1:8043]
@@ -42,8 +44,13 @@ Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permissio
 pub enum Command {
     /// Serve with the settings of this file.
     Serve(PathBuf),
-    /// Check what serving with this file would read.
-    Check(PathBuf),
+    /// Check what serving would read.
+    Check {
+        /// The settings.
+        config: PathBuf,
+        /// Whether nothing but what is wrong is printed.
+        quiet: bool,
+    },
     /// Print the agents-file value of a password.
     HashPassword,
     /// Write a self-signed certificate for these names into this directory.
@@ -76,6 +83,7 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut out = None;
     let mut names = Vec::new();
     let mut listen = None;
+    let mut quiet = false;
     while let Some(argument) = parser.next()? {
         match argument {
             Short('h') | Long("help") => return Ok(Command::Help),
@@ -83,6 +91,7 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Long("config") if matches!(name.as_deref(), None | Some("check")) => {
                 config = Some(PathBuf::from(parser.value()?));
             }
+            Long("quiet") if name.as_deref() == Some("check") => quiet = true,
             Long("out") if name.as_deref() == Some("certificate") => out = Some(PathBuf::from(parser.value()?)),
             Long("name") if name.as_deref() == Some("certificate") => names.push(parser.value()?.string()?),
             Long("listen") if name.as_deref() == Some("demo") => listen = Some(parser.value()?.parse()?),
@@ -93,7 +102,7 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let config = config.unwrap_or_else(|| PathBuf::from(DEFAULT_CONFIG));
     Ok(match name.as_deref() {
         None => Command::Serve(config),
-        Some("check") => Command::Check(config),
+        Some("check") => Command::Check { config, quiet },
         Some("hash-password") => Command::HashPassword,
         Some("certificate") => Command::Certificate { out: out.ok_or("certificate needs --out DIR")?, names },
         Some("demo") => Command::Demo(match listen {
@@ -122,8 +131,9 @@ mod tests {
             ("", Command::Serve(DEFAULT_CONFIG.into())),
             ("--config a.properties", Command::Serve("a.properties".into())),
             ("--config=a.properties", Command::Serve("a.properties".into())),
-            ("check", Command::Check(DEFAULT_CONFIG.into())),
-            ("check --config b", Command::Check("b".into())),
+            ("check", Command::Check { config: DEFAULT_CONFIG.into(), quiet: false }),
+            ("check --config b", Command::Check { config: "b".into(), quiet: false }),
+            ("check --config b --quiet", Command::Check { config: "b".into(), quiet: true }),
             ("hash-password", Command::HashPassword),
             ("certificate --out d", Command::Certificate { out: "d".into(), names: vec![] }),
             (
@@ -152,6 +162,7 @@ mod tests {
             ("demo --config x", "--config"),
             ("hash-password --out x", "--out"),
             ("--config x check", "check"),
+            ("--quiet", "--quiet"),
         ] {
             let text = parsed(line).unwrap_err();
             assert!(text.contains(part) && text.contains("--help"), "{line}: {text}");

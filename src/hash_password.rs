@@ -1,8 +1,12 @@
 //! `cc-gateway hash-password`: from a password to its value in the agents file.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
+use std::thread::{self, JoinHandle};
 
 use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGQUIT, SIGTERM, SIGTSTP};
+use signal_hook::iterator::{Handle, Signals};
+use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 use crate::ops::console::print;
@@ -17,7 +21,7 @@ pub(crate) fn run() -> Result<(), Failure> {
 }
 
 fn ask() -> Result<Zeroizing<String>, Failure> {
-    let _unseen = Unseen::begin()?;
+    let _hidden = HiddenTyping::begin()?;
     let password = prompt("Password: ")?;
     if *prompt("Again: ")? != *password {
         return Err(Failure::new(Exit::Usage, "the two passwords differ; nothing was made"));
@@ -36,31 +40,70 @@ fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
 
 fn line() -> Result<Zeroizing<String>, Failure> {
     let mut line = Zeroizing::new(String::new());
-    io::stdin()
+    let length = io::stdin()
         .lock()
         .read_line(&mut line)
         .map_err(|error| Failure::new(Exit::Io, format!("the password cannot be read: {error}")))?;
+    if length == 0 {
+        return Err(Failure::new(Exit::Usage, "no password was given; nothing was made"));
+    }
     let length = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(length);
     Ok(line)
 }
 
-/// A terminal that does not show what is typed, until this is dropped.
-struct Unseen(Termios);
+/// A terminal that does not show what is typed, until this is dropped or a signal ends or stops the process.
+///
+/// Shells give a terminal its modes back after a program that they run in the foreground, but not after one inside
+/// `$( )`.
+struct HiddenTyping {
+    before: Termios,
+    signals: Handle,
+    watching: Option<JoinHandle<()>>,
+}
 
-impl Unseen {
-    fn begin() -> Result<Unseen, Failure> {
-        let failed = |error| Failure::new(Exit::Io, format!("the terminal cannot be made to hide typing: {error}"));
-        let before = tcgetattr(io::stdin()).map_err(failed)?;
-        let mut silent = before.clone();
-        silent.local_modes.remove(LocalModes::ECHO);
-        tcsetattr(io::stdin(), OptionalActions::Flush, &silent).map_err(failed)?;
-        Ok(Unseen(before))
+impl HiddenTyping {
+    fn begin() -> Result<HiddenTyping, Failure> {
+        let failed = |error: io::Error| {
+            Failure::new(Exit::Io, format!("the terminal cannot be made to hide what is typed: {error}"))
+        };
+        let before = tcgetattr(io::stdin()).map_err(|error| failed(error.into()))?;
+        // From here on a signal does nothing by itself, so that none can come between.
+        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).map_err(failed)?;
+        let handle = signals.handle();
+        let restored = before.clone();
+        let watching = thread::Builder::new()
+            .name("terminal".to_owned())
+            .spawn(move || {
+                for signal in signals.forever() {
+                    set(&restored);
+                    // Ends the process, or has it stopped until the shell continues it.
+                    let _ = emulate_default_handler(signal);
+                    set(&hidden(&restored));
+                }
+            })
+            .map_err(failed)?;
+        set(&hidden(&before));
+        Ok(HiddenTyping { before, signals: handle, watching: Some(watching) })
     }
 }
 
-impl Drop for Unseen {
+impl Drop for HiddenTyping {
     fn drop(&mut self) {
-        let _ = tcsetattr(io::stdin(), OptionalActions::Flush, &self.0);
+        self.signals.close();
+        // A signal that came before must not hide the typing again after this.
+        let _ = self.watching.take().map(JoinHandle::join);
+        set(&self.before);
     }
+}
+
+fn hidden(before: &Termios) -> Termios {
+    let mut hidden = before.clone();
+    hidden.local_modes.remove(LocalModes::ECHO);
+    hidden
+}
+
+/// Sets the modes of the terminal; one that refuses them is gone.
+fn set(modes: &Termios) {
+    let _ = tcsetattr(io::stdin(), OptionalActions::Flush, modes);
 }

@@ -17,6 +17,7 @@ pub mod ops;
 pub mod recording;
 mod reload;
 pub mod session;
+mod start;
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
@@ -29,13 +30,13 @@ use signal_hook::iterator::Signals;
 
 use api::Gateway;
 use cli::Command;
-use config::{Notice, Problem, Settings};
-use front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
+use config::{Notice, Problem};
+use front::{KeyPairFiles, Limits, Service, Timeouts, Tls};
 use ops::console::print;
 use ops::counters::Counters;
 use ops::failure::{Exit, Failure};
 use ops::notify::ServiceManager;
-use ops::{descriptors, log_lines, panics};
+use ops::{log_lines, panics};
 use reload::Reload;
 use session::Roster;
 
@@ -52,7 +53,7 @@ pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
     match cli::parse(arguments)? {
         Command::Serve(config) => serve(&config, |_| ()),
-        Command::Check(config) => check::run(&config),
+        Command::Check { config, quiet } => check::run(&config, quiet),
         Command::HashPassword => hash_password::run(),
         Command::Certificate { out, names } => certificate::run(&out, &names),
         Command::Demo(listen) => demo::run(listen, |config, listening| serve(config, listening)),
@@ -67,19 +68,21 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
-    let (settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
     log_lines::start(settings.log_level);
     panics::tell_in_one_line();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
         .map_err(|problems| Problem::all(&problems))?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let key_pair = KeyPairFiles::of(&settings);
-    let tls = Tls::new(key_pair.load()?)?;
-    key_pair.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
+    let key_pair = KeyPairFiles::from(&settings).load().map_err(|problems| Problem::all(&problems))?;
+    key_pair.warnings().iter().for_each(Notice::log);
+    let tls = Tls::new(key_pair)?;
 
-    descriptors::allow(descriptors_needed(&settings))?;
-    let listeners = Listeners::bind(&settings.listen)?;
+    if let Some(warning) = start::fit_connections(&mut settings)? {
+        log::warn!("{warning}");
+    }
+    let Some(listeners) = start::bind(&settings.listen, &mut signals, &manager)? else { return Ok(()) };
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
@@ -124,18 +127,4 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         cut => log::warn!("stopped; downloads cut: {cut}"),
     }
     Ok(())
-}
-
-/// Descriptors the settings can need: for each client a socket and a video, which is opened before the
-/// download limits are held against it, what openings on mounts hold on their way, the inner connections,
-/// and some for the rest.
-fn descriptors_needed(settings: &Settings) -> u64 {
-    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
-    const PER_MOUNT: usize = 64;
-    /// Three for each inner connection.
-    const PER_WORKER: usize = 3;
-    const REST: usize = 64;
-    let needed =
-        settings.max_connections * 2 + settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST;
-    needed as u64
 }

@@ -79,15 +79,15 @@ impl Reload {
     }
 
     fn certificate_again(&self) -> bool {
-        let files = KeyPairFiles::of(&self.settings);
+        let files = KeyPairFiles::from(&self.settings);
         let pair = match files.load() {
             Ok(pair) => pair,
-            Err(failure) => {
-                log::error!("the certificate stays as it was: {failure}");
+            Err(problems) => {
+                problems.iter().for_each(|problem| log::error!("certificate not reloaded: {problem}"));
                 return true;
             }
         };
-        files.exposed_key().iter().for_each(|warning| log::warn!("{warning}"));
+        pair.warnings().iter().for_each(Notice::log);
         let is_other = self.tls.replace(pair);
         if is_other {
             log::info!("certificate reloaded: new connections are given the one of {}", files.certificate.display());

@@ -5,10 +5,39 @@
 pub struct Key {
     /// The name; variable parts stand in angle brackets, as in `MOUNT_DIR.<drive>`.
     pub name: &'static str,
-    /// The value in force where the file has none; `None` where there is no such value.
-    pub default: Option<&'static str>,
+    /// The value in force where the file has none.
+    pub default: DefaultValue,
     /// What the key decides, in one line.
     pub meaning: &'static str,
+}
+
+/// What is in force where the file does not set a key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DefaultValue {
+    /// Nothing: the key is optional, or must be set.
+    Unset,
+    /// This value, written as in a file.
+    Fixed(&'static str),
+    /// A value that follows from another key; the text says how.
+    Derived(&'static str),
+}
+
+impl DefaultValue {
+    /// The value where it is the same for every file.
+    pub fn fixed(self) -> Option<&'static str> {
+        match self {
+            DefaultValue::Fixed(value) => Some(value),
+            DefaultValue::Unset | DefaultValue::Derived(_) => None,
+        }
+    }
+
+    /// The value or the rule it follows, as the documentation shows it; `None` where there is none.
+    pub fn shown(self) -> Option<&'static str> {
+        match self {
+            DefaultValue::Fixed(text) | DefaultValue::Derived(text) => Some(text),
+            DefaultValue::Unset => None,
+        }
+    }
 }
 
 /// Every key, in the order in which the documentation and the `check` command show them.
@@ -32,8 +61,10 @@ pub const KEYS: &[Key] = &[
     bare("MOUNT_DIR.<locationId>", "pool mode: mount directory of a node, for the drive MAPPINGDISK"),
     bare("MOUNT_DIR.<locationId>.<drive>", "pool mode: mount directory of a node, for another drive"),
     key("MOUNT_CHECK", "ON", "ON: a mount directory without a file system of its own is out of service"),
-    key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "suffixes of the files that may be downloaded"),
+    key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "suffixes of the videos that may be downloaded"),
+    key("AUDIO_FILE_SUFFIXES", "v3,wav,mp3,vox,au", "suffixes of the voice recordings that may be downloaded"),
     key("DOWNLOAD_SCOPE", "OWN", "OWN: an agent gets its own recordings, an inspector all; ALL: everyone gets all"),
+    key("RECORD_SCAN_INTERVAL", "2000", "ms between two looks for new recordings of signed-in agents; 0: no events"),
     key("AGENT_ID_MAX", "59999", "highest agent id; the lowest is 101"),
     key("AGENTS_FILE", "agents.properties", "file that names who may sign in"),
     key("SERVER_NAME", "AgentGateway", "name at the end of each Guid and in the reply to a sign-in"),
@@ -42,8 +73,9 @@ pub const KEYS: &[Key] = &[
     bare("TLS_CERTIFICATE", "PEM file of the certificate and its chain; must be set"),
     bare("TLS_PRIVATE_KEY", "PEM file of its private key; must be set"),
     key("WORKER_THREADS", "8", "threads that answer requests"),
-    key("MAX_CONNECTIONS", "1024", "client connections at once"),
-    key("MAX_CONNECTIONS_PER_ADDRESS", "128", "client connections at once from one address"),
+    key("MAX_CONNECTIONS", "10000", "client connections at once"),
+    derived("MAX_CONNECTIONS_PER_ADDRESS", "half of MAX_CONNECTIONS", "client connections at once from one address"),
+    bare("TRUSTED_PROXIES", "addresses and prefixes of load balancers that may name the client they speak for"),
     key("MAX_DOWNLOADS", "128", "downloads at once"),
     key("MAX_DOWNLOADS_PER_AGENT", "4", "downloads at once of one agent"),
     bare("CORS_ALLOW_ORIGIN", "origins whose pages may call the gateway from a browser"),
@@ -116,11 +148,15 @@ fn steps(from: &[u8], to: &[u8], limit: usize) -> usize {
 }
 
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: Some(default), meaning }
+    Key { name, default: DefaultValue::Fixed(default), meaning }
+}
+
+const fn derived(name: &'static str, rule: &'static str, meaning: &'static str) -> Key {
+    Key { name, default: DefaultValue::Derived(rule), meaning }
 }
 
 const fn bare(name: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: None, meaning }
+    Key { name, default: DefaultValue::Unset, meaning }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! Values that are lists: suffixes, addresses, origins. Their entries stand between commas.
 
+use super::ip_prefix::IpPrefix;
 use super::values::{bounded, quoted};
 use std::net::{Ipv6Addr, SocketAddr};
 
-/// The highest number of entries in a list; each address, for one, has a thread of its own.
+/// The highest number of entries in a list: far more than anyone writes by hand, few enough to be searched in order.
 const LIST_MAX: usize = 64;
 
 /// Suffixes of file names, without dot and in lower case; a leading dot may be written.
@@ -22,6 +23,12 @@ pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
         entry.parse().map_err(|_| "no address with a port; write for example 0.0.0.0:8043,[::]:8043")
     })?;
     Ok(addresses)
+}
+
+/// Addresses and prefixes of proxies; empty for none.
+pub(super) fn prefixes(value: &str) -> Result<Vec<IpPrefix>, String> {
+    let read = |written: &str| IpPrefix::parse(written).map_err(|reason| format!("{} {reason}", quoted(written)));
+    entries(value, read)
 }
 
 /// Origins as browsers send them: `scheme://host` or `scheme://host:port`, in lower case, without the port
@@ -57,11 +64,16 @@ fn origin(value: &str) -> Option<String> {
     (is_scheme && is_host).then(|| format!("{scheme}://{host}{port}"))
 }
 
-/// A list between commas; `read` says what an entry is not that it refuses. One written twice counts once.
+/// A list between commas; `read` says what an entry is not that it refuses.
 fn list<T: PartialEq>(value: &str, read: impl Fn(&str) -> Result<T, &'static str>) -> Result<Vec<T>, String> {
+    entries(value, |written| read(written).map_err(|reason| format!("{} is {reason}", quoted(written))))
+}
+
+/// A list between commas. An entry written twice counts once.
+fn entries<T: PartialEq>(value: &str, read: impl Fn(&str) -> Result<T, String>) -> Result<Vec<T>, String> {
     let mut entries = Vec::new();
     for written in value.split(',').map(str::trim) {
-        let entry = read(written).map_err(|reason| format!("{} is {reason}", quoted(written)))?;
+        let entry = read(written)?;
         if !entries.contains(&entry) {
             entries.push(entry);
         }

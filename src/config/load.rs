@@ -6,12 +6,11 @@ use super::notice::Notice;
 use super::problem::Problem;
 use super::properties;
 use super::rules;
-use super::settings::Settings;
+use super::settings::{Settings, half_rounded_up};
 use super::source::Source;
+use super::text_file::read_text;
 use super::values::{self, AuthMode, DownloadScope, choice, millis, number, switch};
 use log::LevelFilter;
-use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 use std::time::Duration;
 
@@ -24,7 +23,8 @@ const FILE_MAX: u64 = 1 << 20;
 /// A day, in milliseconds: no session is meant to be silent, and no Guid to last, for longer.
 const DAY: u64 = 86_400_000;
 
-/// The highest limit on clients: each has a thread, and Linux allows 32768 threads by default.
+/// The highest limit on clients and downloads: twice as many descriptors are within the unit's LimitNOFILE, and an
+/// agent desktop beyond that number belongs to another node.
 const CLIENTS_MAX: usize = 16_384;
 
 /// Reads the settings from a file, with the remarks there are on it.
@@ -33,14 +33,9 @@ const CLIENTS_MAX: usize = 16_384;
 ///
 /// Everything that is wrong with the file, in the order of its lines; never empty.
 pub fn read(path: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
-    let mut bytes = Vec::new();
-    let read = File::open(path).and_then(|file| file.take(FILE_MAX + 1).read_to_end(&mut bytes));
-    match read {
-        Ok(length) if u64::try_from(length).is_ok_and(|length| length <= FILE_MAX) => {
-            from_text(&properties::decode(bytes), path)
-        }
-        Ok(_) => Err(vec![Problem::of_config(path, None, None, "is larger than 1 MiB; name a properties file")]),
-        Err(error) => Err(vec![Problem::of_io(path, &error, "name another file with --config FILE")]),
+    match read_text(path, FILE_MAX, "name another file with --config FILE") {
+        Ok(text) => from_text(&text, path),
+        Err(problem) => Err(vec![problem]),
     }
 }
 
@@ -70,6 +65,7 @@ pub fn from_text(text: &str, file: &Path) -> Result<(Settings, Vec<Notice>), Vec
 fn take(source: &mut Source<'_>) -> Settings {
     const PAIR: &str = "name a PEM file; `cc-gateway certificate --out DIR` makes a pair for a first start";
     let clients = || number(1..=CLIENTS_MAX);
+    let max_connections = source.take("MAX_CONNECTIONS", clients());
     let mapping_disk = source.take("MAPPINGDISK", Drive::parse);
     let pool_mode = source.take("CTI_POOL_MODE", switch);
     Settings {
@@ -85,6 +81,8 @@ fn take(source: &mut Source<'_>) -> Settings {
         mounts: mounts::take(source, mapping_disk, pool_mode),
         mount_check: source.take("MOUNT_CHECK", switch),
         video_suffixes: source.take("VIDEO_FILE_SUFFIXES", lists::suffixes),
+        audio_suffixes: source.take("AUDIO_FILE_SUFFIXES", lists::suffixes),
+        record_scan_interval: source.take("RECORD_SCAN_INTERVAL", values::scan_interval),
         download_scope: source
             .take("DOWNLOAD_SCOPE", choice(&[("OWN", DownloadScope::Own), ("ALL", DownloadScope::All)])),
         agent_id_max: source.take("AGENT_ID_MAX", number(101..=999_999)),
@@ -95,8 +93,13 @@ fn take(source: &mut Source<'_>) -> Settings {
         tls_certificate: source.take_needed_file("TLS_CERTIFICATE", PAIR),
         tls_private_key: source.take_needed_file("TLS_PRIVATE_KEY", PAIR),
         worker_threads: source.take("WORKER_THREADS", number(1..=256)),
-        max_connections: source.take("MAX_CONNECTIONS", clients()),
-        max_connections_per_address: source.take("MAX_CONNECTIONS_PER_ADDRESS", clients()),
+        max_connections,
+        max_connections_per_address: source.take_or(
+            "MAX_CONNECTIONS_PER_ADDRESS",
+            half_rounded_up(max_connections),
+            clients(),
+        ),
+        trusted_proxies: source.take("TRUSTED_PROXIES", lists::prefixes),
         max_downloads: source.take("MAX_DOWNLOADS", clients()),
         max_downloads_per_agent: source.take("MAX_DOWNLOADS_PER_AGENT", clients()),
         cors_allow_origin: source.take("CORS_ALLOW_ORIGIN", lists::origins),

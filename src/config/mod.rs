@@ -1,5 +1,6 @@
 //! Configuration: `.properties` files, the settings they hold, and what is wrong with them.
 
+mod ip_prefix;
 mod keys;
 mod lists;
 mod load;
@@ -12,12 +13,15 @@ mod rules;
 mod sample;
 mod settings;
 mod source;
+mod text_file;
 mod values;
 
-pub use keys::{KEYS, Key};
+pub use ip_prefix::IpPrefix;
+pub use keys::{DefaultValue, KEYS, Key};
 pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
 pub use problem::{Kind, Problem};
 pub use settings::{Change, RELOADABLE, Settings};
+pub use text_file::read_text;
 pub use values::{AuthMode, DownloadScope};

@@ -33,9 +33,14 @@ pub struct Notice {
 impl Notice {
     /// Writes the notice to the log.
     pub fn log(&self) {
+        log::log!(self.level(), "{self}");
+    }
+
+    /// The level it has in a log.
+    pub fn level(&self) -> log::Level {
         match self.severity {
-            Severity::Warn => log::warn!("{self}"),
-            Severity::Info => log::info!("{self}"),
+            Severity::Warn => log::Level::Warn,
+            Severity::Info => log::Level::Info,
         }
     }
 }

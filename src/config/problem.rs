@@ -68,6 +68,10 @@ impl Problem {
             io::ErrorKind::PermissionDenied => {
                 (Kind::Permission, format!("may not be read ({error}); let the user of the service read it"))
             }
+            // Not a regular file, or a file of another size than such files have: another one is meant.
+            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+                (Kind::Config, format!("cannot be read: {error}; {advice}"))
+            }
             io::ErrorKind::NotFound => (Kind::Config, format!("there is no such file; {advice}")),
             _ => (Kind::Io, format!("cannot be read ({error}); {advice}")),
         };
@@ -127,7 +131,9 @@ mod tests {
         for (error, exit, says) in [
             (io::ErrorKind::PermissionDenied, Exit::Permission, "let the user of the service read it"),
             (io::ErrorKind::NotFound, Exit::Config, "there is no such file; name another"),
-            (io::ErrorKind::IsADirectory, Exit::Io, "name another"),
+            (io::ErrorKind::InvalidInput, Exit::Config, "name another"),
+            (io::ErrorKind::FileTooLarge, Exit::Config, "name another"),
+            (io::ErrorKind::StorageFull, Exit::Io, "name another"),
         ] {
             let problem = Problem::of_io(Path::new("agents.properties"), &error.into(), "name another");
             assert_eq!(problem.kind.exit(), exit);

@@ -1,5 +1,6 @@
 //! The rules between keys: what contradicts itself is a problem, what probably is a mistake is a warning.
 
+use super::ip_prefix::IpPrefix;
 use super::keys::{MOUNT_DIR, is_mount_key};
 use super::settings::Settings;
 use super::source::Source;
@@ -18,6 +19,7 @@ pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
     poll_wait(settings, source);
     switches(settings, source);
     mounts(settings, source);
+    proxies(settings, source);
 }
 
 fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
@@ -84,4 +86,12 @@ fn mounts(settings: &Settings, source: &mut Source<'_>) {
         "names no directory without a locationId; add MOUNT_DIR = DIRECTORY, or set CTI_POOL_MODE to ON"
     };
     source.refuse_missing(MOUNT_DIR, text);
+}
+
+/// Whoever is trusted as a proxy may claim any address, this machine's own included.
+fn proxies(settings: &Settings, source: &mut Source<'_>) {
+    const KEY: &str = "TRUSTED_PROXIES";
+    if settings.trusted_proxies.iter().any(IpPrefix::is_everyone) {
+        source.warn(source.line(KEY), KEY, "trusts every client to name any address as its own; name the proxies only");
+    }
 }

@@ -46,7 +46,7 @@ const FRESH: [(&str, &str); 4] = [
 #[test]
 fn the_sample_holds_every_key_with_its_default_or_what_a_fresh_machine_needs_and_no_other() {
     let mut table: BTreeMap<_, _> =
-        KEYS.iter().map(|key| (key.name.to_owned(), key.default.map(str::to_owned))).collect();
+        KEYS.iter().map(|key| (key.name.to_owned(), key.default.fixed().map(str::to_owned))).collect();
     for (key, value) in FRESH {
         assert!(table.insert(key.to_owned(), Some(value.to_owned())).is_some(), "{key}");
     }

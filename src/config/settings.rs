@@ -1,5 +1,6 @@
 //! The settings of the gateway, as the other storeys use them.
 
+use super::ip_prefix::IpPrefix;
 use super::mounts::{Drive, MountPoint};
 use super::values::{AuthMode, DownloadScope};
 use log::LevelFilter;
@@ -35,6 +36,10 @@ pub struct Settings {
     pub mount_check: bool,
     /// What a recording's name may end with, in lower case and without dot; never empty.
     pub video_suffixes: Vec<String>,
+    /// What a voice recording's name may end with, in lower case and without dot; never empty.
+    pub audio_suffixes: Vec<String>,
+    /// The time between two looks for new recordings, 100 ms to an hour; `None` for no events at all.
+    pub record_scan_interval: Option<Duration>,
     /// Whose recordings an agent may download.
     pub download_scope: DownloadScope,
     /// The highest agent id, 101 to 999999.
@@ -53,10 +58,13 @@ pub struct Settings {
     pub tls_private_key: PathBuf,
     /// Threads that answer requests, 1 to 256.
     pub worker_threads: usize,
-    /// Client connections at once, 1 to 16384.
+    /// Client connections at once, 1 to 16384. A start that finds too few descriptors lowers the default.
     pub max_connections: usize,
-    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`.
+    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`. Half of
+    /// `max_connections`, rounded up, where the file does not set it.
     pub max_connections_per_address: usize,
+    /// The proxies whose word on the client's address counts; empty for none.
+    pub trusted_proxies: Vec<IpPrefix>,
     /// Downloads at once, 1 to 16384.
     pub max_downloads: usize,
     /// Downloads at once of one agent, 1 to 16384; may exceed `max_downloads`.
@@ -77,6 +85,22 @@ impl Settings {
     /// default is not set. Written as `KEY = VALUE` lines, these make a file with the same meaning.
     pub fn lines(&self) -> &[(String, String)] {
         &self.lines
+    }
+
+    /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as not chosen even
+    /// where the file repeats it, as the installed one does.
+    pub fn has_chosen_max_connections(&self) -> bool {
+        self.max_connections != MAX_CONNECTIONS_DEFAULT
+    }
+
+    /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is half of it.
+    /// [`lines`](Self::lines) keeps what the file asks for, so that a reload compares like with like.
+    pub fn lower_max_connections(&mut self, fitting: usize) {
+        let is_half = self.max_connections_per_address == half_rounded_up(self.max_connections);
+        self.max_connections = self.max_connections.min(fitting);
+        if is_half {
+            self.max_connections_per_address = half_rounded_up(self.max_connections);
+        }
     }
 
     /// Takes what a running service can change from settings that were read anew. Returns every difference
@@ -110,6 +134,15 @@ impl Settings {
     }
 }
 
+/// `MAX_CONNECTIONS` where the file does not set it; [`KEYS`](super::KEYS) holds the same as text.
+const MAX_CONNECTIONS_DEFAULT: usize = 10_000;
+
+/// The default of `MAX_CONNECTIONS_PER_ADDRESS`: one address may be the middle tier of a whole CRM, but must leave
+/// room for others.
+pub(super) fn half_rounded_up(connections: usize) -> usize {
+    connections.div_ceil(2)
+}
+
 /// The keys that [`Settings::reload`] puts in force; every other one needs a start.
 pub const RELOADABLE: &[&str] = &["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "DRAIN_TIMEOUT", "LOG_LEVEL"];
 
@@ -122,4 +155,40 @@ pub struct Change {
     pub value: String,
     /// Whether a reload puts it in force.
     pub in_force: bool,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{KEYS, from_text};
+    use std::path::Path;
+
+    fn settings(text: &str) -> Settings {
+        let text = format!("TLS_CERTIFICATE=c.pem\nTLS_PRIVATE_KEY=k.pem\n{text}");
+        from_text(&text, Path::new("/basic.properties")).unwrap().0
+    }
+
+    #[test]
+    fn the_default_of_max_connections_is_the_one_of_the_table() {
+        let key = KEYS.iter().find(|key| key.name == "MAX_CONNECTIONS").unwrap();
+        assert_eq!(key.default.fixed().unwrap().parse(), Ok(MAX_CONNECTIONS_DEFAULT));
+    }
+
+    #[test]
+    fn lowering_the_clients_lowers_their_derived_share_and_no_chosen_one() {
+        for (text, chosen, fitting, lowered) in [
+            ("", false, 401, (401, 201)),
+            ("MAX_CONNECTIONS=10000", false, 1, (1, 1)),
+            ("MAX_CONNECTIONS=9999", true, 20_000, (9999, 5000)),
+            ("MAX_CONNECTIONS_PER_ADDRESS=7", false, 400, (400, 7)),
+            ("MAX_CONNECTIONS=10000\nMAX_CONNECTIONS_PER_ADDRESS=9000", false, 400, (400, 9000)),
+        ] {
+            let mut settings = settings(text);
+            assert_eq!(settings.has_chosen_max_connections(), chosen, "{text}");
+            let lines = settings.lines().to_vec();
+            settings.lower_max_connections(fitting);
+            assert_eq!((settings.max_connections, settings.max_connections_per_address), lowered, "{text}");
+            assert_eq!(settings.lines(), lines);
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! The entries of one file on their way into settings: which of them is in force, and what is wrong or
 //! worth a remark.
 
-use super::keys;
+use super::keys::{self, DefaultValue};
 use super::notice::{Notice, Severity};
 use super::problem::Problem;
 use super::properties::Entry;
 use super::values;
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
 /// The entries of a file, with everything there is to say about them.
@@ -36,6 +37,21 @@ impl<'a> Source<'a> {
         let (line, value) = self.value(name);
         self.show(name.to_owned(), value);
         self.accept(line, name, value, read)
+    }
+
+    /// As [`take`](Self::take), for a key whose default follows from another key: it is `derived` where the file has
+    /// no line for it.
+    pub(super) fn take_or<T: Default + Display>(
+        &mut self,
+        name: &str,
+        derived: T,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
+        if self.line(name).is_some() {
+            return self.take(name, read);
+        }
+        self.show(name.to_owned(), &derived.to_string());
+        derived
     }
 
     /// The path of a file, found from the folder of this file; empty if the key is not set.
@@ -117,7 +133,7 @@ impl<'a> Source<'a> {
     fn value(&self, name: &str) -> (Option<u32>, &'a str) {
         match self.in_force.get(name) {
             Some(entry) => (Some(entry.line), entry.value.trim()),
-            None => (None, keys::find(name).and_then(|key| key.default).unwrap_or_default()),
+            None => (None, keys::find(name).and_then(|key| key.default.fixed()).unwrap_or_default()),
         }
     }
 
@@ -128,16 +144,16 @@ impl<'a> Source<'a> {
         value: &str,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
-        let default = keys::find(name).and_then(|key| key.default);
+        let default = keys::find(name).map_or(DefaultValue::Unset, |key| key.default);
         let refusal = match (value, default) {
-            ("", None) => return T::default(),
-            ("", Some(_)) => "is empty; write a value or remove the line".to_owned(),
+            ("", DefaultValue::Unset) => return T::default(),
+            ("", _) => "is empty; write a value or remove the line".to_owned(),
             _ => match read(value) {
                 Ok(value) => return value,
                 Err(refusal) => refusal,
             },
         };
-        let hint = default.map(|default| format!(" (the default is {default})")).unwrap_or_default();
+        let hint = default.shown().map(|default| format!(" (the default is {default})")).unwrap_or_default();
         self.refuse(line, name, refusal + &hint);
         T::default()
     }

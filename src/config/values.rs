@@ -75,6 +75,20 @@ pub(super) fn millis(bounds: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result
     move |value| bounded(value, "a number of milliseconds", &bounds).map(Duration::from_millis)
 }
 
+/// The time between two looks for new recordings; 0 is never. A shorter one than 100 ms would keep a file server busy
+/// with nothing else.
+pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
+    const SHORTEST: Duration = Duration::from_millis(100);
+    let interval = millis(0..=3_600_000)(value)?;
+    if interval.is_zero() {
+        return Ok(None);
+    }
+    if interval < SHORTEST {
+        return Err(format!("{} is out of bounds; write 0 for no events, or 100 to 3600000", quoted(value)));
+    }
+    Ok(Some(interval))
+}
+
 /// A whole number within bounds, called `what` where it is refused.
 pub(super) fn bounded<T>(value: &str, what: &str, bounds: &RangeInclusive<T>) -> Result<T, String>
 where
@@ -142,6 +156,22 @@ mod tests {
             ("\u{661}", None),
         ] {
             assert_eq!(number(1_usize..=256)(value).ok(), read, "{value:?}");
+        }
+    }
+
+    #[test]
+    fn new_recordings_are_looked_for_at_bearable_intervals_or_never() {
+        for (value, read) in [
+            ("0", Some(None)),
+            ("000", Some(None)),
+            ("1", None),
+            ("99", None),
+            ("100", Some(Some(Duration::from_millis(100)))),
+            ("3600000", Some(Some(Duration::from_secs(3600)))),
+            ("3600001", None),
+            ("-1", None),
+        ] {
+            assert_eq!(scan_interval(value).ok(), read, "{value}");
         }
     }
 

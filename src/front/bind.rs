@@ -1,4 +1,4 @@
-//! Binding the addresses of LISTEN.
+//! The addresses of `LISTEN`: which can be had, which this machine cannot have, and what to do about the others.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -8,30 +8,62 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::ops::failure::{Exit, Failure};
 
-/// Clients the kernel keeps waiting while the I/O threads are busy; it is cut to net.core.somaxconn.
+/// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
 const BACKLOG: i32 = 1024;
 
-/// Listens on one address.
-///
-/// # Errors
-/// 69 if the address cannot be had, with what to do about it.
-pub(super) fn listen(address: SocketAddr) -> Result<TcpListener, Failure> {
-    bind(address).map_err(|error| {
-        let advice = match error {
-            Errno::ADDRINUSE => "another program listens there; stop it or change LISTEN",
-            Errno::ADDRNOTAVAIL => "no interface of this machine has that address; change LISTEN",
-            Errno::AFNOSUPPORT => "this machine has no such protocol; take the address out of LISTEN",
-            Errno::ACCESS => "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
-            _ => "change LISTEN",
-        };
-        let exit = if error == Errno::ACCESS { Exit::Permission } else { Exit::Unavailable };
-        Failure::new(exit, format!("cannot listen on {address}: {error}; {advice}"))
-    })
+/// The listeners, bound and not yet answered.
+#[derive(Debug)]
+pub struct Listeners(pub(super) Vec<TcpListener>);
+
+/// Why the addresses cannot be listened on.
+#[derive(Debug)]
+pub struct BindError {
+    /// What the operator is told.
+    pub failure: Failure,
+    /// Whether time alone may mend it: another program ends, an interface comes up.
+    pub may_pass: bool,
 }
 
-fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
+impl Listeners {
+    /// Listens on every address whose family this kernel has, and logs a warning of each other one.
+    ///
+    /// # Errors
+    /// The first address that cannot be had; then none of them is bound. Also if the kernel has the family of none.
+    pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
+        let (listeners, left_out) = each(addresses, listen)?;
+        left_out.iter().for_each(|warning| log::warn!("{warning}"));
+        Ok(Listeners(listeners))
+    }
+
+    /// The addresses with their real ports.
+    pub fn addresses(&self) -> Vec<SocketAddr> {
+        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+    }
+}
+
+/// Tries what can be tried of [`Listeners::bind`] while a service may be listening already: any port will do. Returns
+/// what there would be to warn of.
+///
+/// # Errors
+/// As `bind`, but for ports that are taken or forbidden.
+pub fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, BindError> {
+    let bound = each(addresses, |mut address| {
+        address.set_port(0);
+        socket(address).map(drop)
+    });
+    bound.map(|(_, left_out)| left_out)
+}
+
+/// Listens on one address. The socket does not block, because a client that waits may be gone again before it is
+/// accepted.
+fn listen(address: SocketAddr) -> Result<TcpListener, Errno> {
+    let socket = socket(address)?;
+    rustix::net::listen(&socket, BACKLOG)?;
+    Ok(TcpListener::from(socket))
+}
+
+fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
-    // Non-blocking, because a client that waits may be gone again before it is accepted.
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
     let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
@@ -40,6 +72,119 @@ fn bind(address: SocketAddr) -> Result<TcpListener, Errno> {
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
-    rustix::net::listen(&socket, BACKLOG)?;
-    Ok(TcpListener::from(socket))
+    Ok(socket)
+}
+
+/// Does `open` for each address. What the kernel lacks the family for is left out, with a warning, as long as something
+/// remains.
+fn each<T>(
+    addresses: &[SocketAddr],
+    mut open: impl FnMut(SocketAddr) -> Result<T, Errno>,
+) -> Result<(Vec<T>, Vec<String>), BindError> {
+    let mut opened = Vec::new();
+    let mut left_out = Vec::new();
+    for &address in addresses {
+        match open(address) {
+            Ok(one) => opened.push(one),
+            Err(error) if lacks_family(address, error) => left_out.push((address, error)),
+            Err(error) => return Err(refusal(address, error)),
+        }
+    }
+    match left_out.first() {
+        Some(&(address, error)) if opened.is_empty() => Err(refusal(address, error)),
+        _ => {
+            let warn = |(address, _): &(SocketAddr, Errno)| {
+                format!(
+                    "LISTEN: {address} is left out: this machine has no {}; take it out of LISTEN",
+                    family(*address)
+                )
+            };
+            Ok((opened, left_out.iter().map(warn).collect()))
+        }
+    }
+}
+
+/// Whether an address fails because the machine does not have its family at all: the kernel was started without it
+/// (`ipv6.disable=1`), or has it off, and then not even the loopback address can be had.
+fn lacks_family(address: SocketAddr, error: Errno) -> bool {
+    let is_everywhere = address.ip().is_unspecified() || address.ip().is_loopback();
+    error == Errno::AFNOSUPPORT || error == Errno::ADDRNOTAVAIL && is_everywhere
+}
+
+fn family(address: SocketAddr) -> &'static str {
+    if address.is_ipv6() { "IPv6" } else { "IPv4" }
+}
+
+/// 69, or 77 where a right is missing, or 78 where the family is, with what to do about it.
+fn refusal(address: SocketAddr, error: Errno) -> BindError {
+    let (advice, may_pass) = match error {
+        _ if lacks_family(address, error) => {
+            ("this machine has no such protocol; take the address out of LISTEN", false)
+        }
+        Errno::ADDRINUSE => ("another program listens there; stop it or change LISTEN", true),
+        Errno::ADDRNOTAVAIL => ("no interface of this machine has that address; change LISTEN", true),
+        Errno::ACCESS => ("ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN", false),
+        _ => ("change LISTEN", false),
+    };
+    let exit = match error {
+        Errno::ACCESS => Exit::Permission,
+        // Only another LISTEN, or another kernel, makes it work.
+        _ if lacks_family(address, error) => Exit::Config,
+        _ => Exit::Unavailable,
+    };
+    let failure = Failure::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
+    BindError { failure, may_pass }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn addresses(texts: &[&str]) -> Vec<SocketAddr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    /// A kernel on which these addresses fail.
+    fn without(failing: &'static [(&'static str, Errno)]) -> impl FnMut(SocketAddr) -> Result<SocketAddr, Errno> {
+        move |address| {
+            let failure = failing.iter().find(|(text, _)| text.parse() == Ok(address));
+            failure.map_or(Ok(address), |(_, error)| Err(*error))
+        }
+    }
+
+    #[test]
+    fn a_family_the_kernel_lacks_is_left_out_and_nothing_else_is() {
+        let both = addresses(&["0.0.0.0:8043", "[::]:8043"]);
+        for error in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
+            let failing: &'static _ = Box::leak(Box::new([("[::]:8043", error)]));
+            let (opened, left_out) = each(&both, without(failing)).unwrap();
+            assert_eq!(opened, both[..1]);
+            assert_eq!(left_out, ["LISTEN: [::]:8043 is left out: this machine has no IPv6; take it out of LISTEN"]);
+        }
+        for (failing, part, exit, may_pass) in [
+            (&[("[::]:8043", Errno::ADDRINUSE)][..], "cannot listen on [::]:8043: ", Exit::Unavailable, true),
+            (&[("0.0.0.0:8043", Errno::ACCESS)], "CAP_NET_BIND_SERVICE", Exit::Permission, false),
+            (
+                &[("0.0.0.0:8043", Errno::AFNOSUPPORT), ("[::]:8043", Errno::AFNOSUPPORT)],
+                "no such protocol",
+                Exit::Config,
+                false,
+            ),
+        ] {
+            let error = each(&both, without(failing)).unwrap_err();
+            assert!(error.failure.to_string().contains(part), "{}", error.failure);
+            assert_eq!((error.failure.exit(), error.may_pass), (exit, may_pass));
+        }
+        // An address of its own may come yet.
+        let own = addresses(&["0.0.0.0:1", "[2001:db8::1]:1"]);
+        let error = each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();
+        assert!(error.may_pass && error.failure.to_string().contains("no interface"), "{}", error.failure);
+    }
+
+    #[test]
+    fn an_address_in_use_is_free_to_be_tried() {
+        let taken = Listeners::bind(&addresses(&["127.0.0.1:0"])).unwrap();
+        assert!(Listeners::bind(&taken.addresses()).unwrap_err().may_pass);
+        assert_eq!(try_addresses(&taken.addresses()).unwrap(), [""; 0]);
+    }
 }

@@ -1,13 +1,12 @@
 //! The front at work: bound, accepting, and ended in order.
 
-use std::net::{SocketAddr, TcpListener};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use super::accept;
-use super::bind;
+use super::bind::Listeners;
 use super::chunk_budget::ChunkBudget;
 use super::connections::Connections;
 use super::context::Context;
@@ -32,25 +31,6 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Workers behind them.
     pub workers: usize,
-}
-
-/// The listeners, bound and not yet answered.
-#[derive(Debug)]
-pub struct Listeners(Vec<TcpListener>);
-
-impl Listeners {
-    /// Listens on every address, or on none.
-    ///
-    /// # Errors
-    /// The first address that cannot be had.
-    pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, Failure> {
-        addresses.iter().map(|&address| bind::listen(address)).collect::<Result<_, _>>().map(Listeners)
-    }
-
-    /// The addresses with their real ports.
-    pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
-    }
 }
 
 /// The front at work.

@@ -2,7 +2,10 @@
 
 use std::io::Write as _;
 
+use log::Level;
+
 use super::failure::{Exit, Failure};
+use super::log_lines;
 
 /// Prints to stdout.
 ///
@@ -13,4 +16,14 @@ pub fn print(text: &str) -> Result<(), Failure> {
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
         .map_err(|error| Failure::new(Exit::Io, format!("the output cannot be written: {error}")))
+}
+
+/// Prints remarks of a command to stderr, for the journal with their priority.
+pub fn remark(level: Level, text: &str) {
+    let prefix = log_lines::prefix(level);
+    let mut stderr = std::io::stderr().lock();
+    for line in text.lines() {
+        // There is nowhere left to say that this failed.
+        let _ = writeln!(stderr, "{prefix}{line}");
+    }
 }

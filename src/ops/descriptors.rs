@@ -4,29 +4,23 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::failure::{Exit, Failure};
 
-/// Raises the soft limit of descriptors to `needed`, never lowering it.
+/// Raises the soft limit of open descriptors (RLIMIT_NOFILE) to `needed` or, where that is lower, to the hard limit.
+/// A higher one stays. Returns the limit in force then, `u64::MAX` for none.
 ///
 /// # Errors
-/// When the hard limit is below `needed`: the service would later turn clients away for a reason that
-/// nobody looks for, so it says so at the start instead.
-pub fn allow(needed: u64) -> Result<(), Failure> {
+/// 77 if the kernel refuses the change.
+pub fn raise_nofile_limit(needed: u64) -> Result<u64, Failure> {
     let limit = getrlimit(Resource::Nofile);
-    // None is "no limit".
-    if limit.current.is_none_or(|current| current >= needed) {
-        return Ok(());
+    // rustix has None for "no limit".
+    let Some(current) = limit.current else { return Ok(u64::MAX) };
+    let wanted = limit.maximum.map_or(needed, |hard| hard.min(needed));
+    if current >= wanted {
+        return Ok(current);
     }
-    if let Some(hard) = limit.maximum.filter(|&hard| hard < needed) {
-        return Err(Failure::new(
-            Exit::Config,
-            format!(
-                "{needed} open files are needed for MAX_CONNECTIONS, two for each, but the limit is {hard}: \
-                 raise it (LimitNOFILE= in the service, ulimit -Hn in a shell) or lower the setting"
-            ),
-        ));
-    }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(needed), maximum: limit.maximum }).map_err(|error| {
-        Failure::new(Exit::Permission, format!("the limit of open files cannot be raised to {needed}: {error}"))
-    })
+    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).map_err(|error| {
+        Failure::new(Exit::Permission, format!("the limit of open files cannot be raised to {wanted}: {error}"))
+    })?;
+    Ok(wanted)
 }
 
 #[cfg(test)]
@@ -34,17 +28,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_limit_beyond_the_hard_one_is_refused_with_advice() {
-        let Some(hard) = getrlimit(Resource::Nofile).maximum else { return };
-        let failure = allow(hard + 1).unwrap_err();
-        assert_eq!(failure.exit(), Exit::Config);
-        assert!(failure.to_string().contains("LimitNOFILE"));
-    }
-
-    #[test]
-    fn the_limit_is_never_lowered() {
-        let before = getrlimit(Resource::Nofile).current;
-        allow(1).unwrap();
-        assert_eq!(getrlimit(Resource::Nofile).current, before);
+    fn the_limit_is_raised_to_the_hard_one_at_most_and_never_lowered() {
+        let before = getrlimit(Resource::Nofile);
+        let current = before.current.unwrap_or(u64::MAX);
+        assert_eq!(raise_nofile_limit(1).unwrap(), current);
+        assert_eq!(getrlimit(Resource::Nofile).current, before.current);
+        if let Some(hard) = before.maximum {
+            assert_eq!(raise_nofile_limit(hard + 1).unwrap(), hard);
+            assert_eq!(getrlimit(Resource::Nofile).current, Some(hard));
+        }
     }
 }

@@ -40,6 +40,11 @@ impl Failure {
         Failure { exit, text: text.into() }
     }
 
+    /// A failure that the log has told of already, so that nothing is left to print.
+    pub fn already_logged(exit: Exit) -> Failure {
+        Failure { exit, text: String::new() }
+    }
+
     /// The code the process ends with.
     pub fn exit(&self) -> Exit {
         self.exit

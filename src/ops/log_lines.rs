@@ -73,7 +73,12 @@ pub fn last_words(failure: &impl fmt::Display) {
 
 /// What stands before an error that does not go through the log.
 pub(super) fn error_prefix() -> &'static str {
-    if stderr_is_journal() { priority(Level::Error) } else { "" }
+    prefix(Level::Error)
+}
+
+/// What stands before a line of this level that does not go through the log: its priority, where stderr is the journal.
+pub(super) fn prefix(level: Level) -> &'static str {
+    if stderr_is_journal() { priority(level) } else { "" }
 }
 
 /// The priority as sd-daemon(3) wants it in front of a line.

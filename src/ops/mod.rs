@@ -1,6 +1,7 @@
 //! What a service needs to live on a machine: failures the operator reads, waiting and waking, the log,
 //! the service manager, counters, descriptors.
 
+pub mod bounded_file;
 pub mod console;
 pub mod counters;
 pub mod descriptors;
@@ -10,4 +11,5 @@ pub mod log_lines;
 pub mod notify;
 pub mod panics;
 pub mod seldom;
+pub mod service_user;
 pub mod subscriber;

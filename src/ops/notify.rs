@@ -44,6 +44,11 @@ impl ServiceManager {
         ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, fed: Mutex::default() }
     }
 
+    /// Whether there is a service manager that is told.
+    pub fn is_there(&self) -> bool {
+        self.channel.is_some()
+    }
+
     /// How often the watchdog wants to be fed: half of what the manager allows, as sd_watchdog_enabled(3) advises.
     pub fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)

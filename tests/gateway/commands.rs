@@ -74,8 +74,123 @@ fn certificate_writes_a_pair_with_a_private_key_and_never_over_one() {
     let key = fs::read(scratch.path().join("private-key.pem")).unwrap();
     let again = run(&["certificate", "--out", directory]);
     assert_eq!(again.status.code(), Some(74));
-    assert!(text(&again.stderr).contains("private-key.pem"));
+    assert!(text(&again.stderr).contains("private-key.pem already exists, not overwritten"));
     assert_eq!(fs::read(scratch.path().join("private-key.pem")).unwrap(), key);
+}
+
+#[test]
+fn the_certificate_is_valid_for_825_days_which_is_all_that_apple_takes() {
+    let scratch = Scratch::new();
+    assert!(run(&["certificate", "--out", scratch.path().to_str().unwrap()]).status.success());
+    let path = scratch.path().join("certificate.pem");
+    let lasts = |days: u64| {
+        let seconds = (days * 24 * 3600).to_string();
+        let arguments = ["x509", "-noout", "-checkend", &seconds, "-in", path.to_str().unwrap()];
+        Command::new("openssl").args(arguments).stdout(Stdio::null()).status().unwrap().success()
+    };
+    // Its first day was yesterday.
+    assert!(lasts(823) && !lasts(824));
+}
+
+#[test]
+fn whatever_ends_hash_password_the_terminal_shows_what_is_typed_again() {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/hash-password-at-a-terminal");
+    let output = Command::new(script).arg(env!("CARGO_BIN_EXE_cc-gateway")).output().unwrap();
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
+fn remarks_of_check_carry_their_priority_in_the_journal_each_once_and_quiet_has_none() {
+    let setup =
+        Setup::new().set("MAXTIMES", "1").set("MAXTIMEZ", "2").set("OTHER", "3").set("LISTEN", "[::1]:0,127.0.0.1:0");
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let key = setup.directory().join("private-key.pem");
+    fs::set_permissions(&key, fs::Permissions::from_mode(0o644)).unwrap();
+    let check = |more: &[&str]| {
+        let as_a_service = r#"JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$0" "$@""#;
+        let mut command = Command::new("sh");
+        command
+            .args(["-c", as_a_service, env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"])
+            .arg(&config)
+            .args(more);
+        command.output().unwrap()
+    };
+    let output = check(&[]);
+    let said = text(&output.stderr);
+    for part in [
+        "<4>", // every warning
+        "MAXTIMES: is ignored; did you mean MAXTIME?",
+        "MAXTIMEZ: is ignored; did you mean MAXTIME?",
+        "TLS_PRIVATE_KEY: the private key is world-readable",
+        "agents with the empty password: 1 (104)",
+    ] {
+        assert!(said.lines().any(|line| line.starts_with("<4>") && line.contains(part)), "{part}: {said}");
+    }
+    assert!(said.lines().any(|line| line.starts_with("<6>") && line.contains("1 key of other components")), "{said}");
+    let mut lines: Vec<_> = said.lines().collect();
+    let all = lines.len();
+    lines.sort_unstable();
+    lines.dedup();
+    assert_eq!(lines.len(), all, "{said}");
+    let quiet = check(&["--quiet"]);
+    assert!(quiet.status.success() && quiet.stdout.is_empty() && quiet.stderr.is_empty(), "{}", text(&quiet.stderr));
+    fs::remove_file(&key).unwrap();
+    let broken = check(&["--quiet"]);
+    assert_eq!(broken.status.code(), Some(78));
+    assert!(text(&broken.stderr).starts_with("<3>cc-gateway: ") && text(&broken.stderr).lines().count() == 1);
+}
+
+/// Runs a command where the machine has a user of the service, of number 65534, if root may arrange that here.
+fn with_service_user(scratch: &Scratch, arguments: &[&str]) -> Option<Output> {
+    let mut passwd = fs::read_to_string("/etc/passwd").unwrap();
+    passwd.push_str("cc-gateway:x:65534:65534::/:/usr/sbin/nologin\n");
+    let passwd = scratch.file("passwd", passwd);
+    let arrange = r#"mount --bind "$0" /etc/passwd && exec "$@""#;
+    let mut command = Command::new("unshare");
+    command.args(["--mount", "sh", "-c", arrange]).arg(passwd).arg(env!("CARGO_BIN_EXE_cc-gateway")).args(arguments);
+    let output = command.output().unwrap();
+    (!text(&output.stderr).contains("mount: ") && !text(&output.stderr).contains("unshare: ")).then_some(output)
+}
+
+#[test]
+fn check_by_root_says_what_the_user_of_the_service_may_not_read() {
+    let setup = Setup::new();
+    setup.write_files();
+    let scratch = Scratch::new();
+    let config = setup.directory().join("basic.properties");
+    let arguments = ["check", "--config", config.to_str().unwrap()];
+    let by_itself = run(&arguments);
+    if !text(&by_itself.stdout).contains("root ran this check") {
+        eprintln!("skipped: only root can check for another user");
+        return;
+    }
+    let Some(output) = with_service_user(&scratch, &arguments) else {
+        eprintln!("skipped: no mount namespace here");
+        return;
+    };
+    let said = text(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let key = setup.directory().join("private-key.pem").display().to_string();
+    let told =
+        format!("{key}: may not be read by the user cc-gateway, so that the service cannot start (Permission denied");
+    assert!(said.lines().any(|line| line.starts_with(&told) && line.contains("chgrp cc-gateway")), "{said}");
+    assert!(!said.contains("basic.properties: may not be read"), "{said}");
+    assert!(text(&output.stdout).ends_with("files and mounts were tried as the user cc-gateway\n"));
+}
+
+#[test]
+fn a_file_in_another_encoding_or_that_may_not_be_read_is_refused_for_that_reason() {
+    let setup = Setup::new();
+    setup.write_files();
+    let config = setup.directory().join("basic.properties");
+    let settings = fs::read_to_string(&config).unwrap();
+    let utf16: Vec<u8> = [0xfeff].into_iter().chain(settings.encode_utf16()).flat_map(u16::to_le_bytes).collect();
+    fs::write(&config, utf16).unwrap();
+    let output = run(&["check", "--config", config.to_str().unwrap()]);
+    assert_eq!(output.status.code(), Some(78));
+    let told = format!("cc-gateway: {}: is UTF-16 text; save it as UTF-8 or ISO 8859-1\n", config.display());
+    assert_eq!(text(&output.stderr), told);
 }
 
 #[test]

@@ -94,7 +94,7 @@ fn application_errors_are_json_in_http_200_with_a_code_that_is_a_string() {
 
 #[test]
 fn an_empty_poll_is_these_very_bytes_after_ten_seconds_or_what_is_set() {
-    let default = |name| cc_gateway::config::KEYS.iter().find(|key| key.name == name).unwrap().default.unwrap();
+    let default = |name| cc_gateway::config::KEYS.iter().find(|key| key.name == name).unwrap().default.fixed().unwrap();
     let [times, interval] = ["AGENT_POLL_WAIT_TIMES", "AGENT_POLL_WAIT_INTERVAL"].map(default);
     assert_eq!((default("AGENT_POLL_WAIT_FLAG"), times, interval), ("ON", "100", "100"));
     let server = Setup::new()

@@ -228,7 +228,7 @@ fn a_connection_ends_after_a_thousand_requests() {
 
 #[test]
 fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
-    descriptors::allow(8192).unwrap();
+    assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
     let setup = Setup::new().expect_log("clients are turned away: MAX_CONNECTIONS is reached");
     let server = setup.recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000)).start();
     // Eleven addresses, so that no limit of one address is met.
@@ -257,7 +257,7 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
 
 #[test]
 fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notice() {
-    descriptors::allow(8192).unwrap();
+    assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
     let inside = Setup::new().inside(PATIENT);
     let sockets: Vec<TcpStream> = (0..200).map(|_| connect_from("127.0.0.2", inside.address(), None)).collect();
     eventually("an answer to each", || {
@@ -302,6 +302,25 @@ fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
     assert!(said.contains("LimitNOFILE") && said.contains("the limit is 256"), "{said}");
+    // So does one that the machine has too few for, while the default is made to fit.
+    let chosen = Setup::new().set("MAX_CONNECTIONS", "9000").unset("MAX_CONNECTIONS_PER_ADDRESS");
+    chosen.write_files();
+    let output = std::process::Command::new("prlimit")
+        .args(["--nofile=1024:4096", env!("CARGO_BIN_EXE_cc-gateway"), "--config"])
+        .arg(chosen.directory().join("basic.properties"))
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(78));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("MAX_CONNECTIONS = 9000, but the limit is 4096"), "{said}");
+    let lowered = Setup::new()
+        .unset("MAX_CONNECTIONS")
+        .unset("MAX_CONNECTIONS_PER_ADDRESS")
+        .through(&["prlimit", "--nofile=1024:4096"])
+        .expect_log("open files are needed for MAX_CONNECTIONS = 10000, but the limit is 4096, enough for ")
+        .start();
+    lowered.log_line("clients are let in at once; raise the limit");
+    assert_eq!(lowered.client().get("/health", None).status, 200);
     // With settings that need less it starts.
     let few = Setup::new()
         .set("MAX_CONNECTIONS", "50")

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use cc_gateway::api::{METRICS, ResultCode};
 use cc_gateway::cli::HELP;
-use cc_gateway::config::{KEYS, RELOADABLE};
+use cc_gateway::config::{DefaultValue, KEYS, RELOADABLE};
 use cc_gateway::ops::failure::Exit;
 
 use crate::support::{Server, document, readme_rows};
@@ -27,7 +27,11 @@ fn items<'a>(page: &'a str, macro_name: &str) -> Vec<&'a str> {
 fn the_readme_lists_every_setting_with_its_default() {
     let told: BTreeSet<_> = readme_rows("### Settings").into_iter().skip(2).collect();
     let known = KEYS.iter().map(|key| {
-        let default = key.default.map_or("none".to_owned(), |default| format!("`{default}`"));
+        let default = match key.default {
+            DefaultValue::Unset => "none".to_owned(),
+            DefaultValue::Fixed(value) => format!("`{value}`"),
+            DefaultValue::Derived(rule) => rule.to_owned(),
+        };
         let reload = if RELOADABLE.contains(&key.name) { "yes" } else { "" };
         vec![format!("`{}`", key.name), default, key.meaning.to_owned(), reload.to_owned()]
     });
@@ -39,7 +43,7 @@ fn the_manual_lists_every_setting_with_its_default() {
     let page = document(MANUAL_OF_SETTINGS);
     let told: BTreeSet<_> = items(&page, ".It Cm ").into_iter().map(str::to_owned).collect();
     let known = KEYS.iter().map(|key| {
-        let default = key.default.map_or(String::new(), |default| format!(" No = {default}"));
+        let default = key.default.shown().map_or(String::new(), |default| format!(" No = {default}"));
         let reload = if RELOADABLE.contains(&key.name) { " Pq reload" } else { "" };
         format!("{}{default}{reload}", key.name)
     });
@@ -54,7 +58,7 @@ fn every_command_and_option_is_in_readme_and_manual_and_no_other() {
         words(text, |word| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic)))
     };
     let known = options(HELP);
-    assert!(known.len() == 6, "{known:?}");
+    assert!(known.len() == 7, "{known:?}");
     let install: String = readme_rows("## Install").into_iter().flatten().collect::<Vec<_>>().join(" ");
     assert_eq!(options(&install), known);
     let page = document(MANUAL);

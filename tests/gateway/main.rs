@@ -10,6 +10,7 @@
 
 mod agents_reload;
 mod arrival_figures;
+mod certificates;
 mod check_order;
 mod commands;
 mod compatibility;
@@ -23,6 +24,7 @@ mod guessing;
 mod hostile;
 mod latest;
 mod life;
+mod listening;
 mod mount_faults;
 mod mounts;
 mod observed;

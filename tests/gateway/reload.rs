@@ -124,7 +124,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
 
 #[test]
 fn a_pair_that_does_not_belong_together_changes_nothing() {
-    let server = Setup::new().expect_log("the certificate stays as it was").start();
+    let server = Setup::new().expect_log("certificate not reloaded: ").start();
     let before = fs::read(server.scratch().path().join("certificate.pem")).unwrap();
     let [certificate, key] = other_pair();
     server.scratch().file("certificate.pem", &certificate);
@@ -142,7 +142,7 @@ fn a_key_that_cannot_be_had_changes_nothing() {
     // Root reads everything, so the server is somebody else.
     const NOBODY: u32 = 65534;
     let root = is_root();
-    let mut setup = Setup::new().expect_log("the certificate stays as it was");
+    let mut setup = Setup::new().expect_log("certificate not reloaded: ");
     setup.write_files();
     if root {
         for name in [".", "certificate.pem", "private-key.pem"] {
@@ -154,13 +154,13 @@ fn a_key_that_cannot_be_had_changes_nothing() {
     let certificate = fs::read(server.scratch().path().join("certificate.pem")).unwrap();
     let key = server.scratch().path().join("private-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
-    reload(&server, "private-key.pem cannot be read: Permission denied");
+    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: may not be read (Permission denied");
     assert!(shown(&server, &certificate));
     fs::remove_file(&key).unwrap();
-    reload(&server, "private-key.pem cannot be read: No such file");
+    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: there is no such file");
     assert!(shown(&server, &certificate));
     fs::write(&key, "no key").unwrap();
-    reload(&server, "private-key.pem holds no private key");
+    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: holds no private key");
     assert!(shown(&server, &certificate));
 }
 

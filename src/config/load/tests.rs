@@ -41,6 +41,9 @@ fn a_file_that_sets_nothing_gives_the_defaults() {
     assert_eq!(settings.silence_limit, Some(Duration::from_secs(120)));
     assert_eq!((settings.mapping_disk.letter(), settings.mounts.len()), ('Y', 0));
     assert_eq!(settings.video_suffixes, ["mp4", "m4v", "mov", "avi", "mkv", "webm", "flv", "ts", "3gp"]);
+    assert_eq!(settings.audio_suffixes, ["v3", "wav", "mp3", "vox", "au"]);
+    assert_eq!(settings.record_scan_interval, Some(Duration::from_secs(2)));
+    assert_eq!(settings.trusted_proxies, []);
     assert_eq!(settings.download_scope, DownloadScope::Own);
     assert_eq!((settings.agent_id_max, settings.node_index), (59_999, 0));
     assert_eq!(settings.server_name, "AgentGateway");
@@ -49,7 +52,7 @@ fn a_file_that_sets_nothing_gives_the_defaults() {
     assert_eq!(settings.tls_private_key, Path::new("/etc/cc-gateway/k.pem"));
     assert_eq!(settings.listen, ["0.0.0.0:8043", "[::]:8043"].map(|one| one.parse::<SocketAddr>().unwrap()));
     assert_eq!(settings.worker_threads, 8);
-    assert_eq!((settings.max_connections, settings.max_connections_per_address), (1024, 128));
+    assert_eq!((settings.max_connections, settings.max_connections_per_address), (10_000, 5000));
     assert_eq!((settings.max_downloads, settings.max_downloads_per_agent), (128, 4));
     assert_eq!(settings.cors_allow_origin, [""; 0]);
     assert_eq!(settings.drain_timeout, Duration::from_secs(30));
@@ -57,9 +60,32 @@ fn a_file_that_sets_nothing_gives_the_defaults() {
 }
 
 #[test]
+fn the_limit_for_one_address_is_half_of_all_unless_it_is_set() {
+    for (text, limits) in [
+        ("MAX_CONNECTIONS=1", (1, 1)),
+        ("MAX_CONNECTIONS=16384", (16_384, 8192)),
+        ("MAX_CONNECTIONS_PER_ADDRESS=128", (10_000, 128)),
+        ("MAX_CONNECTIONS_PER_ADDRESS=16384\nMAX_CONNECTIONS=7", (7, 16_384)),
+    ] {
+        let (settings, _) = settings(text);
+        assert_eq!((settings.max_connections, settings.max_connections_per_address), limits, "{text}");
+        let shown = settings.lines().iter().find(|(key, _)| key == "MAX_CONNECTIONS_PER_ADDRESS").unwrap();
+        assert_eq!(shown.1, limits.1.to_string());
+    }
+    assert_eq!(
+        problems("MAX_CONNECTIONS_PER_ADDRESS="),
+        [":3: MAX_CONNECTIONS_PER_ADDRESS: is empty; write a value or remove the line (the default is half of \
+          MAX_CONNECTIONS)"]
+    );
+}
+
+#[test]
 fn a_switched_off_time_is_no_time() {
-    let (settings, _) = settings("AGENT_POLL_WAIT_FLAG = off\nTIMEOUT_FLAG = Off\nAGENT_POLL_WAIT_TIMES = 600000");
-    assert_eq!((settings.poll_wait, settings.silence_limit), (None, None));
+    let (settings, _) = settings(
+        "AGENT_POLL_WAIT_FLAG = off\nTIMEOUT_FLAG = Off\nAGENT_POLL_WAIT_TIMES = 600000\nRECORD_SCAN_INTERVAL=0",
+    );
+    let times = (settings.poll_wait, settings.silence_limit, settings.record_scan_interval);
+    assert_eq!(times, (None, None, None));
 }
 
 #[test]
@@ -151,6 +177,7 @@ fn what_is_probably_a_mistake_is_a_warning() {
         ("AGENT_POLL_WAIT_TIMES=120", ":3: AGENT_POLL_WAIT_TIMES: a poll waits 12000 ms"),
         ("MAXTIME=10000", ": AGENT_POLL_WAIT_TIMES: a poll waits 10000 ms (times AGENT_POLL_WAIT_INTERVAL), not less"),
         ("IF_SUPPORT_VIDEO=ON", ":3: IF_SUPPORT_VIDEO: is ON, but no video can be downloaded until VIDEO_DOWNLOAD"),
+        ("TRUSTED_PROXIES=10.0.0.1,::/0", ":3: TRUSTED_PROXIES: trusts every client to name any address as its own"),
         ("VIDEO_DOWNLOAD_FLAG=ON", ":3: VIDEO_DOWNLOAD_FLAG: is ON, but no video can be downloaded until IF_SUPP"),
         (mounts, ":4: MOUNT_DIR.7: names a locationId, so it has no effect while CTI_POOL_MODE is OFF"),
         (&format!("{mounts}CTI_POOL_MODE=ON"), ":3: MOUNT_DIR: names no locationId, so it has no effect while CTI_P"),
@@ -182,8 +209,7 @@ fn mounts_are_found_under_location_and_drive() {
 
 #[test]
 fn the_lines_in_force_follow_the_table_and_mean_the_same_when_read_again() {
-    let text =
-        "MOUNT_DIR.256=/a b\nMOUNT_DIR=/a\\\\b\nLOG_LEVEL=DEBUG\nCORS_ALLOW_ORIGIN=https://A.example:443\nMAXTIME=7";
+    let text = "MOUNT_DIR.256=/a b\nMOUNT_DIR=/a\\\\b\nLOG_LEVEL=DEBUG\nTRUSTED_PROXIES=::ffff:10.0.0.0/104,fd00::/8\nMAX_CONNECTIONS=9\nCORS_ALLOW_ORIGIN=https://A.example:443\nMAXTIME=7";
     for text in ["", text] {
         let (first, _) = settings(text);
         let stems = first.lines().iter().map(|(key, _)| key.split('.').next().unwrap());
@@ -197,7 +223,7 @@ fn the_lines_in_force_follow_the_table_and_mean_the_same_when_read_again() {
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_of_its_own_kind() {
     let folder = std::env::temp_dir();
-    for (path, kind) in [(folder.join("no/such/basic.properties"), Kind::Config), (folder, Kind::Io)] {
+    for (path, kind) in [(folder.join("no/such/basic.properties"), Kind::Config), (folder, Kind::Config)] {
         assert_eq!(read(&path).unwrap_err().iter().map(|problem| problem.kind).collect::<Vec<_>>(), [kind]);
     }
 }

@@ -47,13 +47,14 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Video on, one mount without MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
+    /// Video on, up to 1024 clients, which any machine has the descriptors for; one mount without MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
     pub fn new() -> Setup {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.path().join("mount")).unwrap();
         let settings = format!(
             "VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {}\nMOUNT_CHECK = OFF\n\
              AGENT_POLL_WAIT_FLAG = OFF\nLISTEN = 127.0.0.1:0\n\
+             MAX_CONNECTIONS = 1024\nMAX_CONNECTIONS_PER_ADDRESS = 128\n\
              TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\n",
             scratch.path().join("mount").display(),
         );

@@ -1,0 +1,59 @@
+//! The text of a configuration file, from whatever an operator may have named or saved.
+
+use std::path::Path;
+
+use super::problem::Problem;
+use super::properties;
+use crate::ops::bounded_file::BoundedFile;
+
+/// Reads a properties file of at most `max` bytes; `advice` says what to do where there is no such file.
+///
+/// # Errors
+/// Why it cannot be read. Only regular files are, so that a pipe or a device is an error at once.
+pub fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, Problem> {
+    let file = BoundedFile::read(path, max).map_err(|error| Problem::of_io(path, &error, advice))?;
+    if is_utf16(&file.bytes) {
+        return Err(Problem::of_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
+    }
+    Ok(properties::decode(file.bytes.to_vec()))
+}
+
+/// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every other byte of the
+/// beginning zero, as for any text of ASCII.
+fn is_utf16(bytes: &[u8]) -> bool {
+    /// Pairs that are looked at: fewer than any key with its value has.
+    const PAIRS: usize = 4;
+    let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
+    let (pairs, _) = bytes.as_chunks::<2>();
+    let beginning = pairs.get(..PAIRS).unwrap_or_default();
+    let has_zeros = |at: usize| {
+        !beginning.is_empty() && beginning.iter().all(|pair| pair.get(at) == Some(&0) && pair.get(1 - at) != Some(&0))
+    };
+    marked || has_zeros(0) || has_zeros(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn text_of_two_bytes_a_letter_is_recognised_in_either_order_and_without_a_mark() {
+        let text = "MAXTIME = 1\n";
+        let little: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+        let big: Vec<u8> = text.encode_utf16().flat_map(u16::to_be_bytes).collect();
+        for (bytes, is_one) in [
+            (little.clone(), true),
+            (big.clone(), true),
+            ([&[0xff, 0xfe][..], &little].concat(), true),
+            ([&[0xfe, 0xff][..], &big].concat(), true),
+            (text.as_bytes().to_vec(), false),
+            (b"a\0b".to_vec(), false),
+            (vec![0; 64], false),
+            (Vec::new(), false),
+            (b"a".to_vec(), false),
+            ("\u{feff}MAXTIME = 1".as_bytes().to_vec(), false),
+        ] {
+            assert_eq!(is_utf16(&bytes), is_one, "{bytes:?}");
+        }
+    }
+}

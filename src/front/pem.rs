@@ -1,0 +1,315 @@
+//! PEM (RFC 7468), read strictly: whatever looks like a block must be one. What rustls-pemfile passes over in silence,
+//! a certificate behind a byte order mark for one, is missing later, and only clients notice.
+
+use rustls_pemfile::Item;
+use zeroize::Zeroizing;
+
+use super::der::{self, Reader, tag};
+
+/// One block, as it stands in the file.
+#[derive(Debug)]
+pub(super) struct Block<'a> {
+    /// The line of its BEGIN, counted from 1.
+    pub(super) line: u32,
+    /// What it says it is, as in `CERTIFICATE`.
+    pub(super) label: &'a str,
+    /// Whether its header says that it is encrypted (RFC 1421 4.6.1.1).
+    pub(super) is_encrypted: bool,
+    base64: Zeroizing<String>,
+}
+
+/// What is wrong with a file. `{file}` in the text stands for its path.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Flaw {
+    /// The line, counted from 1; `None` for the file as a whole.
+    pub(super) line: Option<u32>,
+    /// What is wrong and what to do about it.
+    pub(super) text: String,
+}
+
+impl Flaw {
+    /// A flaw of one line, or of the block that begins there.
+    pub(super) fn at(line: u32, text: impl Into<String>) -> Flaw {
+        Flaw { line: Some(line), text: text.into() }
+    }
+
+    /// A flaw of the whole file.
+    pub(super) fn of_file(text: impl Into<String>) -> Flaw {
+        Flaw { line: None, text: text.into() }
+    }
+}
+
+impl Block<'_> {
+    /// The DER it holds, and what rustls can make of it; `None` for a kind that rustls has no use for.
+    pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
+        const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it anew";
+        let Block { label, base64, .. } = self;
+        // rustls-pemfile would fill up what is missing (RFC 4648 4 has groups of four).
+        if base64.len() % 4 != 0 {
+            return Err(Flaw::at(self.line, DAMAGED));
+        }
+        let text = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64.as_str()));
+        match rustls_pemfile::read_one_from_slice(text.as_bytes()) {
+            Ok(item) => Ok(item.map(|(item, _)| item)),
+            Err(_) => Err(Flaw::at(self.line, DAMAGED)),
+        }
+    }
+}
+
+const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it anew";
+
+/// What a line is to the structure of the file.
+enum Line<'a> {
+    Begin(&'a str),
+    End(&'a str),
+    /// Meant as one of these, but not written as one.
+    Spoilt(&'static str),
+    Other,
+}
+
+/// The blocks of a file in their order. Other text may stand between them, as openssl writes it.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
+    let bytes = content(bytes)?;
+    let mut blocks = Vec::new();
+    let mut open: Option<Block<'_>> = None;
+    for (number, line) in (1_u32..).zip(lines(bytes)) {
+        let Some(line) = line else {
+            match open {
+                Some(_) => return Err(Flaw::at(number, NOT_BASE64)),
+                None => continue,
+            }
+        };
+        match (kind(line), open.as_mut()) {
+            (Line::Spoilt(reason), _) => return Err(Flaw::at(number, reason)),
+            (Line::Begin(label), None) => {
+                open = Some(Block { line: number, label, is_encrypted: false, base64: Zeroizing::default() });
+            }
+            (Line::Begin(_), Some(before)) => {
+                let text =
+                    format!("begins inside the block of line {}, whose END line is missing; copy it anew", before.line);
+                return Err(Flaw::at(number, text));
+            }
+            (Line::End(label), Some(block)) if block.label == label => {
+                if block.base64.is_empty() {
+                    return Err(Flaw::at(block.line, "is empty: there is nothing between BEGIN and END"));
+                }
+                blocks.extend(open.take());
+            }
+            (Line::End(_), Some(block)) => {
+                let text =
+                    format!("does not end what begins in line {}, BEGIN {}; copy it anew", block.line, block.label);
+                return Err(Flaw::at(number, text));
+            }
+            (Line::End(_), None) => {
+                return Err(Flaw::at(number, "ends a block whose BEGIN line is missing; copy it anew"));
+            }
+            (Line::Other, Some(block)) => block.add(number, line)?,
+            (Line::Other, None) => {
+                if is_left_over(line) {
+                    return Err(Flaw::at(number, "is part of a block whose BEGIN line is missing; copy it anew"));
+                }
+            }
+        }
+    }
+    match open {
+        Some(block) => Err(Flaw::at(block.line, "has no END line: the file is cut off, copy it anew")),
+        None => Ok(blocks),
+    }
+}
+
+impl Block<'_> {
+    fn add(&mut self, number: u32, line: &str) -> Result<(), Flaw> {
+        let line = line.trim();
+        if self.base64.is_empty() && line.contains(':') {
+            self.is_encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
+            return Ok(());
+        }
+        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
+        if !line.bytes().all(is_base64) {
+            return Err(Flaw::at(number, NOT_BASE64));
+        }
+        self.base64.push_str(line);
+        Ok(())
+    }
+}
+
+/// What a file is if it is not text, with a byte order mark at its beginning taken off.
+fn content(bytes: &[u8]) -> Result<&[u8], Flaw> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    other_format(bytes).map_or(Ok(bytes), |kind| Err(Flaw::of_file(kind)))
+}
+
+/// What a file is that is not text, with the way to PEM.
+fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    match bytes {
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some("is UTF-16 text; save it as UTF-8"),
+        [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
+            return Some(
+                "is a Java key store, not PEM; convert it with: keytool -importkeystore -srckeystore {file} \
+                 -destkeystore NEW.p12 -deststoretype PKCS12, and that with openssl pkcs12",
+            );
+        }
+        _ => {}
+    }
+    if let Ok(sequence) = der::whole_sequence(bytes) {
+        let first = Reader::new(sequence.content).next();
+        return Some(match first.map(|element| (element.tag, element.content)) {
+            Some((tag::INTEGER, [3])) => {
+                "is a PKCS #12 key store, not PEM; take it apart with: openssl pkcs12 -in {file} -nodes -nocerts -out KEY, \
+                 and -nokeys -out CERTIFICATE"
+            }
+            Some((tag::INTEGER, _)) => {
+                "is a key in DER, not PEM; convert it with: openssl pkey -inform der -in {file} -out NEW"
+            }
+            Some((tag::OBJECT_ID, _)) => {
+                "is PKCS #7 in DER, not PEM; convert it with: openssl pkcs7 -inform der -in {file} -print_certs -out NEW"
+            }
+            _ => {
+                "is DER, not PEM; convert a certificate with: openssl x509 -inform der -in {file} -out NEW, \
+                 a key with: openssl pkey -inform der -in {file} -out NEW"
+            }
+        });
+    }
+    bytes.contains(&0).then_some("is not a PEM file: it holds NUL bytes")
+}
+
+/// The lines, whether they end with LF, CR LF or, as in old files, CR alone; `None` for one that is not UTF-8, as names
+/// around the blocks may be.
+fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<&str>> {
+    let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
+    bytes.split(move |byte| *byte == end).map(|line| std::str::from_utf8(line).ok().map(str::trim_end))
+}
+
+fn kind(line: &str) -> Line<'_> {
+    const DASHES: &str = "-----";
+    let framed = |line: &'_ str, word| {
+        let label = line.strip_prefix(DASHES)?.strip_prefix(word)?.strip_suffix(DASHES)?;
+        (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(())
+    };
+    for (word, made) in [("BEGIN ", Line::Begin as fn(_) -> _), ("END ", Line::End as fn(_) -> _)] {
+        if framed(line, word).is_some() {
+            // The frame is as long as was just seen.
+            return made(line.get(DASHES.len() + word.len()..line.len() - DASHES.len()).unwrap_or_default());
+        }
+    }
+    if !is_meant_as_frame(line) {
+        return Line::Other;
+    }
+    let bare = line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
+    Line::Spoilt(if line.contains("END ") && line.contains("BEGIN ") {
+        "holds the end of one block and the beginning of the next: put a line end between the two"
+    } else if bare != line && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some()) {
+        "has blanks or a byte order mark before its dashes: remove them"
+    } else {
+        "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else"
+    })
+}
+
+/// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors make of them, stand
+/// before one of the words.
+fn is_meant_as_frame(line: &str) -> bool {
+    let is_dash = |letter: char| matches!(letter, '\u{2010}'..='\u{2015}' | '\u{2212}');
+    ["BEGIN ", "END "].iter().any(|word| {
+        line.match_indices(word).any(|(at, _)| {
+            let before = line.get(..at).unwrap_or_default();
+            before.ends_with("--") || before.ends_with(is_dash)
+        })
+    })
+}
+
+/// Whether a line outside every block can only have come from within one.
+fn is_left_over(line: &str) -> bool {
+    line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn told(text: &str) -> Result<Vec<(u32, String)>, Flaw> {
+        blocks(text.as_bytes()).map(|blocks| blocks.iter().map(|block| (block.line, block.label.to_owned())).collect())
+    }
+
+    const ONE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+
+    #[test]
+    fn blocks_are_found_between_text_with_any_line_end_and_after_a_byte_order_mark() {
+        let one = vec![(1, "CERTIFICATE".to_owned())];
+        let two = vec![(1, "CERTIFICATE".to_owned()), (4, "CERTIFICATE".to_owned())];
+        for (text, found) in [
+            (String::new(), vec![]),
+            (ONE.to_owned(), one.clone()),
+            (ONE.trim_end().to_owned(), one.clone()),
+            (format!("\u{feff}{ONE}"), one.clone()),
+            (ONE.replace('\n', "\r\n"), one.clone()),
+            (ONE.replace('\n', "\r"), one.clone()),
+            (ONE.replace('\n', "  \t\n"), one.clone()),
+            (format!("{ONE}{ONE}"), two),
+            (format!("Bag Attributes\n    localKeyID: 54 69\n{ONE}"), vec![(3, "CERTIFICATE".to_owned())]),
+            (format!("# BEGIN of the chain, the END follows\n{ONE}"), vec![(2, "CERTIFICATE".to_owned())]),
+        ] {
+            assert_eq!(told(&text), Ok(found), "{text:?}");
+        }
+        let latin = [b"friendlyName: Gr\xfc\xdfe\n", ONE.as_bytes()].concat();
+        assert_eq!(blocks(&latin).unwrap().iter().map(|block| block.line).collect::<Vec<_>>(), [2]);
+        let latin = ONE.replace("MIIB", "MIxxB").replace("xx", "\u{fffd}").into_bytes();
+        assert_eq!(blocks(&latin).unwrap_err().line, Some(2));
+    }
+
+    #[test]
+    fn whatever_looks_like_a_block_and_is_not_one_is_told_with_its_line() {
+        let long = "A".repeat(64);
+        for (text, line, part) in [
+            (format!("{}{ONE}", ONE.trim_end()), 3, "put a line end between the two"),
+            (format!("{ONE}\u{feff}{ONE}"), 4, "has blanks or a byte order mark before its dashes"),
+            (format!("{ONE}  {ONE}"), 4, "has blanks or a byte order mark before its dashes"),
+            (format!("\u{feff} {ONE}"), 1, "has blanks or a byte order mark before its dashes"),
+            (ONE.replace("-----BEGIN", "----BEGIN"), 1, "is not a proper BEGIN or END line"),
+            (ONE.replace("-----BEGIN", "\u{2014}BEGIN"), 1, "is not a proper BEGIN or END line"),
+            (ONE.replace("CERTIFICATE-----\nMI", "CERTIFICATE-----\\nMI"), 1, "is not a proper BEGIN or END line"),
+            (ONE.replace("-----BEGIN CERTIFICATE-----\n", ""), 2, "whose BEGIN line is missing"),
+            (format!("{long}\n"), 1, "whose BEGIN line is missing"),
+            (format!("{ONE}{long}\n"), 4, "whose BEGIN line is missing"),
+            (ONE.replace("-----END CERTIFICATE-----\n", ""), 1, "has no END line"),
+            (format!("{}{ONE}", ONE.replace("-----END CERTIFICATE-----\n", "")), 3, "inside the block of line 1"),
+            (ONE.replace("END CERTIFICATE", "END PRIVATE KEY"), 3, "does not end what begins in line 1, BEGIN CERTIF"),
+            (ONE.replace("MIIB\n", ""), 1, "is empty"),
+            (ONE.replace("MIIB", "MI\u{e9}B"), 2, "holds characters that do not belong"),
+            (ONE.replace("MIIB", "MI IB"), 2, "holds characters that do not belong"),
+            (ONE.replace("MIIB", "MIIB\nX: y"), 3, "holds characters that do not belong"),
+        ] {
+            let flaw = told(&text).unwrap_err();
+            assert!(flaw.line == Some(line) && flaw.text.contains(part), "{text:?}: {flaw:?}");
+        }
+    }
+
+    #[test]
+    fn a_file_in_another_form_is_called_by_its_name() {
+        for (bytes, part) in [
+            (&b"\xff\xfe-\0-\0"[..], "is UTF-16 text"),
+            (b"\xfe\xed\xfe\xed\0\0\0\x02", "is a Java key store"),
+            (b"\xce\xce\xce\xce\0\0\0\x02", "is a Java key store"),
+            (b"0\x03\x02\x01\x03", "is a PKCS #12 key store"),
+            (b"0\x03\x02\x01\0", "is a key in DER"),
+            (b"0\x03\x06\x01\0", "is PKCS #7 in DER"),
+            (b"0\x020\0", "is DER, not PEM"),
+            (b"a\0b", "it holds NUL bytes"),
+        ] {
+            let flaw = blocks(bytes).unwrap_err();
+            assert!(flaw.line.is_none() && flaw.text.contains(part), "{bytes:?}: {}", flaw.text);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_read_or_refused(text in "(-----BEGIN A-----|-----END A-----|[ -~\u{e9}\\n\\r]{0,5}|\\n){0,12}") {
+            for block in blocks(text.as_bytes()).unwrap_or_default() {
+                let _ = block.decode();
+            }
+        }
+    }
+}

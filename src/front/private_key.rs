@@ -1,0 +1,177 @@
+//! The private key: which kind it is, and the true reason why rustls cannot use it.
+
+use rustls::pki_types::PrivateKeyDer;
+use rustls_pemfile::Item;
+
+use super::der::{self, Damage, Reader, tag};
+use super::pem::{Block, Flaw};
+use super::x509::oid;
+
+/// Curves whose keys rustls signs with.
+const CURVES: [&[u8]; 3] = [
+    &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
+    &[0x2b, 0x81, 0x04, 0x00, 0x22],
+    &[0x2b, 0x81, 0x04, 0x00, 0x23],
+];
+
+/// Names of kinds that clients or rustls do not take.
+const OTHER_KINDS: [(&[u8], &str); 7] = [
+    (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
+    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x03, 0x01], "a Diffie-Hellman key"),
+    (&[0x2b, 0x65, 0x6e], "an X25519 key, which cannot sign"),
+    (&[0x2b, 0x65, 0x6f], "an X448 key, which cannot sign"),
+    (&[0x2b, 0x65, 0x71], "an Ed448 key"),
+    (oid::RSA_PSS, "an RSA key for PSS alone"),
+    (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "an EC key of the curve secp256k1"),
+];
+
+/// What to do about a key of a kind that cannot be used.
+const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
+
+/// The key among the blocks of a file. Certificates and parameters may stand beside it.
+///
+/// # Errors
+/// Why there is none that can be used. No part of the key is repeated.
+pub(super) fn find(blocks: &[Block<'_>]) -> Result<PrivateKeyDer<'static>, Flaw> {
+    let keys: Vec<_> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
+    let block = match keys.as_slice() {
+        [block] => block,
+        [] => return Err(Flaw::of_file(absence(blocks))),
+        [first, second, ..] => {
+            let text =
+                format!("is a second private key, after that of line {}; keep the one of the certificate", first.line);
+            return Err(Flaw::at(second.line, text));
+        }
+    };
+    if block.is_encrypted || block.label == "ENCRYPTED PRIVATE KEY" {
+        let text = "is encrypted, and nobody can type its passphrase when the service starts; remove the passphrase \
+                    with: openssl pkey -in {file} -out NEW";
+        return Err(Flaw::at(block.line, text));
+    }
+    if block.label == "OPENSSH PRIVATE KEY" {
+        let text = "is a key in the form of OpenSSH; convert a copy with: ssh-keygen -p -m PEM -f COPY";
+        return Err(Flaw::at(block.line, text));
+    }
+    let (key, obstacle) = match block.decode()? {
+        Some(Item::Pkcs8Key(key)) => {
+            let obstacle = pkcs8(key.secret_pkcs8_der());
+            (PrivateKeyDer::Pkcs8(key), obstacle)
+        }
+        Some(Item::Pkcs1Key(key)) => {
+            let obstacle = pkcs1(key.secret_pkcs1_der());
+            (PrivateKeyDer::Pkcs1(key), obstacle)
+        }
+        Some(Item::Sec1Key(key)) => {
+            let obstacle = sec1(key.secret_sec1_der());
+            (PrivateKeyDer::Sec1(key), obstacle)
+        }
+        _ => {
+            let text = format!("is a {}, a kind that cannot be used; {NEW_KEY}", block.label);
+            return Err(Flaw::at(block.line, text));
+        }
+    };
+    match obstacle {
+        Some(text) => Err(Flaw::at(block.line, text)),
+        None => Ok(key),
+    }
+}
+
+fn absence(blocks: &[Block<'_>]) -> &'static str {
+    let has = |label| blocks.iter().any(|block| block.label == label);
+    if has("CERTIFICATE") {
+        "holds a certificate but no private key; are the two settings exchanged?"
+    } else if has("PUBLIC KEY") || has("RSA PUBLIC KEY") {
+        "holds a public key, not the private one"
+    } else if has("EC PARAMETERS") {
+        "holds the parameters of a key, but no private key"
+    } else {
+        "holds no private key"
+    }
+}
+
+/// Why a PKCS #8 key cannot be used (RFC 5958).
+fn pkcs8(der: &[u8]) -> Option<String> {
+    let whole = match whole(der) {
+        Ok(whole) => whole,
+        Err(text) => return Some(text),
+    };
+    let parts = || {
+        let mut info = Reader::new(whole);
+        info.expect(tag::INTEGER)?;
+        let mut algorithm = Reader::new(info.expect(tag::SEQUENCE)?);
+        Some((algorithm.expect(tag::OBJECT_ID)?, algorithm.next(), info.expect(tag::OCTET_STRING)?))
+    };
+    let Some((kind, parameters, inner)) = parts() else { return Some(damaged()) };
+    match kind {
+        oid::RSA => pkcs1(inner),
+        oid::EC => parameters.map_or_else(|| Some(damaged()), |element| curve(element.tag, element.content)),
+        oid::ED25519 => None,
+        other => Some(unusable(other)),
+    }
+}
+
+/// Why an RSA key cannot be used (RFC 8017 A.1.2).
+fn pkcs1(der: &[u8]) -> Option<String> {
+    let whole = match whole(der) {
+        Ok(whole) => whole,
+        Err(text) => return Some(text),
+    };
+    let mut key = Reader::new(whole);
+    let _version = key.expect(tag::INTEGER);
+    let Some(modulus) = key.expect(tag::INTEGER) else { return Some(damaged()) };
+    match der::bit_length(modulus) {
+        bits @ ..2048 => Some(format!("is an RSA key of {bits} bits, and at least 2048 are needed; {NEW_KEY}")),
+        bits @ 8193.. => Some(format!("is an RSA key of {bits} bits, and at most 8192 can be used; {NEW_KEY}")),
+        _ => None,
+    }
+}
+
+/// Why an EC key cannot be used (RFC 5915).
+fn sec1(der: &[u8]) -> Option<String> {
+    let whole = match whole(der) {
+        Ok(whole) => whole,
+        Err(text) => return Some(text),
+    };
+    let mut key = Reader::new(whole);
+    let head = (key.expect(tag::INTEGER), key.expect(tag::OCTET_STRING));
+    let (Some(_), Some(_)) = head else { return Some(damaged()) };
+    // The curve may be left out; rustls then tries each.
+    let parameters = Reader::new(key.expect(tag::context(0))?).next()?;
+    curve(parameters.tag, parameters.content)
+}
+
+/// Why a curve cannot be used.
+fn curve(tag: u8, content: &[u8]) -> Option<String> {
+    if tag == tag::SEQUENCE {
+        return Some(
+            "is an EC key with explicit parameters in place of a curve's name, which TLS does not have (RFC 8422 5.1.1); \
+             name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW"
+                .to_owned(),
+        );
+    }
+    (!CURVES.contains(&content)).then(|| unusable(content))
+}
+
+fn unusable(kind: &[u8]) -> String {
+    let name =
+        OTHER_KINDS.iter().find(|(oid, _)| *oid == kind).map_or("a key of a kind that TLS does not use", |kind| kind.1);
+    format!("is {name} and cannot be used; {NEW_KEY}")
+}
+
+fn damaged() -> String {
+    "is damaged: its content is not a private key; copy it anew".to_owned()
+}
+
+/// The content of the key, if all of it is there.
+fn whole(der: &[u8]) -> Result<&[u8], String> {
+    match der::whole_sequence(der) {
+        Ok(element) => Ok(element.content),
+        Err(Damage::Missing(bytes)) => {
+            Err(format!("is damaged: {bytes} bytes are missing, lines were lost; copy it anew"))
+        }
+        Err(Damage::Excess(bytes)) => {
+            Err(format!("is damaged: {bytes} bytes are too many, lines were added; copy it anew"))
+        }
+        Err(Damage::NoElement) => Err(damaged()),
+    }
+}

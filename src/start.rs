@@ -1,0 +1,98 @@
+//! What a start needs of the machine: descriptors for its clients, and its addresses.
+
+use std::net::SocketAddr;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use signal_hook::consts::SIGHUP;
+use signal_hook::iterator::Signals;
+
+use crate::config::Settings;
+use crate::front::Listeners;
+use crate::ops::descriptors;
+use crate::ops::failure::{Exit, Failure};
+use crate::ops::notify::ServiceManager;
+
+/// How long a start waits for an address that another program has, if a service manager waits with it. Two seconds
+/// short of a minute, which with the unit's RestartSec makes one line a minute in the journal; below its
+/// TimeoutStartSec.
+const BIND_TIMEOUT: Duration = Duration::from_secs(58);
+/// How often the address is tried meanwhile.
+const BIND_INTERVAL: Duration = Duration::from_millis(500);
+
+/// Listens on the addresses; `None` if a signal ends the wait for them.
+///
+/// A start from a shell fails at once. Under a service manager what may pass is waited for here, because a service
+/// that fails and is started again every other second fills the journal.
+///
+/// # Errors
+/// The first address that cannot be had.
+pub(crate) fn bind(
+    addresses: &[SocketAddr],
+    signals: &mut Signals,
+    manager: &ServiceManager,
+) -> Result<Option<Listeners>, Failure> {
+    let deadline = Instant::now() + BIND_TIMEOUT;
+    let mut is_told = false;
+    loop {
+        let error = match Listeners::bind(addresses) {
+            Ok(listeners) => return Ok(Some(listeners)),
+            Err(error) => error,
+        };
+        if !error.may_pass || !manager.is_there() {
+            return Err(error.failure);
+        }
+        if Instant::now() >= deadline {
+            return Err(Failure::already_logged(error.failure.exit()));
+        }
+        if !is_told {
+            log::error!("{}; trying until it can be had", error.failure);
+            is_told = true;
+        }
+        thread::sleep(BIND_INTERVAL);
+        if signals.pending().any(|signal| signal != SIGHUP) {
+            return Ok(None);
+        }
+    }
+}
+
+/// Raises the limit of open files to what the settings can need. Where it cannot be raised that far, fewer clients are
+/// let in than the default of `MAX_CONNECTIONS`, and the warning to log says so.
+///
+/// # Errors
+/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
+/// turned away for a reason that nobody looks for.
+pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, Failure> {
+    /// A gateway with fewer clients than this is of no use to anybody.
+    const FEWEST: u64 = 16;
+    let wanted = settings.max_connections;
+    let besides = descriptors_besides_clients(settings);
+    let needed = besides + wanted as u64 * DESCRIPTORS_PER_CLIENT;
+    let granted = descriptors::raise_nofile_limit(needed)?;
+    if granted >= needed {
+        return Ok(None);
+    }
+    let fitting = granted.saturating_sub(besides) / DESCRIPTORS_PER_CLIENT;
+    let reason = format!(
+        "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
+    );
+    const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
+    if settings.has_chosen_max_connections() || fitting < FEWEST {
+        return Err(Failure::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
+    }
+    settings.lower_max_connections(usize::try_from(fitting).unwrap_or(usize::MAX));
+    Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
+}
+
+/// A socket, and a video, which is opened before the download limits are held against it.
+const DESCRIPTORS_PER_CLIENT: u64 = 2;
+
+/// Upper bound on the descriptors that these settings need whatever the number of clients.
+fn descriptors_besides_clients(settings: &Settings) -> u64 {
+    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
+    const PER_MOUNT: usize = 64;
+    /// Three for each inner connection.
+    const PER_WORKER: usize = 3;
+    const REST: usize = 64;
+    (settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST) as u64
+}
