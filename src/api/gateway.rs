@@ -5,7 +5,7 @@ use super::router::Interface;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
-use crate::session::{AgentId, Checker, Policy, Roster, SessionTable, SignIns, Throttle};
+use crate::session::{AgentId, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable, Throttle};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -15,9 +15,9 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) sessions: SessionTable,
-    pub(super) checker: Checker,
+    pub(super) checker: PasswordVerifier,
     pub(super) throttle: Throttle,
-    pub(super) sign_ins: SignIns,
+    pub(super) sign_ins: InFlightSignIns,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
     counters: Arc<Counters>,
@@ -44,15 +44,15 @@ impl Gateway {
     /// # Errors
     /// When a thread of the password checker or of the mount watch cannot be started.
     pub fn new(settings: Settings, roster: Roster, counters: Arc<Counters>) -> std::io::Result<Gateway> {
-        let checker = Checker::start()?;
-        checker.assume(roster.usual_iterations());
+        let checker = PasswordVerifier::start()?;
+        checker.set_dummy_cost(roster.usual_iterations());
         let mut mounts = Mounts::new(&settings.mounts, settings.pool_mode, settings.mount_check);
         mounts.watch()?;
         Ok(Gateway {
             sessions: SessionTable::new(policy(&settings)),
             checker,
             throttle: Throttle::default(),
-            sign_ins: SignIns::new(),
+            sign_ins: InFlightSignIns::new(),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
             settings,
@@ -83,7 +83,7 @@ impl Gateway {
         if *self.roster() == roster {
             return None;
         }
-        self.checker.assume(roster.usual_iterations());
+        self.checker.set_dummy_cost(roster.usual_iterations());
         let roster = Arc::new(roster);
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&roster);
         Some(self.sessions.retain(|agent| roster.agent(agent).is_some()))
@@ -107,7 +107,7 @@ fn policy(settings: &Settings) -> Policy {
         dynamic: settings.auth_mode == AuthMode::Dynamic,
         guid_interval: settings.guid_interval,
         guid_timeout: settings.guid_timeout,
-        silence_limit: settings.silence_limit,
+        idle_timeout: settings.silence_limit,
         guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
     }
 }

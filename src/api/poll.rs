@@ -8,7 +8,7 @@ use super::gateway::Gateway;
 use super::later::{Answer, Later};
 use super::reply::Reply;
 use super::request::Request;
-use crate::session::{Admitted, AgentId};
+use crate::session::{AgentId, Authenticated};
 
 impl Gateway {
     /// Answers at once where waiting is off or the service drains, else when the time is up or the session
@@ -29,17 +29,23 @@ impl Gateway {
         }
     }
 
-    fn finish_poll(&self, agent: AgentId, admitted: &Admitted) -> Answer {
+    fn finish_poll(&self, agent: AgentId, admitted: &Authenticated) -> Answer {
         let now = Instant::now();
         // The session counts as heard while its poll was parked: the client was there all the time.
-        if !self.sessions.heard(agent, admitted.session, now) {
+        if !self.sessions.touch(agent, admitted.session, now) {
             return Reply::failure(ResultCode::NOT_SIGNED_IN).into();
         }
         self.with_renewed_guid(agent, admitted, now, Reply::empty()).into()
     }
 
     /// Adds a renewed Guid to a poll or handshake answer once one is due.
-    pub(super) fn with_renewed_guid(&self, agent: AgentId, admitted: &Admitted, now: Instant, reply: Reply) -> Reply {
+    pub(super) fn with_renewed_guid(
+        &self,
+        agent: AgentId,
+        admitted: &Authenticated,
+        now: Instant,
+        reply: Reply,
+    ) -> Reply {
         match self.sessions.renew_if_due(agent, admitted, now) {
             Some(guid) => reply.with_guid(&guid),
             None => reply,

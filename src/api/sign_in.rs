@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
 use crate::ops::latch::Parcel;
-use crate::session::{AgentId, Guid, SignInRefused, SigningIn};
+use crate::session::{AgentId, Guid, SignInError, SignInGuard};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECKED_WITHIN: Duration = Duration::from_secs(10);
@@ -52,7 +52,7 @@ impl Gateway {
         force: bool,
         call: &Call,
         verdict: &Parcel<bool>,
-        _signing_in: SigningIn,
+        _signing_in: SignInGuard,
     ) -> Reply {
         let now = Instant::now();
         match verdict.take() {
@@ -70,8 +70,8 @@ impl Gateway {
         self.sessions.sweep(now);
         let opened = match self.sessions.sign_in(agent, force, now) {
             Ok(opened) => opened,
-            Err(SignInRefused::AlreadySignedIn) => return Reply::failure(ResultCode::ALREADY_SIGNED_IN),
-            Err(SignInRefused::Random(error)) => {
+            Err(SignInError::AlreadySignedIn) => return Reply::failure(ResultCode::ALREADY_SIGNED_IN),
+            Err(SignInError::Random(error)) => {
                 log::error!("no Guid can be made: {error}");
                 return Reply::failure(ResultCode::INTERNAL);
             }

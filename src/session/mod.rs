@@ -1,22 +1,22 @@
 //! Who is signed in: agents, their passwords and Guids, the table of open sessions and the guards of sign-in.
 
 mod agent;
-mod checker;
 mod guid;
-mod guids;
+mod guid_history;
 mod hex;
+mod in_flight_sign_ins;
 mod password;
+mod password_verifier;
 mod roster;
-mod signing_in;
 mod table;
 mod throttle;
 
 pub use agent::{AGENT_ID_MIN, AgentId};
-pub use checker::Checker;
 pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
-pub use guids::Policy;
+pub use guid_history::Policy;
+pub use in_flight_sign_ins::{InFlightSignIns, SignInGuard};
 pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_MAX, PasswordHash};
+pub use password_verifier::PasswordVerifier;
 pub use roster::{Agent, Role, Roster};
-pub use signing_in::{SignIns, SigningIn};
-pub use table::{Admitted, Denied, Opened, SessionId, SessionTable, SignInRefused};
+pub use table::{AuthError, Authenticated, NewSession, SessionId, SessionTable, SignInError};
 pub use throttle::Throttle;

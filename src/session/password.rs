@@ -94,14 +94,14 @@ impl PasswordHash {
 
     /// A hash as costly as `iterations` say (bounded as in [`parse`](Self::parse)) that stands for no password:
     /// what an unknown agent is checked against, so that it takes as long as a known one.
-    pub(super) fn of_nobody(iterations: u32) -> PasswordHash {
+    pub(super) fn dummy(iterations: u32) -> PasswordHash {
         let iterations = iterations.clamp(ITERATIONS_MIN, ITERATIONS_MAX);
         let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
         PasswordHash { iterations, salt: [0; SALT_BYTES].into(), hash: [0; HASH_BYTES] }
     }
 
     fn with_salt(password: &str, salt: &[u8], iterations: u32) -> PasswordHash {
-        let mut made = PasswordHash { salt: salt.into(), ..PasswordHash::of_nobody(iterations) };
+        let mut made = PasswordHash { salt: salt.into(), ..PasswordHash::dummy(iterations) };
         pbkdf2::derive(ALGORITHM, made.iterations, salt, password.as_bytes(), &mut made.hash);
         made
     }
@@ -201,9 +201,9 @@ mod tests {
 
     #[test]
     fn nobody_has_no_password() {
-        assert!(!PasswordHash::of_nobody(0).verify(""));
-        assert_eq!(PasswordHash::of_nobody(0).iterations(), ITERATIONS_MIN);
-        assert_eq!(PasswordHash::of_nobody(u32::MAX).iterations(), ITERATIONS_MAX);
+        assert!(!PasswordHash::dummy(0).verify(""));
+        assert_eq!(PasswordHash::dummy(0).iterations(), ITERATIONS_MIN);
+        assert_eq!(PasswordHash::dummy(u32::MAX).iterations(), ITERATIONS_MAX);
     }
 
     #[test]

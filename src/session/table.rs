@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use super::agent::AgentId;
 use super::guid::{Fingerprint, Guid};
-use super::guids::{Guids, Policy};
+use super::guid_history::{GuidHistory, Policy};
 use crate::ops::latch::{Latch, lock};
 
 /// Tells a session from earlier and later ones of the same agent.
@@ -15,7 +15,7 @@ pub struct SessionId(u64);
 
 /// A session that has begun.
 #[derive(Debug)]
-pub struct Opened {
+pub struct NewSession {
     /// The Guid for the client.
     pub guid: Guid,
     /// The session it belongs to.
@@ -26,7 +26,7 @@ pub struct Opened {
 
 /// Why no session begins.
 #[derive(Debug)]
-pub enum SignInRefused {
+pub enum SignInError {
     /// The agent has one (100-002).
     AlreadySignedIn,
     /// The system generator gave no Guid.
@@ -35,7 +35,7 @@ pub enum SignInRefused {
 
 /// A request that comes from a signed-in agent.
 #[derive(Debug)]
-pub struct Admitted {
+pub struct Authenticated {
     /// The session of the agent.
     pub session: SessionId,
     /// When the session began.
@@ -48,7 +48,7 @@ pub struct Admitted {
 
 /// Why a request is not one of a signed-in agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Denied {
+pub enum AuthError {
     /// The agent has no session (100-006).
     NotSignedIn,
     /// It has one, but the Guid is missing, not of this session, or expired (000-003).
@@ -76,8 +76,8 @@ struct State {
 struct Session {
     id: SessionId,
     signed_in: Instant,
-    heard: Instant,
-    guids: Guids,
+    last_seen: Instant,
+    guids: GuidHistory,
     answer_now: Arc<Latch>,
 }
 
@@ -89,19 +89,19 @@ impl SessionTable {
 
     /// Begins a session of `agent`, whose password the caller has checked. With `force` it takes the place of one
     /// the agent has.
-    pub fn sign_in(&self, agent: AgentId, force: bool, now: Instant) -> Result<Opened, SignInRefused> {
-        let guid = Guid::generate(&self.policy.guid_suffix).map_err(SignInRefused::Random)?;
-        let guids = Guids::new(guid.fingerprint(), now);
+    pub fn sign_in(&self, agent: AgentId, force: bool, now: Instant) -> Result<NewSession, SignInError> {
+        let guid = Guid::generate(&self.policy.guid_suffix).map_err(SignInError::Random)?;
+        let guids = GuidHistory::new(guid.fingerprint(), now);
         let mut state = lock(&self.state);
         let replaced = state.open(agent, &self.policy, now).is_some();
         if replaced && !force {
-            return Err(SignInRefused::AlreadySignedIn);
+            return Err(SignInError::AlreadySignedIn);
         }
         state.begun += 1;
         let session = SessionId(state.begun);
         let answer_now = Arc::new(Latch::new());
-        state.sessions.insert(agent, Session { id: session, signed_in: now, heard: now, guids, answer_now });
-        Ok(Opened { guid, session, replaced })
+        state.sessions.insert(agent, Session { id: session, signed_in: now, last_seen: now, guids, answer_now });
+        Ok(NewSession { guid, session, replaced })
     }
 
     /// Whether a request for `agent` with the Guid of that fingerprint is one of its session; if so, the session
@@ -111,12 +111,13 @@ impl SessionTable {
         agent: AgentId,
         fingerprint: Option<&Fingerprint>,
         now: Instant,
-    ) -> Result<Admitted, Denied> {
+    ) -> Result<Authenticated, AuthError> {
         let mut state = lock(&self.state);
-        let session = state.open(agent, &self.policy, now).ok_or(Denied::NotSignedIn)?;
-        let guid = fingerprint.filter(|guid| session.guids.admits(guid, &self.policy, now)).ok_or(Denied::NoRight)?;
-        session.heard = session.heard.max(now);
-        Ok(Admitted {
+        let session = state.open(agent, &self.policy, now).ok_or(AuthError::NotSignedIn)?;
+        let guid =
+            fingerprint.filter(|guid| session.guids.accepts(guid, &self.policy, now)).ok_or(AuthError::NoRight)?;
+        session.last_seen = session.last_seen.max(now);
+        Ok(Authenticated {
             session: session.id,
             signed_in: session.signed_in,
             answer_now: Arc::clone(&session.answer_now),
@@ -130,10 +131,10 @@ impl SessionTable {
     }
 
     /// Notes that the agent is in touch, for instance at the end of a parked poll; false if the session is over.
-    pub fn heard(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
+    pub fn touch(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
         match lock(&self.state).session(agent, session, &self.policy, now) {
             Some(session) => {
-                session.heard = session.heard.max(now);
+                session.last_seen = session.last_seen.max(now);
                 true
             }
             None => false,
@@ -144,9 +145,9 @@ impl SessionTable {
     ///
     /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
     /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
-    pub fn renew_if_due(&self, agent: AgentId, admitted: &Admitted, now: Instant) -> Option<Guid> {
-        let due = |guids: &Guids| guids.renewal_due(&admitted.guid, &self.policy, now);
-        let renew = |guids: &mut Guids, guid| guids.renew(&admitted.guid, guid, &self.policy, now);
+    pub fn renew_if_due(&self, agent: AgentId, admitted: &Authenticated, now: Instant) -> Option<Guid> {
+        let due = |guids: &GuidHistory| guids.renewal_due(&admitted.guid, &self.policy, now);
+        let renew = |guids: &mut GuidHistory, guid| guids.renew(&admitted.guid, guid, &self.policy, now);
         self.issue_if(agent, admitted.session, now, due, renew)
     }
 
@@ -155,7 +156,7 @@ impl SessionTable {
     /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise until the session ends,
     /// because a client may have other windows, and vendor clients often keep the Guid of sign-in.
     pub fn update_guid(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<Guid> {
-        let issue = |guids: &mut Guids, guid| guids.issue(guid, &self.policy, now);
+        let issue = |guids: &mut GuidHistory, guid| guids.issue(guid, &self.policy, now);
         self.issue_if(agent, session, now, |_| true, issue)
     }
 
@@ -173,7 +174,7 @@ impl SessionTable {
 
     /// Ends the sessions that have been silent for too long, so that their polls and their memory go; their number.
     pub fn sweep(&self, now: Instant) -> usize {
-        lock(&self.state).remove_unless(|_, session| !session.silent(&self.policy, now))
+        lock(&self.state).remove_unless(|_, session| !session.is_expired(&self.policy, now))
     }
 
     /// Lets every parked poll of the sessions there are answer now, and every later one of theirs; no session ends.
@@ -186,7 +187,7 @@ impl SessionTable {
 
     /// How many agents are signed in.
     pub fn len(&self, now: Instant) -> usize {
-        lock(&self.state).sessions.values().filter(|session| !session.silent(&self.policy, now)).count()
+        lock(&self.state).sessions.values().filter(|session| !session.is_expired(&self.policy, now)).count()
     }
 
     fn issue_if(
@@ -194,8 +195,8 @@ impl SessionTable {
         agent: AgentId,
         session: SessionId,
         now: Instant,
-        due: impl Fn(&Guids) -> bool,
-        issue: impl FnOnce(&mut Guids, Fingerprint),
+        due: impl Fn(&GuidHistory) -> bool,
+        issue: impl FnOnce(&mut GuidHistory, Fingerprint),
     ) -> Option<Guid> {
         if !lock(&self.state).session(agent, session, &self.policy, now).is_some_and(|session| due(&session.guids)) {
             return None;
@@ -215,7 +216,7 @@ impl SessionTable {
 impl State {
     /// The open session of `agent`; one that is silent ends here.
     fn open(&mut self, agent: AgentId, policy: &Policy, now: Instant) -> Option<&mut Session> {
-        if self.sessions.get(&agent)?.silent(policy, now) {
+        if self.sessions.get(&agent)?.is_expired(policy, now) {
             self.sessions.remove(&agent);
         }
         self.sessions.get_mut(&agent)
@@ -233,8 +234,8 @@ impl State {
 }
 
 impl Session {
-    fn silent(&self, policy: &Policy, now: Instant) -> bool {
-        policy.silence_limit.is_some_and(|limit| now.saturating_duration_since(self.heard) >= limit)
+    fn is_expired(&self, policy: &Policy, now: Instant) -> bool {
+        policy.idle_timeout.is_some_and(|limit| now.saturating_duration_since(self.last_seen) >= limit)
     }
 }
 

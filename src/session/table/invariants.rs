@@ -74,7 +74,7 @@ struct Known {
 /// A session as a plain reading of the rules has it.
 struct Expected {
     id: SessionId,
-    heard: Instant,
+    last_seen: Instant,
     newest: usize,
     /// The Guid of the client that follows renewals.
     followed: usize,
@@ -100,7 +100,7 @@ impl World {
             dynamic,
             guid_interval: INTERVAL,
             guid_timeout: TIMEOUT,
-            silence_limit: Some(SILENCE),
+            idle_timeout: Some(SILENCE),
             guid_suffix: "AgentGateway0".to_owned(),
         };
         let (table, now) = (SessionTable::new(policy), Instant::now());
@@ -114,19 +114,19 @@ impl World {
 
     fn end_silent(&mut self) {
         let now = self.now;
-        self.sessions.retain(|_, session| now - session.heard < SILENCE);
+        self.sessions.retain(|_, session| now - session.last_seen < SILENCE);
     }
 
-    fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, Denied> {
-        let session = self.sessions.get(&agent).ok_or(Denied::NotSignedIn)?;
+    fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, AuthError> {
+        let session = self.sessions.get(&agent).ok_or(AuthError::NotSignedIn)?;
         let known = &self.guids[guid];
         let own = known.agent == agent && known.session == session.id;
         let fresh = !self.dynamic || guid == session.newest || self.now - known.issued < TIMEOUT;
-        if own && fresh { Ok(session.id) } else { Err(Denied::NoRight) }
+        if own && fresh { Ok(session.id) } else { Err(AuthError::NoRight) }
     }
 
     /// A client presents a Guid; the outcome is the expected one.
-    fn present(&mut self, agent: u32, guid: usize) -> Option<Admitted> {
+    fn present(&mut self, agent: u32, guid: usize) -> Option<Authenticated> {
         let outcome = self.table.authenticate(id(agent), Some(&self.guids[guid].fingerprint), self.now);
         assert_eq!(
             outcome.as_ref().map(|admitted| admitted.session).map_err(|denied| *denied),
@@ -135,14 +135,14 @@ impl World {
         let admitted = outcome.ok()?;
         let now = self.now;
         self.sessions.entry(agent).and_modify(|session| {
-            session.heard = now;
+            session.last_seen = now;
             session.ended = Arc::clone(&admitted.answer_now);
         });
         Some(admitted)
     }
 
     /// The answer to a poll; the new Guid, if it carries one.
-    fn renew(&mut self, agent: u32, used: usize, admitted: &Admitted) -> Option<usize> {
+    fn renew(&mut self, agent: u32, used: usize, admitted: &Authenticated) -> Option<usize> {
         let age = self.now - self.guids[used].issued;
         let renewed = self.table.renew_if_due(id(agent), admitted, self.now);
         if renewed.is_some() {
@@ -213,7 +213,7 @@ impl World {
                 let place = self.learn(agent, opened.session, &opened.guid);
                 let session = Expected {
                     id: opened.session,
-                    heard: self.now,
+                    last_seen: self.now,
                     newest: place,
                     followed: place,
                     ended: Arc::default(),

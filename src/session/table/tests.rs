@@ -1,4 +1,4 @@
-use super::super::guids::{GUIDS_MAX, Issue};
+use super::super::guid_history::{GUIDS_MAX, IssuedGuid};
 use super::*;
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ fn table(dynamic: bool) -> SessionTable {
         dynamic,
         guid_interval: SECOND * 60,
         guid_timeout: SECOND * 120,
-        silence_limit: Some(SECOND * 100),
+        idle_timeout: Some(SECOND * 100),
         guid_suffix: "AgentGateway0".to_owned(),
     })
 }
@@ -18,7 +18,7 @@ fn agent(id: u32) -> AgentId {
     AgentId::parse(&id.to_string(), 59_999).unwrap()
 }
 
-fn admit(table: &SessionTable, id: u32, guid: &Guid, now: Instant) -> Result<Admitted, Denied> {
+fn admit(table: &SessionTable, id: u32, guid: &Guid, now: Instant) -> Result<Authenticated, AuthError> {
     table.authenticate(agent(id), Some(&guid.fingerprint()), now)
 }
 
@@ -28,10 +28,10 @@ fn only_the_guid_of_the_agent_itself_gives_a_right() {
     let first = table.sign_in(agent(101), false, now).unwrap();
     let second = table.sign_in(agent(102), false, now).unwrap();
     assert_eq!(admit(&table, 101, &first.guid, now).unwrap().session, first.session);
-    assert_eq!(admit(&table, 101, &second.guid, now).unwrap_err(), Denied::NoRight);
-    assert_eq!(table.authenticate(agent(101), None, now).unwrap_err(), Denied::NoRight);
-    assert_eq!(admit(&table, 103, &first.guid, now).unwrap_err(), Denied::NotSignedIn);
-    assert_eq!(table.authenticate(agent(103), None, now).unwrap_err(), Denied::NotSignedIn);
+    assert_eq!(admit(&table, 101, &second.guid, now).unwrap_err(), AuthError::NoRight);
+    assert_eq!(table.authenticate(agent(101), None, now).unwrap_err(), AuthError::NoRight);
+    assert_eq!(admit(&table, 103, &first.guid, now).unwrap_err(), AuthError::NotSignedIn);
+    assert_eq!(table.authenticate(agent(103), None, now).unwrap_err(), AuthError::NotSignedIn);
     assert_eq!(table.len(now), 2);
 }
 
@@ -41,13 +41,13 @@ fn a_second_sign_in_is_refused_unless_forced() {
     let first = table.sign_in(agent(101), false, now).unwrap();
     assert!(!first.replaced);
     let parked = admit(&table, 101, &first.guid, now).unwrap();
-    assert!(matches!(table.sign_in(agent(101), false, now), Err(SignInRefused::AlreadySignedIn)));
+    assert!(matches!(table.sign_in(agent(101), false, now), Err(SignInError::AlreadySignedIn)));
     assert!(!parked.answer_now.is_raised());
     let second = table.sign_in(agent(101), true, now).unwrap();
     assert!(second.replaced && parked.answer_now.is_raised());
     assert!(!table.still_open(agent(101), first.session, now));
     assert!(table.still_open(agent(101), second.session, now));
-    assert_eq!(admit(&table, 101, &first.guid, now).unwrap_err(), Denied::NoRight);
+    assert_eq!(admit(&table, 101, &first.guid, now).unwrap_err(), AuthError::NoRight);
     assert!(!table.sign_out(agent(101), first.session), "the earlier session cannot end the later");
 }
 
@@ -91,7 +91,7 @@ fn a_session_lasts_as_long_as_it_is_heard_of() {
     let (table, start) = (table(true), Instant::now());
     let opened = table.sign_in(agent(101), false, start).unwrap();
     assert!(admit(&table, 101, &opened.guid, start + SECOND * 99).is_ok());
-    table.heard(agent(101), opened.session, start + SECOND * 190);
+    table.touch(agent(101), opened.session, start + SECOND * 190);
     assert!(table.authenticate(agent(101), None, start + SECOND * 280).is_err(), "a refused request is not heard");
     assert_eq!(table.len(start + SECOND * 289), 1);
     assert_eq!(table.len(start + SECOND * 290), 0);
@@ -139,7 +139,7 @@ fn ten_thousand_sessions_take_far_less_than_forty_megabytes() {
     // allocation costs its allocator up to 16 bytes more.
     let place = (size_of::<(AgentId, Session)>() + 1) * 16 / 7;
     let latch = size_of::<Latch>() + 2 * size_of::<usize>() + 16;
-    let with_guids = |guids: usize| (place + latch + guids * size_of::<Issue>() + 16) * 10_000;
+    let with_guids = |guids: usize| (place + latch + guids * size_of::<IssuedGuid>() + 16) * 10_000;
     // Three Guids are the case of default settings.
     assert!(with_guids(4) < 8_000_000, "{}", with_guids(4));
     assert!(with_guids(GUIDS_MAX) < 40_000_000, "{}", with_guids(GUIDS_MAX));

@@ -18,9 +18,9 @@ const QUEUE: usize = 256;
 /// Two threads that check passwords, and the queue before them.
 ///
 /// So a sign-in storm or a flood of guesses takes two threads' share of the processors and no worker. When the
-/// `Checker` is dropped, the threads finish what is queued and end.
+/// `PasswordVerifier` is dropped, the threads finish what is queued and end.
 #[derive(Debug)]
-pub struct Checker {
+pub struct PasswordVerifier {
     queue: SyncSender<Job>,
     /// What a check that cannot succeed costs.
     iterations: AtomicU32,
@@ -29,15 +29,15 @@ pub struct Checker {
 /// Whether a password is the hashed one; a parameter, so that tests need not wait for the real one.
 type Verify = fn(&PasswordHash, &str) -> bool;
 
-impl Checker {
+impl PasswordVerifier {
     /// Starts the threads.
-    pub fn start() -> io::Result<Checker> {
-        Checker::with(PasswordHash::verify)
+    pub fn start() -> io::Result<PasswordVerifier> {
+        PasswordVerifier::with(PasswordHash::verify)
     }
 
     /// Makes the check of an unknown agent, or of one without a password, cost `iterations`: those of the agents
     /// file, so that time does not tell who is known. [`DEFAULT_ITERATIONS`] until this is called.
-    pub fn assume(&self, iterations: u32) {
+    pub fn set_dummy_cost(&self, iterations: u32) {
         self.iterations.store(iterations, Ordering::Relaxed);
     }
 
@@ -53,20 +53,20 @@ impl Checker {
                 outcome.deliver(true);
                 return Some(outcome);
             }
-            Some(Credential::EmptyOnly) | None => PasswordHash::of_nobody(self.iterations.load(Ordering::Relaxed)),
+            Some(Credential::EmptyOnly) | None => PasswordHash::dummy(self.iterations.load(Ordering::Relaxed)),
         };
         let job = Job { hash, password, outcome: Arc::clone(&outcome) };
         self.queue.try_send(job).is_ok().then_some(outcome)
     }
 
-    fn with(verify: Verify) -> io::Result<Checker> {
+    fn with(verify: Verify) -> io::Result<PasswordVerifier> {
         let (queue, jobs) = sync_channel(QUEUE);
         let jobs = Arc::new(Mutex::new(jobs));
         for _ in 0..THREADS {
             let jobs = Arc::clone(&jobs);
             thread::Builder::new().name("password-check".to_owned()).spawn(move || work(&jobs, verify))?;
         }
-        Ok(Checker { queue, iterations: AtomicU32::new(DEFAULT_ITERATIONS) })
+        Ok(PasswordVerifier { queue, iterations: AtomicU32::new(DEFAULT_ITERATIONS) })
     }
 }
 
@@ -99,7 +99,7 @@ mod tests {
     }
 
     fn hashed() -> Option<Credential> {
-        Some(Credential::Hash(PasswordHash::of_nobody(1_000)))
+        Some(Credential::Hash(PasswordHash::dummy(1_000)))
     }
 
     fn outcome(parcel: &Parcel<bool>) -> bool {
@@ -109,8 +109,8 @@ mod tests {
 
     #[test]
     fn the_right_password_and_no_other_is_right() {
-        let checker = Checker::start().unwrap();
-        checker.assume(1_000);
+        let checker = PasswordVerifier::start().unwrap();
+        checker.set_dummy_cost(1_000);
         // From Python's hashlib.pbkdf2_hmac.
         let hash = "pbkdf2-sha256$1000$00112233445566778899aabbccddeeff$\
                     dbf4dafdb4218fa3b899443e28ee77785e670aa8291422bb0d4edb0f624628ba";
@@ -131,8 +131,8 @@ mod tests {
 
     #[test]
     fn a_check_that_cannot_succeed_costs_what_was_assumed() {
-        let checker = Checker::with(|hash, _| hash.iterations() == 7_777).unwrap();
-        checker.assume(7_777);
+        let checker = PasswordVerifier::with(|hash, _| hash.iterations() == 7_777).unwrap();
+        checker.set_dummy_cost(7_777);
         for credential in [None, Some(Credential::EmptyOnly)] {
             assert!(outcome(&checker.submit(credential, password("x")).unwrap()));
         }
@@ -142,7 +142,8 @@ mod tests {
     #[test]
     fn a_panic_is_a_wrong_password_and_takes_no_thread_away() {
         let checker =
-            Checker::with(|_, text| if text == "panic" { panic!("expected by the test") } else { true }).unwrap();
+            PasswordVerifier::with(|_, text| if text == "panic" { panic!("expected by the test") } else { true })
+                .unwrap();
         for _ in 0..3 * THREADS {
             assert!(!outcome(&checker.submit(hashed(), password("panic")).unwrap()));
         }
@@ -153,7 +154,7 @@ mod tests {
     fn a_full_queue_refuses_and_abandoned_checks_are_skipped() {
         static CHECKED: AtomicU32 = AtomicU32::new(0);
         static GATE: Mutex<()> = Mutex::new(());
-        let checker = Checker::with(|_, _| {
+        let checker = PasswordVerifier::with(|_, _| {
             CHECKED.fetch_add(1, Ordering::SeqCst);
             drop(lock(&GATE));
             true
