@@ -38,9 +38,14 @@ impl Gateway {
             return Reply::failure(ResultCode::SIGNING_IN).into();
         };
         let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());
-        let Some(verdict) = self.checker.submit(credential, body.password) else {
+        let verdict = Arc::new(Parcel::default());
+        let (receiver, sender) = (Arc::downgrade(&verdict), Arc::clone(&verdict));
+        // Two hold the parcel as long as its request waits: the request and the check itself.
+        let is_wanted = move || receiver.strong_count() > 1;
+        let done = move |is_right| sender.deliver(is_right);
+        if self.checker.submit(request.peer, credential, body.password, is_wanted, done).is_err() {
             return Reply::busy().into();
-        };
+        }
         Answer::Later(Later::when(Arc::clone(verdict.delivered()), now + CHECKED_WITHIN, move |gateway, call| {
             gateway.finish_sign_in(agent, force, call, &verdict, signing_in).into()
         }))

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
+use zeroize::Zeroizing;
 
 use super::hex;
 
@@ -85,6 +86,23 @@ impl PasswordHash {
         let same = pbkdf2::verify(ALGORITHM, self.iterations, &self.salt, password.as_bytes(), &self.hash).is_ok();
         // HMAC fills its key up with zeros, so that "a" and "a\0" hash alike.
         same && !password.contains('\0')
+    }
+
+    /// As [`verify`](Self::verify), but with at least `iterations`: what is missing is spent on a second derivation.
+    pub(super) fn verify_padded(&self, password: &str, iterations: u32) -> bool {
+        let is_right = self.verify(password);
+        if let Some(missing) = self.missing(iterations) {
+            let mut hash = Zeroizing::new([0; HASH_BYTES]);
+            pbkdf2::derive(ALGORITHM, missing, &self.salt, password.as_bytes(), hash.as_mut_slice());
+            // Used, so that no compiler may leave the derivation out.
+            std::hint::black_box(&hash);
+        }
+        is_right
+    }
+
+    /// How many iterations a check lacks to cost `iterations`.
+    fn missing(&self, iterations: u32) -> Option<NonZeroU32> {
+        NonZeroU32::new(iterations.min(ITERATIONS_MAX).saturating_sub(self.iterations()))
     }
 
     /// How often the hash function is applied; the cost of a check is in proportion.
@@ -197,6 +215,16 @@ mod tests {
         assert!(matches!(PasswordHash::derive(&"\u{e9}".repeat(33)), Err(DeriveError::TooLong)));
         assert!(matches!(PasswordHash::derive("a\0"), Err(DeriveError::Nul)));
         assert!(DeriveError::Empty.to_string().contains("`1001 =`"));
+    }
+
+    #[test]
+    fn a_cheap_hash_is_padded_to_the_usual_cost_and_a_dear_one_is_not() {
+        let hash = PasswordHash::with_salt("a", b"0123456789abcdef", 2_000);
+        for (usual, missing) in [(0, None), (1_999, None), (2_000, None), (2_001, Some(1)), (u32::MAX, Some(9_998_000))]
+        {
+            assert_eq!(hash.missing(usual).map(NonZeroU32::get), missing, "{usual}");
+        }
+        assert!(hash.verify_padded("a", 3_000) && !hash.verify_padded("b", 3_000));
     }
 
     #[test]
