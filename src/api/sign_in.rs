@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
 use crate::ops::latch::Parcel;
-use crate::session::{AgentId, Guid, SignInError, SignInGuard};
+use crate::session::{AgentId, Guid, Locked, SignInError, SignInGuard};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECKED_WITHIN: Duration = Duration::from_secs(10);
@@ -61,10 +61,17 @@ impl Gateway {
     ) -> Reply {
         let now = Instant::now();
         match verdict.take() {
-            Some(true) => self.throttle.succeeded(agent, call.peer),
+            Some(true) => self.throttle.succeeded(agent, call.peer, now),
             Some(false) => {
-                if self.throttle.failed(agent, call.peer, now) {
-                    log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", call.peer);
+                match self.throttle.failed(agent, call.peer, now) {
+                    Some(Locked::Pair) => {
+                        log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", call.peer);
+                    }
+                    Some(Locked::Prefix) => log::warn!(
+                        "all agents that have not signed in from {} are locked for clients there: too many failed sign-ins",
+                        call.peer
+                    ),
+                    None => {}
                 }
                 return Reply::failure(ResultCode::WRONG_PASSWORD);
             }

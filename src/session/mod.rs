@@ -8,6 +8,7 @@ mod hex;
 mod in_flight_sign_ins;
 mod password;
 mod password_verifier;
+mod prefix_budget;
 mod roster;
 mod table;
 mod throttle;
@@ -20,4 +21,4 @@ pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_M
 pub use password_verifier::{PasswordVerifier, QueueFull};
 pub use roster::{Agent, Role, Roster};
 pub use table::{AuthError, Authenticated, NewSession, SessionId, SessionTable, SignInError};
-pub use throttle::Throttle;
+pub use throttle::{Locked, Throttle};
