@@ -77,22 +77,24 @@ impl Gateway {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a new roster in force. Sessions of agents who are no longer in it end; a changed password ends
-    /// none. Returns how many ended, or `None` if the roster is the one in force already.
+    /// Puts a new roster in force. Sessions end of agents who are no longer in it, or whose password or role has
+    /// changed. Returns how many ended, or `None` if the roster is the one in force already.
     pub fn replace_roster(&self, roster: Roster) -> Option<usize> {
-        if *self.roster() == roster {
+        let before = self.roster();
+        if *before == roster {
             return None;
         }
+        let revoked = before.revoked_by(&roster);
         self.checker.set_dummy_cost(roster.usual_iterations());
-        let roster = Arc::new(roster);
-        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&roster);
-        Some(self.sessions.retain(|agent| roster.agent(agent).is_some()))
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
+        // After the roster, so that a sign-in that ends meanwhile either sees the new one or is found here.
+        Some(self.sessions.revoke(&revoked))
     }
 
     /// From now on no poll waits, and those that do are answered.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        self.sessions.wake_all();
+        self.sessions.begin_drain();
     }
 
     /// Whether the service is about to end.

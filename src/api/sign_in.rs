@@ -10,7 +10,7 @@ use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
 use crate::ops::latch::Parcel;
-use crate::session::{AgentId, Guid, Locked, SignInError, SignInGuard};
+use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInError, SignInGuard};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECKED_WITHIN: Duration = Duration::from_secs(10);
@@ -18,6 +18,16 @@ const CHECKED_WITHIN: Duration = Duration::from_secs(10);
 const MEDIA_TYPE: &str = "TTF";
 /// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
 const TIME_REMAINING: &str = "9999";
+
+/// A sign-in whose password is being checked.
+struct Attempt {
+    agent: AgentId,
+    force: bool,
+    /// What the password is checked against.
+    credential: Option<Credential>,
+    initial_state: InitialState,
+    _guard: SignInGuard,
+}
 
 impl Gateway {
     /// Checks what costs nothing, then hands the password to the checkers.
@@ -30,11 +40,11 @@ impl Gateway {
             return Reply::failure(ResultCode::INVALID_SIGN_IN).into();
         };
         // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
-        let signing_in = self.sign_ins.begin(agent, request.peer);
+        let guard = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
             return Reply::failure(ResultCode::LOCKED).into();
         }
-        let Some(signing_in) = signing_in else {
+        let Some(guard) = guard else {
             return Reply::failure(ResultCode::SIGNING_IN).into();
         };
         let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());
@@ -43,24 +53,20 @@ impl Gateway {
         // Two hold the parcel as long as its request waits: the request and the check itself.
         let is_wanted = move || receiver.strong_count() > 1;
         let done = move |is_right| sender.deliver(is_right);
-        if self.checker.submit(request.peer, credential, body.password, is_wanted, done).is_err() {
+        if self.checker.submit(request.peer, credential.clone(), body.password, is_wanted, done).is_err() {
             return Reply::busy().into();
         }
+        let attempt = Attempt { agent, force, credential, initial_state: body.initial_state, _guard: guard };
         Answer::Later(Later::when(Arc::clone(verdict.delivered()), now + CHECKED_WITHIN, move |gateway, call| {
-            gateway.finish_sign_in(agent, force, call, &verdict, signing_in).into()
+            gateway.finish_sign_in(attempt, call, verdict.take()).into()
         }))
     }
 
-    fn finish_sign_in(
-        &self,
-        agent: AgentId,
-        force: bool,
-        call: &Call,
-        verdict: &Parcel<bool>,
-        _signing_in: SignInGuard,
-    ) -> Reply {
+    /// `is_right` is `None` where the password was not checked in time.
+    fn finish_sign_in(&self, attempt: Attempt, call: &Call, is_right: Option<bool>) -> Reply {
+        let Attempt { agent, force, credential, initial_state, _guard } = attempt;
         let now = Instant::now();
-        match verdict.take() {
+        match is_right {
             Some(true) => self.throttle.succeeded(agent, call.peer, now),
             Some(false) => {
                 match self.throttle.failed(agent, call.peer, now) {
@@ -68,7 +74,8 @@ impl Gateway {
                         log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", call.peer);
                     }
                     Some(Locked::Prefix) => log::warn!(
-                        "all agents that have not signed in from {} are locked for clients there: too many failed sign-ins",
+                        "all agents that have not signed in from {} are locked for clients there: \
+                         too many failed sign-ins",
                         call.peer
                     ),
                     None => {}
@@ -80,7 +87,7 @@ impl Gateway {
         let signed_in_ms = epoch_ms(SystemTime::now());
         // The sessions of agents who fell silent are over already; here their memory goes.
         self.sessions.sweep(now);
-        let opened = match self.sessions.sign_in(agent, force, now) {
+        let opened = match self.sessions.sign_in(agent, force, initial_state, now, signed_in_ms) {
             Ok(opened) => opened,
             Err(SignInError::AlreadySignedIn) => return Reply::failure(ResultCode::ALREADY_SIGNED_IN),
             Err(SignInError::Random(error)) => {
@@ -88,8 +95,11 @@ impl Gateway {
                 return Reply::failure(ResultCode::INTERNAL);
             }
         };
-        // A reload may have removed the agent since; it ends the sessions it finds, this one it may not have.
-        let Some(vdn) = self.roster().agent(agent).map(|entry| entry.vdn) else {
+        // A reload may have removed the agent or changed its password since the check began. It ends the sessions it
+        // finds; this one it may not have found.
+        let roster = self.roster();
+        let entry = roster.agent(agent).filter(|entry| Some(&entry.credential) == credential.as_ref());
+        let Some(vdn) = entry.map(|entry| entry.vdn) else {
             self.sessions.sign_out(agent, opened.session);
             return Reply::failure(ResultCode::WRONG_PASSWORD);
         };

@@ -72,6 +72,11 @@ impl GuidHistory {
         accepts
     }
 
+    /// The fingerprints of all of them, the newest last.
+    pub(super) fn fingerprints(&self) -> impl DoubleEndedIterator<Item = Fingerprint> {
+        self.issues.iter().map(|issue| issue.fingerprint)
+    }
+
     /// Whether the answer to a client that was admitted with the Guid `used` is to carry a new one.
     ///
     /// Each Guid has a successor of its own, whatever other windows of the session do meanwhile. One that has

@@ -116,6 +116,17 @@ impl Roster {
         self.agents.get(&id)
     }
 
+    /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
+    /// not in it, and those whose password or role differs. Another VDN takes nothing away.
+    pub fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
+        let is_kept = |id: &AgentId, agent: &Agent| {
+            new.agent(*id).is_some_and(|new| new.credential == agent.credential && new.role == agent.role)
+        };
+        let mut ids: Vec<_> = self.agents.iter().filter(|(id, agent)| !is_kept(id, agent)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// How many agents may sign in.
     pub fn len(&self) -> usize {
         self.agents.len()
