@@ -177,11 +177,16 @@ pub fn range(input: &[u8]) {
     assert_eq!(select(Some(range), Some("\"another\""), held), Selection::Whole);
 }
 
-/// The content of a sign-in: what is taken is a JSON object with a password of documented length.
+/// The content of a sign-in: what is taken is a JSON object with a password of documented length, however it is written.
 pub fn sign_in_body(input: &[u8]) {
     if let Some(body) = SignInBody::parse(input) {
         assert!(body.password.chars().count() <= 32);
-        let value: serde_json::Value = serde_json::from_slice(input).unwrap();
-        assert_eq!(value["password"].as_str(), Some(body.password.as_str()));
+        // With a byte order mark it is none that serde_json reads.
+        if let Ok(value) = serde_json::from_slice::<serde_json::Value>(input) {
+            match &value["password"] {
+                serde_json::Value::String(password) => assert_eq!(*password, *body.password),
+                other => assert!(other.is_number() || other.is_boolean()),
+            }
+        }
     }
 }

@@ -43,7 +43,7 @@ pub struct Deferred {
     pub on_timeout: Finish,
     /// Starts the work that the request waits for. Called once the request is in its slot, so that work that is done
     /// at once finds it there.
-    pub start: Box<dyn FnOnce(Ticket) + Send>,
+    pub start: Box<dyn FnOnce(&Gateway, Ticket) + Send>,
 }
 
 impl Deferred {
@@ -51,7 +51,7 @@ impl Deferred {
     pub(super) fn until_event(
         until: Instant,
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
-        start: impl FnOnce(Ticket) + Send + 'static,
+        start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
     ) -> Deferred {
         Deferred { until, is_poll: false, on_timeout: Box::new(on_timeout), start: Box::new(start) }
     }
@@ -61,7 +61,7 @@ impl Deferred {
         until: Instant,
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
     ) -> Deferred {
-        Deferred::until_event(until, on_timeout, Ticket::forget)
+        Deferred::until_event(until, on_timeout, |_, ticket| ticket.forget())
     }
 
     /// Counts as a parked poll while it waits.
@@ -116,6 +116,12 @@ impl Ticket {
     /// Whether the request still waits: its client may have left, or its time may be up.
     pub fn is_live(&self) -> bool {
         self.slots.as_ref().is_some_and(|slots| slots.is_waiting(self.slot))
+    }
+
+    /// Says later whether the request still waits, for whoever has to know before it is done.
+    pub fn liveness(&self) -> impl Fn() -> bool + Send + 'static {
+        let (slots, slot) = (self.slots.clone(), self.slot);
+        move || slots.as_ref().is_some_and(|slots| slots.is_waiting(slot))
     }
 
     /// Leaves the request to its deadline.

@@ -123,7 +123,7 @@ fn wait<T: Send + 'static>(pending: Pending<T>, finish: impl FnOnce(&Gateway, T)
     Answer::Deferred(Deferred::until_event(
         until,
         |_, _| Reply::rejected(ResultCode::MOUNT_LOST).into(),
-        move |ticket| {
+        move |_, ticket| {
             delivered.when_raised(move || ticket.complete(move |gateway, _| finish(gateway, pending.take())));
         },
     ))

@@ -5,7 +5,7 @@ use super::router::Interface;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
-use crate::session::{AgentId, Checker, Policy, Roster, SessionTable, SignIns, Throttle};
+use crate::session::{AgentId, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable, Throttle};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
@@ -16,9 +16,9 @@ use std::time::Instant;
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) sessions: SessionTable,
-    pub(super) checker: Checker,
+    pub(super) verifier: PasswordVerifier,
     pub(super) throttle: Throttle,
-    pub(super) sign_ins: SignIns,
+    pub(super) sign_ins: InFlightSignIns,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
     counters: Arc<Counters>,
@@ -54,17 +54,17 @@ impl Gateway {
     /// A gateway with nobody signed in.
     ///
     /// # Errors
-    /// When a thread of the password checker or of the mount watch cannot be started.
+    /// When a thread of the password verifier or of the mount watch cannot be started.
     pub fn new(settings: Settings, roster: Roster, counters: Arc<Counters>) -> std::io::Result<Gateway> {
-        let checker = Checker::start()?;
-        checker.assume(roster.usual_iterations());
+        let verifier = PasswordVerifier::start()?;
+        verifier.set_dummy_cost(roster.usual_iterations());
         let mut mounts = Mounts::new(&settings.mounts, settings.pool_mode, settings.mount_check);
         mounts.watch()?;
         Ok(Gateway {
             sessions: SessionTable::new(policy(&settings)),
-            checker,
+            verifier,
             throttle: Throttle::default(),
-            sign_ins: SignIns::new(),
+            sign_ins: InFlightSignIns::new(),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
             settings,
@@ -89,22 +89,24 @@ impl Gateway {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a new roster in force. Sessions of agents who are no longer in it end; a changed password ends
-    /// none. Returns how many ended, or `None` if the roster is the one in force already.
+    /// Puts a new roster in force. Sessions end of agents who are no longer in it, or whose password or role has
+    /// changed. Returns how many ended, or `None` if the roster is the one in force already.
     pub fn replace_roster(&self, roster: Roster) -> Option<usize> {
-        if *self.roster() == roster {
+        let before = self.roster();
+        if *before == roster {
             return None;
         }
-        self.checker.assume(roster.usual_iterations());
-        let roster = Arc::new(roster);
-        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::clone(&roster);
-        Some(self.sessions.retain(|agent| roster.agent(agent).is_some()))
+        let revoked = before.revoked_by(&roster);
+        self.verifier.set_dummy_cost(roster.usual_iterations());
+        *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
+        // After the roster, so that a sign-in that ends meanwhile either sees the new one or is found here.
+        Some(self.sessions.revoke(&revoked))
     }
 
     /// From now on no poll waits, and those that do are answered.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
-        self.sessions.wake_all();
+        self.sessions.begin_drain();
     }
 
     /// Whether the service is about to end.
@@ -119,7 +121,7 @@ fn policy(settings: &Settings) -> Policy {
         dynamic: settings.auth_mode == AuthMode::Dynamic,
         guid_interval: settings.guid_interval,
         guid_timeout: settings.guid_timeout,
-        silence_limit: settings.silence_limit,
+        idle_timeout: settings.silence_limit,
         guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
     }
 }

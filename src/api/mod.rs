@@ -22,6 +22,6 @@ pub use code::ResultCode;
 pub use gateway::{Gateway, RequestContext};
 pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Ticket};
 pub use metrics::NAMES as METRICS;
-pub use reply::{HeaderValue, Reply};
+pub use reply::{HeaderValue, Reply, Undelivered};
 pub use request::{HeaderName, Headers, Method, Request};
 pub use router::Interface;

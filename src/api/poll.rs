@@ -1,58 +1,94 @@
 //! `GET /agentevent/{id}`: the long poll, which also keeps the session alive and renews its Guid.
 
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::code::ResultCode;
+use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::Gateway;
-use super::deferred::{Answer, Deferred};
 use super::reply::Reply;
 use super::request::Request;
-use crate::session::{Admitted, AgentId};
+use crate::session::{AgentId, Authenticated, PollOutcome, Wake};
+
+/// How long the poll of a replaced session is held back: its client is to have its new Guid before it polls again.
+const REPLACED_DELAY: Duration = Duration::from_millis(500);
 
 impl Gateway {
-    /// Answers at once where waiting is off or the service drains, else when the time is up or the session
-    /// ends.
+    /// Answers at once where waiting is off or the service drains, else when there is an event, when the time is up or
+    /// when the session ends.
+    ///
+    /// An empty answer comes at 97 % of the configured wait: a common client library gives up after exactly the ten
+    /// seconds that are the default.
     pub(super) fn poll(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let admitted = match self.authenticate(agent, request, now) {
-            Ok(admitted) => admitted,
+        let authenticated = match self.authenticate(agent, request, now) {
+            Ok(authenticated) => authenticated,
             Err(answer) => return answer,
         };
         match self.settings.poll_wait {
             Some(wait) if !wait.is_zero() && !self.is_draining() => {
-                let admitted = Arc::new(admitted);
-                let (answer_now, woken) = (Arc::clone(&admitted.answer_now), Arc::clone(&admitted));
-                Answer::Deferred(
-                    Deferred::until_event(
-                        now + wait,
-                        move |gateway, _| gateway.finish_poll(agent, &admitted),
-                        move |ticket| {
-                            answer_now.when_raised(move || {
-                                ticket.complete(move |gateway, _| gateway.finish_poll(agent, &woken));
-                            });
-                        },
-                    )
-                    .counted_as_poll(),
-                )
+                let parked = authenticated.clone();
+                let deferred = Deferred::until_event(
+                    now + wait / 100 * 97,
+                    move |gateway, _| gateway.finish_poll(agent, &authenticated),
+                    move |gateway, ticket| {
+                        let session = parked.session;
+                        let waker = PollWaker { ticket, agent, authenticated: parked };
+                        gateway.sessions.park(agent, session, Box::new(waker), Instant::now());
+                    },
+                );
+                Answer::Deferred(deferred.counted_as_poll())
             }
-            _ => self.finish_poll(agent, &admitted),
+            _ => self.finish_poll(agent, &authenticated),
         }
     }
 
-    fn finish_poll(&self, agent: AgentId, admitted: &Admitted) -> Answer {
+    fn finish_poll(&self, agent: AgentId, authenticated: &Authenticated) -> Answer {
         let now = Instant::now();
-        // The session counts as heard while its poll was parked: the client was there all the time.
-        if !self.sessions.heard(agent, admitted.session, now) {
-            return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
-        }
-        self.with_renewed_guid(agent, admitted, now, Reply::empty()).into()
+        let session = authenticated.session;
+        let reply = match self.sessions.poll_outcome(agent, session, now) {
+            PollOutcome::Event(event) => {
+                let body = event.poll_body(agent);
+                Reply::json(body).or_undelivered(move |gateway| {
+                    gateway.sessions.requeue_front(agent, session, event, Instant::now());
+                })
+            }
+            PollOutcome::Empty => Reply::empty(),
+            PollOutcome::Replaced => {
+                return Answer::Deferred(Deferred::until(now + REPLACED_DELAY, |_, _| Reply::empty().into()));
+            }
+            PollOutcome::Ended => return Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
+        };
+        self.with_renewed_guid(agent, authenticated, now, reply).into()
     }
 
     /// Adds a renewed Guid to a poll or handshake answer once one is due.
-    pub(super) fn with_renewed_guid(&self, agent: AgentId, admitted: &Admitted, now: Instant, reply: Reply) -> Reply {
-        match self.sessions.renew_if_due(agent, admitted, now) {
+    pub(super) fn with_renewed_guid(
+        &self,
+        agent: AgentId,
+        authenticated: &Authenticated,
+        now: Instant,
+        reply: Reply,
+    ) -> Reply {
+        match self.sessions.renew_if_due(agent, authenticated, now) {
             Some(guid) => reply.with_guid(&guid),
             None => reply,
         }
+    }
+}
+
+/// Answers a parked poll.
+struct PollWaker {
+    ticket: Ticket,
+    agent: AgentId,
+    authenticated: Authenticated,
+}
+
+impl Wake for PollWaker {
+    fn wake(self: Box<Self>) {
+        let PollWaker { ticket, agent, authenticated } = *self;
+        ticket.complete(move |gateway, _| gateway.finish_poll(agent, &authenticated));
+    }
+
+    fn is_live(&self) -> bool {
+        self.ticket.is_live()
     }
 }

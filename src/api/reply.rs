@@ -1,6 +1,9 @@
 //! What an interface answers: status, result code, headers and JSON, still without a wire format.
 
+use std::fmt;
+
 use super::code::ResultCode;
+use super::gateway::Gateway;
 
 /// The type of every JSON answer, spelled as the vendor's page does.
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
@@ -23,7 +26,6 @@ impl HeaderValue {
 }
 
 /// One answer, complete but for what the connection adds.
-#[derive(Debug, Clone)]
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
@@ -33,12 +35,17 @@ pub struct Reply {
     pub headers: Vec<(&'static str, HeaderValue)>,
     /// Content.
     pub body: String,
+    /// What to do if the client turns out to be gone before it has taken the answer.
+    pub undelivered: Option<Undelivered>,
 }
+
+/// Takes back what an answer carried.
+pub type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Reply {
     /// A reply with a body of `content_type`, never to be stored by a cache.
     pub fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
-        Reply { status, code, headers: Vec::with_capacity(4), body }
+        Reply { status, code, headers: Vec::with_capacity(6), body, undelivered: None }
             .with("Content-Type", content_type)
             .with("Cache-Control", "no-store")
     }
@@ -85,9 +92,21 @@ impl Reply {
         self
     }
 
+    /// Does this if the client turns out to be gone before it has taken the answer.
+    #[must_use]
+    pub(super) fn or_undelivered(self, take_back: impl FnOnce(&Gateway) + Send + 'static) -> Reply {
+        Reply { undelivered: Some(Box::new(take_back)), ..self }
+    }
+
     /// The value of a field of this reply.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+    }
+}
+
+impl fmt::Debug for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Reply").field("status", &self.status).field("code", &self.code).finish_non_exhaustive()
     }
 }
 

@@ -1,17 +1,15 @@
 //! Signing in: `PUT /onlineagent/{id}` and `.../forcelogin`.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use super::code::ResultCode;
-use super::gateway::{RequestContext, Gateway};
 use super::deferred::{Answer, Deferred};
+use super::gateway::{Gateway, RequestContext};
 use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
-use crate::ops::latch::Parcel;
-use crate::session::{AgentId, Guid, SignInRefused, SigningIn};
+use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInError, SignInGuard};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +17,16 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 const MEDIA_TYPE: &str = "TTF";
 /// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
 const TIME_REMAINING: &str = "9999";
+
+/// A sign-in whose password is being checked.
+struct Attempt {
+    agent: AgentId,
+    force: bool,
+    /// What the password is checked against.
+    credential: Option<Credential>,
+    initial_state: InitialState,
+    _guard: SignInGuard,
+}
 
 impl Gateway {
     /// Checks what costs nothing, then hands the password to the checkers.
@@ -31,64 +39,56 @@ impl Gateway {
             return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         };
         // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
-        let signing_in = self.sign_ins.begin(agent, request.peer);
+        let guard = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
             return Reply::rejected(ResultCode::LOCKED).into();
         }
-        let Some(signing_in) = signing_in else {
+        let Some(guard) = guard else {
             return Reply::rejected(ResultCode::SIGNING_IN).into();
         };
         let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());
-        let Some(verdict) = self.checker.submit(credential, body.password) else {
-            return Reply::busy().into();
-        };
-        let delivered = Arc::clone(verdict.delivered());
+        let checked = credential.clone();
+        let (prefix, password) = (request.peer, body.password);
+        let attempt = Attempt { agent, force, credential, initial_state: body.initial_state, _guard: guard };
         Answer::Deferred(Deferred::until_event(
             now + CHECK_TIMEOUT,
             |_, _| Reply::busy().into(),
-            move |ticket| {
-                delivered.when_raised(move || {
-                    ticket.complete(move |gateway, context| {
-                        gateway.finish_sign_in(agent, force, context, &verdict, signing_in).into()
-                    });
-                });
+            move |gateway, ticket| {
+                let is_wanted = ticket.liveness();
+                let done = move |is_right| {
+                    ticket.complete(move |gateway, context| gateway.finish_sign_in(attempt, context, is_right).into());
+                };
+                // Where the queue is full, the ticket is dropped, and the client is told to come again.
+                let _ = gateway.verifier.submit(prefix, checked, password, is_wanted, done);
             },
         ))
     }
 
-    fn finish_sign_in(
-        &self,
-        agent: AgentId,
-        force: bool,
-        context: &RequestContext,
-        verdict: &Parcel<bool>,
-        _signing_in: SigningIn,
-    ) -> Reply {
+    fn finish_sign_in(&self, attempt: Attempt, context: &RequestContext, is_right: bool) -> Reply {
+        let Attempt { agent, force, credential, initial_state, _guard } = attempt;
         let now = Instant::now();
-        match verdict.take() {
-            Some(true) => self.throttle.succeeded(agent, context.peer),
-            Some(false) => {
-                if self.throttle.failed(agent, context.peer, now) {
-                    log::warn!("agent {agent} is locked for clients at {}: too many failed sign-ins", context.peer);
-                }
-                return Reply::rejected(ResultCode::WRONG_PASSWORD);
-            }
-            None => return Reply::busy(),
+        if !is_right {
+            self.note_failed_sign_in(agent, context, now);
+            return Reply::rejected(ResultCode::WRONG_PASSWORD);
         }
+        self.throttle.succeeded(agent, context.peer, now);
         let signed_in_ms = epoch_ms(SystemTime::now());
         // The sessions of agents who fell silent are over already; here their memory goes.
         self.sessions.sweep(now);
-        let opened = match self.sessions.sign_in(agent, force, now) {
+        let opened = match self.sessions.sign_in(agent, force, initial_state, now, signed_in_ms) {
             Ok(opened) => opened,
-            Err(SignInRefused::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
-            Err(SignInRefused::Random(error)) => {
+            Err(SignInError::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
+            Err(SignInError::Random(error)) => {
                 log::error!("no Guid can be made: {error}");
                 return Reply::rejected(ResultCode::INTERNAL);
             }
         };
         context.is_agents.store(true, Ordering::Relaxed);
-        // A reload may have removed the agent since; it ends the sessions it finds, this one it may not have.
-        let Some(vdn) = self.roster().agent(agent).map(|entry| entry.vdn) else {
+        // A reload may have removed the agent or changed its password since the check began. It ends the sessions it
+        // finds; this one it may not have found.
+        let roster = self.roster();
+        let entry = roster.agent(agent).filter(|entry| Some(&entry.credential) == credential.as_ref());
+        let Some(vdn) = entry.map(|entry| entry.vdn) else {
             self.sessions.sign_out(agent, opened.session);
             return Reply::rejected(ResultCode::WRONG_PASSWORD);
         };
@@ -97,6 +97,17 @@ impl Gateway {
             self.settings.server_name,
         ))
         .with_guid(&opened.guid)
+    }
+
+    fn note_failed_sign_in(&self, agent: AgentId, context: &RequestContext, now: Instant) {
+        let peer = context.peer;
+        match self.throttle.failed(agent, peer, now) {
+            Some(Locked::Pair) => log::warn!("agent {agent} is locked for clients at {peer}: too many failed sign-ins"),
+            Some(Locked::Prefix) => log::warn!(
+                "all agents that have not signed in from {peer} are locked for clients there: too many failed sign-ins"
+            ),
+            None => {}
+        }
     }
 }
 

@@ -1,23 +1,28 @@
-//! The content of a sign-in: the documented headers with their types and bounds, typed as loosely as
+//! The content of a sign-in: the documented fields with their types and bounds, typed as loosely as
 //! vendor clients write them.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 use zeroize::Zeroizing;
+
+use crate::session::{AgentState, InitialState, PASSWORD_CHARS_MAX};
 
 /// What the gateway takes from the content of a sign-in.
 #[derive(Debug)]
 pub struct SignInBody {
     /// The password, at most 32 characters; some clients always send an empty one.
     pub password: Zeroizing<String>,
+    /// `status` and `autoenteridle`.
+    pub initial_state: InitialState,
 }
 
-/// What a documented field may hold.
+/// What a documented field may hold. `null` stands for a field that is not there.
+#[derive(Clone, Copy)]
 enum Kind {
-    /// Text of at most so many characters.
+    /// Text of at most so many characters; a number or a boolean is the text it is written as.
     Text(usize),
-    /// A boolean, or the text of one.
+    /// A boolean, 0 or 1, or the text of a boolean.
     Switch,
-    /// A number of a range, or the text of one.
+    /// A whole number of a range, or the text of one.
     Number(i64, i64),
     /// An IPv4 address as text.
     Address,
@@ -25,15 +30,17 @@ enum Kind {
     Token,
 }
 
-/// The documented headers (protocol facts, section 3.1); every other one is ignored.
-const FIELDS: [(&str, Kind); 16] = [
-    ("password", Kind::Text(32)),
+const STATUS: &str = "status";
+const AUTO_ENTER_IDLE: &str = "autoenteridle";
+
+/// The documented fields (protocol facts, section 3.1) but the password; every other one is ignored.
+const FIELDS: [(&str, Kind); 15] = [
     ("phonenum", Kind::Text(24)),
     ("autoanswer", Kind::Switch),
-    ("autoenteridle", Kind::Switch),
+    (AUTO_ENTER_IDLE, Kind::Switch),
     ("releasephone", Kind::Switch),
     ("agenttype", Kind::Number(1, 255)),
-    ("status", Kind::Number(3, 5)),
+    (STATUS, Kind::Number(3, 5)),
     ("ip", Kind::Address),
     ("entryIp", Kind::Text(64)),
     ("phonelinkage", Kind::Switch),
@@ -48,34 +55,170 @@ const FIELDS: [(&str, Kind); 16] = [
 impl SignInBody {
     /// Reads the content; `None` is a content that is no JSON object or has a field out of its bounds.
     ///
-    /// A field that is `null` counts as absent. Only the password is mandatory.
+    /// Read as leniently as the JSON readers of Java are: a byte order mark is skipped and may announce UTF-16,
+    /// numbers and booleans may be strings and the reverse, in any case of letters and with blanks around them.
+    /// Of several fields of one name the last one counts, but two different passwords are refused. Only the password
+    /// is mandatory.
     pub fn parse(content: &[u8]) -> Option<SignInBody> {
-        let Ok(Value::Object(mut headers)) = serde_json::from_slice(content) else { return None };
-        if !FIELDS.iter().all(|(name, kind)| is_fit(&headers, name, kind)) {
-            return None;
+        let text = decode(content)?;
+        let members = members(&text)?;
+        let mut initial_state = InitialState::default();
+        for (name, kind) in FIELDS {
+            let Some((_, raw)) = members.iter().rfind(|(key, _)| key == name) else { continue };
+            let value = kind.read(raw)?;
+            match (name, value) {
+                (STATUS, Some(Scalar::Number(status))) => {
+                    initial_state.state = AgentState::from_sign_in_status(status)?;
+                }
+                (AUTO_ENTER_IDLE, Some(Scalar::Switch(flag))) => initial_state.auto_enter_idle = flag,
+                _ => {}
+            }
         }
-        match headers.remove("password")? {
-            Value::String(password) => Some(SignInBody { password: Zeroizing::new(password) }),
-            _ => None,
+        let mut passwords = members.iter().filter(|(key, _)| key == "password").map(|(_, raw)| password(raw));
+        let password = passwords.next()??;
+        passwords.all(|other| other.as_ref() == Some(&password)).then_some(SignInBody { password, initial_state })
+    }
+}
+
+/// What a field holds that is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Scalar {
+    Switch(bool),
+    Number(i64),
+}
+
+impl Kind {
+    /// The value of a field of this kind, if it is looked at; `None` outside if the field is out of its bounds.
+    fn read(self, raw: &str) -> Option<Option<Scalar>> {
+        let value: Value = serde_json::from_str(raw).ok()?;
+        match (self, &value) {
+            (_, Value::Null) => Some(None),
+            (Kind::Text(longest), value) => (text_of(raw, value)?.chars().count() <= longest).then_some(None),
+            (Kind::Switch, value) => match value {
+                Value::Bool(flag) => Some(Some(Scalar::Switch(*flag))),
+                Value::Number(_) => match whole(value)? {
+                    0 => Some(Some(Scalar::Switch(false))),
+                    1 => Some(Some(Scalar::Switch(true))),
+                    _ => None,
+                },
+                Value::String(text) => match text.trim() {
+                    "" => Some(None),
+                    text if text.eq_ignore_ascii_case("true") => Some(Some(Scalar::Switch(true))),
+                    text if text.eq_ignore_ascii_case("false") => Some(Some(Scalar::Switch(false))),
+                    _ => None,
+                },
+                _ => None,
+            },
+            (Kind::Number(least, most), value) => {
+                let number = match value {
+                    Value::String(text) if text.trim().is_empty() => return Some(None),
+                    Value::String(text) => text.trim().parse().ok()?,
+                    value => whole(value)?,
+                };
+                (least..=most).contains(&number).then_some(Some(Scalar::Number(number)))
+            }
+            (Kind::Address, Value::String(text)) => {
+                let text = text.trim();
+                (text.is_empty() || text.parse::<std::net::Ipv4Addr>().is_ok()).then_some(None)
+            }
+            (Kind::Token, Value::String(text)) => is_service_token(text.trim()).then_some(None),
+            (Kind::Address | Kind::Token, _) => None,
         }
     }
 }
 
-fn is_fit(headers: &Map<String, Value>, name: &str, kind: &Kind) -> bool {
-    match (kind, headers.get(name)) {
-        (_, None | Some(Value::Null)) | (Kind::Switch, Some(Value::Bool(_))) => true,
-        (Kind::Text(longest), Some(Value::String(text))) => text.chars().count() <= *longest,
-        (Kind::Switch, Some(Value::String(text))) => ["", "true", "false"].contains(&text.as_str()),
-        (Kind::Number(least, most), Some(Value::Number(number))) => {
-            number.as_i64().is_some_and(|number| (*least..=*most).contains(&number))
-        }
-        (Kind::Number(least, most), Some(Value::String(text))) => {
-            text.is_empty() || text.parse().is_ok_and(|number| (*least..=*most).contains(&number))
-        }
-        (Kind::Address, Some(Value::String(text))) => text.is_empty() || text.parse::<std::net::Ipv4Addr>().is_ok(),
-        (Kind::Token, Some(Value::String(text))) => is_service_token(text),
-        _ => false,
+/// The whole number that a JSON number is, also where it is written as `4.0`.
+fn whole(value: &Value) -> Option<i64> {
+    /// Beyond it, not every whole number has a double of its own.
+    const EXACT: f64 = 9_007_199_254_740_992.0;
+    value.as_i64().or_else(|| {
+        let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+        // Exact for such a number, and the only conversion there is without a lossy cast.
+        format!("{number:.0}").parse().ok()
+    })
+}
+
+/// The text of a string; of a number or a boolean, what is written.
+fn text_of<'a>(raw: &'a str, value: &'a Value) -> Option<&'a str> {
+    match value {
+        Value::String(text) => Some(text),
+        Value::Number(_) | Value::Bool(_) => Some(raw),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     }
+}
+
+fn password(raw: &str) -> Option<Zeroizing<String>> {
+    let password = match raw.starts_with('"') {
+        true => Zeroizing::new(serde_json::from_str(raw).ok()?),
+        false if raw != "null" && !raw.starts_with(['{', '[']) => Zeroizing::new(raw.to_owned()),
+        false => return None,
+    };
+    (password.chars().count() <= PASSWORD_CHARS_MAX).then_some(password)
+}
+
+/// The content as text: UTF-8, or UTF-16 where a byte order mark says so.
+fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
+    let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
+        let (pairs, rest) = bytes.as_chunks::<2>();
+        let units: Zeroizing<Vec<u16>> = Zeroizing::new(pairs.iter().map(|pair| unit(*pair)).collect());
+        String::from_utf16(&units).ok().filter(|_| rest.is_empty())
+    };
+    let text = match content {
+        [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
+        [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
+        [0xef, 0xbb, 0xbf, rest @ ..] => str::from_utf8(rest).ok().map(str::to_owned),
+        _ => str::from_utf8(content).ok().map(str::to_owned),
+    };
+    text.map(Zeroizing::new)
+}
+
+/// The members of the object that `text` is, each with its value as it is written; `None` if it is no JSON object.
+///
+/// `serde_json` keeps only the last member of a name and no spelling of numbers. It checks the text here, so that
+/// the walk over it need not.
+fn members(text: &str) -> Option<Vec<(String, &str)>> {
+    let Ok(Value::Object(mut checked)) = serde_json::from_str(text) else { return None };
+    if let Some(Value::String(password)) = checked.remove("password") {
+        drop(Zeroizing::new(password));
+    }
+    let blank = [' ', '\t', '\n', '\r'];
+    let mut members = Vec::new();
+    let mut key = None;
+    let (mut depth, mut start) = (0_usize, 0);
+    let (mut is_in_string, mut is_escaped) = (false, false);
+    for (place, byte) in text.bytes().enumerate() {
+        if is_in_string {
+            is_in_string = byte != b'"' || is_escaped;
+            is_escaped = byte == b'\\' && !is_escaped;
+            continue;
+        }
+        match byte {
+            b'"' => is_in_string = true,
+            b'{' | b'[' => {
+                depth += 1;
+                if depth == 1 {
+                    start = place + 1;
+                }
+            }
+            b':' if depth == 1 => {
+                key = Some(serde_json::from_str(text.get(start..place)?).ok()?);
+                start = place + 1;
+            }
+            b',' | b'}' | b']' => {
+                if depth == 1
+                    && let Some(key) = key.take()
+                {
+                    members.push((key, text.get(start..place)?.trim_matches(blank)));
+                    start = place + 1;
+                }
+                if byte != b',' {
+                    depth -= 1;
+                }
+            }
+            _ => {}
+        }
+    }
+    Some(members)
 }
 
 /// Longest service token, in characters (sign-in and handshake pages of the interface).
@@ -90,6 +233,7 @@ pub(super) fn is_service_token(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn accepts(content: &str) -> bool {
         SignInBody::parse(content.as_bytes()).is_some()
@@ -104,6 +248,15 @@ mod tests {
             r#"{"password":"x","agenttype":4,"status":5,"phonelinkage":"false","pushUrl":"http://anything","unknown":{"deep":[1]}}"#,
             r#"{"password":"x","phonenum":null,"callBackUri":"","serviceToken":"","ip":""}"#,
             "  {\"password\":\"\\u00e9\"}\r\n",
+            "\u{feff}{\"password\":\"\",\"phonenum\":\"1\"}",
+            r#"{"password":"","phonenum":40038}"#,
+            r#"{"password":"","releasephone":"True","autoanswer":"False"}"#,
+            r#"{"password":"","releasephone":" TRUE ","autoanswer":1,"phonelinkage":0,"checkInWebm":1.0}"#,
+            r#"{"password":"","agenttype":4.0}"#,
+            r#"{"password":"","agenttype":" 4 "}"#,
+            r#"{"password":"","password":"","status":"x","status":4}"#,
+            r#"{"password":"","ip":" 127.0.0.1 ","serviceToken":" a ","status":" ","autoanswer":" "}"#,
+            r#"{ "unknown" : { "password" : "x" , "a" : [ "]}," , ":" ] } , "password" : "" }"#,
         ] {
             assert!(accepts(content), "{content}");
         }
@@ -120,7 +273,6 @@ mod tests {
             "\"text\"".into(),
             "{\"password\":".into(),
             "{\"password\":\"\"} more".into(),
-            r#"{"password":1}"#.into(),
             r#"{"password":null}"#.into(),
             format!(r#"{{"password":"{}"}}"#, "x".repeat(33)),
             format!(r#"{{"password":"{}"}}"#, "x".repeat(65_000)),
@@ -137,12 +289,79 @@ mod tests {
             r#"{"password":"","status":true}"#.into(),
             r#"{"password":"","agenttype":"phone"}"#.into(),
             r#"{"password":"","autoanswer":"yes"}"#.into(),
-            r#"{"password":"","autoanswer":1}"#.into(),
+            r#"{"password":"","autoanswer":2}"#.into(),
+            r#"{"password":"","autoanswer":0.5}"#.into(),
+            r#"{"password":"","agenttype":4.5}"#.into(),
+            r#"{"password":"","agenttype":"4.5"}"#.into(),
+            r#"{"password":"","agenttype":1e300}"#.into(),
+            r#"[{"password":""}]"#.into(),
+            r#"{"password":"a","password":"b"}"#.into(),
+            r#"{"password":"a","p\u0061ssword":"b"}"#.into(),
+            r#"{"password":"a","password":null}"#.into(),
+            r#"{"password":["a"]}"#.into(),
+            r#"{"password":{}}"#.into(),
             r#"{"password":"","ip":"::1"}"#.into(),
             r#"{"password":"","ip":"300.1.1.1"}"#.into(),
-            r#"{"password":"","phonenum":5}"#.into(),
+            r#"{"password":"","phonenum":[5]}"#.into(),
+            r#"{"password":"","phonenum":1234567890123456789012345}"#.into(),
         ] {
             assert!(!accepts(&content), "{}", content.chars().take(60).collect::<String>());
+        }
+    }
+
+    #[test]
+    fn utf_16_is_read_where_its_mark_says_so() {
+        let units: Vec<u16> = "\u{feff}{\"password\":\"\u{e9}\u{1f600}\"}".encode_utf16().collect();
+        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
+        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
+        for content in [&little, &big] {
+            assert_eq!(*SignInBody::parse(content).unwrap().password, "\u{e9}\u{1f600}");
+            assert!(SignInBody::parse(&content[..content.len() - 1]).is_none());
+            assert!(SignInBody::parse(&content[2..]).is_none(), "without a mark it is no UTF-8 text of an object");
+        }
+    }
+
+    #[test]
+    fn password_status_and_autoenteridle_are_taken() {
+        use AgentState::{Busy, Idle, Work};
+        for (content, password, state, auto_enter_idle) in [
+            (r#"{"password":"a\"b"}"#, "a\"b", Idle, true),
+            (r#"{"password":12,"status":3}"#, "12", Busy, true),
+            (r#"{"password":1.50,"status":"5","autoenteridle":"FALSE"}"#, "1.50", Work, false),
+            (r#"{"password":true,"status":null,"autoenteridle":0}"#, "true", Idle, false),
+            (r#"{"password":" a ","status":"","status":3,"status":4.0,"autoenteridle":null}"#, " a ", Idle, true),
+            (r#"{"p\u0061ssword":"x","status":" 5 "}"#, "x", Work, true),
+        ] {
+            let body = SignInBody::parse(content.as_bytes()).unwrap();
+            assert_eq!(*body.password, password, "{content}");
+            assert_eq!(body.initial_state, InitialState { state, auto_enter_idle }, "{content}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_content_is_survived(content in prop::collection::vec(any::<u8>(), 0..60)) {
+            let _ = SignInBody::parse(&content);
+        }
+
+        #[test]
+        fn any_text_like_a_sign_in_is_survived(text in r#"(\{"password":)?["\{\}\[\],:a-e0-9. \\]{0,30}"#) {
+            let _ = SignInBody::parse(text.as_bytes());
+        }
+
+        #[test]
+        fn members_are_those_that_serde_json_reads(
+            keys in prop::collection::hash_map(any::<String>(), any::<String>(), 0..5),
+        ) {
+            let object = Value::Object(keys.iter().map(|(key, value)| {
+                (key.clone(), Value::Array(vec![value.as_str().into(), Value::Object(Default::default())]))
+            }).collect());
+            let text = object.to_string();
+            let members = members(&text).unwrap();
+            prop_assert_eq!(members.len(), keys.len());
+            for (key, raw) in members {
+                prop_assert_eq!(serde_json::from_str::<Value>(raw).unwrap(), object[&key].clone());
+            }
         }
     }
 

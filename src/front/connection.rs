@@ -21,7 +21,7 @@ use super::request_log;
 use super::response::{self, render};
 use super::tls_stream::{Received, TlsStream};
 use super::transfer;
-use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId};
+use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId, Undelivered};
 use crate::http::{ForwardedRequest, Response, Waiting};
 use crate::ops::latch::lock;
 use crate::ops::log_lines::Quoted;
@@ -79,6 +79,8 @@ pub(super) struct Connection {
     is_head: bool,
     keep_alive: bool,
     is_agents: bool,
+    /// Takes back what the response being sent carries.
+    undelivered: Option<Undelivered>,
     _permit: ConnectionPermit,
 }
 
@@ -107,6 +109,7 @@ impl Connection {
             is_head: false,
             keep_alive: false,
             is_agents: false,
+            undelivered: None,
             _permit: permit,
         }
     }
@@ -373,6 +376,7 @@ impl Connection {
     }
 
     fn after_response(&mut self, keep_alive: bool) {
+        self.undelivered = None;
         if keep_alive {
             self.wait_for_request(self.context.timeouts.idle);
         } else {
@@ -440,13 +444,14 @@ impl Connection {
         self.context.counters.thread_errors.add(1);
         let text = format!("no thread can be started for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
         lock(&self.context.thread_log).error(&text);
-        self.send(&Reply::busy(), context.as_deref());
+        self.send(Reply::busy(), context.as_deref());
     }
 
     /// Sends an answer, logs the request and gives the connection back.
-    fn send(mut self: Box<Self>, reply: &Reply, context: Option<&RequestContext>) {
-        let result = self.send_reply(reply);
-        request_log::record(&self, reply, context, reply.body.len() as u64, result.as_ref().err());
+    fn send(mut self: Box<Self>, mut reply: Reply, context: Option<&RequestContext>) {
+        self.undelivered = reply.undelivered.take();
+        let result = self.send_reply(&reply);
+        request_log::record(&self, &reply, context, reply.body.len() as u64, result.as_ref().err());
         self.go_home();
     }
 
@@ -489,12 +494,15 @@ impl Waiting for Box<Connection> {
         if let Some(download) = download {
             return transfer::start(self, reply, download, context);
         }
-        self.send(&reply, context.as_deref());
+        self.send(reply, context.as_deref());
     }
 }
 
 impl Drop for Connection {
     fn drop(&mut self) {
+        if let Some(take_back) = self.undelivered.take() {
+            take_back(self.context.http.in_flight().gateway());
+        }
         self.tls.limit_orphan();
         self.context.counters.connected.decrement();
         self.home.forget(self.key);

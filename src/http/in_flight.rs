@@ -136,7 +136,7 @@ impl<C: Waiting> InFlight<C> {
             slot
         };
         if let Some(slots) = self.this.upgrade() {
-            start(Ticket::new(slots, slot));
+            start(&self.gateway, Ticket::new(slots, slot));
         }
     }
 

@@ -50,7 +50,7 @@ impl Guid {
 
     /// What the table keeps of this Guid.
     pub fn fingerprint(&self) -> Fingerprint {
-        Fingerprint::of(&self.text)
+        Fingerprint::from_text(&self.text)
     }
 }
 
@@ -72,13 +72,13 @@ impl Fingerprint {
     /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor clients send
     /// `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a character is outside
     /// `[0-9a-zA-Z.-]`.
-    pub fn of_header(value: &str) -> Option<Fingerprint> {
+    pub fn from_header(value: &str) -> Option<Fingerprint> {
         let text = value.trim_matches([' ', '\t']);
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-');
-        (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::of(text))
+        (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::from_text(text))
     }
 
-    fn of(text: &str) -> Fingerprint {
+    fn from_text(text: &str) -> Fingerprint {
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()) {
             *to = *from;
@@ -130,9 +130,9 @@ mod tests {
     fn the_header_of_a_guid_has_its_fingerprint() {
         let guid = Guid::generate("AgentGateway0").unwrap();
         let other = Guid::generate("AgentGateway0").unwrap();
-        assert_eq!(Fingerprint::of_header(guid.expose()), Some(guid.fingerprint()));
-        assert_eq!(Fingerprint::of_header(&format!(" \t{} ", guid.expose())), Some(guid.fingerprint()));
-        assert_ne!(Fingerprint::of_header(&guid.expose().to_uppercase()), Some(guid.fingerprint()));
+        assert_eq!(Fingerprint::from_header(guid.expose()), Some(guid.fingerprint()));
+        assert_eq!(Fingerprint::from_header(&format!(" \t{} ", guid.expose())), Some(guid.fingerprint()));
+        assert_ne!(Fingerprint::from_header(&guid.expose().to_uppercase()), Some(guid.fingerprint()));
         assert_ne!(other.fingerprint(), guid.fingerprint());
     }
 
@@ -141,9 +141,9 @@ mod tests {
         let long = "a".repeat(GUID_CHARS_MAX + 1);
         for value in ["", " ", "\t \t", "JSESSIONID=a", "a b", "a;b", "a:b", "\"a\"", "a\u{e9}", "a\r\n", "a\0", &long]
         {
-            assert_eq!(Fingerprint::of_header(value), None, "{value:?}");
+            assert_eq!(Fingerprint::from_header(value), None, "{value:?}");
         }
-        assert!(Fingerprint::of_header(&long[1..]).is_some());
+        assert!(Fingerprint::from_header(&long[1..]).is_some());
     }
 
     #[test]
@@ -155,7 +155,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_header_is_survived(value in any::<String>()) {
-            let _ = Fingerprint::of_header(&value);
+            let _ = Fingerprint::from_header(&value);
         }
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::num::NonZeroU32;
 
 use aws_lc_rs::pbkdf2;
+use zeroize::Zeroizing;
 
 use super::hex;
 
@@ -87,6 +88,23 @@ impl PasswordHash {
         same && !password.contains('\0')
     }
 
+    /// As [`verify`](Self::verify), but with at least `iterations`: what is missing is spent on a second derivation.
+    pub(super) fn verify_padded(&self, password: &str, iterations: u32) -> bool {
+        let is_right = self.verify(password);
+        if let Some(missing) = self.missing(iterations) {
+            let mut hash = Zeroizing::new([0; HASH_BYTES]);
+            pbkdf2::derive(ALGORITHM, missing, &self.salt, password.as_bytes(), hash.as_mut_slice());
+            // Used, so that no compiler may leave the derivation out.
+            std::hint::black_box(&hash);
+        }
+        is_right
+    }
+
+    /// How many iterations a check lacks to cost `iterations`.
+    fn missing(&self, iterations: u32) -> Option<NonZeroU32> {
+        NonZeroU32::new(iterations.min(ITERATIONS_MAX).saturating_sub(self.iterations()))
+    }
+
     /// How often the hash function is applied; the cost of a check is in proportion.
     pub fn iterations(&self) -> u32 {
         self.iterations.get()
@@ -94,14 +112,14 @@ impl PasswordHash {
 
     /// A hash as costly as `iterations` say (bounded as in [`parse`](Self::parse)) that stands for no password:
     /// what an unknown agent is checked against, so that it takes as long as a known one.
-    pub(super) fn of_nobody(iterations: u32) -> PasswordHash {
+    pub(super) fn dummy(iterations: u32) -> PasswordHash {
         let iterations = iterations.clamp(ITERATIONS_MIN, ITERATIONS_MAX);
         let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
         PasswordHash { iterations, salt: [0; SALT_BYTES].into(), hash: [0; HASH_BYTES] }
     }
 
     fn with_salt(password: &str, salt: &[u8], iterations: u32) -> PasswordHash {
-        let mut made = PasswordHash { salt: salt.into(), ..PasswordHash::of_nobody(iterations) };
+        let mut made = PasswordHash { salt: salt.into(), ..PasswordHash::dummy(iterations) };
         pbkdf2::derive(ALGORITHM, made.iterations, salt, password.as_bytes(), &mut made.hash);
         made
     }
@@ -200,10 +218,20 @@ mod tests {
     }
 
     #[test]
+    fn a_cheap_hash_is_padded_to_the_usual_cost_and_a_dear_one_is_not() {
+        let hash = PasswordHash::with_salt("a", b"0123456789abcdef", 2_000);
+        for (usual, missing) in [(0, None), (1_999, None), (2_000, None), (2_001, Some(1)), (u32::MAX, Some(9_998_000))]
+        {
+            assert_eq!(hash.missing(usual).map(NonZeroU32::get), missing, "{usual}");
+        }
+        assert!(hash.verify_padded("a", 3_000) && !hash.verify_padded("b", 3_000));
+    }
+
+    #[test]
     fn nobody_has_no_password() {
-        assert!(!PasswordHash::of_nobody(0).verify(""));
-        assert_eq!(PasswordHash::of_nobody(0).iterations(), ITERATIONS_MIN);
-        assert_eq!(PasswordHash::of_nobody(u32::MAX).iterations(), ITERATIONS_MAX);
+        assert!(!PasswordHash::dummy(0).verify(""));
+        assert_eq!(PasswordHash::dummy(0).iterations(), ITERATIONS_MIN);
+        assert_eq!(PasswordHash::dummy(u32::MAX).iterations(), ITERATIONS_MAX);
     }
 
     #[test]

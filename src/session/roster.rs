@@ -79,7 +79,7 @@ impl Roster {
             if let Some(before) = lines.insert(&entry.key, entry.line) {
                 warnings.push(about(entry, file, format!("is already in line {before}; this line counts")));
             }
-            match Field::of_key(&entry.key, agent_id_max) {
+            match Field::from_key(&entry.key, agent_id_max) {
                 Ok((id, Field::Credential)) => match credential(&entry.value) {
                     Ok(credential) => {
                         roster.agents.insert(id, Agent { credential, role: Role::Agent, vdn: 1 });
@@ -116,6 +116,17 @@ impl Roster {
         self.agents.get(&id)
     }
 
+    /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
+    /// not in it, and those whose password or role differs. Another VDN takes nothing away.
+    pub fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
+        let is_kept = |id: &AgentId, agent: &Agent| {
+            new.agent(*id).is_some_and(|new| new.credential == agent.credential && new.role == agent.role)
+        };
+        let mut ids: Vec<_> = self.agents.iter().filter(|(id, agent)| !is_kept(id, agent)).map(|(id, _)| *id).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// How many agents may sign in.
     pub fn len(&self) -> usize {
         self.agents.len()
@@ -135,7 +146,7 @@ impl Roster {
     }
 
     /// The number of iterations most of the stored passwords have, the larger of two equally frequent ones;
-    /// [`DEFAULT_ITERATIONS`] if there are no passwords. What [`Checker::assume`](super::Checker::assume) wants.
+    /// [`DEFAULT_ITERATIONS`] if there are no passwords. What [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost) wants.
     pub fn usual_iterations(&self) -> u32 {
         let mut frequency = BTreeMap::new();
         for agent in self.agents.values() {
@@ -157,7 +168,7 @@ enum Field {
 }
 
 impl Field {
-    fn of_key(key: &str, agent_id_max: u32) -> Result<(AgentId, Field), String> {
+    fn from_key(key: &str, agent_id_max: u32) -> Result<(AgentId, Field), String> {
         let (id, field) = match key.split_once('.') {
             None => (key, Field::Credential),
             Some((id, "role")) => (id, Field::Role),

@@ -6,6 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use super::agent::AgentId;
+use super::prefix_budget::PrefixBudgets;
 use crate::ops::latch::lock;
 use crate::ops::subscriber::subscriber;
 
@@ -19,12 +20,13 @@ const MEMORY: Duration = Duration::from_secs(60 * 60);
 /// Pairs remembered; some 2 MB when all are in use.
 const PAIRS_MAX: usize = 16_384;
 
-/// Failed sign-ins by agent and address.
+/// Failed sign-ins by agent and address, and by address alone.
 ///
 /// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as long as
 /// the one before, at most an hour. A success forgets everything, and so does an hour without a failure after
 /// the end of a lock. The pair is locked, never the agent as a whole: a stranger must not be able to keep an
 /// agent out from elsewhere. All addresses of an IPv6 subscriber are one. Failures during a lock change nothing.
+/// Beside the pairs, [`PrefixBudgets`] bound what one address may try on all agents together.
 ///
 /// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would be
 /// missed least: an unlocked pair before a locked one, a pair never locked before one that was, the one
@@ -33,7 +35,67 @@ const PAIRS_MAX: usize = 16_384;
 /// checks each, of which no more than a few dozen a second take place.
 #[derive(Debug, Default)]
 pub struct Throttle {
-    pairs: Mutex<HashMap<(AgentId, IpAddr), Record>>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    pairs: HashMap<(AgentId, IpAddr), Record>,
+    prefixes: PrefixBudgets,
+}
+
+/// What a failed sign-in has locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Locked {
+    /// The agent for clients at that address.
+    Pair,
+    /// All agents for clients at that address, but those that have signed in from there.
+    Prefix,
+}
+
+impl Throttle {
+    /// A throttle that remembers nobody.
+    pub fn new() -> Throttle {
+        Throttle::default()
+    }
+
+    /// How long the agent still is locked for clients at `address` (110-016); `None` if it is not.
+    pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
+        let prefix = subscriber(address);
+        let state = lock(&self.state);
+        let pair = state.pairs.get(&(agent, prefix)).and_then(|record| record.locked(now));
+        pair.max(state.prefixes.exhausted(agent, prefix, now))
+    }
+
+    /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on failing it says so
+    /// only once.
+    pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
+        let prefix = subscriber(address);
+        let state = &mut *lock(&self.state);
+        let uses_up = state.prefixes.failed(prefix, now);
+        let pair = (agent, prefix);
+        if !state.pairs.contains_key(&pair) && state.pairs.len() >= PAIRS_MAX {
+            make_room(&mut state.pairs, now);
+        }
+        let record = state.pairs.entry(pair).or_insert_with(|| Record::new(now));
+        if record.forgotten(now) {
+            *record = Record::new(now);
+        }
+        match (record.failed(now), uses_up) {
+            (_, true) => Some(Locked::Prefix),
+            (true, false) => Some(Locked::Pair),
+            (false, false) => None,
+        }
+    }
+
+    /// Forgets the failures of a pair, because its agent has shown to know the password, and remembers that the agent
+    /// signs in from there.
+    pub fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
+        let prefix = subscriber(address);
+        let state = &mut *lock(&self.state);
+        state.pairs.remove(&(agent, prefix));
+        state.prefixes.succeeded(agent, prefix, now);
+    }
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -43,37 +105,6 @@ struct Record {
     locks: u32,
     /// When the last lock ends, or if there was none, the last failure.
     until: Instant,
-}
-
-impl Throttle {
-    /// A throttle that remembers nobody.
-    pub fn new() -> Throttle {
-        Throttle::default()
-    }
-
-    /// How long the pair still is locked (110-016); `None` if it is not.
-    pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
-        lock(&self.pairs).get(&(agent, subscriber(address)))?.locked(now)
-    }
-
-    /// Notes a failed sign-in; true if it is the one that locks the pair.
-    pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> bool {
-        let pair = (agent, subscriber(address));
-        let mut pairs = lock(&self.pairs);
-        if !pairs.contains_key(&pair) && pairs.len() >= PAIRS_MAX {
-            make_room(&mut pairs, now);
-        }
-        let record = pairs.entry(pair).or_insert_with(|| Record::new(now));
-        if record.forgotten(now) {
-            *record = Record::new(now);
-        }
-        record.failed(now)
-    }
-
-    /// Forgets the failures of a pair, because its agent has shown to know the password.
-    pub fn succeeded(&self, agent: AgentId, address: IpAddr) {
-        lock(&self.pairs).remove(&(agent, subscriber(address)));
-    }
 }
 
 impl Record {
@@ -139,7 +170,7 @@ mod tests {
     }
 
     fn fail_until_locked(throttle: &Throttle, agent: AgentId, now: Instant) -> Duration {
-        assert_eq!((1..=5).filter(|_| throttle.failed(agent, HERE, now)).count(), 1);
+        assert_eq!((1..=5).filter(|_| throttle.failed(agent, HERE, now).is_some()).count(), 1);
         throttle.locked(agent, HERE, now).unwrap()
     }
 
@@ -148,7 +179,7 @@ mod tests {
         let (throttle, start) = (Throttle::new(), Instant::now());
         for (minute, locks) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
             assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * minute), None);
-            assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * minute), locks);
+            assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * minute), locks.then_some(Locked::Pair));
         }
         assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 4), Some(MINUTE * 5));
         assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 8), Some(MINUTE));
@@ -159,7 +190,7 @@ mod tests {
     fn failures_further_apart_never_lock() {
         let (throttle, start) = (Throttle::new(), Instant::now());
         for nth in 0..50 {
-            assert!(!throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth), "failure {nth}");
+            assert_eq!(throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth), None, "failure {nth}");
         }
     }
 
@@ -179,9 +210,9 @@ mod tests {
     fn failures_during_a_lock_do_not_prolong_it() {
         let (throttle, start) = (Throttle::new(), Instant::now());
         fail_until_locked(&throttle, agent(101), start);
-        assert!(!throttle.failed(agent(101), HERE, start + MINUTE * 4));
+        assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * 4), None);
         assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 5), None);
-        assert!(!throttle.failed(agent(101), HERE, start + MINUTE * 5));
+        assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * 5), None);
     }
 
     #[test]
@@ -190,7 +221,7 @@ mod tests {
         for _ in 0..4 {
             throttle.failed(agent(101), HERE, start);
         }
-        throttle.succeeded(agent(101), HERE);
+        throttle.succeeded(agent(101), HERE, start);
         assert_eq!(fail_until_locked(&throttle, agent(101), start), FIRST_LOCK);
     }
 
@@ -215,13 +246,27 @@ mod tests {
     }
 
     #[test]
+    fn a_few_guesses_at_each_of_many_agents_lock_the_address_for_all_that_do_not_work_there() {
+        let (throttle, start) = (Throttle::new(), Instant::now());
+        throttle.succeeded(agent(101), HERE, start);
+        let locks: Vec<_> = (200..270).filter_map(|id| throttle.failed(agent(id), HERE, start)).collect();
+        assert_eq!(locks, [Locked::Prefix]);
+        let elsewhere = "192.0.2.2".parse().unwrap();
+        for (id, address, locked) in [(101, HERE, false), (102, HERE, true), (102, elsewhere, false)] {
+            assert_eq!(throttle.locked(agent(id), address, start).is_some(), locked, "{id} {address}");
+        }
+        fail_until_locked(&throttle, agent(101), start);
+        assert!(throttle.locked(agent(101), HERE, start).is_some(), "its own lock holds for who works there, too");
+    }
+
+    #[test]
     fn a_flood_of_strangers_neither_unlocks_a_pair_nor_takes_more_memory() {
         let (throttle, start) = (Throttle::new(), Instant::now());
         fail_until_locked(&throttle, agent(101), start);
         for id in 0..16_800 {
             throttle.failed(agent(1_000 + id), HERE, start + Duration::from_millis(u64::from(id)));
         }
-        assert_eq!(lock(&throttle.pairs).len(), PAIRS_MAX);
+        assert_eq!(lock(&throttle.state).pairs.len(), PAIRS_MAX);
         assert!(throttle.locked(agent(101), HERE, start + MINUTE).is_some());
         assert!(size_of::<Record>() <= 96, "{}", size_of::<Record>());
     }
@@ -233,6 +278,6 @@ mod tests {
             throttle.failed(agent(1_000 + id), HERE, start);
         }
         throttle.failed(agent(101), HERE, start + WINDOW);
-        assert_eq!(lock(&throttle.pairs).len(), 1);
+        assert_eq!(lock(&throttle.state).pairs.len(), 1);
     }
 }

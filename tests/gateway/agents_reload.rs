@@ -38,17 +38,21 @@ fn the_session_of_a_removed_agent_ends_at_once_and_those_of_others_go_on() {
 }
 
 #[test]
-fn a_changed_password_ends_no_session_and_counts_from_the_next_sign_in() {
-    let server = Server::start();
-    let guid = server.sign_in(101);
+fn a_changed_password_or_role_ends_the_session_and_a_changed_vdn_does_not() {
+    let server = Setup::new().endless_polls().start();
+    let (password, role, vdn) = (server.sign_in(101), server.sign_in(102), server.sign_in(503));
+    let mut parked = [server.park(101, &password), server.park(102, &role)];
+    let mut other = server.park(503, &vdn);
     let file = agents_file(&server);
-    reload(&server, &format!("{}101 =\n", without(&file, "101")), "agents reloaded: 5 may sign in, 0 sessions ended");
+    let changed = format!("{}101 =\n102.role = inspector\n503.vdn = 9\n", without(&file, "101"));
+    reload(&server, &changed, "agents reloaded: 5 may sign in, 2 sessions ended");
+    parked.iter_mut().for_each(|parked| parked.reply().assert_failure("100-006"));
     let mut client = server.client();
-    assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
+    client.get("/agentevent/101", Some(&password)).assert_failure("100-006");
     client.put("/onlineagent/101", None, SIGN_IN).assert_failure("100-004");
-    client.put("/onlineagent/101", None, r#"{"password":""}"#).assert_failure("100-002");
-    assert_eq!(client.put("/onlineagent/101/forcelogin", None, r#"{"password":""}"#).code(), "0");
-    client.get("/agentevent/101", Some(&guid)).assert_failure("000-003");
+    assert_eq!(client.put("/onlineagent/101", None, r#"{"password":""}"#).code(), "0");
+    assert_eq!(client.delete("/onlineagent/503/logout", Some(&vdn)).text(), EMPTY_POLL);
+    other.reply().assert_failure("100-006");
 }
 
 #[test]

@@ -159,6 +159,18 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
 }
 
 #[test]
+fn one_address_that_guesses_at_many_agents_keeps_no_other_address_waiting() {
+    // Some half a minute of checks; a sign-in is given up after ten seconds.
+    let server = Setup::new().agents(&slow_agents(2000..2060)).start();
+    let mut flood: Vec<_> = (2000..2060).map(|_| server.client()).collect();
+    for (agent, client) in (2000..).zip(&mut flood) {
+        client.send_request("PUT", &format!("/onlineagent/{agent}"), "", SIGN_IN);
+    }
+    eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") >= 55);
+    assert_eq!(server.client_from("127.0.0.2").put("/onlineagent/101", None, SIGN_IN).code(), "0");
+}
+
+#[test]
 fn no_password_and_no_guid_is_logged_at_any_level() {
     let server = Setup::new().set("LOG_LEVEL", "trace").start();
     let mut client = server.client();

@@ -86,13 +86,16 @@ const STATES: [State; 11] = [
             assert_eq!(server.client().put(&path, None, SIGN_IN).code(), "0");
             Some(guid)
         },
-        ["100-002", "0", "000-003"],
+        ["100-002", "0", "100-006"],
     ),
     state(
         "forced in, its new Guid",
         |server, agent| {
             server.sign_in(agent);
-            server.client().put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN).guid()
+            let mut client = server.client();
+            let guid = client.put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN).guid()?;
+            client.take_sign_in_events(agent, &guid);
+            Some(guid)
         },
         ["100-002", "0", "0"],
     ),

@@ -47,26 +47,26 @@ fn every_documented_field_has_its_type_and_bounds() {
     let server = Server::start();
     let mut client = server.client();
     let text = |length| format!("\"{}\"", "x".repeat(length));
-    let switch = vec!["true", "false", "\"true\"", "\"false\"", "\"\"", "null"];
-    let no_switch = vec!["\"yes\"", "1", "0", "\"1\"", "[]", "{}"];
+    let switch = vec!["true", "false", "\"true\"", "\" False \"", "\"\"", "null", "1", "0"];
+    let no_switch = vec!["\"yes\"", "2", "\"1\"", "[]", "{}"];
     let (long_24, long_25, long_200, long_201) = (text(24), text(25), text(200), text(201));
     let (long_50, long_51) = (text(50), text(51));
     let mut fields = vec![
-        ("phonenum", vec!["\"\"", "\"40038\"", &long_24, "null"], vec![&*long_25, "40038", "true", "[]"]),
+        ("phonenum", vec!["\"\"", "\"40038\"", &long_24, "null", "40038"], vec![&*long_25, "{}", "[]"]),
         (
             "agenttype",
-            vec!["4", "11", "\"4\"", "\"11\"", "\"\"", "null"],
+            vec!["4", "11", "\"4\"", "\" 4 \"", "4.0", "\"\"", "null"],
             vec!["0", "-4", "4.5", "\"x\"", "true", "1e99"],
         ),
-        ("status", vec!["3", "4", "5", "\"3\"", "\"5\""], vec!["2", "6", "\"2\"", "\"6\"", "\"4 \"", "4.0", "[4]"]),
+        ("status", vec!["3", "4", "5", "\"3\"", "\"5 \"", "4.0"], vec!["2", "6", "\"2\"", "\"6\"", "4.5", "[4]"]),
         (
             "ip",
             vec!["\"127.0.0.1\"", "\"255.255.255.255\"", "\"\""],
             vec!["\"::1\"", "\"1.2.3\"", "\"256.1.1.1\"", "\"host\"", "1"],
         ),
-        ("entryIp", vec!["\"192.0.2.1\"", "\"\""], vec!["1", "{}"]),
-        ("vcPhoneNumber", vec!["\"1\"", &long_24], vec![&*long_25, "1"]),
-        ("callBackUri", vec!["\"https://crm.example/events\"", &long_200], vec![&*long_201, "false"]),
+        ("entryIp", vec!["\"192.0.2.1\"", "\"\""], vec!["[]", "{}"]),
+        ("vcPhoneNumber", vec!["\"1\"", "1", &long_24], vec![&*long_25, "[1]"]),
+        ("callBackUri", vec!["\"https://crm.example/events\"", &long_200], vec![&*long_201, "{}"]),
         ("serviceToken", vec!["\"aZ0-_.\"", &long_50], vec![&*long_51, "\"a b\"", "\"<a>\"", "\"a;b\"", "7"]),
     ];
     for name in
@@ -122,10 +122,9 @@ fn a_content_that_is_no_sign_in_is_an_invalid_parameter() {
         r#"{"password":"secret"}}"#,
         r#"{'password':'secret'}"#,
         r#"{"password":null}"#,
-        r#"{"password":12}"#,
+        r#"{"password":"secret","password":"other"}"#,
         r#"{"password":["secret"]}"#,
         r#"{"Password":"secret"}"#,
-        "\u{feff}{\"password\":\"secret\"}",
         r#"{"password":"\ud800"}"#,
         &format!(r#"{{"password":"{}"}}"#, "x".repeat(33)),
         &"[".repeat(10_000),
@@ -143,6 +142,24 @@ fn a_content_that_is_no_sign_in_is_an_invalid_parameter() {
     let mut client = server.client();
     client.send_request("PUT", "/onlineagent/101", "", &"x".repeat(64 * 1024 + 1));
     client.reply().assert_fault(413, "000-002", &[]);
+}
+
+#[test]
+fn a_content_is_read_as_leniently_as_a_java_reader_does() {
+    let server = Server::start();
+    let text = r#"{"password":"secret","phonenum":40038,"releasephone":"True","autoanswer":1,"agenttype":" 4 "}"#;
+    let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
+    let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let marked = format!("\u{feff}{text}");
+    for content in [text.as_bytes().to_vec(), marked.clone().into_bytes(), little(&marked), big(&marked)] {
+        let mut client = server.client();
+        let head = format!(
+            "PUT /agentgateway/resource/onlineagent/101/forcelogin HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
+            content.len()
+        );
+        client.send([head.into_bytes(), content].concat());
+        assert_eq!(client.reply().code(), "0");
+    }
 }
 
 #[test]
@@ -164,10 +181,36 @@ fn a_second_sign_in_is_told_so_only_with_the_right_password_and_forcelogin_repla
     assert_eq!(client.get("/agentevent/101", Some(&first)).text(), EMPTY_POLL, "the first goes on");
     let second = client.put("/onlineagent/101/forcelogin", None, SIGN_IN).guid().unwrap();
     assert_ne!(first, second);
-    client.get("/agentevent/101", Some(&first)).assert_failure("000-003");
+    client.get("/agentevent/101", Some(&first)).assert_failure("100-006");
+    client.take_sign_in_events(101, &second);
     assert_eq!(client.get("/agentevent/101", Some(&second)).text(), EMPTY_POLL);
     // Without an earlier session it is a plain sign-in.
     assert_eq!(client.put("/onlineagent/102/forcelogin", None, SIGN_IN).code(), "0");
+}
+
+#[test]
+fn the_status_of_a_sign_in_decides_on_its_events() {
+    let server = Server::start();
+    let mut client = server.client();
+    for (status, further) in [
+        ("3", Some(("AgentState_SetNotReady_Success", r#"{"reason":"0"}"#))),
+        ("4", None),
+        (r#""5""#, Some(("AgentState_Work", "null"))),
+    ] {
+        let body = format!(r#"{{"password":"secret","status":{status}}}"#);
+        let before = epoch_ms();
+        let guid = client.put("/onlineagent/101/forcelogin", None, &body).guid().unwrap();
+        let all = [("AgentOther_InService", "null"), ("AgentState_Ready", "null")];
+        for (kind, content) in all.into_iter().chain(further) {
+            let reply = client.get("/agentevent/101", Some(&guid));
+            reply.assert_json(200, &[]);
+            let ms = reply.json()["event"]["eventGenTime"].as_u64().unwrap();
+            assert!((before..=epoch_ms()).contains(&u128::from(ms)), "{ms}");
+            let event = format!(r#"{{"eventType":"{kind}","eventGenTime":{ms},"workNo":"101","content":{content}}}"#);
+            assert_eq!(reply.text(), format!(r#"{{"message":"","retcode":"0","event":{event}}}"#));
+        }
+        assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
+    }
 }
 
 #[test]
@@ -178,7 +221,10 @@ fn a_forced_sign_in_ends_the_earlier_session_and_its_parked_poll_at_once() {
     let mut other = server.park(102, &bystander);
     let mut parked = server.park(101, &first);
     let second = server.client().put("/onlineagent/101/forcelogin", None, SIGN_IN).guid().unwrap();
-    parked.reply().assert_failure("100-006");
+    // A client reuses its poll loop for the new session: 100-006 would end that loop.
+    assert_eq!(parked.reply().text(), EMPTY_POLL);
+    server.client().get("/agentevent/101", Some(&first)).assert_failure("100-006");
+    server.client().take_sign_in_events(101, &second);
     // The poll of the new session, and the one of another agent, go on waiting.
     let _next = server.park(101, &second);
     assert_eq!(server.metric("cc_gateway_polls_parked"), 2);

@@ -91,6 +91,18 @@ fn the_last_of_several_lines_counts_and_a_warning_says_so() {
 }
 
 #[test]
+fn who_is_removed_or_has_another_password_or_role_is_revoked() {
+    let other = HASH.replace("$1000$", "$2000$");
+    let old = format!("1001={HASH}\n1002={HASH}\n1003={HASH}\n1004={HASH}\n1005={HASH}\n");
+    let new =
+        format!("1001={HASH}\n1002={other}\n1003={HASH}\n1003.role=inspector\n1004={HASH}\n1004.vdn=2\n1006={HASH}\n");
+    let (old, new) = (read(&old).unwrap().0, read(&new).unwrap().0);
+    assert_eq!(old.revoked_by(&new), [id("1002"), id("1003"), id("1005")]);
+    assert_eq!(new.revoked_by(&old), [id("1002"), id("1003"), id("1006")]);
+    assert_eq!(old.revoked_by(&old), []);
+}
+
+#[test]
 fn the_usual_iterations_are_those_of_most_passwords() {
     let other = HASH.replace("$1000$", "$2000$");
     for (text, expected) in [

@@ -3,7 +3,12 @@
 use super::*;
 use proptest::prelude::*;
 use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
+
+use super::super::parked_polls::Wake;
+use super::super::replaced_sessions::GUIDS_MAX;
 
 const AGENTS: u32 = 3;
 const INTERVAL: Duration = Duration::from_millis(60);
@@ -39,7 +44,7 @@ enum Step {
         kept: u32,
     },
     Sweep,
-    WakeAll,
+    BeginDrain,
     Pass {
         millis: u64,
     },
@@ -56,7 +61,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (agent(), any::<prop::sample::Index>()).prop_map(|(agent, guid)| Step::SignOut { agent, guid }),
         1 => (0..1_u32 << AGENTS).prop_map(|kept| Step::Reload { kept }),
         1 => Just(Step::Sweep),
-        1 => Just(Step::WakeAll),
+        1 => Just(Step::BeginDrain),
         6 => (0_u64..70).prop_map(|millis| Step::Pass { millis }),
     ]
 }
@@ -74,11 +79,31 @@ struct Known {
 /// A session as a plain reading of the rules has it.
 struct Expected {
     id: SessionId,
-    heard: Instant,
+    last_seen: Instant,
     newest: usize,
     /// The Guid of the client that follows renewals.
     followed: usize,
-    ended: Arc<Latch>,
+    parked: Arc<AtomicBool>,
+}
+
+/// A session that a forced sign-in has ended, with the Guids its clients could still use then.
+struct Past {
+    agent: u32,
+    session: SessionId,
+    at: Instant,
+    live: Vec<usize>,
+}
+
+struct Flag(Arc<AtomicBool>);
+
+impl Wake for Flag {
+    fn wake(self: Box<Self>) {
+        self.0.store(true, Ordering::SeqCst);
+    }
+
+    fn is_live(&self) -> bool {
+        true
+    }
 }
 
 struct World {
@@ -87,7 +112,8 @@ struct World {
     now: Instant,
     guids: Vec<Known>,
     sessions: HashMap<u32, Expected>,
-    woken: bool,
+    replaced: Vec<Past>,
+    is_draining: bool,
 }
 
 fn id(agent: u32) -> AgentId {
@@ -100,11 +126,19 @@ impl World {
             dynamic,
             guid_interval: INTERVAL,
             guid_timeout: TIMEOUT,
-            silence_limit: Some(SILENCE),
+            idle_timeout: Some(SILENCE),
             guid_suffix: "AgentGateway0".to_owned(),
         };
         let (table, now) = (SessionTable::new(policy), Instant::now());
-        World { dynamic, table, now, guids: Vec::new(), sessions: HashMap::new(), woken: false }
+        World {
+            dynamic,
+            table,
+            now,
+            guids: Vec::new(),
+            sessions: HashMap::new(),
+            replaced: Vec::new(),
+            is_draining: false,
+        }
     }
 
     fn learn(&mut self, agent: u32, session: SessionId, guid: &Guid) -> usize {
@@ -114,35 +148,48 @@ impl World {
 
     fn end_silent(&mut self) {
         let now = self.now;
-        self.sessions.retain(|_, session| now - session.heard < SILENCE);
+        self.sessions.retain(|_, session| now - session.last_seen < SILENCE);
     }
 
-    fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, Denied> {
-        let session = self.sessions.get(&agent).ok_or(Denied::NotSignedIn)?;
+    fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, AuthError> {
+        let session = self.sessions.get(&agent).ok_or(AuthError::NotSignedIn)?;
         let known = &self.guids[guid];
         let own = known.agent == agent && known.session == session.id;
         let fresh = !self.dynamic || guid == session.newest || self.now - known.issued < TIMEOUT;
-        if own && fresh { Ok(session.id) } else { Err(Denied::NoRight) }
+        if own && fresh {
+            return Ok(session.id);
+        }
+        let is_remembered = self.past(agent, guid).is_some_and(|past| past.live.contains(&guid));
+        Err(if is_remembered { AuthError::NotSignedIn } else { AuthError::NoRight })
+    }
+
+    /// The session of that Guid, if it was replaced lately.
+    fn past(&self, agent: u32, guid: usize) -> Option<&Past> {
+        let mut latest = self.replaced.iter().rev().filter(|past| past.agent == agent).take(4);
+        latest.find(|past| past.session == self.guids[guid].session && self.now - past.at < TIMEOUT)
     }
 
     /// A client presents a Guid; the outcome is the expected one.
-    fn present(&mut self, agent: u32, guid: usize) -> Option<Admitted> {
+    fn present(&mut self, agent: u32, guid: usize) -> Option<Authenticated> {
         let outcome = self.table.authenticate(id(agent), Some(&self.guids[guid].fingerprint), self.now);
+        let is_expired = self.past(agent, guid).is_some_and(|past| !past.live.contains(&guid));
+        if is_expired {
+            // Whether it was still in the history when its session was replaced does not matter to its client.
+            assert!(outcome.is_err());
+            return None;
+        }
         assert_eq!(
             outcome.as_ref().map(|admitted| admitted.session).map_err(|denied| *denied),
             self.expected(agent, guid)
         );
         let admitted = outcome.ok()?;
         let now = self.now;
-        self.sessions.entry(agent).and_modify(|session| {
-            session.heard = now;
-            session.ended = Arc::clone(&admitted.answer_now);
-        });
+        self.sessions.entry(agent).and_modify(|session| session.last_seen = now);
         Some(admitted)
     }
 
     /// The answer to a poll; the new Guid, if it carries one.
-    fn renew(&mut self, agent: u32, used: usize, admitted: &Admitted) -> Option<usize> {
+    fn renew(&mut self, agent: u32, used: usize, admitted: &Authenticated) -> Option<usize> {
         let age = self.now - self.guids[used].issued;
         let renewed = self.table.renew_if_due(id(agent), admitted, self.now);
         if renewed.is_some() {
@@ -190,13 +237,14 @@ impl World {
                 }
             }
             Step::Reload { kept } => {
-                self.table.retain(|agent| kept & 1 << (agent.number() - 101) != 0);
-                (0..AGENTS).filter(|agent| kept & 1 << agent == 0).for_each(|agent| self.gone(agent));
+                let revoked: Vec<_> = (0..AGENTS).filter(|agent| kept & 1 << agent == 0).collect();
+                self.table.revoke(&revoked.iter().map(|agent| id(*agent)).collect::<Vec<_>>());
+                revoked.into_iter().for_each(|agent| self.gone(agent));
             }
             Step::Sweep => drop(self.table.sweep(self.now)),
-            Step::WakeAll => {
-                self.table.wake_all();
-                self.woken = true;
+            Step::BeginDrain => {
+                self.table.begin_drain();
+                self.is_draining = true;
             }
             Step::Pass { millis } => self.now += Duration::from_millis(millis),
         }
@@ -204,31 +252,51 @@ impl World {
 
     fn sign_in(&mut self, agent: u32, force: bool) {
         let before = self.sessions.contains_key(&agent);
-        match self.table.sign_in(id(agent), force, self.now) {
+        match self.table.sign_in(id(agent), force, InitialState::default(), self.now, 0) {
             Err(_) => assert!(before && !force),
             Ok(opened) => {
                 assert_eq!(opened.replaced, before);
                 assert!(!before || force, "a second session of one agent");
+                if before {
+                    self.remember(agent);
+                }
                 self.gone(agent);
                 let place = self.learn(agent, opened.session, &opened.guid);
                 let session = Expected {
                     id: opened.session,
-                    heard: self.now,
+                    last_seen: self.now,
                     newest: place,
                     followed: place,
-                    ended: Arc::default(),
+                    parked: Arc::default(),
                 };
+                let waker = Box::new(Flag(Arc::clone(&session.parked)));
                 self.sessions.insert(agent, session);
-                let parked = self.present(agent, place).expect("a new Guid gives a right");
-                assert!(!parked.answer_now.is_raised());
+                self.present(agent, place).expect("a new Guid gives a right");
+                let mut events = 0;
+                while let PollOutcome::Event(_) = self.table.poll_outcome(id(agent), opened.session, self.now) {
+                    events += 1;
+                }
+                assert_eq!(events, 2, "a new session has the events of its sign-in alone");
+                self.table.park(id(agent), opened.session, waker, self.now);
             }
         }
     }
 
+    /// Notes that the session of `agent` is about to be replaced.
+    fn remember(&mut self, agent: u32) {
+        let session = self.sessions[&agent].id;
+        let live: Vec<_> = (0..self.guids.len()).filter(|guid| self.expected(agent, *guid).is_ok()).collect();
+        let live = live[live.len().saturating_sub(GUIDS_MAX)..].to_vec();
+        self.replaced.push(Past { agent, session, at: self.now, live });
+    }
+
     fn gone(&mut self, agent: u32) {
         if let Some(session) = self.sessions.remove(&agent) {
-            assert!(session.ended.is_raised(), "a parked poll was not told of the end");
+            assert!(session.parked.load(Ordering::SeqCst), "a parked poll was not told of the end");
             assert!(!self.table.still_open(id(agent), session.id, self.now));
+            let is_replaced = self.replaced.last().is_some_and(|past| past.session == session.id);
+            let outcome = if is_replaced { PollOutcome::Replaced } else { PollOutcome::Ended };
+            assert_eq!(self.table.poll_outcome(id(agent), session.id, self.now), outcome);
         }
     }
 
@@ -249,9 +317,11 @@ impl World {
     fn check_all(&mut self) {
         self.end_silent();
         assert_eq!(self.table.len(self.now), self.sessions.len());
-        assert!(self.woken || self.sessions.values().all(|session| !session.ended.is_raised()));
+        assert!(self.is_draining || self.sessions.values().all(|session| !session.parked.load(Ordering::SeqCst)));
         for guid in 0..self.guids.len() {
-            (0..AGENTS).for_each(|agent| drop(self.present(agent, guid)));
+            for agent in 0..AGENTS {
+                self.present(agent, guid);
+            }
         }
     }
 }

@@ -129,6 +129,14 @@ impl Client {
         self.request("GET", path, guid, "")
     }
 
+    /// Takes the two events that every sign-in has.
+    pub fn take_sign_in_events(&mut self, agent: u32, guid: &str) {
+        for event in ["AgentOther_InService", "AgentState_Ready"] {
+            let reply = self.get(&format!("/agentevent/{agent}"), Some(guid));
+            assert_eq!(reply.json()["event"]["eventType"], event, "{reply:?}");
+        }
+    }
+
     pub fn put(&mut self, path: &str, guid: Option<&str>, body: &str) -> Reply {
         self.request("PUT", path, guid, body)
     }

@@ -267,10 +267,13 @@ impl Server {
         assert_eq!(self.client().get("/health", None).outcome(), (200, "0".into()));
     }
 
-    /// Signs in with the password `secret` and gives the Guid.
+    /// Signs in with the password `secret`, takes the events of that, and gives the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
-        let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
-        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+        let mut client = self.client();
+        let reply = client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
+        let guid = reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"));
+        client.take_sign_in_events(agent, &guid);
+        guid
     }
 
     /// Downloads a recording on a new connection.

@@ -20,7 +20,7 @@ pub struct Policy {
     /// `GUIDTIMEOUT`: the age at which a Guid expires, unless it is the newest of its session.
     pub guid_timeout: Duration,
     /// `MAXTIME`: a session not heard of for this long is over; `None` for `TIMEOUT_FLAG` OFF.
-    pub silence_limit: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
     /// `<SERVER_NAME><NODE_INDEX>`, what follows the dot of each Guid.
     pub guid_suffix: String,
 }
@@ -32,14 +32,14 @@ impl Policy {
     /// shares the Guid with another one that got it, or never takes a renewal over. The first two are to get
     /// another before their Guid expires, so four times between `guid_interval` and `guid_timeout`; but the third
     /// must not fill the table, so never more than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
-    fn spacing(&self) -> Duration {
+    fn min_renewal_interval(&self) -> Duration {
         let window = self.guid_timeout.saturating_sub(self.guid_interval).min(self.guid_interval);
         (window / 4).max(self.guid_timeout / 24)
     }
 }
 
 #[derive(Debug)]
-pub(super) struct Issue {
+pub(super) struct IssuedGuid {
     fingerprint: Fingerprint,
     at: Instant,
     /// When its client was last given a successor.
@@ -48,14 +48,14 @@ pub(super) struct Issue {
 
 /// The Guids of one session, the newest last. Never without one.
 #[derive(Debug)]
-pub(super) struct Guids {
-    issues: Vec<Issue>,
+pub(super) struct GuidHistory {
+    issues: Vec<IssuedGuid>,
 }
 
-impl Guids {
+impl GuidHistory {
     /// The Guids of a session that begins.
-    pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> Guids {
-        Guids { issues: vec![Issue { fingerprint, at: now, renewed: None }] }
+    pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> GuidHistory {
+        GuidHistory { issues: vec![IssuedGuid { fingerprint, at: now, renewed: None }] }
     }
 
     /// Whether the Guid of that fingerprint is one of these and has not expired.
@@ -63,13 +63,18 @@ impl Guids {
     /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under way, and
     /// clients that miss a renewal, are not cut off; the newest does not expire at all, so that a client which
     /// follows renewals can always come back. Compares with all of them, wherever the match is.
-    pub(super) fn admits(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> bool {
+    pub(super) fn accepts(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let newest = self.issues.len().saturating_sub(1);
-        let mut admits = false;
+        let mut accepts = false;
         for (place, issue) in self.issues.iter().enumerate() {
-            admits |= issue.fingerprint == *fingerprint && (place == newest || issue.lives(policy, now));
+            accepts |= issue.fingerprint == *fingerprint && (place == newest || issue.is_live(policy, now));
         }
-        admits
+        accepts
+    }
+
+    /// The fingerprints of all of them, the newest last.
+    pub(super) fn fingerprints(&self) -> impl DoubleEndedIterator<Item = Fingerprint> {
+        self.issues.iter().map(|issue| issue.fingerprint)
     }
 
     /// Whether the answer to a client that was admitted with the Guid `used` is to carry a new one.
@@ -81,7 +86,7 @@ impl Guids {
         policy.dynamic
             && self.issues.iter().find(|issue| issue.fingerprint == *used).is_none_or(|issue| {
                 age(issue.at) >= policy.guid_interval
-                    && issue.renewed.is_none_or(|renewed| age(renewed) >= policy.spacing())
+                    && issue.renewed.is_none_or(|renewed| age(renewed) >= policy.min_renewal_interval())
             })
     }
 
@@ -98,18 +103,18 @@ impl Guids {
     /// Beyond [`GUIDS_MAX`] the oldest goes before its time; without expiry it is the second oldest, since the
     /// one of sign-in is promised to last.
     pub(super) fn issue(&mut self, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
-        self.issues.retain(|issue| issue.lives(policy, now));
+        self.issues.retain(|issue| issue.is_live(policy, now));
         if self.issues.len() >= GUIDS_MAX {
             self.issues.remove(if policy.dynamic { 0 } else { 1 });
         }
         // Room for one, not twice the room: ten thousand sessions keep what is reserved here.
         self.issues.reserve_exact(1);
-        self.issues.push(Issue { fingerprint, at: now, renewed: None });
+        self.issues.push(IssuedGuid { fingerprint, at: now, renewed: None });
     }
 }
 
-impl Issue {
-    fn lives(&self, policy: &Policy, now: Instant) -> bool {
+impl IssuedGuid {
+    fn is_live(&self, policy: &Policy, now: Instant) -> bool {
         !policy.dynamic || now.saturating_duration_since(self.at) < policy.guid_timeout
     }
 }
@@ -126,7 +131,7 @@ mod tests {
             dynamic,
             guid_interval: SECOND * u32::try_from(interval).unwrap(),
             guid_timeout: SECOND * u32::try_from(timeout).unwrap(),
-            silence_limit: None,
+            idle_timeout: None,
             guid_suffix: "AgentGateway0".to_owned(),
         }
     }
@@ -139,20 +144,20 @@ mod tests {
     fn a_guid_expires_after_its_own_issue_but_the_newest_never() {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let (first, second) = (fingerprint(), fingerprint());
-        let mut guids = Guids::new(first, start);
-        assert!(guids.admits(&first, &policy, start + SECOND * 999));
+        let mut guids = GuidHistory::new(first, start);
+        assert!(guids.accepts(&first, &policy, start + SECOND * 999));
         guids.issue(second, &policy, start + SECOND * 60);
-        assert!(guids.admits(&first, &policy, start + SECOND * 119));
-        assert!(!guids.admits(&first, &policy, start + SECOND * 120));
-        assert!(guids.admits(&second, &policy, start + SECOND * 999));
-        assert!(!guids.admits(&fingerprint(), &policy, start));
+        assert!(guids.accepts(&first, &policy, start + SECOND * 119));
+        assert!(!guids.accepts(&first, &policy, start + SECOND * 120));
+        assert!(guids.accepts(&second, &policy, start + SECOND * 999));
+        assert!(!guids.accepts(&fingerprint(), &policy, start));
     }
 
     #[test]
     fn a_guid_is_renewed_from_its_interval_on_and_a_missed_renewal_repeated_later() {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let (first, second) = (fingerprint(), fingerprint());
-        let mut guids = Guids::new(first, start);
+        let mut guids = GuidHistory::new(first, start);
         // What a client does that never takes a renewal over: the seconds of its polls.
         for (second, due) in [
             (0, false),
@@ -182,7 +187,7 @@ mod tests {
     #[test]
     fn a_guid_that_went_while_its_poll_was_parked_has_a_successor_all_the_same() {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
-        let mut guids = Guids::new(fingerprint(), start);
+        let mut guids = GuidHistory::new(fingerprint(), start);
         guids.issue(fingerprint(), &policy, start + SECOND * 200);
         assert_eq!(guids.issues.len(), 1);
         assert!(guids.renewal_due(&fingerprint(), &policy, start + SECOND * 200));
@@ -193,16 +198,16 @@ mod tests {
         for (interval, timeout) in [(1, 2), (60, 61), (60, 120), (60, 3_600), (1, 86_400), (119, 120)] {
             let (policy, start) = (policy(true, interval, timeout), Instant::now());
             let own = fingerprint();
-            let mut guids = Guids::new(own, start);
+            let mut guids = GuidHistory::new(own, start);
             let step = policy.guid_timeout / 1000;
             for poll in 0..1000 {
                 let now = start + step * poll;
-                assert!(guids.admits(&own, &policy, now), "{interval} {timeout} poll {poll}");
+                assert!(guids.accepts(&own, &policy, now), "{interval} {timeout} poll {poll}");
                 if guids.renewal_due(&own, &policy, now) {
                     guids.renew(&own, fingerprint(), &policy, now);
                 }
             }
-            assert!(!guids.admits(&own, &policy, start + policy.guid_timeout));
+            assert!(!guids.accepts(&own, &policy, start + policy.guid_timeout));
         }
     }
 
@@ -210,12 +215,12 @@ mod tests {
     fn without_expiry_nothing_is_renewed_and_the_guid_of_sign_in_lasts() {
         let (policy, start) = (policy(false, 60, 120), Instant::now());
         let own = fingerprint();
-        let mut guids = Guids::new(own, start);
+        let mut guids = GuidHistory::new(own, start);
         assert!(!guids.renewal_due(&own, &policy, start + SECOND * 999));
         for _ in 0..200 {
             guids.issue(fingerprint(), &policy, start);
         }
-        assert!(guids.admits(&own, &policy, start + SECOND * 999));
+        assert!(guids.accepts(&own, &policy, start + SECOND * 999));
         assert_eq!((guids.issues.len(), guids.issues.capacity()), (GUIDS_MAX, GUIDS_MAX));
     }
 
@@ -223,9 +228,9 @@ mod tests {
     fn the_oldest_of_too_many_guids_goes_first() {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let all: Vec<_> = (0..70).map(|_| fingerprint()).collect();
-        let mut guids = Guids::new(all[0], start);
+        let mut guids = GuidHistory::new(all[0], start);
         all[1..].iter().for_each(|guid| guids.issue(*guid, &policy, start));
-        let admitted: Vec<_> = all.iter().map(|guid| guids.admits(guid, &policy, start)).collect();
+        let admitted: Vec<_> = all.iter().map(|guid| guids.accepts(guid, &policy, start)).collect();
         assert_eq!(admitted, [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat());
     }
 }

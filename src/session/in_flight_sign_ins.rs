@@ -15,32 +15,32 @@ type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 /// A mark belongs to agent and address together, so that a stranger who keeps signing in as somebody else's
 /// agent cannot keep that agent out.
 #[derive(Debug, Clone, Default)]
-pub struct SignIns {
+pub struct InFlightSignIns {
     marks: Arc<Marks>,
 }
 
-impl SignIns {
+impl InFlightSignIns {
     /// No sign-in is under way.
-    pub fn new() -> SignIns {
-        SignIns::default()
+    pub fn new() -> InFlightSignIns {
+        InFlightSignIns::default()
     }
 
     /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
-    pub fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SigningIn> {
+    pub fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
         let pair = (agent, subscriber(address));
-        lock(&self.marks).insert(pair).then(|| SigningIn { marks: Arc::clone(&self.marks), pair })
+        lock(&self.marks).insert(pair).then(|| SignInGuard { marks: Arc::clone(&self.marks), pair })
     }
 }
 
 /// One sign-in under way; dropping it ends it.
 #[derive(Debug)]
 #[must_use = "the sign-in ends when this is dropped"]
-pub struct SigningIn {
+pub struct SignInGuard {
     marks: Arc<Marks>,
     pair: (AgentId, IpAddr),
 }
 
-impl Drop for SigningIn {
+impl Drop for SignInGuard {
     fn drop(&mut self) {
         lock(&self.marks).remove(&self.pair);
     }
@@ -52,7 +52,7 @@ mod tests {
 
     #[test]
     fn a_second_sign_in_of_the_same_pair_waits_for_the_end_of_the_first() {
-        let sign_ins = SignIns::new();
+        let sign_ins = InFlightSignIns::new();
         let agent = AgentId::parse("101", 999).unwrap();
         let begin = |address: &str| sign_ins.begin(agent, address.parse().unwrap());
         let first = begin("192.0.2.1");
@@ -67,7 +67,7 @@ mod tests {
 
     #[test]
     fn a_sign_in_that_panics_is_over() {
-        let sign_ins = SignIns::new();
+        let sign_ins = InFlightSignIns::new();
         let (agent, address) = (AgentId::parse("101", 999).unwrap(), "::1".parse().unwrap());
         let inner = sign_ins.clone();
         let thread = std::thread::spawn(move || {

@@ -1,0 +1,307 @@
+//! The state of an agent, as the presence interfaces change and show it (protocol facts, section 9.2).
+//!
+//! There is no call control here, so nothing but the agent's own wishes changes its state.
+
+use std::time::{Duration, Instant};
+
+use super::event::{Event, EventKind};
+
+/// What an agent is doing, by the numbers of the gateway (`agentState`, `status`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum AgentState {
+    /// Takes no calls.
+    Busy = 3,
+    /// Waits for calls.
+    Idle = 4,
+    /// In wrap-up.
+    Work = 5,
+    /// Rests.
+    Rest = 8,
+}
+
+impl AgentState {
+    /// The state that the `status` of a sign-in asks for: 3 busy, 4 idle, 5 wrap-up.
+    pub fn from_sign_in_status(status: i64) -> Option<AgentState> {
+        match status {
+            3 => Some(AgentState::Busy),
+            4 => Some(AgentState::Idle),
+            5 => Some(AgentState::Work),
+            _ => None,
+        }
+    }
+
+    /// The number in `agentState` and `status`.
+    pub fn number(self) -> u8 {
+        self as u8
+    }
+
+    /// The number in `ctiStatus`.
+    pub fn cti_number(self) -> u8 {
+        match self {
+            AgentState::Busy => 7,
+            AgentState::Idle => 1,
+            AgentState::Work => 6,
+            AgentState::Rest => 8,
+        }
+    }
+
+    /// The number in `state` and `lastState` of `syncagentinfo`.
+    pub fn sync_number(self) -> u8 {
+        match self {
+            AgentState::Busy => 4,
+            AgentState::Idle => 1,
+            AgentState::Work => 2,
+            AgentState::Rest => 3,
+        }
+    }
+}
+
+/// What an agent wishes to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateCommand {
+    /// `sayfree`.
+    SayFree,
+    /// `saybusy`; both parameters are mandatory for an agent that is busy already.
+    SayBusy {
+        /// 0 for none, or 200 to 250.
+        reason: Option<u8>,
+        /// Whether to go on being busy.
+        prolong: Option<bool>,
+    },
+    /// `cancelbusy`.
+    CancelBusy,
+    /// `work`.
+    Work,
+    /// `cancelwork`.
+    CancelWork,
+    /// `rest`.
+    Rest {
+        /// How long, 1 to 86 399 s.
+        time: Duration,
+        /// The cause.
+        cause: u8,
+        /// Whether to go on resting; mandatory for an agent that rests already.
+        prolong: Option<bool>,
+    },
+    /// `cancelrest`.
+    CancelRest,
+}
+
+/// The agent's state does not permit what it wishes (100-009).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WrongState;
+
+/// What `syncagentinfo` tells of an agent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SyncInfo {
+    /// The state.
+    pub state: AgentState,
+    /// The one before it, if there was one in this session.
+    pub last_state: Option<AgentState>,
+    /// When the state began, in milliseconds since 1970.
+    pub since_ms: u64,
+}
+
+/// The state of an agent within its session.
+#[derive(Debug)]
+pub(super) struct Presence {
+    state: AgentState,
+    last_state: Option<AgentState>,
+    since_ms: u64,
+    rest_ends: Option<RestEnd>,
+    /// `autoenteridle`: whether the agent is idle after a call. There are no calls, so it is kept and nothing more.
+    pub(super) auto_enter_idle: bool,
+}
+
+/// When the time of a rest is over, on both clocks.
+#[derive(Debug, Clone, Copy)]
+struct RestEnd {
+    at: Instant,
+    epoch_ms: u64,
+}
+
+impl Presence {
+    /// The state of an agent who signs in.
+    pub(super) fn new(state: AgentState, auto_enter_idle: bool, epoch_ms: u64) -> Presence {
+        Presence { state, last_state: None, since_ms: epoch_ms, rest_ends: None, auto_enter_idle }
+    }
+
+    /// The events of a sign-in in that state. Which they are is documented for 3, 4 and 5, the only ones to sign in
+    /// with.
+    pub(super) fn sign_in_events(&self) -> impl Iterator<Item = Event> {
+        let ms = self.since_ms;
+        let further = match self.state {
+            AgentState::Busy => Some(Event::with_reason(EventKind::SetNotReady, 0, ms)),
+            AgentState::Work => Some(Event::new(EventKind::Work, ms)),
+            AgentState::Idle | AgentState::Rest => None,
+        };
+        [EventKind::InService, EventKind::Ready].into_iter().map(move |kind| Event::new(kind, ms)).chain(further)
+    }
+
+    /// The state.
+    pub(super) fn state(&self) -> AgentState {
+        self.state
+    }
+
+    /// What `syncagentinfo` tells.
+    pub(super) fn sync_info(&self) -> SyncInfo {
+        SyncInfo { state: self.state, last_state: self.last_state, since_ms: self.since_ms }
+    }
+
+    /// Does what the agent wishes; the event that follows, if one does.
+    ///
+    /// The interface says which states `cancelbusy`, `cancelwork` and `cancelrest` are for, and what `saybusy` and
+    /// `rest` need where the agent is busy or rests already. `sayfree` ends busy and wrap-up, and does nothing to an
+    /// idle agent. What it does not mention is refused: leaving a rest otherwise than by `cancelrest`, `work` in
+    /// wrap-up.
+    pub(super) fn apply(
+        &mut self,
+        command: StateCommand,
+        now: Instant,
+        epoch_ms: u64,
+    ) -> Result<Option<Event>, WrongState> {
+        use AgentState::{Busy, Idle, Rest, Work};
+        let event = |kind| Some(Event::new(kind, epoch_ms));
+        let (next, event) = match (command, self.state) {
+            (StateCommand::SayFree, Idle) => return Ok(None),
+            (StateCommand::SayFree | StateCommand::CancelBusy, Busy) => (Idle, event(EventKind::CancelNotReady)),
+            (StateCommand::SayFree | StateCommand::CancelWork, Work) => (Idle, event(EventKind::CancelWork)),
+            (StateCommand::CancelRest, Rest) => (Idle, event(EventKind::CancelRest)),
+            (StateCommand::SayBusy { reason, .. }, Idle | Work)
+            | (StateCommand::SayBusy { reason: reason @ Some(_), prolong: Some(_) }, Busy) => {
+                (Busy, Some(Event::with_reason(EventKind::SetNotReady, reason.unwrap_or(0), epoch_ms)))
+            }
+            (StateCommand::Work, Idle | Busy) => (Work, event(EventKind::SetWork)),
+            (StateCommand::Rest { cause, .. }, Idle | Busy | Work)
+            | (StateCommand::Rest { cause, prolong: Some(_), .. }, Rest) => {
+                (Rest, Some(Event::with_reason(EventKind::SetRest, cause, epoch_ms)))
+            }
+            _ => return Err(WrongState),
+        };
+        self.rest_ends = match command {
+            StateCommand::Rest { time, .. } => now.checked_add(time).map(|at| RestEnd {
+                at,
+                epoch_ms: epoch_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+            }),
+            _ => None,
+        };
+        if next != self.state {
+            self.last_state = Some(self.state);
+            self.state = next;
+            self.since_ms = epoch_ms;
+        }
+        Ok(event)
+    }
+
+    /// The event that the time of a rest is over, once. The agent goes on resting: it alone ends its rest.
+    pub(super) fn rest_timeout(&mut self, now: Instant) -> Option<Event> {
+        let ended = self.rest_ends.filter(|end| end.at <= now)?;
+        self.rest_ends = None;
+        Some(Event::new(EventKind::RestTimeout, ended.epoch_ms))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use AgentState::{Busy, Idle, Rest, Work};
+
+    const STATES: [AgentState; 4] = [Busy, Idle, Work, Rest];
+    const SECOND: Duration = Duration::from_secs(1);
+
+    fn rest(prolong: Option<bool>) -> StateCommand {
+        StateCommand::Rest { time: SECOND, cause: 200, prolong }
+    }
+
+    fn busy(reason: Option<u8>, prolong: Option<bool>) -> StateCommand {
+        StateCommand::SayBusy { reason, prolong }
+    }
+
+    #[test]
+    fn each_command_leads_from_its_states_to_one_with_the_documented_event() {
+        use EventKind::{CancelNotReady, CancelRest, CancelWork, SetNotReady, SetRest, SetWork};
+        // By state: what a command comes to when the agent is busy, idle, in wrap-up, resting.
+        type Outcome = Option<(AgentState, Option<EventKind>)>;
+        let to = |state, kind| Some((state, Some(kind)));
+        let table: [(StateCommand, [Outcome; 4]); 10] = [
+            (StateCommand::SayFree, [to(Idle, CancelNotReady), Some((Idle, None)), to(Idle, CancelWork), None]),
+            (busy(None, None), [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
+            (busy(Some(200), None), [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
+            (busy(Some(200), Some(true)), [to(Busy, SetNotReady), to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
+            (StateCommand::CancelBusy, [to(Idle, CancelNotReady), None, None, None]),
+            (StateCommand::Work, [to(Work, SetWork), to(Work, SetWork), None, None]),
+            (StateCommand::CancelWork, [None, None, to(Idle, CancelWork), None]),
+            (rest(None), [to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest), None]),
+            (rest(Some(false)), [to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest)]),
+            (StateCommand::CancelRest, [None, None, None, to(Idle, CancelRest)]),
+        ];
+        for (command, outcomes) in table {
+            for (state, outcome) in STATES.into_iter().zip(outcomes) {
+                let mut presence = Presence::new(state, true, 1);
+                let applied = presence.apply(command, Instant::now(), 2);
+                let reached = applied.map(|event| (presence.state, event.map(|event| event.kind())));
+                assert_eq!(reached.ok(), outcome, "{command:?} when {state:?}");
+                let has_changed = presence.state != state;
+                let info = SyncInfo {
+                    state: presence.state,
+                    last_state: has_changed.then_some(state),
+                    since_ms: if has_changed { 2 } else { 1 },
+                };
+                assert_eq!(presence.sync_info(), info, "{command:?} when {state:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_reason_is_told() {
+        let mut presence = Presence::new(Idle, true, 0);
+        let now = Instant::now();
+        for (command, event) in [
+            (busy(None, None), Event::with_reason(EventKind::SetNotReady, 0, 5)),
+            (busy(Some(210), Some(true)), Event::with_reason(EventKind::SetNotReady, 210, 5)),
+            (rest(None), Event::with_reason(EventKind::SetRest, 200, 5)),
+        ] {
+            assert_eq!(presence.apply(command, now, 5), Ok(Some(event)));
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_time_of_a_rest_is_told_once_and_ends_nothing() {
+        let (mut presence, start) = (Presence::new(Idle, true, 0), Instant::now());
+        presence.apply(rest(None), start, 5_000).unwrap();
+        assert_eq!(presence.rest_timeout(start), None);
+        assert_eq!(presence.rest_timeout(start + SECOND), Some(Event::new(EventKind::RestTimeout, 6_000)));
+        assert_eq!(presence.rest_timeout(start + SECOND), None);
+        assert_eq!(presence.state(), Rest);
+        presence.apply(rest(Some(true)), start, 5_000).unwrap();
+        presence.apply(StateCommand::CancelRest, start, 5_500).unwrap();
+        assert_eq!(presence.rest_timeout(start + SECOND), None, "a rest that is over has no end");
+    }
+
+    #[test]
+    fn a_sign_in_has_the_events_of_its_status() {
+        use EventKind::{InService, Ready, SetNotReady};
+        for (status, kinds) in [
+            (3, vec![InService, Ready, SetNotReady]),
+            (4, vec![InService, Ready]),
+            (5, vec![InService, Ready, EventKind::Work]),
+        ] {
+            let presence = Presence::new(AgentState::from_sign_in_status(status).unwrap(), true, 7);
+            let events: Vec<_> = presence.sign_in_events().collect();
+            assert_eq!(events.iter().map(Event::kind).collect::<Vec<_>>(), kinds);
+            assert!(
+                events
+                    .iter()
+                    .all(|event| *event == Event::new(event.kind(), 7)
+                        || *event == Event::with_reason(SetNotReady, 0, 7))
+            );
+        }
+        assert!([0, 1, 2, 6, 7, 8, 9].iter().all(|status| AgentState::from_sign_in_status(*status).is_none()));
+    }
+
+    #[test]
+    fn the_numbers_of_the_three_tables() {
+        let numbers = STATES.map(|state| (state.number(), state.cti_number(), state.sync_number()));
+        assert_eq!(numbers, [(3, 7, 4), (4, 1, 1), (5, 6, 2), (8, 8, 3)]);
+    }
+}

@@ -1,0 +1,109 @@
+//! Events of a session, and the polls that wait for them.
+
+use std::time::Instant;
+
+use super::super::agent::AgentId;
+use super::super::event::Event;
+use super::super::parked_polls::Wake;
+use super::{SessionId, SessionTable};
+
+/// What a poll is answered with.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PollOutcome {
+    /// This event, which is no longer in the queue.
+    Event(Event),
+    /// The empty body.
+    Empty,
+    /// The empty body, since a forced sign-in has ended the poll's session: its client may go on polling with the
+    /// new one. Best after a moment, so that the client has its new Guid before its loop polls again.
+    Replaced,
+    /// 100-006: the session is over.
+    Ended,
+}
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PushOutcome {
+    /// It is in the queue.
+    Queued,
+    /// It is in the queue, for which the oldest one was dropped.
+    OldestDropped,
+    /// It was dropped: the queue was full of newer ones.
+    Dropped,
+    /// There is no such session.
+    NoSession,
+}
+
+impl SessionTable {
+    /// Parks a poll of that session, until an event comes or the session ends.
+    ///
+    /// Where it need not wait (there is an event already, the session is over, the service drains), `waker` is woken
+    /// at once. Of too many polls of one session the oldest is woken, and finds no event.
+    pub fn park(&self, agent: AgentId, session: SessionId, waker: Box<dyn Wake>, now: Instant) {
+        self.with_state(|state| {
+            let is_draining = state.is_draining;
+            let mut woken = std::mem::take(&mut state.woken);
+            match state.session(agent, session, &self.policy, now) {
+                Some(session) if !is_draining => {
+                    session.queue_due(now);
+                    match session.events.is_empty() {
+                        true => session.parked.park(waker, &mut woken),
+                        false => woken.push(waker),
+                    }
+                }
+                _ => woken.push(waker),
+            }
+            state.woken.append(&mut woken);
+        });
+    }
+
+    /// What a poll of that session is answered with now. The agent counts as in touch: its client was there while the
+    /// poll was parked.
+    pub fn poll_outcome(&self, agent: AgentId, session: SessionId, now: Instant) -> PollOutcome {
+        self.with_state(|state| {
+            if let Some(session) = state.session(agent, session, &self.policy, now) {
+                session.last_seen = session.last_seen.max(now);
+                session.queue_due(now);
+                return session.events.pop().map_or(PollOutcome::Empty, PollOutcome::Event);
+            }
+            match state.replaced.contains(agent, session, self.policy.guid_timeout, now) {
+                true => PollOutcome::Replaced,
+                false => PollOutcome::Ended,
+            }
+        })
+    }
+
+    /// Queues an event of `agent`, in that very session or, with `None`, in whichever it has, and wakes a parked
+    /// poll. Of 64 events that nobody has taken, the oldest makes room.
+    pub fn push_event(&self, agent: AgentId, session: Option<SessionId>, event: Event, now: Instant) -> PushOutcome {
+        self.with_state(|state| {
+            let open = state.open(agent, &self.policy, now).map(|open| open.id);
+            match open
+                .filter(|open| session.is_none_or(|wanted| wanted == *open))
+                .and_then(|_| state.push(agent, event))
+            {
+                Some(None) => PushOutcome::Queued,
+                Some(Some(_)) => PushOutcome::OldestDropped,
+                None => PushOutcome::NoSession,
+            }
+        })
+    }
+
+    /// Puts an event back that [`poll_outcome`](Self::poll_outcome) gave and whose answer could not be sent. It is
+    /// the next one again, and wakes a parked poll.
+    pub fn requeue_front(&self, agent: AgentId, session: SessionId, event: Event, now: Instant) -> PushOutcome {
+        self.with_state(|state| {
+            let mut woken = std::mem::take(&mut state.woken);
+            let outcome = match state.session(agent, session, &self.policy, now) {
+                Some(session) => {
+                    let dropped = session.events.push_front(event);
+                    session.parked.take_newest(&mut woken);
+                    if dropped.is_some() { PushOutcome::Dropped } else { PushOutcome::Queued }
+                }
+                None => PushOutcome::NoSession,
+            };
+            state.woken.append(&mut woken);
+            outcome
+        })
+    }
+}

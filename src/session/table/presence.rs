@@ -1,0 +1,74 @@
+//! The states of the agents that are signed in.
+
+use std::time::Instant;
+
+use super::super::agent::AgentId;
+use super::super::agent_state::{AgentState, StateCommand, SyncInfo, WrongState};
+use super::{SessionId, SessionTable};
+
+/// Why the state of an agent stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateError {
+    /// The session is over (100-006).
+    NotSignedIn,
+    /// The agent's state does not permit it (100-009).
+    WrongState,
+}
+
+impl From<WrongState> for StateError {
+    fn from(_: WrongState) -> StateError {
+        StateError::WrongState
+    }
+}
+
+impl SessionTable {
+    /// Does what the agent wishes, and queues the event that follows. `epoch_ms` is the wall clock, in milliseconds
+    /// since 1970.
+    ///
+    /// # Errors
+    /// When the session is over, or the state of the agent does not permit it.
+    pub fn change_state(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        command: StateCommand,
+        now: Instant,
+        epoch_ms: u64,
+    ) -> Result<(), StateError> {
+        self.with_state(|state| {
+            let open = state.session(agent, session, &self.policy, now).ok_or(StateError::NotSignedIn)?;
+            if let Some(event) = open.presence.apply(command, now, epoch_ms)? {
+                state.push(agent, event);
+            }
+            Ok(())
+        })
+    }
+
+    /// Sets `autoenteridle`; false if the session is over.
+    pub fn set_auto_enter_idle(&self, agent: AgentId, session: SessionId, flag: bool, now: Instant) -> bool {
+        self.with_session(agent, session, now, |session| session.presence.auto_enter_idle = flag).is_some()
+    }
+
+    /// The state of an agent that is signed in.
+    pub fn agent_status(&self, agent: AgentId, now: Instant) -> Option<AgentState> {
+        self.with_state(|state| Some(state.open(agent, &self.policy, now)?.presence.state()))
+    }
+
+    /// The states of all agents that are signed in, in order of id.
+    pub fn all_statuses(&self, now: Instant) -> Vec<(AgentId, AgentState)> {
+        let mut statuses: Vec<_> = self.with_state(|state| {
+            let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
+            open.map(|(agent, session)| (*agent, session.presence.state())).collect()
+        });
+        statuses.sort_unstable_by_key(|(agent, _)| *agent);
+        statuses
+    }
+
+    /// What `syncagentinfo` tells, and empties the queue of the session as the interface says; `None` if it is over.
+    pub fn sync_agent_info(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<SyncInfo> {
+        self.with_session(agent, session, now, |session| {
+            session.events.clear();
+            session.presence.sync_info()
+        })
+    }
+}

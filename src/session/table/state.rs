@@ -1,0 +1,140 @@
+//! What the lock of the table guards.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use super::super::agent::AgentId;
+use super::super::agent_state::Presence;
+use super::super::event::Event;
+use super::super::event_queue::EventQueue;
+use super::super::guid_history::{GuidHistory, Policy};
+use super::super::parked_polls::{ParkedPolls, Wake};
+use super::super::replaced_sessions::ReplacedSessions;
+use super::SessionId;
+
+/// Everything behind the lock.
+#[derive(Default)]
+pub(super) struct State {
+    pub(super) sessions: HashMap<AgentId, Session>,
+    pub(super) replaced: ReplacedSessions<SessionId>,
+    /// Polls to be woken, or merely dropped, once the lock is given up.
+    pub(super) woken: Vec<Box<dyn Wake>>,
+    pub(super) is_draining: bool,
+    begun: u64,
+}
+
+/// An open session.
+#[derive(Debug)]
+pub(super) struct Session {
+    pub(super) id: SessionId,
+    pub(super) signed_in: Instant,
+    pub(super) last_seen: Instant,
+    pub(super) guids: GuidHistory,
+    pub(super) presence: Presence,
+    pub(super) events: EventQueue,
+    pub(super) parked: ParkedPolls,
+}
+
+impl State {
+    /// The open session of `agent`; one that is silent ends here.
+    pub(super) fn open(&mut self, agent: AgentId, policy: &Policy, now: Instant) -> Option<&mut Session> {
+        if self.sessions.get(&agent)?.is_expired(policy, now) {
+            self.end(agent);
+        }
+        self.sessions.get_mut(&agent)
+    }
+
+    /// That very session of `agent`.
+    pub(super) fn session(
+        &mut self,
+        agent: AgentId,
+        id: SessionId,
+        policy: &Policy,
+        now: Instant,
+    ) -> Option<&mut Session> {
+        self.open(agent, policy, now).filter(|session| session.id == id)
+    }
+
+    /// Begins a session of an agent that has none.
+    pub(super) fn begin(&mut self, agent: AgentId, guids: GuidHistory, presence: Presence, now: Instant) -> SessionId {
+        self.begun += 1;
+        let id = SessionId(self.begun);
+        let mut events = EventQueue::default();
+        presence.sign_in_events().for_each(|event| drop(events.push(event)));
+        let parked = ParkedPolls::default();
+        self.sessions.insert(agent, Session { id, signed_in: now, last_seen: now, guids, presence, events, parked });
+        id
+    }
+
+    /// Ends the session of `agent`, if it has one.
+    pub(super) fn end(&mut self, agent: AgentId) -> Option<Session> {
+        let mut session = self.sessions.remove(&agent)?;
+        session.parked.take_all(&mut self.woken);
+        Some(session)
+    }
+
+    /// Ends the session of `agent` for a forced sign-in, and remembers that it was for that.
+    pub(super) fn replace(&mut self, agent: AgentId, now: Instant) {
+        if let Some(session) = self.end(agent) {
+            self.replaced.remember(agent, session.id, session.guids.fingerprints(), now);
+        }
+    }
+
+    /// Queues an event of that session and wakes one of its polls; the event that was dropped for it, if one was.
+    /// `None` if the session is not open.
+    pub(super) fn push(&mut self, agent: AgentId, event: Event) -> Option<Option<Event>> {
+        let session = self.sessions.get_mut(&agent)?;
+        let dropped = session.events.push(event);
+        session.parked.take_newest(&mut self.woken);
+        Some(dropped)
+    }
+
+    /// As [`SessionTable::sweep`](super::SessionTable::sweep).
+    pub(super) fn sweep(&mut self, policy: &Policy, now: Instant) -> usize {
+        let State { sessions, woken, .. } = self;
+        let before = sessions.len();
+        sessions.retain(|_, session| {
+            let ends = session.is_expired(policy, now);
+            if ends {
+                session.parked.take_all(woken);
+            } else if session.queue_due(now) {
+                session.parked.take_newest(woken);
+            }
+            !ends
+        });
+        self.replaced.sweep(policy.guid_timeout, now);
+        before - self.sessions.len()
+    }
+
+    /// As [`SessionTable::begin_drain`](super::SessionTable::begin_drain).
+    pub(super) fn begin_drain(&mut self) {
+        self.is_draining = true;
+        for session in self.sessions.values_mut() {
+            session.parked.take_all(&mut self.woken);
+        }
+    }
+}
+
+impl Session {
+    /// Whether the agent has been silent for too long.
+    pub(super) fn is_expired(&self, policy: &Policy, now: Instant) -> bool {
+        policy.idle_timeout.is_some_and(|timeout| now.saturating_duration_since(self.last_seen) >= timeout)
+    }
+
+    /// Queues the event whose time has come; false if none has.
+    pub(super) fn queue_due(&mut self, now: Instant) -> bool {
+        match self.presence.rest_timeout(now) {
+            Some(event) => {
+                self.events.push(event);
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+impl std::fmt::Debug for State {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("State").field("sessions", &self.sessions).finish_non_exhaustive()
+    }
+}
