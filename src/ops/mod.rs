@@ -11,3 +11,6 @@ pub mod notify;
 pub mod panics;
 pub mod seldom;
 pub mod subscriber;
+mod thread_pool;
+
+pub use thread_pool::{Job, ThreadPool};
