@@ -2,12 +2,14 @@
 
 use std::fmt::Write as _;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
 
 use crate::config::{self, Problem, Settings};
 use crate::front::KeyPairFiles;
 use crate::ops::console::print;
 use crate::ops::failure::Failure;
-use crate::recording::{Lost, Mounts};
+use crate::recording::{ANSWER_TIMEOUT, Lost, Mounts};
 use crate::session::Roster;
 
 /// Prints the settings in force, the agents and the mounts; warnings go to stderr.
@@ -62,12 +64,21 @@ fn report(settings: &Settings, roster: &Roster) -> String {
     // Whether something is mounted there is told even where serving does not insist on it.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
-    let asked: Vec<_> = mounts.iter().map(|(point, mount)| (point, mount, mount.probe())).collect();
-    for (point, mount, pending) in asked {
+    let asked: Vec<_> = mounts
+        .iter()
+        .map(|(point, mount)| {
+            let (tell, told) = sync_channel(1);
+            mount.probe(move |result| drop(tell.send(result)));
+            (point, mount, told)
+        })
+        .collect();
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    for (point, mount, told) in asked {
         let directory = mount.directory().display();
-        let _ = match pending.wait() {
+        let within = deadline.saturating_duration_since(Instant::now());
+        let _ = match told.recv_timeout(within).unwrap_or(Err(Lost::Silent)) {
             Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
-            Err(Lost::NotMounted) if !settings.mount_check => {
+            Err(Lost::NotMounted(_)) if !settings.mount_check => {
                 writeln!(text, "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)")
             }
             Err(lost) => writeln!(text, "mount {point}: {directory} is NOT there: {lost}"),

@@ -130,12 +130,12 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
 /// download limits are held against it, what openings on mounts hold on their way, the inner connections,
 /// and some for the rest.
 fn descriptors_needed(settings: &Settings) -> u64 {
-    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
-    const PER_MOUNT: usize = 64;
     /// Three for each inner connection.
     const PER_WORKER: usize = 3;
     const REST: usize = 64;
-    let needed =
-        settings.max_connections * 2 + settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST;
+    let needed = settings.max_connections * 2
+        + settings.mounts.len() * recording::DESCRIPTORS
+        + settings.worker_threads * PER_WORKER
+        + REST;
     needed as u64
 }

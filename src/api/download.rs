@@ -1,7 +1,7 @@
 //! `GET /recordfile/{id}/videofiledownloadEx`: the video.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
@@ -10,16 +10,19 @@ use super::reply::Reply;
 use super::request::{Field, Request};
 use super::router::parameter;
 use crate::config::DownloadScope;
-use crate::recording::{Ask, Download, Mount, OpenError, Pending, RecordId, Selection, Video, Wanted, attachment};
+use crate::ops::latch::Parcel;
+use crate::recording::{
+    Conditions, Download, Lost, Mount, OpenError, OpenRequest, RecordId, Selection, Target, Video, attachment,
+};
 use crate::session::{AgentId, Role};
 
 /// The type of a video, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
 
 /// What a download asks for, once everything that needs no file server has been checked.
-struct Target {
+struct Asked {
     mount: Arc<Mount>,
-    wanted: Wanted,
+    target: Target,
     /// Whether the agent may have it.
     allowed: bool,
 }
@@ -30,23 +33,35 @@ impl Gateway {
         if let Err(answer) = self.admit(agent, request, now) {
             return answer;
         }
-        let Target { mount, wanted, allowed } = match self.target(agent, request.query) {
-            Ok(target) => target,
+        let Asked { mount, target, allowed } = match self.asked(agent, request.query) {
+            Ok(asked) => asked,
             Err(code) => return Reply::failure(code).into(),
         };
         if !allowed {
             // Whether the file server is there comes first; nothing of the recording is touched.
-            return wait(mount.probe(), |_, answer| match answer {
+            let parcel = Arc::new(Parcel::default());
+            let (answer, within) = (Arc::clone(&parcel), mount.probe_timeout());
+            mount.probe(move |result| answer.deliver(result));
+            return wait(parcel, within, Err(Lost::Silent), |_, result| match result {
                 Ok(()) => Reply::failure(ResultCode::NOT_OWN_RECORDING).into(),
                 Err(_) => Reply::failure(ResultCode::MOUNT_LOST).into(),
             });
         }
         let field = |field| request.fields.value(field).map(str::to_owned);
-        let ask = Ask { wanted, range: field(Field::Range), if_range: field(Field::IfRange) };
-        wait(mount.open(ask), move |gateway, opened| gateway.hand_over(agent, opened))
+        let conditions = Conditions {
+            if_match: field(Field::IfMatch),
+            if_unmodified_since: field(Field::IfUnmodifiedSince),
+            range: field(Field::Range),
+            if_range: field(Field::IfRange),
+        };
+        let parcel = Arc::new(Parcel::default());
+        let (answer, within) = (Arc::clone(&parcel), mount.open_timeout(&target));
+        mount.open(OpenRequest { target, conditions }, move |result| answer.deliver(result));
+        let refusal = Err(OpenError::Unavailable(Lost::Silent));
+        wait(parcel, within, refusal, move |gateway, opened| gateway.hand_over(agent, opened))
     }
 
-    fn target(&self, agent: AgentId, query: &str) -> Result<Target, ResultCode> {
+    fn asked(&self, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
         let settings = &self.settings;
         if !settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
@@ -67,11 +82,11 @@ impl Gateway {
         Ok(match record_id {
             Some(record_id) => {
                 let allowed = self.may_have(agent, record_id.owner());
-                Target { mount, wanted: Wanted::At(record_id.into_path()), allowed }
+                Asked { mount, target: Target::Path(record_id.into_path()), allowed }
             }
             None => {
                 let suffixes = settings.video_suffixes.clone();
-                Target { mount, wanted: Wanted::Latest { agent: agent.number(), suffixes }, allowed: true }
+                Asked { mount, target: Target::Latest { agent: agent.number(), suffixes }, allowed: true }
             }
         })
     }
@@ -93,21 +108,32 @@ impl Gateway {
     fn hand_over(&self, agent: AgentId, opened: Result<Video, OpenError>) -> Answer {
         let video = match opened {
             Ok(video) => video,
+            Err(OpenError::Busy) => return Reply::busy().into(),
             Err(error) => {
                 return Reply::failure(match error {
-                    OpenError::Unavailable => ResultCode::MOUNT_LOST,
                     OpenError::NotFound => ResultCode::NO_RECORDING,
-                    OpenError::Unreadable => ResultCode::UNREADABLE,
+                    OpenError::Unreadable(_) => ResultCode::UNREADABLE,
+                    _ => ResultCode::MOUNT_LOST,
                 })
                 .into();
             }
         };
-        if video.selection() == Selection::Unsatisfiable {
-            return Reply::fault(416, ResultCode::INVALID_PARAMETER)
-                .with("Content-Range", format!("bytes */{}", video.length()))
-                .with("Accept-Ranges", "bytes")
-                .with("ETag", video.etag().as_str())
-                .into();
+        match video.selection() {
+            Selection::Unsatisfiable => {
+                return Reply::fault(416, ResultCode::INVALID_PARAMETER)
+                    .with("Content-Range", format!("bytes */{}", video.length()))
+                    .with("Accept-Ranges", "bytes")
+                    .with("ETag", video.etag().as_str())
+                    .into();
+            }
+            Selection::PreconditionFailed => {
+                return Reply::fault(412, ResultCode::INVALID_PARAMETER)
+                    .with("Accept-Ranges", "bytes")
+                    .with("ETag", video.etag().as_str())
+                    .with("Last-Modified", video.last_modified())
+                    .into();
+            }
+            Selection::Whole | Selection::Part(_) => {}
         }
         match self.downloads.take(agent.number(), self.mounts.stalled()) {
             Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
@@ -117,9 +143,15 @@ impl Gateway {
 }
 
 /// A file server is asked by threads of its own; the client's thread waits for them.
-fn wait<T: Send + 'static>(pending: Pending<T>, finish: impl FnOnce(&Gateway, T) -> Answer + Send + 'static) -> Answer {
-    let delivered = Arc::clone(pending.delivered());
-    Answer::Later(Later::when(delivered, pending.deadline(), move |gateway, _| finish(gateway, pending.take())))
+fn wait<T: Send + 'static>(
+    parcel: Arc<Parcel<T>>,
+    within: Duration,
+    refusal: T,
+    finish: impl FnOnce(&Gateway, T) -> Answer + Send + 'static,
+) -> Answer {
+    let delivered = Arc::clone(parcel.delivered());
+    let finish = move |gateway: &Gateway, _: &_| finish(gateway, parcel.take().unwrap_or(refusal));
+    Answer::Later(Later::when(delivered, Instant::now() + within, finish))
 }
 
 fn head(video: &Video) -> Reply {

@@ -58,6 +58,11 @@ pub enum Field {
     Range,
     /// RFC 9110 section 13.1.5.
     IfRange,
+    /// RFC 9110 section 13.1.1.
+    IfMatch,
+    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are not read: a vendor client sends one with every
+    /// download and cannot take a 304.
+    IfUnmodifiedSince,
     /// The origin of a browser client (Fetch standard).
     Origin,
     /// The method a preflight asks for.
@@ -68,10 +73,12 @@ pub enum Field {
 
 impl Field {
     /// Every field, in the order of the declaration.
-    pub const ALL: [Field; 6] = [
+    pub const ALL: [Field; 8] = [
         Field::Guid,
         Field::Range,
         Field::IfRange,
+        Field::IfMatch,
+        Field::IfUnmodifiedSince,
         Field::Origin,
         Field::AccessControlRequestMethod,
         Field::ServiceToken,
@@ -83,6 +90,8 @@ impl Field {
             Field::Guid => "Guid",
             Field::Range => "Range",
             Field::IfRange => "If-Range",
+            Field::IfMatch => "If-Match",
+            Field::IfUnmodifiedSince => "If-Unmodified-Since",
             Field::Origin => "Origin",
             Field::AccessControlRequestMethod => "Access-Control-Request-Method",
             Field::ServiceToken => "service_token",
@@ -152,6 +161,8 @@ mod tests {
             ("guid", Some(Field::Guid)),
             ("GUID", Some(Field::Guid)),
             ("if-range", Some(Field::IfRange)),
+            ("if-unmodified-since", Some(Field::IfUnmodifiedSince)),
+            ("If-None-Match", None),
             ("Service_Token", Some(Field::ServiceToken)),
             ("Cookie", None),
             ("", None),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::secured::Secured;
 use super::shared::Front;
-use crate::recording::{Download, ReadError};
+use crate::recording::Download;
 
 impl Front {
     /// Sends the head of the reply and then the video, portion by portion. Returns, in whole portions,
@@ -38,7 +38,7 @@ impl Front {
             let count = {
                 let mut buffer = portion.buffer();
                 let room = buffer.get_mut(..portion.bytes).unwrap_or_default();
-                let count = download.video.next_chunk(room).map_err(into_io)?;
+                let count = download.next_chunk(room)?;
                 secured.queue(room.get(..count).unwrap_or_default())?;
                 count
             };
@@ -54,12 +54,5 @@ impl Front {
             *sent += count as u64;
             self.counters().video_bytes.add(count as u64);
         }
-    }
-}
-
-fn into_io(error: ReadError) -> io::Error {
-    match error {
-        ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was sent"),
-        ReadError::Failed(error) => error,
     }
 }

@@ -7,10 +7,10 @@ use super::rel_path::{RelPath, Segment, has_suffix};
 use crate::config::Drive;
 
 /// The longest recordId in characters: what the interface's own portal lets through.
-pub const LONGEST: usize = 129;
+pub const MAX_LEN: usize = 129;
 
 /// Names below the drive, the file included: the documented forms have up to six.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub struct RecordId {
 /// What keeps a text from being a recordId; all of it is one result code (104-003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// More than [`LONGEST`] characters.
+    /// More than [`MAX_LEN`] characters.
     TooLong,
     /// It does not begin with a drive letter, a colon and a slash.
     Drive,
@@ -38,7 +38,7 @@ impl RecordId {
     /// Either slash separates, and never two in a row: the gateway folds those in its own paths, but here an
     /// empty name would let two spellings name one file. `suffixes` have no dots and match in any case.
     pub fn parse(text: &str, suffixes: &[String]) -> Result<RecordId, Invalid> {
-        if text.chars().count() > LONGEST {
+        if text.chars().count() > MAX_LEN {
             return Err(Invalid::TooLong);
         }
         let (drive, path) = text.split_once(':').ok_or(Invalid::Drive)?;
@@ -46,7 +46,7 @@ impl RecordId {
         let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none()).ok_or(Invalid::Drive)?;
         let path = path.strip_prefix(['/', '\\']).ok_or(Invalid::Drive)?;
         let names: Option<Vec<Segment>> = path.split(['/', '\\']).map(Segment::parse).collect();
-        let mut folders = names.filter(|names| names.len() <= DEEPEST).ok_or(Invalid::Path)?;
+        let mut folders = names.filter(|names| names.len() <= MAX_DEPTH).ok_or(Invalid::Path)?;
         let file = folders.pop().ok_or(Invalid::Path)?;
         if !has_suffix(file.as_str(), suffixes) {
             return Err(Invalid::Suffix);

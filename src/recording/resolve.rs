@@ -4,64 +4,121 @@
 //! a path cannot leave its mount however the tree changes meanwhile. `openat2` would say the same in one
 //! call, but systemd answers it with ENOSYS under `RestrictSUIDSGID=yes`.
 
-use std::fs::{File, Metadata};
+use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat, statx};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat, statx};
 use rustix::io::{Errno, retry_on_intr};
 
-use super::open_error::{Lost, OpenError};
+use super::mount_table;
+use super::open_error::Lost;
 use super::rel_path::{RelPath, Segment};
 
 /// Opens a mount directory; with `check` it must be a mount point of its own (MOUNT_CHECK).
 ///
 /// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount point
 /// mount itself, which `O_PATH` alone would not.
-pub(super) fn mount(directory: &Path, check: bool) -> Result<OwnedFd, Lost> {
+pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, Lost> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let mount = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(Lost::Failed)?;
-    if check && !is_mount_point(mount.as_fd()).map_err(Lost::Failed)? {
-        return Err(Lost::NotMounted);
+    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(Lost::Failed)?;
+    if check && !is_mount_point(root.as_fd()).map_err(Lost::Failed)? {
+        return Err(Lost::NotMounted(mount_table::mount_above(directory)));
     }
-    Ok(mount)
+    Ok(root)
 }
 
-/// Asks the file server itself, not the kernel's memory of it, whether the directory is there.
-pub(super) fn refresh(mount: BorrowedFd<'_>) -> Result<(), Lost> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-    match statx(mount, c"", flags, StatxFlags::BASIC_STATS) {
-        Ok(_) => Ok(()),
-        // Some sandboxes and old kernels lack statx; there the plain question has to do.
-        Err(Errno::NOSYS | Errno::PERM) => fstat(mount).map(drop).map_err(Lost::Failed),
-        Err(errno) => Err(Lost::Failed(errno)),
+/// Asks the file server itself, not the kernel's memory of it, whether the directory is there and may be entered.
+pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), Lost> {
+    stat_synced(root).map_err(Lost::Failed)?;
+    // Looking up any name, even `.`, needs the right to enter the directory, which opening it with O_PATH does not.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(Lost::Failed)
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileStat {
+    /// Size in bytes.
+    pub length: u64,
+    /// Time of the last change: seconds since 1970, and nanoseconds.
+    pub modified: (i64, u32),
+    /// Whether it is a regular file.
+    pub is_regular: bool,
+}
+
+impl FileStat {
+    /// The time of the last change, cut to what a [`SystemTime`] can express.
+    pub(super) fn modified_time(&self) -> SystemTime {
+        let (seconds, nanoseconds) = self.modified;
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let time = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+        time.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into()))).unwrap_or(UNIX_EPOCH)
     }
+}
+
+/// Asks the file server for size and times, past what the kernel remembers.
+///
+/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask anew whatever their attribute
+/// caches hold. Local file systems always answer with what is true now.
+pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    match statx(&file, c"", flags, StatxFlags::BASIC_STATS) {
+        Ok(seen) => Ok(FileStat {
+            length: seen.stx_size,
+            modified: (seen.stx_mtime.tv_sec, seen.stx_mtime.tv_nsec),
+            is_regular: FileType::from_raw_mode(seen.stx_mode.into()) == FileType::RegularFile,
+        }),
+        // Some sandboxes and old kernels lack statx; there the plain question has to do.
+        Err(Errno::NOSYS | Errno::PERM) => fstat(&file).map(|seen| FileStat {
+            length: u64::try_from(seen.st_size).unwrap_or_default(),
+            modified: (seen.st_mtime, u32::try_from(seen.st_mtime_nsec).unwrap_or_default()),
+            is_regular: FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile,
+        }),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Why a path below a mount could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WalkError {
+    /// What the kernel said.
+    pub errno: Errno,
+    /// Whether the name that failed is a symbolic link, which is there and not followed.
+    pub is_link: bool,
 }
 
 /// Opens a folder below `parent` that is no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).
-pub(super) fn folder(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -> Result<OwnedFd, Errno> {
-    let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(parent, name.as_str(), flags, Mode::empty()))
+pub(super) fn open_dir(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -> Result<OwnedFd, WalkError> {
+    open_below(parent, name, access | OFlags::DIRECTORY)
 }
 
-/// Opens the regular, non-empty file at `path` below `mount` and takes its size and times.
+/// Opens the file at `path` below `root`, whatever kind of file it is.
 ///
 /// `O_NONBLOCK` keeps a FIFO from waiting for its writer; it means nothing to a regular file.
-pub(super) fn file(mount: BorrowedFd<'_>, path: &RelPath) -> Result<(File, Metadata), OpenError> {
+pub(super) fn open_file(root: BorrowedFd<'_>, path: &RelPath) -> Result<File, WalkError> {
     let mut parent: Option<OwnedFd> = None;
     for name in path.folders() {
-        let above = parent.as_ref().map_or(mount, AsFd::as_fd);
-        parent = Some(folder(above, name, OFlags::PATH).map_err(OpenError::on_the_way)?);
+        parent = Some(open_dir(parent.as_ref().map_or(root, AsFd::as_fd), name, OFlags::PATH)?);
     }
-    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NOCTTY;
-    let above = parent.as_ref().map_or(mount, AsFd::as_fd);
-    let opened = retry_on_intr(|| openat(above, path.file().as_str(), flags, Mode::empty()));
-    let file = File::from(opened.map_err(OpenError::on_the_way)?);
-    let metadata = file.metadata().map_err(|error| OpenError::of_io(&error))?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Err(OpenError::Unreadable);
-    }
-    Ok((file, metadata))
+    let above = parent.as_ref().map_or(root, AsFd::as_fd);
+    open_below(above, path.file(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
+}
+
+fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<OwnedFd, WalkError> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(parent, name.as_str(), flags, Mode::empty())).map_err(|errno| {
+        // A link is ELOOP where a file is wanted and ENOTDIR where a folder is.
+        let is_link = matches!(errno, Errno::LOOP | Errno::NOTDIR)
+            && kind(parent, name).is_ok_and(|kind| kind == FileType::Symlink);
+        WalkError { errno, is_link }
+    })
+}
+
+/// What kind of file a name is, without following it.
+pub(super) fn kind(folder: BorrowedFd<'_>, name: &Segment) -> Result<FileType, Errno> {
+    Ok(FileType::from_raw_mode(statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode))
 }
 
 fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
@@ -93,16 +150,15 @@ mod tests {
     use std::os::fd::AsRawFd;
     use std::os::unix::net::UnixListener;
 
-    fn open(scratch: &Scratch, id: &str) -> Result<(File, Metadata), OpenError> {
+    fn open(scratch: &Scratch, id: &str) -> Result<File, WalkError> {
         let id = RecordId::parse(id, &["mp4".to_owned()]).unwrap();
-        file(mount(scratch.path(), false).unwrap().as_fd(), id.path())
+        open_file(open_root(scratch.path(), false).unwrap().as_fd(), id.path())
     }
 
     #[test]
-    fn only_a_regular_file_with_bytes_is_opened() {
+    fn a_file_is_opened_over_folders_only_and_a_link_is_told_from_what_is_missing() {
         let scratch = Scratch::new();
         scratch.file("1/good.mp4", b"video");
-        scratch.file("1/empty.mp4", b"");
         scratch.folder("1/folder.mp4");
         let fifo = scratch.path().join("1/fifo.mp4");
         rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RWXU).unwrap();
@@ -110,38 +166,54 @@ mod tests {
         scratch.link("1/link.mp4", &scratch.path().join("1/good.mp4"));
         scratch.link("2", &scratch.path().join("1"));
         scratch.link("loop", &scratch.path().join("loop"));
-        assert_eq!(open(&scratch, "Y:/1/good.mp4").unwrap().1.len(), 5);
-        let table = [
-            ("Y:/1/empty.mp4", OpenError::Unreadable),
-            ("Y:/1/folder.mp4", OpenError::Unreadable),
-            ("Y:/1/fifo.mp4", OpenError::Unreadable),
-            ("Y:/1/socket.mp4", OpenError::Unreadable),
-            ("Y:/1/link.mp4", OpenError::NotFound),
-            ("Y:/2/good.mp4", OpenError::NotFound),
-            ("Y:/loop/good.mp4", OpenError::NotFound),
-            ("Y:/1/missing.mp4", OpenError::NotFound),
-            ("Y:/missing/good.mp4", OpenError::NotFound),
-            ("Y:/1/good.mp4/good.mp4", OpenError::NotFound),
-            ("Y:/1/Good.mp4", OpenError::NotFound),
-        ];
-        for (id, error) in table {
-            assert_eq!(open(&scratch, id).unwrap_err(), error, "{id}");
+        for (id, length) in [("Y:/1/good.mp4", Some(5)), ("Y:/1/folder.mp4", None), ("Y:/1/fifo.mp4", None)] {
+            let stat = stat_synced(open(&scratch, id).unwrap()).unwrap();
+            assert_eq!(stat.is_regular.then_some(stat.length), length, "{id}");
         }
+        let table = [
+            ("Y:/1/socket.mp4", Errno::NXIO, false),
+            ("Y:/1/link.mp4", Errno::LOOP, true),
+            ("Y:/2/good.mp4", Errno::NOTDIR, true),
+            ("Y:/loop/good.mp4", Errno::NOTDIR, true),
+            ("Y:/1/missing.mp4", Errno::NOENT, false),
+            ("Y:/missing/good.mp4", Errno::NOENT, false),
+            ("Y:/1/good.mp4/good.mp4", Errno::NOTDIR, false),
+            ("Y:/1/Good.mp4", Errno::NOENT, false),
+        ];
+        for (id, errno, is_link) in table {
+            assert_eq!(open(&scratch, id).unwrap_err(), WalkError { errno, is_link }, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_file_is_given_whatever_its_server_says() {
+        let stat = |seconds, nanoseconds| FileStat { length: 1, modified: (seconds, nanoseconds), is_regular: true };
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(stat(5, 7).modified_time(), at(5) + Duration::from_nanos(7));
+        assert_eq!(stat(-5, 500_000_000).modified_time(), UNIX_EPOCH - Duration::from_millis(4500));
+        for seconds in [i64::MIN, i64::MAX] {
+            let _ = stat(seconds, u32::MAX).modified_time();
+        }
+        let scratch = Scratch::new();
+        let file = File::create(scratch.path().join("a")).unwrap();
+        file.set_modified(at(1_606_867_200)).unwrap();
+        assert_eq!(stat_synced(&file).unwrap().modified, (1_606_867_200, 0));
     }
 
     #[test]
     fn a_mount_directory_is_checked_each_time() {
         let scratch = Scratch::new();
-        assert_eq!(mount(scratch.path(), true).unwrap_err(), Lost::NotMounted);
-        assert_eq!(mount(&scratch.path().join("missing"), false).unwrap_err(), Lost::Failed(Errno::NOENT));
+        assert!(matches!(open_root(scratch.path(), true), Err(Lost::NotMounted(_))));
+        assert_eq!(open_root(&scratch.path().join("missing"), false).unwrap_err(), Lost::Failed(Errno::NOENT));
         let file = scratch.file("file", b"x");
-        assert_eq!(mount(&file, false).unwrap_err(), Lost::Failed(Errno::NOTDIR));
+        assert_eq!(open_root(&file, false).unwrap_err(), Lost::Failed(Errno::NOTDIR));
+        assert_eq!(open_root(Path::new("/proc/self"), true).unwrap_err(), Lost::NotMounted(Some("/proc".into())));
         for point in ["/proc", "/"] {
-            let mounted = mount(Path::new(point), true).unwrap();
+            let mounted = open_root(Path::new(point), true).unwrap();
             assert_eq!(differs_from_parent(mounted.as_fd()), Ok(true), "{point}");
-            assert_eq!(refresh(mounted.as_fd()), Ok(()), "{point}");
+            assert_eq!(probe(mounted.as_fd()), Ok(()), "{point}");
         }
-        assert_eq!(differs_from_parent(mount(scratch.path(), false).unwrap().as_fd()), Ok(false));
+        assert_eq!(differs_from_parent(open_root(scratch.path(), false).unwrap().as_fd()), Ok(false));
     }
 
     /// Names that exist, that lead out, and that try to.
@@ -189,7 +261,7 @@ mod tests {
                 count(&refused);
                 return Ok(());
             };
-            let Ok((mut file, _)) = file(mount(inside.path(), false).unwrap().as_fd(), id.path()) else {
+            let Ok(mut file) = open_file(open_root(inside.path(), false).unwrap().as_fd(), id.path()) else {
                 count(&missing);
                 return Ok(());
             };

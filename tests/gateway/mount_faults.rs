@@ -258,7 +258,8 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
         .failing(&folder("odd.mp4"), Opcode::Open, 0, Errno::NODEV)
         .failing(&folder("late.mp4"), Opcode::Read, 300_000, Errno::IO)
         .failing("1/0/20201203", Opcode::Lookup, 0, Errno::IO);
-    let Some(faulty) = Faulty::start(tree) else { return };
+    let set = |setup: Setup| setup.expect_log("cannot be opened: ");
+    let Some(faulty) = Faulty::start_with(tree, set) else { return };
     let agent = faulty.agent();
     for (path, code) in [
         ("20201202/503/good.mp4", "0"),
@@ -278,4 +279,16 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
     let part = agent.ask("recordId=Z:/1/0/20201202/503/late.mp4", "Range: bytes=300000-\r\n");
     assert_eq!(part.code(), "108-013", "the first read of this part fails, before a head is sent");
     assert_eq!(faulty.server.client().get("/health", None).status, 200);
+    // The operator reads why, at once for the first and in few lines for all the others.
+    let line = faulty.server.log_line("cannot be opened: ");
+    let denied = format!(
+        "mount {}: \"{}\" cannot be opened: Permission denied (EACCES)",
+        faulty.directory.display(),
+        folder("denied.mp4")
+    );
+    assert!(line.contains(&denied), "{line}");
+    for _ in 0..50 {
+        assert_eq!(agent.code("recordId=Z:/1/0/20201202/503/denied.mp4"), "108-013");
+    }
+    assert!(faulty.server.told("cannot be opened: ") < 10);
 }

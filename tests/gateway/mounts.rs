@@ -91,7 +91,7 @@ fn check_tells_which_directory_serves_which_node_and_drive_and_whether_it_is_mou
     let one = places.path().join("one").display().to_string();
     let lines: Vec<_> = report.lines().filter(|line| line.starts_with("mount ")).collect();
     let there = format!("mount MOUNT_DIR.Z: {one} is there, nothing is mounted on it (MOUNT_CHECK is OFF)");
-    let gone = "mount MOUNT_DIR.C: /nowhere/at/all is NOT there: No such file or directory (os error 2)";
+    let gone = "mount MOUNT_DIR.C: /nowhere/at/all is NOT there: No such file or directory (ENOENT)";
     assert_eq!(lines, [gone, "mount MOUNT_DIR.Y: /proc is mounted", &there]);
     let pool = setup.set("CTI_POOL_MODE", "ON").set("MOUNT_CHECK", "ON").set("MOUNT_DIR.256.Z", &one);
     let report = check(&pool.set("MOUNT_DIR.255", "/proc"));
