@@ -179,7 +179,10 @@ impl Mount {
         conditions: Conditions,
         done: impl FnOnce(Result<Video, OpenError>) + Send + 'static,
     ) {
-        let answer = Answer::new(done, Err(OpenError::Busy));
+        // When not even a search under way gets on, this one is not refused for the sake of others.
+        let hangs = self.searchers.overdue() >= SEARCHING_THREADS;
+        let refusal = if hangs { OpenError::Unavailable(Lost::Silent) } else { OpenError::Busy };
+        let answer = Answer::new(done, Err(refusal));
         let Some(guard) = self.searches.begin(agent) else { return };
         let mount = Arc::clone(self);
         let job = move || {
