@@ -168,7 +168,10 @@ impl Mount {
     ) {
         let (mount, deadline) = (Arc::clone(self), Instant::now() + self.timeout);
         let answer = Answer::new(done, Err(OpenError::Unavailable(Lost::Silent)));
-        let job = move || answer.give(mount.entered(|root| mount.open_at(root, path, &conditions, deadline)));
+        let job = move || {
+            let root = mount.enter().map_err(OpenError::Unavailable);
+            answer.give(root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)));
+        };
         self.openers.execute(Some(deadline), Box::new(job));
     }
 
@@ -187,9 +190,10 @@ impl Mount {
         let mount = Arc::clone(self);
         let job = move || {
             let deadline = Instant::now() + mount.timeout;
-            let found = mount.entered(|root| {
-                let path = search::latest(root, agent, &suffixes, search::BOUNDS, deadline, &mount.log)?;
-                mount.open_at(root, path, &conditions, deadline)
+            let found = mount.enter().map_err(OpenError::Unavailable).and_then(|root| {
+                let path = search::latest(root.as_fd(), agent, &suffixes, search::BOUNDS, deadline, &mount.log);
+                let path = path.map_err(|error| mount.judge(root.as_fd(), ".", error))?;
+                mount.open_at(root.as_fd(), path, &conditions, deadline)
             });
             // The next search of this agent may begin as soon as it knows of this one's end.
             drop(guard);
@@ -211,7 +215,7 @@ impl Mount {
     pub(super) fn probe_uncounted(self: &Arc<Self>, done: impl FnOnce(Result<(), Lost>) + Send + 'static) {
         let mount = Arc::clone(self);
         let answer = Answer::new(done, Err(Lost::Silent));
-        let job = move || answer.give(mount.enter().and_then(|root| resolve::probe(root.as_fd())));
+        let job = move || answer.give(mount.probe_now());
         self.probers.execute(Some(Instant::now() + self.timeout), Box::new(job));
     }
 
@@ -280,20 +284,11 @@ impl Mount {
         root
     }
 
-    /// Does something below the directory. While the mount is lost, by the watch or because the directory itself
-    /// cannot be entered any more, every failure is that of the mount.
-    fn entered<T>(&self, work: impl FnOnce(BorrowedFd<'_>) -> Result<T, OpenError>) -> Result<T, OpenError> {
-        let root = self.enter().map_err(OpenError::Unavailable)?;
-        work(root.as_fd()).map_err(|error| {
-            let lost = match &error {
-                OpenError::Busy | OpenError::Unavailable(_) => None,
-                // An export that was withdrawn refuses each file below it as if it were the file's fault.
-                _ if error.errno().is_some() => resolve::probe(root.as_fd()).err(),
-                _ if self.status() == MountStatus::Lost => Some(Lost::Silent),
-                _ => None,
-            };
-            lost.map_or(error, OpenError::Unavailable)
-        })
+    fn probe_now(&self) -> Result<(), Lost> {
+        let root = resolve::open_root(&self.directory, false)?;
+        resolve::probe(root.as_fd())?;
+        // Last, because whether it may be entered is of interest even where it need not be a mount point.
+        if self.check { resolve::check_mounted(&self.directory, root.as_fd()) } else { Ok(()) }
     }
 
     fn open_at(
@@ -314,11 +309,35 @@ impl Mount {
             OpenError::from_walk(errno)
         });
         let video = file.and_then(|file| Video::begin(self.files.hold(file), path, conditions));
-        video.inspect_err(|error| match error {
-            OpenError::Unreadable(Unreadable::Irregular) => self.log.irregular(&name),
-            error if error.errno().is_some() && self.status() != MountStatus::Lost => self.log.failed(&name, error),
-            _ => {}
-        })
+        video.map_err(|error| self.judge(root, &name, error))
+    }
+
+    /// Says what a failure below the directory means, and logs it if the operator can mend it.
+    ///
+    /// While the mount is lost, by the watch or because the directory itself cannot be entered any more, every failure
+    /// is that of the mount, and the watch tells of it: an export that was withdrawn refuses each file as if it were
+    /// the file's fault.
+    fn judge(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
+        let lost = match error.errno() {
+            Some(_) => resolve::probe(root).err(),
+            None => None,
+        };
+        let is_lost = lost.is_some() || self.status() == MountStatus::Lost;
+        match error {
+            OpenError::Unavailable(_) | OpenError::NotFound | OpenError::Unreadable(_) if is_lost => {
+                OpenError::Unavailable(lost.unwrap_or(Lost::Silent))
+            }
+            OpenError::Unreadable(Unreadable::Irregular) => {
+                self.log.irregular(&name);
+                error
+            }
+            error => {
+                if error.errno().is_some() {
+                    self.log.failed(&name, &error);
+                }
+                error
+            }
+        }
     }
 }
 

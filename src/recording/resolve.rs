@@ -23,10 +23,18 @@ use super::rel_path::{RelPath, Segment};
 pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, Lost> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(Lost::Failed)?;
-    if check && !is_mount_point(root.as_fd()).map_err(Lost::Failed)? {
-        return Err(Lost::NotMounted(mount_table::mount_above(directory)));
+    if check {
+        check_mounted(directory, root.as_fd())?;
     }
     Ok(root)
+}
+
+/// Checks that the opened mount directory is a mount point of its own.
+pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<(), Lost> {
+    match is_mount_point(root).map_err(Lost::Failed)? {
+        true => Ok(()),
+        false => Err(Lost::NotMounted(mount_table::mount_above(directory))),
+    }
 }
 
 /// Asks the file server itself, not the kernel's memory of it, whether the directory is there and may be entered.

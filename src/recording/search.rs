@@ -32,7 +32,7 @@ const ENTRIES_PER_CHECK: usize = 256;
 ///
 /// Looks into every VDN and media folder, takes the latest day on which the agent has a regular file with
 /// one of `suffixes` in any of them, and of all its files of that day the first by name, then by path.
-/// Links are never followed, a folder that may not be read counts as absent; `log` gets a line about each of these.
+/// Links are never followed, a folder below `root` that may not be read counts as absent; `log` gets a line about each of these.
 /// When a bound is met the answer is `NotFound`, at `deadline` it is `Unavailable`, both with a line. Of the files
 /// only the first is kept, so memory is bounded by the number of folders.
 pub(super) fn latest(
@@ -200,7 +200,8 @@ impl Search<'_> {
         };
         match OpenError::from_walk(errno) {
             OpenError::NotFound => Ok(None),
-            OpenError::Unreadable(reason) => {
+            // Where not even the directory itself can be listed, nobody knows what is there.
+            OpenError::Unreadable(reason) if !folders.is_empty() => {
                 self.log.failed(&below(folders, None), &reason);
                 Ok(None)
             }
