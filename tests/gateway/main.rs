@@ -9,6 +9,7 @@
 )]
 
 mod agents_reload;
+mod automounts;
 mod check_order;
 mod commands;
 mod compatibility;
