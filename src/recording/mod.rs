@@ -1,5 +1,6 @@
 //! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
 
+mod access;
 mod answer;
 mod day;
 mod disposition;
@@ -23,6 +24,7 @@ mod validators;
 mod video;
 mod watch;
 
+pub use access::{User, accessible_by};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};
 pub use mount::{
@@ -32,7 +34,7 @@ pub use mount::{
 pub use mounts::Mounts;
 pub use open_error::{Lost, OpenError, ReadError, Unreadable};
 pub use range::{ByteRange, Conditions, FileState, Selection, select};
-pub use record_id::{Invalid, MAX_LEN, RecordId};
+pub use record_id::{Invalid, MAX_LEN, RecordId, RecordKind};
 pub use rel_path::{RelPath, Segment};
 pub use validators::{ETag, last_modified};
 pub use video::{PREFETCH_LEN, Video};

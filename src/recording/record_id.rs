@@ -19,6 +19,18 @@ pub struct RecordId {
     path: RelPath,
 }
 
+/// What kind of recording a path is of, as the `filetype` of `recordfile` tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A call, `filetype` 1: `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
+    Call,
+    /// A message left with the IVR or by a third party, `filetype` 2: `<vdn>/record/...` or
+    /// `3rdfile/<vdn>/record/...`.
+    Message,
+    /// A path of neither form.
+    Other,
+}
+
 /// What keeps a text from being a recordId; all of it is one result code (104-003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
@@ -28,7 +40,7 @@ pub enum Invalid {
     Drive,
     /// A name is empty, only dots, or holds a colon or a control character, or there are too many names.
     Path,
-    /// The file is not one of the videos that may be downloaded.
+    /// The file does not end in a suffix that may be downloaded.
     Suffix,
 }
 
@@ -64,6 +76,17 @@ impl RecordId {
         &self.path
     }
 
+    /// What kind of recording the path is of. Says nothing about whose it is, which is [`RecordId::owner`]'s to say.
+    pub fn kind(&self) -> RecordKind {
+        let is = |name: &Segment, word: &str| name.as_str().eq_ignore_ascii_case(word);
+        match self.path.folders() {
+            [_, record, ..] if is(record, "record") => RecordKind::Message,
+            [third, _, record, ..] if is(third, "3rdfile") && is(record, "record") => RecordKind::Message,
+            [_, _, day, _] if Day::parse(day.as_str()).is_some() => RecordKind::Call,
+            _ => RecordKind::Other,
+        }
+    }
+
     /// The agent whose recording it is: the number that names the file's folder, if a day names the folder
     /// above that. Other forms of path do not say, and are for those who may download every agent's.
     pub fn owner(&self) -> Option<u32> {
@@ -92,7 +115,7 @@ impl fmt::Display for Invalid {
             Invalid::TooLong => "the recordId is too long",
             Invalid::Drive => "the recordId does not begin with a drive",
             Invalid::Path => "the recordId is not the path of a recording",
-            Invalid::Suffix => "the recordId does not name a video",
+            Invalid::Suffix => "the recordId does not end in a suffix that may be downloaded",
         })
     }
 }
@@ -133,6 +156,27 @@ mod tests {
         for (text, printed, owner) in table {
             let id = parse(text).unwrap();
             assert_eq!((id.to_string().as_str(), id.owner()), (printed, owner), "{text}");
+        }
+    }
+
+    #[test]
+    fn calls_and_messages_are_told_apart_by_their_folders() {
+        let table = [
+            ("Y:/1/0/20201202/503/1714442.V3", RecordKind::Call),
+            ("Y:/1/voice/20201202/ivr/1714442.wav", RecordKind::Call),
+            ("Y:/1/0/20201302/503/1714442.V3", RecordKind::Other),
+            ("Y:/1/0/20201202/503/sub/1714442.V3", RecordKind::Other),
+            ("Y:/20201202/503/a.mp4", RecordKind::Other),
+            ("Y:/a.mp4", RecordKind::Other),
+            ("Y:/1/record/20190412/playvoice1551276018824.wav", RecordKind::Message),
+            ("Y:/1/Record/20190412/503/1.wav", RecordKind::Message),
+            ("Y:/1/record/1.wav", RecordKind::Message),
+            ("Y:/3rdfile/1/record/20190408/515/1633022.V3", RecordKind::Message),
+            ("Y:/3rdfile/1/20190408/515/1633022.V3", RecordKind::Call),
+            ("Y:/other/1/record/20190408/515/1633022.V3", RecordKind::Other),
+        ];
+        for (text, kind) in table {
+            assert_eq!(parse(text).unwrap().kind(), kind, "{text}");
         }
     }
 
