@@ -3,6 +3,8 @@
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
+use std::sync::mpsc::sync_channel;
+use std::time::Instant;
 
 use log::Level;
 
@@ -11,7 +13,7 @@ use crate::front::{KeyPairFiles, try_addresses};
 use crate::ops::console::{print, remark};
 use crate::ops::failure::Failure;
 use crate::ops::service_user::ServiceUser;
-use crate::recording::{Lost, Mounts};
+use crate::recording::{ANSWER_TIMEOUT, Lost, Mounts};
 use crate::session::Roster;
 use crate::start;
 
@@ -126,13 +128,22 @@ fn mounts(settings: &Settings) -> String {
     // Whether something is mounted there is told even where serving does not insist on it.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
-    let asked: Vec<_> = mounts.iter().map(|(point, mount)| (point, mount, mount.probe())).collect();
-    for (point, mount, pending) in asked {
+    let asked: Vec<_> = mounts
+        .iter()
+        .map(|(point, mount)| {
+            let (tell, told) = sync_channel(1);
+            mount.probe(move |result| drop(tell.send(result)));
+            (point, mount, told)
+        })
+        .collect();
+    let deadline = Instant::now() + ANSWER_TIMEOUT;
+    for (point, mount, told) in asked {
         let directory = mount.directory().display();
+        let within = deadline.saturating_duration_since(Instant::now());
         // Writing to a String cannot fail.
-        let _ = match pending.wait() {
+        let _ = match told.recv_timeout(within).unwrap_or(Err(Lost::Silent)) {
             Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
-            Err(Lost::NotMounted) if !settings.mount_check => {
+            Err(Lost::NotMounted(_)) if !settings.mount_check => {
                 writeln!(text, "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)")
             }
             Err(lost) => writeln!(text, "mount {point}: {directory} is NOT there: {lost}"),

@@ -12,6 +12,7 @@ use crate::front::Listeners;
 use crate::ops::descriptors;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
+use crate::recording;
 
 /// How long a start waits for an address that another program has, if a service manager waits with it. Two seconds
 /// short of a minute, which with the unit's RestartSec makes one line a minute in the journal; below its
@@ -67,12 +68,12 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     const FEWEST: u64 = 16;
     let wanted = settings.max_connections;
     let besides = descriptors_besides_clients(settings);
-    let needed = besides + wanted as u64 * DESCRIPTORS_PER_CLIENT;
+    let needed = besides + wanted as u64;
     let granted = descriptors::raise_nofile_limit(needed)?;
     if granted >= needed {
         return Ok(None);
     }
-    let fitting = granted.saturating_sub(besides) / DESCRIPTORS_PER_CLIENT;
+    let fitting = granted.saturating_sub(besides);
     let reason = format!(
         "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
     );
@@ -84,15 +85,10 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
 }
 
-/// A socket, and a video, which is opened before the download limits are held against it.
-const DESCRIPTORS_PER_CLIENT: u64 = 2;
-
-/// Upper bound on the descriptors that these settings need whatever the number of clients.
+/// Upper bound on the descriptors that these settings need whatever the number of clients, of whom each has a socket: one
+/// for each running download, those a mount is busy with, and some for the rest. A recording is opened before the limits
+/// of downloads are held against it, which the threads of its mount bound.
 fn descriptors_besides_clients(settings: &Settings) -> u64 {
-    /// A mount's threads, each with the directory it is in and the one it enters, and some to spare.
-    const PER_MOUNT: usize = 64;
-    /// Three for each inner connection.
-    const PER_WORKER: usize = 3;
     const REST: usize = 64;
-    (settings.mounts.len() * PER_MOUNT + settings.worker_threads * PER_WORKER + REST) as u64
+    (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + REST) as u64
 }

@@ -12,7 +12,7 @@ use cc_gateway::config::{self, properties};
 use cc_gateway::front::content::ChunkedDecoder;
 use cc_gateway::front::http_error::HttpError;
 use cc_gateway::front::head::{CONTENT_MAX_BYTES, HEADERS_MAX, Framing, HEAD_MAX_BYTES, Head};
-use cc_gateway::recording::{ETag, Held, LONGEST, RecordId, Selection, select};
+use cc_gateway::recording::{Conditions, ETag, FileState, MAX_LEN, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
 /// A `.properties` file: any bytes are read, entries lie in lines that exist and in their order, and what
@@ -134,7 +134,7 @@ pub fn record_id(input: &[u8]) {
     let values = [Some(text.to_owned()), decoded.ok().flatten()];
     for value in values.into_iter().flatten() {
         let Ok(read) = RecordId::parse(&value, &suffixes) else { continue };
-        assert!(value.chars().count() <= LONGEST);
+        assert!(value.chars().count() <= MAX_LEN);
         let names = read.path().folders().iter().chain([read.path().file()]);
         for name in names.map(|segment| segment.as_str()) {
             assert!(!name.is_empty() && !name.bytes().all(|byte| byte == b'.'));
@@ -149,17 +149,23 @@ pub fn record_id(input: &[u8]) {
     }
 }
 
-/// Three lines: Range, If-Range and the length of the file. What is selected lies inside the file.
+/// Up to five lines: Range, If-Range, the length of the file, If-Match and If-Unmodified-Since. What is selected lies
+/// inside the file.
 pub fn range(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else { return };
-    let mut lines = text.splitn(3, '\n');
+    let mut lines = text.splitn(5, '\n');
     let range = lines.next().unwrap_or_default();
     let if_range = lines.next().filter(|line| !line.is_empty());
     let length = lines.next().and_then(|line| line.trim_end().parse().ok()).unwrap_or(1000);
-    let Ok(etag) = std::fs::metadata("/").map(|metadata| ETag::of(&metadata)) else { return };
+    let [if_match, if_unmodified_since] = [(); 2].map(|()| lines.next().map(str::to_owned));
+    let etag = ETag::new(length, 1_600_000_000, 0);
     let changed = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    let held = Held { etag: &etag, modified: changed, length, now: changed + Duration::from_secs(3600) };
-    let selection = select(Some(range), if_range, held);
+    let state = FileState { etag: &etag, modified: changed, length, now: changed + Duration::from_secs(3600) };
+    let ranged = |range: Option<&str>, if_range: Option<&str>| {
+        let [range, if_range] = [range, if_range].map(|field| field.map(str::to_owned));
+        select(&Conditions { range, if_range, ..Conditions::default() }, state)
+    };
+    let selection = ranged(Some(range), if_range);
     match selection {
         Selection::Whole => {}
         Selection::Part(part) => {
@@ -167,14 +173,25 @@ pub fn range(input: &[u8]) {
             assert_eq!(part.length(), part.last() - part.start() + 1);
             // What is answered, asked for again, is the same.
             let exact = format!("bytes={}-{}", part.start(), part.last());
-            assert_eq!(select(Some(&exact), None, held), selection);
+            assert_eq!(ranged(Some(&exact), None), selection);
             assert!(part.content_range(length).ends_with(&format!("/{length}")));
         }
         Selection::Unsatisfiable => assert!(range.to_ascii_lowercase().contains("bytes")),
+        Selection::PreconditionFailed => panic!("there is no precondition"),
     }
-    assert_eq!(select(None, if_range, held), Selection::Whole);
+    assert_eq!(ranged(None, if_range), Selection::Whole);
     // Another state of the file is never served in part.
-    assert_eq!(select(Some(range), Some("\"another\""), held), Selection::Whole);
+    assert_eq!(ranged(Some(range), Some("\"another\"")), Selection::Whole);
+    // A precondition that holds changes nothing, and one that does not keeps everything back.
+    let conditions = Conditions {
+        if_match,
+        if_unmodified_since,
+        range: Some(range.to_owned()),
+        if_range: if_range.map(str::to_owned),
+    };
+    assert!([selection, Selection::PreconditionFailed].contains(&select(&conditions, state)));
+    let conditions = Conditions { if_match: Some(format!("\"another\", {etag}")), ..conditions };
+    assert_eq!(select(&conditions, state), selection);
 }
 
 /// The content of a sign-in: what is taken is a JSON object with a password of documented length, however it is written.

@@ -4,22 +4,24 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::ResultCode;
-use super::gateway::Gateway;
-use super::deferred::{Answer, Deferred};
+use super::gateway::{Gateway, RequestContext};
+use super::deferred::{Answer, Deferred, Ticket};
 use super::reply::Reply;
 use super::request::{HeaderName, Request};
 use super::router::parameter;
 use crate::config::DownloadScope;
-use crate::recording::{Ask, Download, Mount, OpenError, Pending, RecordId, Selection, Video, Wanted, attachment};
+use crate::recording::{
+    Conditions, Download, Mount, OpenError, OpenRequest, RecordId, Selection, Target, Video, attachment,
+};
 use crate::session::{AgentId, Role};
 
 /// The type of a video, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
 
 /// What a download asks for, once everything that needs no file server has been checked.
-struct Target {
+struct Asked {
     mount: Arc<Mount>,
-    wanted: Wanted,
+    target: Target,
     /// Whether the agent may have it.
     allowed: bool,
 }
@@ -30,23 +32,41 @@ impl Gateway {
         if let Err(answer) = self.authenticate(agent, request, now) {
             return answer;
         }
-        let Target { mount, wanted, allowed } = match self.target(agent, request.query) {
-            Ok(target) => target,
+        let Asked { mount, target, allowed } = match self.asked(agent, request.query) {
+            Ok(asked) => asked,
             Err(code) => return Reply::rejected(code).into(),
         };
         if !allowed {
             // Whether the file server is there comes first; nothing of the recording is touched.
-            return wait(mount.probe(), |_, answer| match answer {
-                Ok(()) => Reply::rejected(ResultCode::NOT_OWN_RECORDING).into(),
-                Err(_) => Reply::rejected(ResultCode::MOUNT_LOST).into(),
+            let until = now + mount.probe_timeout();
+            return wait_for_mount(until, move |_, ticket| {
+                mount.probe(move |answer| {
+                    ticket.complete(move |_, _| {
+                        Reply::rejected(match answer {
+                            Ok(()) => ResultCode::NOT_OWN_RECORDING,
+                            Err(_) => ResultCode::MOUNT_LOST,
+                        })
+                        .into()
+                    });
+                });
             });
         }
-        let field = |field| request.headers.value(field).map(str::to_owned);
-        let ask = Ask { wanted, range: field(HeaderName::Range), if_range: field(HeaderName::IfRange) };
-        wait(mount.open(ask), move |gateway, opened| gateway.hand_over(agent, opened))
+        let header = |name| request.headers.value(name).map(str::to_owned);
+        let conditions = Conditions {
+            if_match: header(HeaderName::IfMatch),
+            if_unmodified_since: header(HeaderName::IfUnmodifiedSince),
+            range: header(HeaderName::Range),
+            if_range: header(HeaderName::IfRange),
+        };
+        let until = now + mount.open_timeout(&target);
+        wait_for_mount(until, move |_, ticket| {
+            mount.open(OpenRequest { target, conditions }, move |opened| {
+                ticket.complete(move |gateway, _| gateway.hand_over(agent, opened));
+            });
+        })
     }
 
-    fn target(&self, agent: AgentId, query: &str) -> Result<Target, ResultCode> {
+    fn asked(&self, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
         let settings = &self.settings;
         if !settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
@@ -67,11 +87,11 @@ impl Gateway {
         Ok(match record_id {
             Some(record_id) => {
                 let allowed = self.may_have(agent, record_id.owner());
-                Target { mount, wanted: Wanted::At(record_id.into_path()), allowed }
+                Asked { mount, target: Target::Path(record_id.into_path()), allowed }
             }
             None => {
                 let suffixes = settings.video_suffixes.clone();
-                Target { mount, wanted: Wanted::Latest { agent: agent.number(), suffixes }, allowed: true }
+                Asked { mount, target: Target::Latest { agent: agent.number(), suffixes }, allowed: true }
             }
         })
     }
@@ -93,21 +113,32 @@ impl Gateway {
     fn hand_over(&self, agent: AgentId, opened: Result<Video, OpenError>) -> Answer {
         let video = match opened {
             Ok(video) => video,
+            Err(OpenError::Busy) => return Reply::busy().into(),
             Err(error) => {
                 return Reply::rejected(match error {
-                    OpenError::Unavailable => ResultCode::MOUNT_LOST,
                     OpenError::NotFound => ResultCode::NO_RECORDING,
-                    OpenError::Unreadable => ResultCode::UNREADABLE,
+                    OpenError::Unreadable(_) => ResultCode::UNREADABLE,
+                    _ => ResultCode::MOUNT_LOST,
                 })
                 .into();
             }
         };
-        if video.selection() == Selection::Unsatisfiable {
-            return Reply::http_error(416, ResultCode::INVALID_PARAMETER)
-                .with("Content-Range", format!("bytes */{}", video.length()))
-                .with("Accept-Ranges", "bytes")
-                .with("ETag", video.etag().as_str())
-                .into();
+        match video.selection() {
+            Selection::Unsatisfiable => {
+                return Reply::http_error(416, ResultCode::INVALID_PARAMETER)
+                    .with("Content-Range", format!("bytes */{}", video.length()))
+                    .with("Accept-Ranges", "bytes")
+                    .with("ETag", video.etag().as_str())
+                    .into();
+            }
+            Selection::PreconditionFailed => {
+                return Reply::http_error(412, ResultCode::INVALID_PARAMETER)
+                    .with("Accept-Ranges", "bytes")
+                    .with("ETag", video.etag().as_str())
+                    .with("Last-Modified", video.last_modified())
+                    .into();
+            }
+            Selection::Whole | Selection::Part(_) => {}
         }
         match self.downloads.take(agent.number(), self.mounts.stalled()) {
             Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
@@ -116,17 +147,10 @@ impl Gateway {
     }
 }
 
-/// A file server is asked by threads of its own; the client's thread waits for them.
-fn wait<T: Send + 'static>(pending: Pending<T>, finish: impl FnOnce(&Gateway, T) -> Answer + Send + 'static) -> Answer {
-    let delivered = Arc::clone(pending.delivered());
-    let until = pending.deadline();
-    Answer::Deferred(Deferred::until_event(
-        until,
-        |_, _| Reply::rejected(ResultCode::MOUNT_LOST).into(),
-        move |_, ticket| {
-            delivered.when_raised(move || ticket.complete(move |gateway, _| finish(gateway, pending.take())));
-        },
-    ))
+/// A file server is asked by threads of its own, and has until then.
+fn wait_for_mount(until: Instant, start: impl FnOnce(&Gateway, Ticket) + Send + 'static) -> Answer {
+    let timed_out = |_: &Gateway, _: &RequestContext| Reply::rejected(ResultCode::MOUNT_LOST).into();
+    Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 
 fn head(video: &Video) -> Reply {

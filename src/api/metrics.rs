@@ -7,7 +7,7 @@ use std::time::Instant;
 use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::reply::Reply;
-use crate::recording::Standing;
+use crate::recording::MountStatus;
 
 /// Every metric by name, with its type and what it tells.
 pub const NAMES: &[(&str, &str, &str)] = &[
@@ -74,9 +74,9 @@ impl Gateway {
             "cc_gateway_downloads_cut_total" => sample("", &counters.downloads_cut.value()),
             "cc_gateway_video_bytes_total" => sample("", &counters.video_bytes.value()),
             _ => {
-                for (mount, standing) in self.mounts.standings() {
+                for (mount, status) in self.mounts.statuses() {
                     let value = match name {
-                        "cc_gateway_mount_up" => usize::from(standing == Standing::Up),
+                        "cc_gateway_mount_up" => usize::from(status == MountStatus::Up),
                         "cc_gateway_mount_hung_threads" => mount.hung(),
                         "cc_gateway_mount_reading_threads" => mount.reading(),
                         _ => continue,

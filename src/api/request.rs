@@ -59,6 +59,11 @@ pub enum HeaderName {
     Range,
     /// RFC 9110 section 13.1.5.
     IfRange,
+    /// RFC 9110 section 13.1.1.
+    IfMatch,
+    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are not read: a vendor client sends one with every
+    /// download and cannot take a 304.
+    IfUnmodifiedSince,
     /// The origin of a browser client (Fetch standard).
     Origin,
     /// The method a preflight asks for.
@@ -69,10 +74,12 @@ pub enum HeaderName {
 
 impl HeaderName {
     /// Every field, in the order of the declaration.
-    pub const ALL: [HeaderName; 6] = [
+    pub const ALL: [HeaderName; 8] = [
         HeaderName::Guid,
         HeaderName::Range,
         HeaderName::IfRange,
+        HeaderName::IfMatch,
+        HeaderName::IfUnmodifiedSince,
         HeaderName::Origin,
         HeaderName::AccessControlRequestMethod,
         HeaderName::ServiceToken,
@@ -84,6 +91,8 @@ impl HeaderName {
             HeaderName::Guid => "Guid",
             HeaderName::Range => "Range",
             HeaderName::IfRange => "If-Range",
+            HeaderName::IfMatch => "If-Match",
+            HeaderName::IfUnmodifiedSince => "If-Unmodified-Since",
             HeaderName::Origin => "Origin",
             HeaderName::AccessControlRequestMethod => "Access-Control-Request-Method",
             HeaderName::ServiceToken => "service_token",
@@ -155,6 +164,8 @@ mod tests {
             ("guid", Some(HeaderName::Guid)),
             ("GUID", Some(HeaderName::Guid)),
             ("if-range", Some(HeaderName::IfRange)),
+            ("if-unmodified-since", Some(HeaderName::IfUnmodifiedSince)),
+            ("If-None-Match", None),
             ("Service_Token", Some(HeaderName::ServiceToken)),
             ("Cookie", None),
             ("", None),

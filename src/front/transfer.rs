@@ -11,7 +11,7 @@ use super::response::{Framing, render};
 use super::timeouts::MinRate;
 use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES};
 use crate::api::{Reply, RequestContext};
-use crate::recording::{Download, ReadError};
+use crate::recording::Download;
 
 /// Deep enough for encrypting; the buffers are on the heap.
 const STACK_BYTES: usize = 256 * 1024;
@@ -115,7 +115,7 @@ impl Transfer<'_> {
             let count = {
                 let mut buffer = grant.buffer();
                 let room = buffer.get_mut(..grant.bytes).unwrap_or_default();
-                let count = download.video.next_chunk(room).map_err(into_io)?;
+                let count = download.next_chunk(room)?;
                 self.tls.queue(room.get(..count).unwrap_or_default())?;
                 count
             };
@@ -168,12 +168,5 @@ impl Transfer<'_> {
 
     fn check_aborted(&self) -> io::Result<()> {
         if (self.is_aborted)() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
-    }
-}
-
-fn into_io(error: ReadError) -> io::Error {
-    match error {
-        ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, "the file shrank while it was sent"),
-        ReadError::Failed(error) => error,
     }
 }

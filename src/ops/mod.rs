@@ -13,3 +13,6 @@ pub mod panics;
 pub mod seldom;
 pub mod service_user;
 pub mod subscriber;
+mod thread_pool;
+
+pub use thread_pool::{Job, ThreadPool};

@@ -1,8 +1,10 @@
-//! How many downloads run at once, in all and for one agent.
+//! How many downloads run at once, in all and for one agent, and the end of those an agent has lost the right to.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
+use super::open_error::ReadError;
 use super::video::Video;
 use crate::ops::latch::lock;
 
@@ -17,7 +19,14 @@ pub struct Downloads {
 #[derive(Debug, Default)]
 struct Running {
     all: usize,
-    by_agent: HashMap<u32, usize>,
+    by_agent: HashMap<u32, OfAgent>,
+}
+
+/// The downloads of one agent. All that were begun between two revocations share one mark.
+#[derive(Debug, Default)]
+struct OfAgent {
+    count: usize,
+    revoked: Arc<AtomicBool>,
 }
 
 impl Downloads {
@@ -33,13 +42,23 @@ impl Downloads {
     /// them, and the other mounts are not to stand still with theirs.
     pub fn take(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
-        let own = running.by_agent.get(&agent).copied().unwrap_or(0);
+        let own = running.by_agent.get(&agent).map_or(0, |own| own.count);
         if running.all.saturating_sub(stalled) >= self.max || own >= self.max_per_agent {
             return None;
         }
         running.all += 1;
-        running.by_agent.insert(agent, own + 1);
-        Some(Permit { agent, running: Arc::clone(&self.running) })
+        let own = running.by_agent.entry(agent).or_default();
+        own.count += 1;
+        Some(Permit { agent, revoked: Arc::clone(&own.revoked), running: Arc::clone(&self.running) })
+    }
+
+    /// Revokes every running download of `agent` and says how many there are. Each ends before its next chunk; those
+    /// begun later are not touched.
+    pub fn revoke(&self, agent: u32) -> usize {
+        let mut running = lock(&self.running);
+        let Some(own) = running.by_agent.get_mut(&agent) else { return 0 };
+        std::mem::take(&mut own.revoked).store(true, Ordering::Relaxed);
+        own.count
     }
 
     /// The downloads that hold a permit now.
@@ -53,7 +72,15 @@ impl Downloads {
 #[must_use = "the download counts only while its permit is held"]
 pub struct Permit {
     agent: u32,
+    revoked: Arc<AtomicBool>,
     running: Arc<Mutex<Running>>,
+}
+
+impl Permit {
+    /// Whether the download has to end because its agent may no longer have it.
+    pub fn is_revoked(&self) -> bool {
+        self.revoked.load(Ordering::Relaxed)
+    }
 }
 
 impl Drop for Permit {
@@ -61,7 +88,7 @@ impl Drop for Permit {
         let mut running = lock(&self.running);
         running.all = running.all.saturating_sub(1);
         match running.by_agent.get_mut(&self.agent) {
-            Some(own) if *own > 1 => *own -= 1,
+            Some(own) if own.count > 1 => own.count -= 1,
             // Agents without a download leave no entry, so the table is bounded by the limit.
             _ => {
                 running.by_agent.remove(&self.agent);
@@ -75,13 +102,26 @@ impl Drop for Permit {
 pub struct Download {
     /// The video.
     pub video: Video,
-    _permit: Permit,
+    permit: Permit,
 }
 
 impl Download {
     /// The download of `video` that `permit` allows.
     pub fn new(video: Video, permit: Permit) -> Download {
-        Download { video, _permit: permit }
+        Download { video, permit }
+    }
+
+    /// [`Video::next_chunk`], for as long as the permit is not revoked.
+    ///
+    /// # Errors
+    /// When the rest cannot be had, or may not. The answer must be cut then.
+    pub fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        if self.is_revoked() { Err(ReadError::Revoked) } else { self.video.next_chunk(buffer) }
+    }
+
+    /// [`Permit::is_revoked`], for a download that waits for its client.
+    pub fn is_revoked(&self) -> bool {
+        self.permit.is_revoked()
     }
 }
 
@@ -103,6 +143,19 @@ mod tests {
         drop(first);
         assert_eq!(downloads.running(), 2);
         assert!(downloads.take(101, 0).is_some());
+    }
+
+    #[test]
+    fn an_agents_downloads_are_revoked_and_later_ones_are_not() {
+        let downloads = Downloads::new(10, 3);
+        let [first, second, other] = [101, 101, 102].map(|agent| downloads.take(agent, 0).unwrap());
+        assert_eq!(downloads.revoke(101), 2);
+        assert_eq!(downloads.revoke(103), 0);
+        let later = downloads.take(101, 0).unwrap();
+        let revoked = [&first, &second, &other, &later].map(Permit::is_revoked);
+        assert_eq!(revoked, [true, true, false, false]);
+        drop((first, second));
+        assert_eq!((downloads.revoke(101), later.is_revoked()), (1, true));
     }
 
     #[test]

@@ -5,8 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::mount::Mount;
-use super::watch::{MountWatch, Standing};
+use super::mount::{Mount, MountStatus};
+use super::watch::MountWatch;
 use crate::config::{Drive, MountPoint};
 
 /// The mounts a gateway serves. There may be none, then every download ends with 108-011.
@@ -53,18 +53,18 @@ impl Mounts {
     }
 
     /// What is known of each mount that is watched.
-    pub fn standings(&self) -> impl Iterator<Item = (&Arc<Mount>, Standing)> {
-        self.watches.iter().map(|watch| (watch.mount(), watch.standing()))
+    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
+        self.watches.iter().map(|watch| (watch.mount(), watch.status()))
     }
 
     /// Whether some mount is known not to serve.
     pub fn any_lost(&self) -> bool {
-        self.standings().any(|(_, standing)| standing == Standing::Lost)
+        self.statuses().any(|(_, status)| status == MountStatus::Lost)
     }
 
     /// Downloads that wait inside a read of a mount that is lost.
     pub fn stalled(&self) -> usize {
-        self.standings().filter(|(_, standing)| *standing == Standing::Lost).map(|(mount, _)| mount.reading()).sum()
+        self.statuses().filter(|(_, status)| *status == MountStatus::Lost).map(|(mount, _)| mount.reading()).sum()
     }
 
     /// Every mount once, however many points it serves.
@@ -118,8 +118,8 @@ mod tests {
         let directories = [(point(None, 'Y'), scratch.path().to_owned()), (point(None, 'Z'), missing.clone())];
         let mut mounts = Mounts::new(&directories.into(), false, false);
         mounts.watch().unwrap();
-        eventually(|| mounts.standings().all(|(_, standing)| standing != Standing::Unknown));
-        let lost: Vec<_> = mounts.standings().filter(|(_, standing)| *standing == Standing::Lost).collect();
+        eventually(|| mounts.statuses().all(|(_, status)| status != MountStatus::Unknown));
+        let lost: Vec<_> = mounts.statuses().filter(|(_, status)| *status == MountStatus::Lost).collect();
         assert!(mounts.any_lost());
         assert_eq!(lost.iter().map(|(mount, _)| mount.directory()).collect::<Vec<_>>(), [missing]);
     }

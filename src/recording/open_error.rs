@@ -2,18 +2,36 @@
 
 use std::fmt;
 use std::io;
+use std::path::PathBuf;
 
 use rustix::io::Errno;
 
+use super::errno::Named;
+
 /// Why a recording cannot be given.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
     /// The file server is absent, not mounted, or does not answer (108-012).
-    Unavailable,
+    Unavailable(Lost),
     /// There is no such recording (108-009).
     NotFound,
-    /// It is there but cannot be read, is no regular file, or is empty (108-013).
-    Unreadable,
+    /// It is there but cannot be given (108-013).
+    Unreadable(Unreadable),
+    /// Too many searches for a latest recording are waiting, or one of this agent is not finished (503).
+    Busy,
+}
+
+/// Why a recording that is there cannot be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unreadable {
+    /// Opening or reading it failed.
+    Failed(Errno),
+    /// It is a folder, a FIFO, a socket or a device.
+    Irregular,
+    /// It has no bytes.
+    Empty,
+    /// It became shorter while it was opened.
+    Shrunk,
 }
 
 impl OpenError {
@@ -30,18 +48,20 @@ impl OpenError {
     /// | ENXIO, ENODEV: a socket or device; EAGAIN: leased to a writer; others | `Unreadable` | `Unreadable` |
     ///
     /// Any failure of the mount directory itself, whatever its errno, is `Unavailable`.
-    pub fn on_the_way(errno: Errno) -> OpenError {
+    pub fn from_walk(errno: Errno) -> OpenError {
         match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => {
                 OpenError::NotFound
             }
-            Errno::IO | Errno::REMOTEIO => OpenError::Unavailable,
-            errno => OpenError::of_first_read(errno),
+            Errno::IO | Errno::REMOTEIO => OpenError::Unavailable(Lost::Failed(errno)),
+            // A socket, or a device that nothing drives.
+            Errno::NXIO => OpenError::Unreadable(Unreadable::Irregular),
+            errno => OpenError::from_first_read(errno),
         }
     }
 
     /// The meaning of `errno` when the opened file is asked for its size or its first bytes.
-    pub fn of_first_read(errno: Errno) -> OpenError {
+    pub fn from_first_read(errno: Errno) -> OpenError {
         match errno {
             Errno::STALE
             | Errno::NOTCONN
@@ -60,24 +80,41 @@ impl OpenError {
             | Errno::MFILE
             | Errno::NFILE
             | Errno::NOMEM
-            | Errno::NOBUFS => OpenError::Unavailable,
-            _ => OpenError::Unreadable,
+            | Errno::NOBUFS => OpenError::Unavailable(Lost::Failed(errno)),
+            errno => OpenError::Unreadable(Unreadable::Failed(errno)),
         }
     }
 
-    /// [`OpenError::of_first_read`] for an error of the standard library.
-    pub fn of_io(error: &io::Error) -> OpenError {
-        Errno::from_io_error(error).map_or(OpenError::Unreadable, OpenError::of_first_read)
+    /// The number of the system call that failed, if one did: a reason of the machine, which the operator can mend.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            OpenError::Unavailable(Lost::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {
+                Some(*errno)
+            }
+            _ => None,
+        }
     }
 }
 
 impl fmt::Display for OpenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            OpenError::Unavailable => "the file server is not available",
-            OpenError::NotFound => "no such recording",
-            OpenError::Unreadable => "the recording cannot be read",
-        })
+        match self {
+            OpenError::Unavailable(lost) => write!(f, "the file server is not available: {lost}"),
+            OpenError::NotFound => f.write_str("no such recording"),
+            OpenError::Unreadable(reason) => reason.fmt(f),
+            OpenError::Busy => f.write_str("too many searches for a latest recording"),
+        }
+    }
+}
+
+impl fmt::Display for Unreadable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unreadable::Failed(errno) => Named(*errno).fmt(f),
+            Unreadable::Irregular => f.write_str("no regular file"),
+            Unreadable::Empty => f.write_str("an empty file"),
+            Unreadable::Shrunk => f.write_str("the file shrank while it was opened"),
+        }
     }
 }
 
@@ -88,6 +125,10 @@ impl std::error::Error for OpenError {}
 pub enum ReadError {
     /// The file has become shorter than it was when it was opened.
     Shrunk,
+    /// The file was written to since it was opened, so that what was sent is neither the old nor the new one.
+    Changed,
+    /// The agent may no longer have it.
+    Revoked,
     /// The file server failed.
     Failed(io::Error),
 }
@@ -95,34 +136,67 @@ pub enum ReadError {
 impl fmt::Display for ReadError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ReadError::Shrunk => f.write_str("the file has become shorter"),
-            ReadError::Failed(error) => error.fmt(f),
+            ReadError::Shrunk => f.write_str("the file shrank while it was sent"),
+            ReadError::Changed => f.write_str("the file was changed while it was sent"),
+            ReadError::Revoked => f.write_str("the agent may no longer have it"),
+            ReadError::Failed(error) => match Errno::from_io_error(error) {
+                Some(errno) => Named(errno).fmt(f),
+                None => error.fmt(f),
+            },
         }
     }
 }
 
 impl std::error::Error for ReadError {}
 
+impl From<ReadError> for io::Error {
+    fn from(error: ReadError) -> io::Error {
+        match error {
+            ReadError::Failed(error) => error,
+            ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, error),
+            ReadError::Changed | ReadError::Revoked => io::Error::other(error),
+        }
+    }
+}
+
 /// Why a mount does not serve, for the operator.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lost {
-    /// Opening or examining the directory failed.
+    /// Opening, entering or examining the directory failed.
     Failed(Errno),
-    /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON.
-    NotMounted,
+    /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a file system other
+    /// than that of `/`, this is where that one is mounted.
+    NotMounted(Option<PathBuf>),
     /// There was no answer in time.
     Silent,
     /// The directory answers, but every thread that opens recordings below it hangs.
     Stuck,
+    /// The directory answers, but files that were opened there cannot be closed.
+    Unclosed,
 }
 
 impl fmt::Display for Lost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Failed(errno) => errno.fmt(f),
-            Lost::NotMounted => f.write_str("nothing is mounted there (MOUNT_CHECK is ON)"),
+            Lost::Failed(errno) => {
+                Named(*errno).fmt(f)?;
+                if matches!(*errno, Errno::ACCESS | Errno::PERM) {
+                    f.write_str(": the user of this process may not enter it")?;
+                }
+                Ok(())
+            }
+            Lost::NotMounted(above) => {
+                f.write_str("nothing is mounted there (MOUNT_CHECK is ON)")?;
+                let Some(above) = above else { return Ok(()) };
+                let above = above.display();
+                write!(
+                    f,
+                    "; it is a folder of what is mounted on {above}: if that is the file server, set MOUNT_CHECK to OFF"
+                )
+            }
             Lost::Silent => f.write_str("no answer in time"),
             Lost::Stuck => f.write_str("it answers, but every thread that opens recordings there hangs"),
+            Lost::Unclosed => f.write_str("it answers, but files opened there cannot be closed"),
         }
     }
 }
@@ -131,30 +205,57 @@ impl std::error::Error for Lost {}
 
 #[cfg(test)]
 mod tests {
-    use super::OpenError::{NotFound, Unavailable, Unreadable};
     use super::*;
+
+    /// The variant without its reason.
+    fn kind(error: &OpenError) -> &'static str {
+        match error {
+            OpenError::Unavailable(_) => "Unavailable",
+            OpenError::NotFound => "NotFound",
+            OpenError::Unreadable(_) => "Unreadable",
+            OpenError::Busy => "Busy",
+        }
+    }
 
     #[test]
     fn an_errno_means_what_the_table_says() {
         let table = [
-            (Errno::NOENT, NotFound, Unreadable),
-            (Errno::NOTDIR, NotFound, Unreadable),
-            (Errno::LOOP, NotFound, Unreadable),
-            (Errno::NAMETOOLONG, NotFound, Unreadable),
-            (Errno::INVAL, NotFound, Unreadable),
-            (Errno::STALE, Unavailable, Unavailable),
-            (Errno::NOTCONN, Unavailable, Unavailable),
-            (Errno::TIMEDOUT, Unavailable, Unavailable),
-            (Errno::HOSTDOWN, Unavailable, Unavailable),
-            (Errno::MFILE, Unavailable, Unavailable),
-            (Errno::IO, Unavailable, Unreadable),
-            (Errno::ACCESS, Unreadable, Unreadable),
-            (Errno::PERM, Unreadable, Unreadable),
-            (Errno::NXIO, Unreadable, Unreadable),
-            (Errno::AGAIN, Unreadable, Unreadable),
+            (Errno::NOENT, "NotFound", "Unreadable"),
+            (Errno::NOTDIR, "NotFound", "Unreadable"),
+            (Errno::LOOP, "NotFound", "Unreadable"),
+            (Errno::NAMETOOLONG, "NotFound", "Unreadable"),
+            (Errno::INVAL, "NotFound", "Unreadable"),
+            (Errno::STALE, "Unavailable", "Unavailable"),
+            (Errno::NOTCONN, "Unavailable", "Unavailable"),
+            (Errno::TIMEDOUT, "Unavailable", "Unavailable"),
+            (Errno::HOSTDOWN, "Unavailable", "Unavailable"),
+            (Errno::MFILE, "Unavailable", "Unavailable"),
+            (Errno::IO, "Unavailable", "Unreadable"),
+            (Errno::ACCESS, "Unreadable", "Unreadable"),
+            (Errno::PERM, "Unreadable", "Unreadable"),
+            (Errno::NXIO, "Unreadable", "Unreadable"),
+            (Errno::AGAIN, "Unreadable", "Unreadable"),
         ];
         for (errno, walking, reading) in table {
-            assert_eq!((OpenError::on_the_way(errno), OpenError::of_first_read(errno)), (walking, reading), "{errno}");
+            let found = (OpenError::from_walk(errno), OpenError::from_first_read(errno));
+            assert_eq!((kind(&found.0), kind(&found.1)), (walking, reading), "{errno}");
+            assert_eq!(found.1.errno(), Some(errno));
+        }
+    }
+
+    #[test]
+    fn an_operator_reads_what_is_wrong_with_a_mount() {
+        for (lost, text) in [
+            (Lost::Failed(Errno::NOENT), "No such file or directory (ENOENT)"),
+            (Lost::Failed(Errno::ACCESS), "Permission denied (EACCES): the user of this process may not enter it"),
+            (Lost::NotMounted(None), "nothing is mounted there (MOUNT_CHECK is ON)"),
+            (
+                Lost::NotMounted(Some("/srv".into())),
+                "nothing is mounted there (MOUNT_CHECK is ON); it is a folder of what is mounted on /srv: if that is the \
+                 file server, set MOUNT_CHECK to OFF",
+            ),
+        ] {
+            assert_eq!(lost.to_string(), text);
         }
     }
 }

@@ -1,8 +1,8 @@
-//! Which bytes of a recording an answer carries (RFC 9110 section 14).
+//! Which bytes of a recording an answer carries (RFC 9110 sections 13 and 14).
 
 use std::time::SystemTime;
 
-use super::validators::{ETag, is_exactly_modified};
+use super::validators::{ETag, is_exactly_modified, is_unmodified_since};
 
 /// A run of bytes that lies inside its file; never empty.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,11 +42,29 @@ pub enum Selection {
     Part(ByteRange),
     /// Bytes it does not have: 416 with `Content-Range: bytes */length`.
     Unsatisfiable,
+    /// Nothing, as the file is not in the state that If-Match or If-Unmodified-Since demands: 412.
+    PreconditionFailed,
 }
 
-/// The state of the file that a Range and an If-Range are held against.
+/// The fields of a request that decide what is sent of a file, each `None` where the request has none.
+///
+/// If-None-Match and If-Modified-Since are not among them: a vendor client sends one with every download and cannot
+/// take the 304 that would answer it.
+#[derive(Debug, Clone, Default)]
+pub struct Conditions {
+    /// If-Match (RFC 9110 section 13.1.1).
+    pub if_match: Option<String>,
+    /// If-Unmodified-Since (section 13.1.4).
+    pub if_unmodified_since: Option<String>,
+    /// Range (section 14.2).
+    pub range: Option<String>,
+    /// If-Range (section 13.1.5).
+    pub if_range: Option<String>,
+}
+
+/// The state of the file that the conditions are held against.
 #[derive(Debug, Clone, Copy)]
-pub struct Held<'a> {
+pub struct FileState<'a> {
     /// Its entity tag.
     pub etag: &'a ETag,
     /// Its time of change.
@@ -57,38 +75,46 @@ pub struct Held<'a> {
     pub now: SystemTime,
 }
 
-/// Applies the Range and If-Range fields of a request, each `None` where the request has none.
+/// Applies the conditions of a request, in the order of RFC 9110 section 13.2.2.
 ///
-/// A Range is ignored, and the whole file selected, when If-Range names another state of the file, when the
-/// field is malformed or of another unit, and when it asks for several ranges (RFC 9110 section 14.2 allows
-/// all of these; multipart answers serve no client of this interface).
-pub fn select(range: Option<&str>, if_range: Option<&str>, held: Held<'_>) -> Selection {
-    let Some(asked) = range.and_then(parse) else { return Selection::Whole };
-    if if_range.is_some_and(|field| !is_current(field.trim(), held)) {
+/// If-Unmodified-Since counts only where there is no If-Match. A Range is ignored, and the whole file selected, when
+/// If-Range names another state of the file, when the field is malformed or of another unit, and when it asks for
+/// several ranges (section 14.2 allows all of these; multipart answers serve no client of this interface).
+pub fn select(conditions: &Conditions, state: FileState<'_>) -> Selection {
+    let may_proceed = match (&conditions.if_match, &conditions.if_unmodified_since) {
+        (Some(list), _) => state.etag.is_matched_by(list),
+        (None, Some(date)) => is_unmodified_since(date, state.modified, state.now),
+        (None, None) => true,
+    };
+    if !may_proceed {
+        return Selection::PreconditionFailed;
+    }
+    let Some(range) = conditions.range.as_deref().and_then(parse) else { return Selection::Whole };
+    if conditions.if_range.as_ref().is_some_and(|field| !is_current(field.trim(), state)) {
         return Selection::Whole;
     }
-    asked.within(held.length)
+    range.within(state.length)
 }
 
-fn is_current(if_range: &str, held: Held<'_>) -> bool {
-    held.etag.is_exactly(if_range) || is_exactly_modified(if_range, held.modified, held.now)
+fn is_current(if_range: &str, state: FileState<'_>) -> bool {
+    state.etag.is_exactly(if_range) || is_exactly_modified(if_range, state.modified, state.now)
 }
 
 /// One range as asked for, before it meets a length.
 #[derive(Debug, Clone, Copy)]
-enum Asked {
+enum RangeSpec {
     From(u64),
     Between(u64, u64),
     Suffix(u64),
 }
 
-impl Asked {
+impl RangeSpec {
     fn within(self, length: u64) -> Selection {
         let (start, last) = match self {
-            Asked::From(first) => (first, u64::MAX),
-            Asked::Between(first, last) => (first, last),
-            Asked::Suffix(0) => return Selection::Unsatisfiable,
-            Asked::Suffix(suffix) => (length.saturating_sub(suffix), u64::MAX),
+            RangeSpec::From(first) => (first, u64::MAX),
+            RangeSpec::Between(first, last) => (first, last),
+            RangeSpec::Suffix(0) => return Selection::Unsatisfiable,
+            RangeSpec::Suffix(suffix) => (length.saturating_sub(suffix), u64::MAX),
         };
         if start >= length {
             return Selection::Unsatisfiable;
@@ -98,7 +124,7 @@ impl Asked {
 }
 
 /// Reads `bytes=` and exactly one range; `None` for everything that is to be ignored.
-fn parse(field: &str) -> Option<Asked> {
+fn parse(field: &str) -> Option<RangeSpec> {
     let (unit, set) = field.trim().split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
@@ -107,11 +133,11 @@ fn parse(field: &str) -> Option<Asked> {
     let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
     let (spec, None) = (specs.next()?, specs.next()) else { return None };
     match spec.split_once('-')? {
-        ("", suffix) => Some(Asked::Suffix(number(suffix)?)),
-        (first, "") => Some(Asked::From(number(first)?)),
+        ("", suffix) => Some(RangeSpec::Suffix(number(suffix)?)),
+        (first, "") => Some(RangeSpec::From(number(first)?)),
         (first, last) => {
             let (first, last) = (number(first)?, number(last)?);
-            (first <= last).then_some(Asked::Between(first, last))
+            (first <= last).then_some(RangeSpec::Between(first, last))
         }
     }
 }
@@ -126,8 +152,9 @@ fn number(digits: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::Selection::{Unsatisfiable, Whole};
+    use super::Selection::{PreconditionFailed, Unsatisfiable, Whole};
     use super::*;
+    use crate::recording::resolve::FileStat;
     use proptest::prelude::*;
     use std::time::{Duration, UNIX_EPOCH};
 
@@ -136,12 +163,17 @@ mod tests {
     }
 
     fn tag() -> ETag {
-        ETag::of(&std::fs::metadata("/").unwrap())
+        ETag::from_stat(&FileStat { length: 10, modified: (1_606_867_200, 0), is_regular: true })
+    }
+
+    fn ranged(range: Option<&str>, if_range: Option<&str>, state: FileState<'_>) -> Selection {
+        let (range, if_range) = (range.map(str::to_owned), if_range.map(str::to_owned));
+        select(&Conditions { range, if_range, ..Conditions::default() }, state)
     }
 
     fn of(range: &str, length: u64) -> Selection {
         let now = UNIX_EPOCH + Duration::from_secs(1_606_867_200);
-        select(Some(range), None, Held { etag: &tag(), modified: now, length, now })
+        ranged(Some(range), None, FileState { etag: &tag(), modified: now, length, now })
     }
 
     #[test]
@@ -189,7 +221,7 @@ mod tests {
     #[test]
     fn if_range_lets_a_range_through_only_for_this_very_file() {
         let (etag, modified) = (tag(), UNIX_EPOCH + Duration::from_secs(1_606_867_200));
-        let held = Held { etag: &etag, modified, length: 10, now: modified + Duration::from_secs(60) };
+        let state = FileState { etag: &etag, modified, length: 10, now: modified + Duration::from_secs(60) };
         let date = "Wed, 02 Dec 2020 00:00:00 GMT";
         let weak = format!("W/{etag}");
         let table = [
@@ -201,12 +233,35 @@ mod tests {
             ("", Whole),
         ];
         for (field, expected) in table {
-            assert_eq!(select(Some("bytes=1-2"), Some(field), held), expected, "{field}");
+            assert_eq!(ranged(Some("bytes=1-2"), Some(field), state), expected, "{field}");
         }
-        assert_eq!(select(Some("bytes=99-"), Some("\"other\""), held), Whole);
-        assert_eq!(select(None, Some(etag.as_str()), held), Whole);
-        let fresh = Held { now: modified, ..held };
-        assert_eq!(select(Some("bytes=1-2"), Some(date), fresh), Whole, "a date as young as this is weak");
+        assert_eq!(ranged(Some("bytes=99-"), Some("\"other\""), state), Whole);
+        assert_eq!(ranged(None, Some(etag.as_str()), state), Whole);
+        let fresh = FileState { now: modified, ..state };
+        assert_eq!(ranged(Some("bytes=1-2"), Some(date), fresh), Whole, "a date as young as this is weak");
+    }
+
+    #[test]
+    fn preconditions_come_before_ranges_and_if_match_before_the_date() {
+        let (etag, modified) = (tag(), UNIX_EPOCH + Duration::from_secs(1_606_867_200));
+        let state = FileState { etag: &etag, modified, length: 10, now: modified + Duration::from_secs(60) };
+        let (date, earlier) = ("Wed, 02 Dec 2020 00:00:00 GMT", "Tue, 01 Dec 2020 00:00:00 GMT");
+        let table = [
+            (Some(etag.as_str()), None, Some("bytes=1-2"), None, part(1, 2)),
+            (Some("*"), Some(earlier), Some("bytes=1-2"), None, part(1, 2)),
+            (Some("\"other\""), Some(date), None, None, PreconditionFailed),
+            (Some("\"other\""), None, Some("bytes=99-"), None, PreconditionFailed),
+            (Some(""), None, None, None, PreconditionFailed),
+            (None, Some(earlier), Some("bytes=1-2"), Some(etag.as_str()), PreconditionFailed),
+            (None, Some(date), Some("bytes=99-"), None, Unsatisfiable),
+            (None, Some("yesterday"), None, None, Whole),
+        ];
+        for (if_match, since, range, if_range, expected) in table {
+            let [if_match, if_unmodified_since, range, if_range] =
+                [if_match, since, range, if_range].map(|field| field.map(str::to_owned));
+            let conditions = Conditions { if_match, if_unmodified_since, range, if_range };
+            assert_eq!(select(&conditions, state), expected, "{conditions:?}");
+        }
     }
 
     /// The bytes a range names, by looking at every one of them.
@@ -234,6 +289,7 @@ mod tests {
             match got {
                 Whole => prop_assert!(malformed),
                 Unsatisfiable => prop_assert!(!malformed && bytes.is_empty()),
+                PreconditionFailed => prop_assert!(false),
                 Selection::Part(range) => {
                     prop_assert!(!malformed);
                     prop_assert_eq!(range.length(), bytes.len() as u64);

@@ -7,10 +7,10 @@ use super::rel_path::{RelPath, Segment, has_suffix};
 use crate::config::Drive;
 
 /// The longest recordId in characters: what the interface's own portal lets through.
-pub const LONGEST: usize = 129;
+pub const MAX_LEN: usize = 129;
 
 /// Names below the drive, the file included: the documented forms have up to six.
-const DEEPEST: usize = 16;
+const MAX_DEPTH: usize = 16;
 
 /// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,16 +19,28 @@ pub struct RecordId {
     path: RelPath,
 }
 
+/// What kind of recording a path is of, as the `filetype` of `recordfile` tells them apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum RecordKind {
+    /// A call, `filetype` 1: `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
+    Call,
+    /// A message left with the IVR or by a third party, `filetype` 2: `<vdn>/record/...` or
+    /// `3rdfile/<vdn>/record/...`.
+    Message,
+    /// A path of neither form.
+    Other,
+}
+
 /// What keeps a text from being a recordId; all of it is one result code (104-003).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
-    /// More than [`LONGEST`] characters.
+    /// More than [`MAX_LEN`] characters.
     TooLong,
     /// It does not begin with a drive letter, a colon and a slash.
     Drive,
     /// A name is empty, only dots, or holds a colon or a control character, or there are too many names.
     Path,
-    /// The file is not one of the videos that may be downloaded.
+    /// The file does not end in a suffix that may be downloaded.
     Suffix,
 }
 
@@ -38,7 +50,7 @@ impl RecordId {
     /// Either slash separates, and never two in a row: the gateway folds those in its own paths, but here an
     /// empty name would let two spellings name one file. `suffixes` have no dots and match in any case.
     pub fn parse(text: &str, suffixes: &[String]) -> Result<RecordId, Invalid> {
-        if text.chars().count() > LONGEST {
+        if text.chars().count() > MAX_LEN {
             return Err(Invalid::TooLong);
         }
         let (drive, path) = text.split_once(':').ok_or(Invalid::Drive)?;
@@ -46,7 +58,7 @@ impl RecordId {
         let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none()).ok_or(Invalid::Drive)?;
         let path = path.strip_prefix(['/', '\\']).ok_or(Invalid::Drive)?;
         let names: Option<Vec<Segment>> = path.split(['/', '\\']).map(Segment::parse).collect();
-        let mut folders = names.filter(|names| names.len() <= DEEPEST).ok_or(Invalid::Path)?;
+        let mut folders = names.filter(|names| names.len() <= MAX_DEPTH).ok_or(Invalid::Path)?;
         let file = folders.pop().ok_or(Invalid::Path)?;
         if !has_suffix(file.as_str(), suffixes) {
             return Err(Invalid::Suffix);
@@ -62,6 +74,17 @@ impl RecordId {
     /// The file below the directory of that mount.
     pub fn path(&self) -> &RelPath {
         &self.path
+    }
+
+    /// What kind of recording the path is of. Says nothing about whose it is, which is [`RecordId::owner`]'s to say.
+    pub fn kind(&self) -> RecordKind {
+        let is = |name: &Segment, word: &str| name.as_str().eq_ignore_ascii_case(word);
+        match self.path.folders() {
+            [_, record, ..] if is(record, "record") => RecordKind::Message,
+            [third, _, record, ..] if is(third, "3rdfile") && is(record, "record") => RecordKind::Message,
+            [_, _, day, _] if Day::parse(day.as_str()).is_some() => RecordKind::Call,
+            _ => RecordKind::Other,
+        }
     }
 
     /// The agent whose recording it is: the number that names the file's folder, if a day names the folder
@@ -92,7 +115,7 @@ impl fmt::Display for Invalid {
             Invalid::TooLong => "the recordId is too long",
             Invalid::Drive => "the recordId does not begin with a drive",
             Invalid::Path => "the recordId is not the path of a recording",
-            Invalid::Suffix => "the recordId does not name a video",
+            Invalid::Suffix => "the recordId does not end in a suffix that may be downloaded",
         })
     }
 }
@@ -133,6 +156,27 @@ mod tests {
         for (text, printed, owner) in table {
             let id = parse(text).unwrap();
             assert_eq!((id.to_string().as_str(), id.owner()), (printed, owner), "{text}");
+        }
+    }
+
+    #[test]
+    fn calls_and_messages_are_told_apart_by_their_folders() {
+        let table = [
+            ("Y:/1/0/20201202/503/1714442.V3", RecordKind::Call),
+            ("Y:/1/voice/20201202/ivr/1714442.wav", RecordKind::Call),
+            ("Y:/1/0/20201302/503/1714442.V3", RecordKind::Other),
+            ("Y:/1/0/20201202/503/sub/1714442.V3", RecordKind::Other),
+            ("Y:/20201202/503/a.mp4", RecordKind::Other),
+            ("Y:/a.mp4", RecordKind::Other),
+            ("Y:/1/record/20190412/playvoice1551276018824.wav", RecordKind::Message),
+            ("Y:/1/Record/20190412/503/1.wav", RecordKind::Message),
+            ("Y:/1/record/1.wav", RecordKind::Message),
+            ("Y:/3rdfile/1/record/20190408/515/1633022.V3", RecordKind::Message),
+            ("Y:/3rdfile/1/20190408/515/1633022.V3", RecordKind::Call),
+            ("Y:/other/1/record/20190408/515/1633022.V3", RecordKind::Other),
+        ];
+        for (text, kind) in table {
+            assert_eq!(parse(text).unwrap().kind(), kind, "{text}");
         }
     }
 

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use log::warn;
-use rustix::fs::{AtFlags, Dir, FileType, OFlags, statat};
+use rustix::fs::{Dir, FileType, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::day::Day;
-use super::open_error::OpenError;
+use super::mount_log::MountLog;
+use super::open_error::{Lost, OpenError};
 use super::rel_path::{RelPath, Segment, has_suffix};
-use super::walk;
+use super::resolve::{self, WalkError};
 
 /// How far a search goes before it gives up.
 #[derive(Debug, Clone, Copy)]
@@ -25,44 +25,52 @@ pub(super) struct Bounds {
 /// The bounds in force: over two years of days with their folders, and an agent with a full day.
 pub(super) const BOUNDS: Bounds = Bounds { days: 1000, entries: 200_000 };
 
-/// Finds the recording below `mount` in the layout `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
+/// Entries of a folder read between two looks at the clock.
+const ENTRIES_PER_CHECK: usize = 256;
+
+/// Finds the recording below `root` in the layout `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
 ///
 /// Looks into every VDN and media folder, takes the latest day on which the agent has a regular file with
 /// one of `suffixes` in any of them, and of all its files of that day the first by name, then by path.
-/// Links are never followed, a folder that may not be read counts as absent. When a bound is met the answer
-/// is `NotFound` with a line in the log; at `deadline` nobody waits any more and the search ends.
+/// Links are never followed, a folder below `root` that may not be read counts as absent; `log` gets a line about each of these.
+/// When a bound is met the answer is `NotFound`, at `deadline` it is `Unavailable`, both with a line. Of the files
+/// only the first is kept, so memory is bounded by the number of folders.
 pub(super) fn latest(
-    mount: BorrowedFd<'_>,
+    root: BorrowedFd<'_>,
     agent: u32,
     suffixes: &[String],
     bounds: Bounds,
     deadline: Instant,
+    log: &MountLog,
 ) -> Result<RelPath, OpenError> {
-    let mut search = Search { mount, suffixes, entries: bounds.entries, deadline };
+    let mut search = Search { root, suffixes, entries: bounds.entries, deadline, log };
     match search.run(agent, bounds.days) {
         Ok(Some(path)) => Ok(path),
         Ok(None) => Err(OpenError::NotFound),
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Bound) => {
-            warn!(
-                "a search for an agent's latest recording was given up at {} entries, {} days",
-                bounds.entries, bounds.days
-            );
+            log.gave_up(&format_args!("{} entries, {} days", bounds.entries, bounds.days));
             Err(OpenError::NotFound)
+        }
+        Err(Stop::Late) => {
+            log.gave_up(&format_args!("{} entries, as its time was over", bounds.entries - search.entries));
+            Err(OpenError::Unavailable(Lost::Silent))
         }
     }
 }
 
 struct Search<'a> {
-    mount: BorrowedFd<'a>,
+    root: BorrowedFd<'a>,
     suffixes: &'a [String],
     /// Directory entries that may still be read.
     entries: usize,
     deadline: Instant,
+    log: &'a MountLog,
 }
 
 enum Stop {
     Bound,
+    Late,
     Failed(OpenError),
 }
 
@@ -74,15 +82,18 @@ impl Search<'_> {
                 return Err(Stop::Bound);
             }
             let Some(day) = Segment::parse(&day.to_string()) else { continue };
-            let mut files = Vec::new();
+            let mut first: Option<RelPath> = None;
             for [vdn, media] in places {
                 let folders = vec![vdn, media, day.clone(), agent.clone()];
-                let names = self.list(&folders, FileType::RegularFile)?;
-                let videos = names.into_iter().filter(|name| has_suffix(name.as_str(), self.suffixes));
-                files.extend(videos.map(|name| RelPath::new(folders.clone(), name)));
+                let Some(file) = self.first_file(&folders)? else { continue };
+                let found = RelPath::new(folders, file);
+                let is_less = |kept: &RelPath| (found.file(), &found) < (kept.file(), kept);
+                if first.as_ref().is_none_or(is_less) {
+                    first = Some(found);
+                }
             }
-            if let Some(first) = files.into_iter().min_by(|a, b| a.file().cmp(b.file()).then_with(|| a.cmp(b))) {
-                return Ok(Some(first));
+            if first.is_some() {
+                return Ok(first);
             }
         }
         Ok(None)
@@ -91,72 +102,122 @@ impl Search<'_> {
     /// Every day folder, with the VDN and media folders that hold one of that day.
     fn days(&mut self) -> Result<BTreeMap<Day, Vec<[Segment; 2]>>, Stop> {
         let mut days: BTreeMap<Day, Vec<[Segment; 2]>> = BTreeMap::new();
-        for vdn in self.list(&[], FileType::Directory)? {
-            for media in self.list(std::slice::from_ref(&vdn), FileType::Directory)? {
-                for name in self.list(&[vdn.clone(), media.clone()], FileType::Directory)? {
-                    if let Some(day) = Day::parse(name.as_str()) {
-                        days.entry(day).or_default().push([vdn.clone(), media.clone()]);
-                    }
+        for vdn in self.subfolders(&[])? {
+            for media in self.subfolders(std::slice::from_ref(&vdn))? {
+                let place = [vdn.clone(), media];
+                let mut found = Vec::new();
+                self.each(&place, FileType::Directory, |name| found.extend(Day::parse(name.as_str())))?;
+                for day in found {
+                    days.entry(day).or_default().push(place.clone());
                 }
             }
         }
         Ok(days)
     }
 
-    /// The entries of one kind in a folder below the mount; none if there is no such folder.
+    fn subfolders(&mut self, folders: &[Segment]) -> Result<Vec<Segment>, Stop> {
+        let mut names = Vec::new();
+        self.each(folders, FileType::Directory, |name| names.push(name))?;
+        Ok(names)
+    }
+
+    /// The first recording of a folder by name.
     ///
     /// Names that no recordId could spell are passed over, as they could not be asked for either.
-    fn list(&mut self, folders: &[Segment], kind: FileType) -> Result<Vec<Segment>, Stop> {
-        if Instant::now() >= self.deadline {
-            return Err(Stop::Failed(OpenError::Unavailable));
-        }
-        let Some(folder) = self.open(folders)? else { return Ok(Vec::new()) };
-        let Some(mut listing) = absent(Dir::new(folder))? else { return Ok(Vec::new()) };
-        let mut names = Vec::new();
+    fn first_file(&mut self, folders: &[Segment]) -> Result<Option<Segment>, Stop> {
+        let suffixes = self.suffixes;
+        let mut first: Option<Segment> = None;
+        self.each(folders, FileType::RegularFile, |name| {
+            if has_suffix(name.as_str(), suffixes) && first.as_ref().is_none_or(|kept| name < *kept) {
+                first = Some(name);
+            }
+        })?;
+        Ok(first)
+    }
+
+    /// Hands every name of one kind in a folder below the root to `take`; none if there is no such folder.
+    fn each(&mut self, folders: &[Segment], kind: FileType, mut take: impl FnMut(Segment)) -> Result<(), Stop> {
+        self.check_time()?;
+        let Some(folder) = self.open(folders)? else { return Ok(()) };
+        let Some(mut listing) = self.present(Dir::new(folder), folders)? else { return Ok(()) };
+        let mut until_check = ENTRIES_PER_CHECK;
         while let Some(entry) = listing.read() {
-            let Some(entry) = absent(entry)? else { break };
+            let Some(entry) = self.present(entry, folders)? else { break };
             self.entries = self.entries.checked_sub(1).ok_or(Stop::Bound)?;
+            until_check -= 1;
+            if until_check == 0 {
+                self.check_time()?;
+                until_check = ENTRIES_PER_CHECK;
+            }
             let Some(name) = entry.file_name().to_str().ok().and_then(Segment::parse) else { continue };
-            // Some file servers do not say in the listing what an entry is.
             let found = match entry.file_type() {
-                FileType::Unknown => listing.fd().and_then(|folder| kind_of(folder, &name)),
-                known => Ok(known),
+                // Some file servers do not say in the listing what an entry is, and each question takes its time.
+                FileType::Unknown => {
+                    self.check_time()?;
+                    let kind = listing.fd().and_then(|folder| resolve::kind(folder, &name));
+                    self.present(kind, folders)?
+                }
+                known => Some(known),
             };
-            if absent(found)? == Some(kind) {
-                names.push(name);
+            match found {
+                Some(found) if found == kind => take(name),
+                Some(FileType::Symlink) => self.log.link(&below(folders, Some(name.as_str()))),
+                _ => {}
             }
         }
-        Ok(names)
+        Ok(())
     }
 
     fn open(&self, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
         let Some((last, above)) = folders.split_last() else {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return absent(rustix::fs::openat(self.mount, c".", flags, rustix::fs::Mode::empty()));
+            return self.present(rustix::fs::openat(self.root, c".", flags, Mode::empty()), folders);
         };
         let mut parent: Option<OwnedFd> = None;
         for name in above {
-            let from = parent.as_ref().map_or(self.mount, AsFd::as_fd);
-            parent = absent(walk::folder(from, name, OFlags::PATH))?;
+            let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
+            parent = self.walked(resolve::open_dir(from, name, OFlags::PATH), folders)?;
             if parent.is_none() {
                 return Ok(None);
             }
         }
-        absent(walk::folder(parent.as_ref().map_or(self.mount, AsFd::as_fd), last, OFlags::RDONLY))
+        let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
+        self.walked(resolve::open_dir(from, last, OFlags::RDONLY), folders)
+    }
+
+    fn walked(&self, opened: Result<OwnedFd, WalkError>, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
+        if opened.as_ref().is_err_and(|error| error.is_link) {
+            self.log.link(&below(folders, None));
+        }
+        self.present(opened.map_err(|error| error.errno), folders)
+    }
+
+    /// Passes over what is not there or not ours to read, and stops where the file server fails.
+    fn present<T>(&self, result: Result<T, Errno>, folders: &[Segment]) -> Result<Option<T>, Stop> {
+        let errno = match result {
+            Ok(value) => return Ok(Some(value)),
+            Err(errno) => errno,
+        };
+        match OpenError::from_walk(errno) {
+            OpenError::NotFound => Ok(None),
+            // Where not even the directory itself can be listed, nobody knows what is there.
+            OpenError::Unreadable(reason) if !folders.is_empty() => {
+                self.log.failed(&below(folders, None), &reason);
+                Ok(None)
+            }
+            error => Err(Stop::Failed(error)),
+        }
+    }
+
+    fn check_time(&self) -> Result<(), Stop> {
+        if Instant::now() >= self.deadline { Err(Stop::Late) } else { Ok(()) }
     }
 }
 
-fn kind_of(folder: BorrowedFd<'_>, name: &Segment) -> Result<FileType, Errno> {
-    Ok(FileType::from_raw_mode(statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode))
-}
-
-/// Passes over what is not there or not ours to read, and stops where the file server fails.
-fn absent<T>(result: Result<T, Errno>) -> Result<Option<T>, Stop> {
-    match result.map_err(OpenError::on_the_way) {
-        Ok(value) => Ok(Some(value)),
-        Err(OpenError::Unavailable) => Err(Stop::Failed(OpenError::Unavailable)),
-        Err(OpenError::NotFound | OpenError::Unreadable) => Ok(None),
-    }
+/// The path of a folder below the mount, or of a name in it.
+fn below(folders: &[Segment], name: Option<&str>) -> String {
+    let names: Vec<&str> = folders.iter().map(Segment::as_str).chain(name).collect();
+    names.join("/")
 }
 
 #[cfg(test)]
@@ -166,10 +227,13 @@ mod tests {
     use std::time::Duration;
 
     fn find(scratch: &Scratch, agent: u32, bounds: Bounds) -> Result<String, OpenError> {
-        let mount = walk::mount(scratch.path(), false).unwrap();
-        let suffixes = ["mp4".to_owned(), "avi".to_owned()];
-        let deadline = Instant::now() + Duration::from_secs(60);
-        latest(mount.as_fd(), agent, &suffixes, bounds, deadline).map(|path| path.to_string())
+        find_until(scratch, agent, bounds, Instant::now() + Duration::from_secs(60))
+    }
+
+    fn find_until(scratch: &Scratch, agent: u32, bounds: Bounds, deadline: Instant) -> Result<String, OpenError> {
+        let root = resolve::open_root(scratch.path(), false).unwrap();
+        let (suffixes, log) = (["mp4".to_owned(), "avi".to_owned()], MountLog::new(scratch.path()));
+        latest(root.as_fd(), agent, &suffixes, bounds, deadline, &log).map(|path| path.to_string())
     }
 
     #[test]
@@ -226,6 +290,24 @@ mod tests {
         assert_eq!(find(&scratch, 503, Bounds { days: 10, ..BOUNDS }), Err(OpenError::NotFound));
         assert!(find(&scratch, 503, Bounds { days: 11, ..BOUNDS }).is_ok());
         assert_eq!(find(&scratch, 503, Bounds { entries: 12, ..BOUNDS }), Err(OpenError::NotFound));
+    }
+
+    #[test]
+    fn a_search_whose_time_is_over_ends_at_once() {
+        let scratch = Scratch::new();
+        scratch.file("1/0/20201201/503/1.mp4", b"video");
+        assert_eq!(find_until(&scratch, 503, BOUNDS, Instant::now()), Err(OpenError::Unavailable(Lost::Silent)));
+    }
+
+    #[test]
+    fn of_a_full_folder_the_least_name_is_found() {
+        let scratch = Scratch::new();
+        for number in (100..2000).rev() {
+            scratch.file(&format!("1/0/20201201/503/{number:07}.mp4"), b"v");
+        }
+        scratch.file("1/0/20201201/503/0000001.mp3", b"v");
+        scratch.file("1/0/20201201/503/0000000:.mp4", b"v");
+        assert_eq!(find(&scratch, 503, BOUNDS).unwrap(), "1/0/20201201/503/0000100.mp4");
     }
 
     #[test]

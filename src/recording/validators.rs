@@ -1,9 +1,9 @@
 //! What tells one state of a recording from another: ETag and Last-Modified (RFC 9110 section 8.8).
 
 use std::fmt;
-use std::fs::Metadata;
-use std::os::unix::fs::MetadataExt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use super::resolve::FileStat;
 
 /// The first second that has no four-digit year, and therefore no HTTP date.
 const YEAR_10000: u64 = 253_402_300_800;
@@ -13,11 +13,19 @@ const YEAR_10000: u64 = 253_402_300_800;
 pub struct ETag(String);
 
 impl ETag {
-    /// The tag of an opened file: inode, size and modification time to the nanosecond.
+    /// The tag of a file: its size in bytes and its time of change to the nanosecond.
     ///
-    /// It is strong because a weak one never satisfies If-Range, and then no download could be resumed.
-    pub fn of(file: &Metadata) -> ETag {
-        ETag(format!("\"{:x}-{:x}-{:x}.{:x}\"", file.ino(), file.len(), file.mtime(), file.mtime_nsec()))
+    /// No inode: FUSE and CIFS number a file anew at each mount, and other nodes number it differently, but a download
+    /// has to go on after a remount and at another node. The tag is strong because a weak one never satisfies
+    /// If-Range, and then no download could be resumed.
+    pub fn new(length: u64, seconds: i64, nanoseconds: u32) -> ETag {
+        ETag(format!("\"{length:x}-{seconds:x}.{nanoseconds:x}\""))
+    }
+
+    /// The tag of an opened file.
+    pub(super) fn from_stat(file: &FileStat) -> ETag {
+        let (seconds, nanoseconds) = file.modified;
+        ETag::new(file.length, seconds, nanoseconds)
     }
 
     /// The tag as it stands in a header field, quotes included.
@@ -28,6 +36,13 @@ impl ETag {
     /// Strong comparison (RFC 9110 section 8.8.3.2): the same tag, and not marked weak.
     pub fn is_exactly(&self, field: &str) -> bool {
         self.0 == field
+    }
+
+    /// Whether If-Match names this state: by `*`, or by this tag in its list, compared strongly (RFC 9110
+    /// section 13.1.1). Tags hold neither quotes nor, in ours, commas, so a list can be split at every comma.
+    pub(super) fn is_matched_by(&self, if_match: &str) -> bool {
+        let if_match = if_match.trim();
+        if_match == "*" || if_match.split(',').any(|tag| self.is_exactly(tag.trim_matches([' ', '\t'])))
     }
 }
 
@@ -53,6 +68,12 @@ pub(super) fn is_exactly_modified(field: &str, modified: SystemTime, now: System
     let stamp = stamp(modified, now);
     let matches = httpdate::parse_http_date(field).is_ok_and(|date| seconds(date) == stamp);
     matches && stamp < seconds(now)
+}
+
+/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is no HTTP date is
+/// ignored (RFC 9110 section 13.1.4).
+pub(super) fn is_unmodified_since(field: &str, modified: SystemTime, now: SystemTime) -> bool {
+    httpdate::parse_http_date(field.trim()).map_or(true, |date| stamp(modified, now) <= seconds(date))
 }
 
 fn stamp(modified: SystemTime, now: SystemTime) -> u64 {
@@ -97,11 +118,48 @@ mod tests {
 
     #[test]
     fn only_the_very_tag_compares_equal() {
-        let tag = ETag("\"1-2-3.4\"".to_owned());
-        assert!(tag.is_exactly("\"1-2-3.4\""));
-        for other in ["W/\"1-2-3.4\"", "1-2-3.4", "\"1-2-3.5\"", "*", "\"1-2-3.4\", \"x\"", ""] {
+        let tag = ETag("\"2-3.4\"".to_owned());
+        assert!(tag.is_exactly("\"2-3.4\""));
+        for other in ["W/\"2-3.4\"", "2-3.4", "\"2-3.5\"", "*", "\"2-3.4\", \"x\"", ""] {
             assert!(!tag.is_exactly(other), "{other}");
         }
+    }
+
+    #[test]
+    fn a_list_matches_when_the_very_tag_is_in_it() {
+        let tag = ETag("\"2-3.4\"".to_owned());
+        for list in ["*", " * ", "\"2-3.4\"", "\"a\", \"2-3.4\"", "\"a,b\",\t\"2-3.4\" ,", ",\"2-3.4\",W/\"x\""] {
+            assert!(tag.is_matched_by(list), "{list}");
+        }
+        for list in ["", ",", "\"a\"", "W/\"2-3.4\"", "2-3.4", "\"a\" \"2-3.4\"", "*, \"a\"", "\"2-3.4", "**"] {
+            assert!(!tag.is_matched_by(list), "{list}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_unmodified_since_its_own_date_and_later_ones() {
+        let (modified, now) = (at(1_606_867_200) + Duration::from_millis(700), at(1_700_000_000));
+        for (field, holds) in [
+            ("Wed, 02 Dec 2020 00:00:00 GMT", true),
+            ("Wednesday, 02-Dec-20 00:00:00 GMT", true),
+            ("Fri, 31 Dec 9999 23:59:59 GMT", true),
+            ("Tue, 01 Dec 2020 23:59:59 GMT", false),
+            ("Thu, 01 Jan 1970 00:00:00 GMT", false),
+            ("yesterday", true),
+            ("", true),
+        ] {
+            assert_eq!(is_unmodified_since(field, modified, now), holds, "{field}");
+        }
+    }
+
+    #[test]
+    fn a_tag_is_made_of_size_and_time_alone() {
+        let stat =
+            |length, seconds, nanoseconds| FileStat { length, modified: (seconds, nanoseconds), is_regular: true };
+        assert_eq!(ETag::from_stat(&stat(255, 16, 1)).as_str(), "\"ff-10.1\"");
+        let tags = [stat(255, 16, 1), stat(254, 16, 1), stat(255, 17, 1), stat(255, 16, 2), stat(255, -16, 1)];
+        let different: std::collections::HashSet<_> = tags.iter().map(|stat| ETag::from_stat(stat).0).collect();
+        assert_eq!(different.len(), tags.len());
     }
 
     proptest! {

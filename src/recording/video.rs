@@ -1,93 +1,97 @@
 //! An opened recording and its bytes.
 
 use std::fmt;
-use std::fs::{File, Metadata};
-use std::io;
-use std::os::unix::fs::FileExt;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 use rustix::fs::{Advice, fadvise};
+use rustix::io::Errno;
 
-use super::open_error::{OpenError, ReadError};
-use super::range::{Held, Selection, select};
+use super::open_error::{OpenError, ReadError, Unreadable};
+use super::open_files::MountFile;
+use super::range::{Conditions, FileState, Selection, select};
+use super::rel_path::RelPath;
+use super::resolve::FileStat;
 use super::validators::{ETag, last_modified};
 
 /// How much is read when a recording is opened, in bytes: enough to know that its file server answers, and
 /// to go out with the head of the reply.
-pub const FIRST: usize = 16 * 1024;
+pub const PREFETCH_LEN: usize = 16 * 1024;
 
 /// A recording opened for one answer: size, times and bytes all come from one descriptor, so they stay
 /// those of one file when its name is given to another or to none.
+///
+/// The descriptor is closed by a thread of the mount, so dropping a video never blocks.
 pub struct Video {
-    file: File,
-    name: String,
-    length: u64,
-    modified: SystemTime,
+    file: MountFile,
+    path: RelPath,
+    stat: FileStat,
     opened: SystemTime,
     etag: ETag,
     selection: Selection,
     /// Where the next read begins, and how much of the selection lies from there on.
-    at: u64,
-    left: u64,
+    offset: u64,
+    remaining: u64,
     /// What was read when the recording was opened, until it is handed out.
-    first: Vec<u8>,
-    reading: Arc<AtomicUsize>,
+    prefetched: Vec<u8>,
 }
 
 impl Video {
     /// Selects what the request asks for and reads the first chunk of it, so that a file server that hangs
     /// or fails does so before the head of an answer is sent.
-    ///
-    /// `reading` counts the threads that are inside a read of this file.
-    pub(super) fn begin(
-        file: File,
-        metadata: &Metadata,
-        name: String,
-        (range, if_range): (Option<&str>, Option<&str>),
-        reading: Arc<AtomicUsize>,
-    ) -> Result<Video, OpenError> {
-        let (length, etag, opened) = (metadata.len(), ETag::of(metadata), SystemTime::now());
-        let modified = metadata.modified().unwrap_or(UNIX_EPOCH);
-        let selection = select(range, if_range, Held { etag: &etag, modified, length, now: opened });
-        let (at, left) = match selection {
-            Selection::Whole => (0, length),
+    pub(super) fn begin(file: MountFile, path: RelPath, conditions: &Conditions) -> Result<Video, OpenError> {
+        let stat = file.stat().map_err(OpenError::from_first_read)?;
+        if !stat.is_regular {
+            return Err(OpenError::Unreadable(Unreadable::Irregular));
+        }
+        if stat.length == 0 {
+            return Err(OpenError::Unreadable(Unreadable::Empty));
+        }
+        let (etag, opened) = (ETag::from_stat(&stat), SystemTime::now());
+        let state = FileState { etag: &etag, modified: stat.modified_time(), length: stat.length, now: opened };
+        let selection = select(conditions, state);
+        let (offset, remaining) = match selection {
+            Selection::Whole => (0, stat.length),
             Selection::Part(range) => (range.start(), range.length()),
-            Selection::Unsatisfiable => (0, 0),
+            Selection::Unsatisfiable | Selection::PreconditionFailed => (0, 0),
         };
-        // Only advice: read-ahead doubles on Linux, and a file system that knows none may refuse.
-        let _ = fadvise(&file, 0, None, Advice::Sequential);
-        let mut first = vec![0; usize::try_from(left).map_or(FIRST, |left| left.min(FIRST))];
-        let mut video =
-            Video { file, name, length, modified, opened, etag, selection, at, left, first: Vec::new(), reading };
-        let read = video.read(&mut first).map_err(|error| match error {
-            ReadError::Shrunk => OpenError::Unreadable,
-            ReadError::Failed(error) => OpenError::of_io(&error),
+        if let Some(file) = file.file() {
+            // Only advice: read-ahead doubles on Linux, and a file system that knows none may refuse.
+            let _ = fadvise(file, 0, None, Advice::Sequential);
+        }
+        let mut prefetched = vec![0; usize::try_from(remaining).map_or(PREFETCH_LEN, |all| all.min(PREFETCH_LEN))];
+        let mut video = Video { file, path, stat, opened, etag, selection, offset, remaining, prefetched: Vec::new() };
+        let count = video.read(&mut prefetched).map_err(|error| match error {
+            ReadError::Failed(error) => OpenError::from_first_read(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            _ => OpenError::Unreadable(Unreadable::Shrunk),
         })?;
-        first.truncate(read);
-        video.first = first;
+        prefetched.truncate(count);
+        video.prefetched = prefetched;
         Ok(video)
     }
 
     /// The name of the file, without folders.
     pub fn name(&self) -> &str {
-        &self.name
+        self.path.file().as_str()
+    }
+
+    /// Where it is below the directory of its drive, as in `1/0/20201202/503/1714442.mp4`.
+    pub fn path(&self) -> &RelPath {
+        &self.path
     }
 
     /// The size of the whole file in bytes, at least 1.
     pub fn length(&self) -> u64 {
-        self.length
+        self.stat.length
     }
 
     /// When the file was last changed, as the file server says.
     pub fn modified(&self) -> SystemTime {
-        self.modified
+        self.stat.modified_time()
     }
 
     /// The value of the Last-Modified field.
     pub fn last_modified(&self) -> String {
-        last_modified(self.modified, self.opened)
+        last_modified(self.modified(), self.opened)
     }
 
     /// The strong entity tag of this state of the file.
@@ -100,61 +104,80 @@ impl Video {
         self.selection
     }
 
-    /// How many bytes the answer carries: 0 when the range is unsatisfiable.
-    pub fn selected(&self) -> u64 {
+    /// The first and last byte of the answer, counted from 0; `None` when it carries none.
+    pub fn selected_range(&self) -> Option<(u64, u64)> {
         match self.selection {
-            Selection::Whole => self.length,
-            Selection::Part(range) => range.length(),
-            Selection::Unsatisfiable => 0,
+            Selection::Whole => Some((0, self.stat.length.saturating_sub(1))),
+            Selection::Part(range) => Some((range.start(), range.last())),
+            Selection::Unsatisfiable | Selection::PreconditionFailed => None,
         }
     }
 
+    /// How many bytes the answer carries: 0 when it is an error.
+    pub fn selected(&self) -> u64 {
+        self.selected_range().map_or(0, |(first, last)| last - first + 1)
+    }
+
     /// Puts the next bytes of the selection into `buffer`, from its beginning, and says how many they are; 0
-    /// once all have been given. The first ones, at most [`FIRST`], are there already.
+    /// once all have been given. The first ones, at most [`PREFETCH_LEN`], are there already.
     ///
-    /// Blocks for as long as the file server does.
+    /// Before the last of them are handed out, the file is held against what was announced: where it was written to
+    /// meanwhile the answer has to be cut, as it would otherwise look complete and be no recording that ever was. One
+    /// that has only grown is given as announced. Blocks for as long as the file server does.
+    ///
+    /// # Errors
+    /// When the rest cannot be had. The answer must be cut then.
     pub fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let first = std::mem::take(&mut self.first);
-        match buffer.get_mut(..first.len()).filter(|place| !place.is_empty()) {
+        let prefetched = std::mem::take(&mut self.prefetched);
+        let count = match buffer.get_mut(..prefetched.len()).filter(|place| !place.is_empty()) {
             Some(place) => {
-                place.copy_from_slice(&first);
-                Ok(first.len())
+                place.copy_from_slice(&prefetched);
+                prefetched.len()
             }
-            None => self.read(buffer),
+            None => self.read(buffer)?,
+        };
+        if count > 0 && self.remaining == 0 {
+            self.verify()?;
         }
+        Ok(count)
     }
 
     /// Reads on into `buffer`; 0 when there is nothing left to read.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let most = usize::try_from(self.left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let Some(room) = buffer.get_mut(..most).filter(|room| !room.is_empty()) else { return Ok(0) };
-        self.reading.fetch_add(1, Ordering::Relaxed);
-        let read = loop {
-            match self.file.read_at(room, self.at) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                read => break read,
-            }
-        };
-        self.reading.fetch_sub(1, Ordering::Relaxed);
-        match read {
+        let room = usize::try_from(self.remaining).map_or(buffer.len(), |remaining| remaining.min(buffer.len()));
+        let Some(room) = buffer.get_mut(..room).filter(|room| !room.is_empty()) else { return Ok(0) };
+        match self.file.read_at(room, self.offset) {
             Ok(0) => Err(ReadError::Shrunk),
             Ok(count) => {
-                self.at += count as u64;
-                self.left -= count as u64;
+                self.offset += count as u64;
+                self.remaining -= count as u64;
                 Ok(count)
             }
             Err(error) => Err(ReadError::Failed(error)),
         }
+    }
+
+    /// Compares size and time of change with what was announced. Some file servers read zeros where a file was
+    /// truncated, and one that is overwritten in place would be sent as a mixture.
+    fn verify(&self) -> Result<(), ReadError> {
+        let now = self.file.stat().map_err(|errno| ReadError::Failed(errno.into()))?;
+        if now.length < self.stat.length {
+            return Err(ReadError::Shrunk);
+        }
+        if now.length == self.stat.length && now.modified != self.stat.modified {
+            return Err(ReadError::Changed);
+        }
+        Ok(())
     }
 }
 
 impl fmt::Debug for Video {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Video")
-            .field("name", &self.name)
-            .field("length", &self.length)
+            .field("path", &self.path)
+            .field("length", &self.stat.length)
             .field("selection", &self.selection)
-            .field("left", &self.left)
+            .field("remaining", &self.remaining)
             .finish_non_exhaustive()
     }
 }
@@ -162,17 +185,26 @@ impl fmt::Debug for Video {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::recording::open_files::OpenFiles;
+    use crate::recording::rel_path::Segment;
     use crate::recording::scratch::Scratch;
+    use std::fs::File;
+    use std::os::unix::fs::FileExt;
     use std::path::Path;
+    use std::time::{Duration, UNIX_EPOCH};
+
+    fn begin(file: File, range: Option<&str>) -> Result<Video, OpenError> {
+        let file = OpenFiles::new(Duration::from_secs(60)).hold(file);
+        let path = RelPath::new(Vec::new(), Segment::parse("a.mp4").unwrap());
+        Video::begin(file, path, &Conditions { range: range.map(str::to_owned), ..Conditions::default() })
+    }
 
     fn open(path: &Path, range: Option<&str>) -> Result<Video, OpenError> {
-        let file = File::open(path).unwrap();
-        let metadata = file.metadata().unwrap();
-        Video::begin(file, &metadata, "a.mp4".to_owned(), (range, None), Arc::default())
+        begin(File::open(path).unwrap(), range)
     }
 
     /// Not a multiple of anything.
-    const BUFFER: usize = FIRST + 1000;
+    const BUFFER: usize = PREFETCH_LEN + 1000;
 
     fn rest(video: &mut Video) -> Result<Vec<u8>, ReadError> {
         let (mut all, mut buffer) = (Vec::new(), vec![0; BUFFER]);
@@ -191,7 +223,9 @@ mod tests {
     #[test]
     fn what_is_selected_is_given_in_chunks() {
         let scratch = Scratch::new();
-        for length in [1, 2, FIRST - 1, FIRST, FIRST + 1, BUFFER, FIRST + BUFFER, 3 * BUFFER + 7] {
+        for length in
+            [1, 2, PREFETCH_LEN - 1, PREFETCH_LEN, PREFETCH_LEN + 1, BUFFER, PREFETCH_LEN + BUFFER, 3 * BUFFER + 7]
+        {
             let bytes = content(length);
             let path = scratch.file("a.mp4", &bytes);
             let last = length - 1;
@@ -208,7 +242,6 @@ mod tests {
                 assert_eq!(video.selected(), expected.len() as u64, "{range:?} of {length}");
                 assert!(rest(&mut video).unwrap() == expected, "{range:?} of {length}");
                 assert_eq!(video.next_chunk(&mut [0; 9]).unwrap(), 0);
-                assert_eq!(video.reading.load(Ordering::Relaxed), 0);
             }
         }
     }
@@ -236,9 +269,9 @@ mod tests {
         file.write_all_at(b"more", bytes.len() as u64).unwrap();
         assert!(rest(&mut video).unwrap() == bytes);
         let mut video = open(&path, None).unwrap();
-        file.set_len(FIRST as u64 + 5).unwrap();
+        file.set_len(PREFETCH_LEN as u64 + 5).unwrap();
         let mut buffer = vec![0; BUFFER];
-        assert_eq!(video.next_chunk(&mut buffer).unwrap(), FIRST);
+        assert_eq!(video.next_chunk(&mut buffer).unwrap(), PREFETCH_LEN);
         assert_eq!(video.next_chunk(&mut buffer).unwrap(), 5);
         assert!(matches!(video.next_chunk(&mut buffer), Err(ReadError::Shrunk)));
     }
@@ -257,13 +290,61 @@ mod tests {
         assert_eq!(rest(&mut other).unwrap(), b"another");
     }
 
-    #[test]
-    fn a_failing_first_read_is_told_before_the_answer_begins() {
-        let file = File::options().read(true).open(std::env::temp_dir()).unwrap();
+    /// Gives the first chunk of a file of three, has `change` done to the file, and gives what came of the rest.
+    fn changed(change: impl FnOnce(&File)) -> Result<Vec<u8>, ReadError> {
         let scratch = Scratch::new();
-        let metadata = std::fs::metadata(scratch.file("a.mp4", b"video")).unwrap();
-        // Reading a directory gives EISDIR, the one read error that needs no broken disk.
-        let error = Video::begin(file, &metadata, String::new(), (None, None), Arc::default()).unwrap_err();
-        assert_eq!(error, OpenError::Unreadable);
+        let path = scratch.file("a.mp4", &content(3 * BUFFER));
+        let file = File::options().write(true).open(&path).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_606_867_200)).unwrap();
+        let mut video = open(&path, None).unwrap();
+        let mut buffer = vec![0; BUFFER];
+        let count = video.next_chunk(&mut buffer).unwrap();
+        let mut all = buffer[..count].to_vec();
+        change(&file);
+        all.extend(rest(&mut video)?);
+        Ok(all)
+    }
+
+    #[test]
+    fn what_looks_complete_is_the_file_as_it_was_announced() {
+        let whole = content(3 * BUFFER);
+        assert!(changed(|_| ()).unwrap() == whole);
+        let grown = |file: &File| file.write_all_at(b"more", whole.len() as u64).unwrap();
+        assert!(changed(grown).unwrap() == whole);
+        let overwritten = |file: &File| file.write_all_at(b"other", 2 * BUFFER as u64).unwrap();
+        assert!(matches!(changed(overwritten), Err(ReadError::Changed)));
+        // What has been sent already is not sent again, and would be missed nevertheless.
+        let overwritten = |file: &File| file.write_all_at(b"other", 0).unwrap();
+        assert!(matches!(changed(overwritten), Err(ReadError::Changed)));
+        // Some file servers give zeros for bytes that are gone; here they are there again.
+        let shortened = |file: &File| {
+            file.set_len(10).unwrap();
+            file.set_len(whole.len() as u64).unwrap();
+        };
+        assert!(matches!(changed(shortened), Err(ReadError::Changed)));
+    }
+
+    #[test]
+    fn one_that_fits_into_the_first_chunk_is_held_against_what_was_announced_too() {
+        let scratch = Scratch::new();
+        let path = scratch.file("a.mp4", b"video");
+        let mut video = open(&path, None).unwrap();
+        File::options().write(true).open(&path).unwrap().set_len(4).unwrap();
+        assert!(matches!(video.next_chunk(&mut [0; 9]), Err(ReadError::Shrunk)));
+    }
+
+    #[test]
+    fn what_has_no_bytes_to_give_is_refused_before_the_answer_begins() {
+        let scratch = Scratch::new();
+        let refused = |file: File| match begin(file, None) {
+            Err(OpenError::Unreadable(reason)) => Some(reason),
+            _ => None,
+        };
+        assert_eq!(refused(File::open(scratch.file("a.mp4", b"")).unwrap()), Some(Unreadable::Empty));
+        assert_eq!(refused(File::open(scratch.path()).unwrap()), Some(Unreadable::Irregular));
+        // A descriptor that cannot be read is the one read error that needs no broken disk.
+        let path = scratch.file("a.mp4", b"video");
+        let file = File::options().write(true).open(path).unwrap();
+        assert_eq!(refused(file), Some(Unreadable::Failed(Errno::BADF)));
     }
 }

@@ -2,52 +2,42 @@
 
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
 use log::{info, warn};
 
-use super::mount::Mount;
+use super::mount::{Mount, MountStatus};
+use super::mount_table;
 use super::open_error::Lost;
 use crate::ops::latch::Latch;
 
 /// How often a mount is probed.
-pub const PROBE_EVERY: Duration = Duration::from_secs(2);
+pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The longest pause between two probes of a failing automount. autofs itself remembers a failure for a minute.
+const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The watching thread only waits, logs and counts: probing is done by the mount's own threads.
-const STACK: usize = 128 * 1024;
-
-/// What is known of a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
-    /// It has not answered its first probe yet, nor failed it.
-    Unknown,
-    /// The latest probe was answered, and there are threads left to open recordings.
-    Up,
-    /// The latest probe failed or found no answer in time, or every thread of the mount hangs.
-    Lost,
-}
+const STACK_SIZE: usize = 128 * 1024;
 
 /// Probes one mount over and over until it is dropped.
+///
+/// A directory that is mounted on demand is probed at the start, after it was used, and while it fails, then in growing
+/// intervals: looking into it more often would mount it for nobody, keep it from idling, or hammer what does not work.
 #[derive(Debug)]
 pub struct MountWatch {
     mount: Arc<Mount>,
-    shared: Arc<Shared>,
-}
-
-#[derive(Debug)]
-struct Shared {
-    standing: AtomicU8,
-    stop: Latch,
+    stop: Arc<Latch>,
 }
 
 impl MountWatch {
-    /// Starts watching, with a probe at once and then one every [`PROBE_EVERY`].
+    /// Starts watching, with a probe at once and then one every [`PROBE_INTERVAL`].
     ///
-    /// A loss is known at the latest that interval and the mount's patience after the last good answer. One
+    /// A loss is known at the latest that interval and the mount's timeout after the last good answer. One
     /// line is logged when the mount is lost and one when it is back. Fails if no thread can be spawned.
     pub fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
-        MountWatch::every(PROBE_EVERY, mount)
+        MountWatch::every(PROBE_INTERVAL, mount)
     }
 
     /// The mount watched.
@@ -56,25 +46,29 @@ impl MountWatch {
     }
 
     /// What is known of the mount now; never blocks on its file server.
-    pub fn standing(&self) -> Standing {
-        if self.mount.is_stuck() { Standing::Lost } else { self.shared.probed() }
+    pub fn status(&self) -> MountStatus {
+        self.mount.status()
     }
 
     fn every(interval: Duration, mount: Arc<Mount>) -> io::Result<MountWatch> {
-        let unknown = AtomicU8::new(Standing::Unknown as u8);
-        let shared = Arc::new(Shared { standing: unknown, stop: Latch::new() });
-        let watch = MountWatch { mount: Arc::clone(&mount), shared: Arc::clone(&shared) };
-        let attend = move || {
-            while !shared.stop.is_raised() {
+        let stop = Arc::new(Latch::new());
+        let watch = MountWatch { mount: Arc::clone(&mount), stop: Arc::clone(&stop) };
+        let probe_loop = move || {
+            let mut schedule = Schedule::new(interval);
+            while !stop.is_raised() {
                 let next = Instant::now() + interval;
-                let answer = mount.probe().wait();
-                // Some file servers still know their directories while no file can be opened.
-                let answer = answer.and_then(|()| if mount.is_stuck() { Err(Lost::Stuck) } else { Ok(()) });
-                shared.note(&mount, answer);
-                shared.stop.wait_until(next);
+                let is_automount = mount_table::is_automount(mount.directory());
+                mount.set_automount(is_automount);
+                let uses = mount.uses();
+                if schedule.is_due(is_automount, uses, mount.rests(), Instant::now()) {
+                    let result = probe(&mount);
+                    schedule.note(uses, result.is_ok(), Instant::now());
+                    note(&mount, result);
+                }
+                stop.wait_until(next);
             }
         };
-        std::thread::Builder::new().name("mount-watch".into()).stack_size(STACK).spawn(attend)?;
+        std::thread::Builder::new().name("mount-watch".into()).stack_size(STACK_SIZE).spawn(probe_loop)?;
         Ok(watch)
     }
 }
@@ -82,29 +76,61 @@ impl MountWatch {
 impl Drop for MountWatch {
     /// Ends the watch. Its thread is not joined, as a probe may keep it for as long as a mount may take.
     fn drop(&mut self) {
-        self.shared.stop.raise();
+        self.stop.raise();
     }
 }
 
-impl Shared {
-    fn probed(&self) -> Standing {
-        match self.standing.load(Ordering::Relaxed) {
-            standing if standing == Standing::Up as u8 => Standing::Up,
-            standing if standing == Standing::Lost as u8 => Standing::Lost,
-            _ => Standing::Unknown,
+/// When the next probe is due.
+#[derive(Debug)]
+struct Schedule {
+    interval: Duration,
+    /// What the mount had been used for at the last probe; `None` before the first.
+    uses: Option<u64>,
+    /// After a failure: the pause before the next probe of an automount, and its end.
+    retry: Option<(Duration, Instant)>,
+}
+
+impl Schedule {
+    fn new(interval: Duration) -> Schedule {
+        Schedule { interval, uses: None, retry: None }
+    }
+
+    fn is_due(&self, is_automount: bool, uses: u64, rests: bool, now: Instant) -> bool {
+        if !is_automount {
+            return true;
+        }
+        match self.retry {
+            Some((_, at)) => now >= at,
+            // A use that failed leaves the mount at rest until it is probed.
+            None => rests || self.uses != Some(uses),
         }
     }
 
-    fn note(&self, mount: &Mount, answer: Result<(), Lost>) {
-        let before = self.probed();
-        let now = if answer.is_ok() { Standing::Up } else { Standing::Lost };
-        self.standing.store(now as u8, Ordering::Relaxed);
-        let directory = mount.directory().display();
-        match answer {
-            Err(reason) if before != Standing::Lost => warn!("mount {directory} is lost: {reason}"),
-            Ok(()) if before == Standing::Lost => info!("mount {directory} is back"),
-            _ => {}
-        }
+    fn note(&mut self, uses: u64, is_up: bool, now: Instant) {
+        self.uses = Some(uses);
+        self.retry = (!is_up).then(|| {
+            let pause = self.retry.map_or(self.interval, |(pause, _)| MAX_RETRY_INTERVAL.min(2 * pause));
+            (pause, now + pause)
+        });
+    }
+}
+
+fn probe(mount: &Arc<Mount>) -> Result<(), Lost> {
+    let (tell, told) = sync_channel(1);
+    // The watch may have given up waiting.
+    mount.probe_uncounted(move |result| drop(tell.try_send(result)));
+    told.recv_timeout(mount.probe_timeout()).unwrap_or(Err(Lost::Silent))?;
+    // Some file servers still know their directories while no file can be opened.
+    mount.stuck().map_or(Ok(()), Err)
+}
+
+fn note(mount: &Mount, result: Result<(), Lost>) {
+    let was_lost = mount.set_status(if result.is_ok() { MountStatus::Up } else { MountStatus::Lost });
+    let directory = mount.directory().display();
+    match result {
+        Err(reason) if !was_lost => warn!("mount {directory} is lost: {reason}"),
+        Ok(()) if was_lost => info!("mount {directory} is back"),
+        _ => {}
     }
 }
 
@@ -118,11 +144,35 @@ mod tests {
         let scratch = Scratch::new();
         let (here, away) = (scratch.folder("mount"), scratch.path().join("away"));
         let watch = MountWatch::every(Duration::from_millis(5), Mount::new(here.clone(), false)).unwrap();
-        eventually(|| watch.standing() == Standing::Up);
+        eventually(|| watch.status() == MountStatus::Up);
         std::fs::rename(&here, &away).unwrap();
-        eventually(|| watch.standing() == Standing::Lost);
+        eventually(|| watch.status() == MountStatus::Lost);
         std::fs::rename(&away, &here).unwrap();
-        eventually(|| watch.standing() == Standing::Up);
+        eventually(|| watch.status() == MountStatus::Up);
+    }
+
+    #[test]
+    fn an_automount_is_probed_when_it_was_used_and_while_it_fails_ever_less_often() {
+        let start = Instant::now();
+        let at = |seconds| start + Duration::from_secs(seconds);
+        let mut schedule = Schedule::new(PROBE_INTERVAL);
+        assert!(schedule.is_due(true, 0, false, at(0)), "the first time");
+        schedule.note(0, true, at(0));
+        assert!((2..10_000).all(|second| !schedule.is_due(true, 0, false, at(second))), "it may idle");
+        assert!(schedule.is_due(false, 0, false, at(2)), "any other mount is probed each time");
+        assert!(schedule.is_due(true, 1, false, at(2)) && schedule.is_due(true, 0, true, at(2)));
+        let mut probed = Vec::new();
+        for second in (10_000..10_400).step_by(2) {
+            // Clients go on asking all the time.
+            if schedule.is_due(true, second, true, at(second)) {
+                schedule.note(second, false, at(second));
+                probed.push(second - 10_000);
+            }
+        }
+        assert_eq!(probed, [0, 2, 6, 14, 30, 62, 122, 182, 242, 302, 362]);
+        assert!(schedule.is_due(true, 20_000, true, at(20_000)));
+        schedule.note(20_000, true, at(20_000));
+        assert!(!schedule.is_due(true, 20_000, false, at(20_002)), "it works again and may idle again");
     }
 
     #[test]
@@ -130,7 +180,7 @@ mod tests {
         let scratch = Scratch::new();
         let mount = Mount::new(scratch.path().to_owned(), false);
         let watch = MountWatch::every(Duration::from_secs(3600), Arc::clone(&mount)).unwrap();
-        eventually(|| watch.standing() == Standing::Up);
+        eventually(|| watch.status() == MountStatus::Up);
         drop(watch);
         eventually(|| Arc::strong_count(&mount) == 1);
     }

@@ -11,6 +11,7 @@
 mod agents_reload;
 mod arrival_figures;
 mod certificates;
+mod automounts;
 mod check_order;
 mod commands;
 mod compatibility;

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::Write as _;
+use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
@@ -45,6 +46,60 @@ fn a_file_that_shrinks_cuts_the_connection_and_nothing_else() {
     let agent = server.client().put("/onlineagent/503/forcelogin", None, r#"{"password":"secret"}"#).guid().unwrap();
     let reply = server.download(503, &agent, "Y:/1/0/20201202/503/a.mp4");
     assert_eq!((reply.status, reply.body.len()), (200, LENGTH - 1), "the next download is of the file as it is now");
+}
+
+#[test]
+fn a_file_that_is_overwritten_in_place_is_never_a_complete_answer() {
+    // Other bytes where the client has none yet, where it has some already, and zeros after a truncation.
+    let changes: [fn(&File); 3] = [
+        |file| file.write_all_at(b"another", LENGTH as u64 - 7).unwrap(),
+        |file| file.write_all_at(b"another", 0).unwrap(),
+        |file| {
+            file.set_len(9000).unwrap();
+            file.set_len(LENGTH as u64).unwrap();
+        },
+    ];
+    for change in changes {
+        let (server, mut client, _) = begun(|path| change(&File::options().write(true).open(path).unwrap()));
+        let (got, in_order) = client.rest();
+        assert!(!in_order && got.len() < LENGTH, "a close_notify would say that this was all");
+        assert!(
+            server.log_line("downloadVideoFileEx agent=503").contains("cut=\"the file was changed while it was sent\"")
+        );
+        server.metric_becomes("downloads_cut_total", 1);
+        server.metric_becomes("downloads", 0);
+    }
+}
+
+#[test]
+fn a_part_of_a_changed_file_is_no_complete_answer_either() {
+    let server = Setup::new().recording(&format!("{FOLDER}/a.mp4"), recording_bytes(5, 2 * LENGTH)).start();
+    let (mut client, head) = server.agent(503).begin(QUERY, &format!("Range: bytes=0-{}\r\n", LENGTH - 1));
+    assert_eq!((head.status, head.length()), (206, LENGTH));
+    let path = server.scratch().path().join(format!("mount/{FOLDER}/a.mp4"));
+    // Not one byte of the part is touched, but nobody can know that of any file.
+    File::options().write(true).open(path).unwrap().write_all_at(b"another", LENGTH as u64).unwrap();
+    let (got, in_order) = client.rest();
+    assert!(!in_order && got.len() < LENGTH);
+}
+
+/// The kernel remembers sizes and times of a file server for a while, and some give zeros for bytes that are gone.
+#[test]
+fn what_the_kernel_remembers_of_a_file_is_not_taken_for_the_file() {
+    let path = format!("{FOLDER}/a.mp4");
+    for (size, changed) in [(9000, 1_600_000_001), (LENGTH as u64, 1_600_000_001), (LENGTH as u64 - 1, 1_600_000_000)] {
+        let tree = Tree::new().file(&path, recording_bytes(5, LENGTH)).remembered();
+        let Some(faulty) = Faulty::start(tree) else { return };
+        let (mut client, head) = faulty.agent().begin(HANGING, "");
+        assert_eq!((head.status, head.length()), (200, LENGTH));
+        faulty.fuse.tell(&path, size, changed);
+        let (got, in_order) = client.rest();
+        assert!(!in_order && got.len() < LENGTH, "{size} {changed}");
+        faulty.server.metric_becomes("downloads_cut_total", 1);
+        // What is announced next is what the server says then.
+        let (_, head) = faulty.agent().begin(HANGING, "");
+        assert_eq!(head.length() as u64, size);
+    }
 }
 
 #[test]
@@ -258,7 +313,8 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
         .failing(&folder("odd.mp4"), Opcode::Open, 0, Errno::NODEV)
         .failing(&folder("late.mp4"), Opcode::Read, 300_000, Errno::IO)
         .failing("1/0/20201203", Opcode::Lookup, 0, Errno::IO);
-    let Some(faulty) = Faulty::start(tree) else { return };
+    let set = |setup: Setup| setup.expect_log("cannot be opened: ");
+    let Some(faulty) = Faulty::start_with(tree, set) else { return };
     let agent = faulty.agent();
     for (path, code) in [
         ("20201202/503/good.mp4", "0"),
@@ -278,4 +334,115 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
     let part = agent.ask("recordId=Z:/1/0/20201202/503/late.mp4", "Range: bytes=300000-\r\n");
     assert_eq!(part.code(), "108-013", "the first read of this part fails, before a head is sent");
     assert_eq!(faulty.server.client().get("/health", None).status, 200);
+    // The operator reads why, at once for the first and in few lines for all the others.
+    let line = faulty.server.log_line("cannot be opened: ");
+    let denied = format!(
+        "mount {}: \"{}\" cannot be opened: Permission denied (EACCES)",
+        faulty.directory.display(),
+        folder("denied.mp4")
+    );
+    assert!(line.contains(&denied), "{line}");
+    for _ in 0..50 {
+        assert_eq!(agent.code("recordId=Z:/1/0/20201202/503/denied.mp4"), "108-013");
+    }
+    assert!(faulty.server.told("cannot be opened: ") < 10);
+}
+
+#[test]
+fn closing_that_hangs_holds_no_worker() {
+    let tree = Tree::new().file(&format!("{FOLDER}/a.mp4"), "video");
+    let set = |setup: Setup| setup.set("MAX_DOWNLOADS_PER_AGENT", "1").set("WORKER_THREADS", "2");
+    let Some(faulty) = Faulty::start_with(tree, set) else { return };
+    let (server, agent) = (&faulty.server, faulty.agent());
+    let descriptors = server.descriptors();
+    faulty.fuse.hang(Hang::Closes);
+    // Each of these opens the recording and has nothing of it to send.
+    for _ in 0..8 {
+        assert_eq!(agent.ask(HANGING, "Range: bytes=99-\r\n").status, 416);
+        assert_eq!(agent.ask(HANGING, "If-Match: \"other\"\r\n").status, 412);
+    }
+    assert_eq!(agent.ask(HANGING, "").body, b"video", "the whole of it can still be sent");
+    server.metric_becomes("downloads", 0);
+    faulty.assert_everything_else_works();
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 2);
+    assert_eq!(server.client().get("/health", None).status, 200);
+    // However often they ask, only so many files wait to be closed; then the mount counts as lost.
+    let mut asked = 17;
+    eventually("no further file to be opened", || {
+        asked += 1;
+        agent.ask(HANGING, "Range: bytes=99-\r\n").outcome() == (200, "108-012".into())
+    });
+    assert!(asked <= 66, "{asked}");
+    assert!(server.descriptors() <= descriptors + 64 + 8 /* connections */);
+    server.log_line("is lost: it answers, but files opened there cannot be closed");
+    faulty.assert_everything_else_works();
+    faulty.fuse.hang(Hang::Nothing);
+    server.log_line(" is back");
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
+    assert_eq!(agent.ask(HANGING, "").body, b"video");
+    eventually("the descriptors to go", || server.descriptors() <= descriptors + 2);
+}
+
+/// Drive Z is where a download without recordId looks.
+fn searched(tree: Tree) -> Option<Faulty> {
+    Faulty::start_with(tree, |setup| {
+        let mount = setup.directory().join("mount");
+        setup
+            .unset("MOUNT_DIR")
+            .set("MOUNT_DIR.Y", mount.to_str().unwrap())
+            .set("MAPPINGDISK", "Z")
+            .expect_log("was given up after")
+    })
+}
+
+#[test]
+fn searches_that_hang_take_nothing_from_downloads() {
+    let Some(faulty) = searched(Tree::new().file(&format!("{FOLDER}/a.mp4"), "video")) else { return };
+    let (server, agent) = (&faulty.server, faulty.agent());
+    assert_eq!(agent.ask("", "").body, b"video");
+    faulty.fuse.hang(Hang::Listings);
+    let (outcomes, other) = std::thread::scope(|scope| {
+        let searching: Vec<_> = (0..12).map(|_| scope.spawn(|| agent.ask("", "").outcome())).collect();
+        let other = scope.spawn(|| server.agent(101).ask("", "").outcome());
+        // Two searches hang, those of one agent not beside each other.
+        server.metric_becomes(&faulty.metric("mount_hung_threads"), 2);
+        (searching.into_iter().map(|thread| thread.join().unwrap()).collect::<Vec<_>>(), other.join().unwrap())
+    });
+    let count = |outcome: (u16, &str)| outcomes.iter().filter(|(status, code)| (*status, &**code) == outcome).count();
+    assert_eq!((count((503, "000-007")), count((200, "108-012"))), (11, 1), "{outcomes:?}");
+    assert_eq!(other, (200, "108-012".into()));
+    assert_eq!(agent.ask(HANGING, "").body, b"video");
+    assert_eq!(server.client().get("/health", None).status, 200);
+    assert_eq!(server.agent(900).code(""), "108-012", "nothing can be searched, at once");
+    faulty.assert_everything_else_works();
+    faulty.fuse.hang(Hang::Nothing);
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
+    eventually("searches again", || agent.ask("", "").body == b"video");
+    assert_eq!(server.told("is lost"), 0);
+}
+
+#[test]
+fn searches_without_end_take_neither_threads_nor_memory_from_others() {
+    let tree = Tree::new().file(&format!("{FOLDER}/a.mp4"), "video").endless(FOLDER);
+    let Some(faulty) = searched(tree) else { return };
+    let (server, agent) = (&faulty.server, faulty.agent());
+    assert_eq!(agent.ask(HANGING, "").body, b"video");
+    let memory = server.memory_kib();
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let searching: Vec<_> = (0..12).map(|_| scope.spawn(|| agent.ask("", "").outcome())).collect();
+        while searching.iter().any(|thread| !thread.is_finished()) {
+            assert_eq!(agent.ask(HANGING, "").body, b"video");
+            assert_eq!(server.client().get("/health", None).status, 200);
+        }
+        searching.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    // One of them met its bound of entries or of time, however slow this machine is.
+    assert!(
+        outcomes
+            .iter()
+            .all(|(status, code)| ["000-007", "108-009", "108-012"].contains(&&**code) && [200, 503].contains(status))
+    );
+    server.log_line("was given up after");
+    assert!(server.memory_kib() < memory + 16 * 1024, "only the least name is kept");
+    assert_eq!(server.told("is lost"), 0);
 }

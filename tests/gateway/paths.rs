@@ -90,6 +90,7 @@ impl Canary {
 fn setup(canary: &Canary) -> Setup {
     // With this scope the right to a recording keeps nothing from being opened.
     let setup = Setup::new().set("DOWNLOAD_SCOPE", "ALL").recording("1/0/20201202/503/good.mp4", "video");
+    let setup = setup.expect_log("is a symbolic link").expect_log("is no regular file");
     canary.tempt(&setup.directory().join("mount"));
     setup.recording("1/0/20201202/503/no-bytes.mp4", "").recording("1/0/20201202/503/folder.mp4/a.mp4", "video")
 }
@@ -179,6 +180,11 @@ fn no_record_id_opens_anything_outside_the_mount() {
     let server = setup(&canary).start();
     attempt_all(&server, &canary);
     assert_eq!(canary.sung(), [""; 0]);
+    // Whoever runs the gateway learns why, once for each reason.
+    let mount = server.scratch().path().join("mount");
+    let line = server.log_line("is a symbolic link");
+    assert!(line.contains(&format!("mount {}: \"1/0/20201202/503/link.mp4\" is a", mount.display())), "{line}");
+    assert_eq!((server.told("is a symbolic link"), server.told("is no regular file")), (1, 1));
     // The canary sings when something is opened, or the silence above would say nothing.
     assert_eq!(std::fs::read(canary.path().join("secret.mp4")).unwrap(), SECRET);
     assert!(!canary.sung().is_empty());
@@ -219,7 +225,7 @@ fn no_system_call_ever_reaches_outside_the_mount() {
 
 #[test]
 fn a_pipe_or_socket_is_refused_at_once_and_never_waited_for() {
-    let setup = Setup::new().recording("1/0/20201202/503/good.mp4", "video");
+    let setup = Setup::new().recording("1/0/20201202/503/good.mp4", "video").expect_log("is no regular file");
     let folder = setup.directory().join("mount/1/0/20201202/503");
     mkfifoat(CWD, folder.join("fifo.mp4"), Mode::RWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket.mp4")).unwrap();
@@ -236,7 +242,7 @@ fn a_pipe_or_socket_is_refused_at_once_and_never_waited_for() {
 #[test]
 fn a_folder_that_turns_into_a_link_and_back_never_leads_out() {
     let canary = Canary::new();
-    let setup = Setup::new().recording("1/0/20201202/503/secret.mp4", "video");
+    let setup = Setup::new().recording("1/0/20201202/503/secret.mp4", "video").expect_log("is a symbolic link");
     let mount = setup.directory().join("mount");
     let (folder, link) = (mount.join("1/0/20201202/503"), mount.join("1/0/20201202/link"));
     symlink(canary.path().join("0/20201202/503"), &link).unwrap();

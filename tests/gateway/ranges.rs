@@ -204,12 +204,57 @@ fn every_change_of_a_file_changes_its_tag() {
     file.write_all_at(b"more", LENGTH as u64).unwrap();
     touch(&path, 1_606_867_200);
     tags.push(tag());
+    let different: std::collections::HashSet<_> = tags.iter().collect();
+    assert_eq!(different.len(), 3, "{tags:?}");
+    // Another inode is no change: other nodes and later mounts number the same file differently.
     std::fs::copy(&path, path.with_extension("new")).unwrap();
     std::fs::rename(path.with_extension("new"), &path).unwrap();
     touch(&path, 1_606_867_200);
-    tags.push(tag());
-    let different: std::collections::HashSet<_> = tags.iter().collect();
-    assert_eq!(different.len(), 4, "{tags:?}");
+    assert_eq!(tag(), tags[2]);
+}
+
+#[test]
+fn a_precondition_that_fails_is_412_with_the_state_there_is_and_keeps_the_connection() {
+    let (server, bytes) = (start(), video());
+    let agent = server.agent(503);
+    let etag = agent.ask(QUERY, "").field("ETag").unwrap().to_owned();
+    let (date, before) = ("Wed, 02 Dec 2020 00:00:00 GMT", "Tue, 01 Dec 2020 23:59:59 GMT");
+    let mut client = server.client();
+    for failing in [
+        "If-Match: \"other\"\r\n".to_owned(),
+        "If-Match: \r\n".to_owned(),
+        format!("If-Match: W/{etag}\r\n"),
+        format!("If-Match: {}\r\n", etag.trim_matches('"')),
+        format!("If-Unmodified-Since: {before}\r\n"),
+        // Where both are there the date does not count (RFC 9110 section 13.1.4).
+        format!("If-Match: \"other\"\r\nIf-Unmodified-Since: {date}\r\n"),
+        // Preconditions come before the range (section 13.2.2), whether it could be satisfied or not.
+        "If-Match: \"other\"\r\nRange: bytes=0-1\r\n".to_owned(),
+        "If-Match: \"other\"\r\nRange: bytes=999999999-\r\n".to_owned(),
+    ] {
+        client.send_request("GET", &agent.path(QUERY), &format!("Guid: {}\r\n{failing}", agent.guid), "");
+        let reply = client.reply();
+        assert_eq!(reply.outcome(), (412, "000-002".into()), "{failing}");
+        assert_eq!(reply.field("ETag"), Some(&*etag));
+        assert_eq!(reply.field("Last-Modified"), Some(date));
+        assert_eq!(reply.field("Content-Disposition"), None);
+    }
+    for holding in [
+        "If-Match: *\r\n".to_owned(),
+        format!("If-Match: {etag}\r\n"),
+        format!("If-Match: \"other\", {etag}\r\n"),
+        format!("If-Match: \"other\"\r\nIf-Match: {etag}\r\n"),
+        format!("If-Match: {etag}\r\nIf-Unmodified-Since: {before}\r\n"),
+        format!("If-Unmodified-Since: {date}\r\n"),
+        "If-Unmodified-Since: Fri, 31 Dec 9999 23:59:59 GMT\r\n".to_owned(),
+        "If-Unmodified-Since: yesterday\r\n".to_owned(),
+    ] {
+        let reply = agent.ask(QUERY, &holding);
+        assert_eq!((reply.status, reply.body == bytes), (200, true), "{holding}");
+        let reply = agent.ask(QUERY, &format!("{holding}Range: bytes=5-9\r\n"));
+        assert_eq!((reply.status, &reply.body[..]), (206, &bytes[5..10]), "{holding}");
+    }
+    server.metric_becomes("downloads", 0);
 }
 
 #[test]

@@ -27,7 +27,7 @@ const WATCHED_FOR: Duration = Duration::from_secs(60);
 const EMPTY_FOR: Duration = Duration::from_secs(600);
 
 /// A created time further before the first modified time than this is taken for a wrong one.
-const LONGEST_BEFORE_SEEN_NS: i64 = 24 * 3600 * 1_000_000_000;
+const RECORDING_MAX_NS: i64 = 24 * 3600 * 1_000_000_000;
 
 /// Size and times of a regular file; the times in nanoseconds of the file server's epoch clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -252,7 +252,7 @@ impl FolderState {
 
 impl Growing {
     fn new(name: Segment, hash: u64, seen: Seen, now: Instant, until: Option<Instant>) -> Growing {
-        let earliest = seen.modified_ns.saturating_sub(LONGEST_BEFORE_SEEN_NS);
+        let earliest = seen.modified_ns.saturating_sub(RECORDING_MAX_NS);
         let created = seen.created_ns.filter(|created| (earliest..=seen.modified_ns).contains(created));
         let begin_ns = created.unwrap_or(seen.modified_ns);
         Growing { name, hash, seen, begin_ns, same: 1, changed: now, started: false, gone: false, until }

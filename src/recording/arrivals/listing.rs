@@ -102,9 +102,9 @@ pub(super) fn list(
 
 /// Passes over what is not there or not ours to read; fails where the file server does.
 fn absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
-    match result.map_err(OpenError::on_the_way) {
+    match result.map_err(OpenError::from_walk) {
         Ok(value) => Ok(Some(value)),
-        Err(OpenError::Unavailable) => Err(OpenError::Unavailable),
+        Err(OpenError::Unavailable(lost)) => Err(OpenError::Unavailable(lost)),
         Err(_) => Ok(None),
     }
 }

@@ -13,7 +13,7 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::day::Day;
 use super::super::open_error::OpenError;
-use super::super::record_id::LONGEST;
+use super::super::record_id::MAX_LEN;
 use super::super::rel_path::{Segment, has_suffix};
 use super::folder::{Change, FolderState, Listing, MAX_NAMES};
 use super::listing::{Found, Listed, ask, list, open};
@@ -333,7 +333,7 @@ impl Pass<'_> {
             looked = list(&folder, self.buffer, MAX_NAMES, &mut self.look.figures.entries, |name, kind| {
                 if matches!(kind, FileType::RegularFile | FileType::Unknown)
                     && self.suffixes.kind(name).is_some()
-                    && above + name.chars().count() <= LONGEST
+                    && above + name.chars().count() <= MAX_LEN
                 {
                     agent.state.note(&mut listing, self.hasher, name);
                 }

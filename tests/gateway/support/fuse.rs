@@ -13,7 +13,7 @@ use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags};
 
-use super::fuse_wire::{Node, Opcode, Request, answer, attributes, entry, init, opened};
+use super::fuse_wire::{Node, Opcode, Request, answer, attributes, entry, init, listed, opened};
 
 /// The number of the root, fixed by the protocol.
 const ROOT: u64 = 1;
@@ -28,17 +28,36 @@ pub enum Hang {
     Opens,
     /// Files are opened, but not read.
     Reads,
+    /// Folders are there, but not listed.
+    Listings,
+    /// Files are opened and read, but closing one waits for ever.
+    Closes,
 }
 
 /// What is on the file server before it is mounted.
 pub struct Tree {
     nodes: Vec<Node>,
     failures: HashMap<(u64, Opcode), (u64, Errno)>,
+    /// The folder whose listing never ends.
+    endless: Option<u64>,
+    /// How long the kernel may remember sizes and times, in seconds.
+    remembered: u64,
 }
 
 impl Tree {
     pub fn new() -> Tree {
-        Tree { nodes: vec![Node::folder(ROOT, "")], failures: HashMap::new() }
+        Tree { nodes: vec![Node::folder(ROOT, "")], failures: HashMap::new(), endless: None, remembered: 0 }
+    }
+
+    /// Makes the listing of a folder of this tree go on for ever, with files that are no recordings.
+    pub fn endless(mut self, path: &str) -> Tree {
+        self.endless = Some(self.number(path));
+        self
+    }
+
+    /// Lets the kernel remember sizes and times, as NFS and CIFS do for a while.
+    pub fn remembered(self) -> Tree {
+        Tree { remembered: 3600, ..self }
     }
 
     /// Adds a file with its folders.
@@ -50,7 +69,7 @@ impl Tree {
 
     /// Makes an operation on a path of this tree fail; reads do so from this offset on.
     pub fn failing(mut self, path: &str, operation: Opcode, from: u64, errno: Errno) -> Tree {
-        let number = path.split('/').fold(ROOT, |parent, name| self.find(parent, name).unwrap());
+        let number = self.number(path);
         self.failures.insert((number, operation), (from, errno));
         self
     }
@@ -71,9 +90,10 @@ impl Tree {
         }
         let (stirred, stir) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let hang = Arc::new(Mutex::new(Hang::Nothing));
-        let server = Server { tree: self, device, stirred, hang: Arc::clone(&hang), held: Vec::new() };
+        let tree = Arc::new(Mutex::new(self));
+        let server = Server { tree: Arc::clone(&tree), device, stirred, hang: Arc::clone(&hang), held: Vec::new() };
         let serving = std::thread::spawn(move || server.serve());
-        Some(Fuse { directory: directory.to_owned(), hang, stir: Some(stir), serving: Some(serving) })
+        Some(Fuse { directory: directory.to_owned(), tree, hang, stir: Some(stir), serving: Some(serving) })
     }
 
     fn folders_of(&mut self, path: &str) -> u64 {
@@ -84,6 +104,10 @@ impl Tree {
                 self.nodes.len() as u64
             })
         })
+    }
+
+    fn number(&self, path: &str) -> u64 {
+        path.split('/').fold(ROOT, |parent, name| self.find(parent, name).unwrap())
     }
 
     fn find(&self, parent: u64, name: &str) -> Option<u64> {
@@ -104,6 +128,7 @@ fn skipped(error: &dyn std::fmt::Display) -> Option<Fuse> {
 /// The mounted file system. Dropping it unmounts it, whoever hangs on it: they get an error.
 pub struct Fuse {
     directory: PathBuf,
+    tree: Arc<Mutex<Tree>>,
     hang: Arc<Mutex<Hang>>,
     stir: Option<OwnedFd>,
     serving: Option<JoinHandle<()>>,
@@ -114,6 +139,13 @@ impl Fuse {
     pub fn hang(&self, hang: Hang) {
         *self.hang.lock().unwrap() = hang;
         rustix::io::write(self.stir.as_ref().unwrap(), b"!").unwrap();
+    }
+
+    /// Changes what the file server tells of a file: its size, whatever is read, and its time of change.
+    pub fn tell(&self, path: &str, size: u64, changed: u64) {
+        let mut tree = self.tree.lock().unwrap();
+        let index = usize::try_from(tree.number(path)).unwrap() - 1;
+        (tree.nodes[index].told, tree.nodes[index].changed) = (Some(size), changed);
     }
 }
 
@@ -128,7 +160,7 @@ impl Drop for Fuse {
 
 /// The serving thread.
 struct Server {
-    tree: Tree,
+    tree: Arc<Mutex<Tree>>,
     device: File,
     stirred: OwnedFd,
     hang: Arc<Mutex<Hang>>,
@@ -183,25 +215,47 @@ impl Server {
     }
 
     fn content(&self, request: &Request) -> Result<Vec<u8>, Errno> {
-        let number = request.node;
+        let (number, tree) = (request.node, self.tree.lock().unwrap());
         let target = match request.opcode {
-            Opcode::Lookup => self.tree.find(number, request.name()).ok_or(Errno::NOENT)?,
+            Opcode::Lookup => tree.find(number, request.name()).ok_or(Errno::NOENT)?,
             _ => number,
         };
         let from = if request.opcode == Opcode::Read { request.offset() } else { 0 };
-        if let Some((_, errno)) = self.tree.failures.get(&(target, request.opcode)).filter(|(first, _)| from >= *first)
-        {
+        if let Some((_, errno)) = tree.failures.get(&(target, request.opcode)).filter(|(first, _)| from >= *first) {
             return Err(*errno);
         }
         match request.opcode {
             Opcode::Init => Ok(init()),
-            Opcode::Lookup => Ok(entry(target, self.tree.node(target))),
-            Opcode::Attributes => Ok(attributes(target, self.tree.node(target))),
+            Opcode::Lookup => Ok(entry(target, tree.node(target))),
+            Opcode::Attributes => Ok(attributes(target, tree.node(target), tree.remembered)),
             Opcode::Open | Opcode::OpenFolder => Ok(opened()),
-            Opcode::Read => Ok(self.tree.node(target).part(from, request.size()).to_vec()),
+            Opcode::Read => Ok(tree.node(target).part(from, request.size()).to_vec()),
+            Opcode::ReadFolder => Ok(tree.listing(target, request.offset(), request.size())),
             Opcode::Release | Opcode::ReleaseFolder | Opcode::Flush => Ok(Vec::new()),
             _ => Err(Errno::NOSYS),
         }
+    }
+}
+
+impl Tree {
+    /// As many entries of a folder as fit, from the one at `from` on.
+    fn listing(&self, folder: u64, from: u64, size: usize) -> Vec<u8> {
+        let inside = self.nodes.iter().enumerate().filter(|(index, node)| *index > 0 && node.parent == folder);
+        let names = inside.map(|(index, node)| (index as u64 + 1, node.name.clone(), node.is_folder()));
+        let names: Vec<_> = names.collect();
+        let last = if self.endless == Some(folder) { u64::MAX } else { names.len() as u64 };
+        let mut bytes = Vec::new();
+        for at in from..last {
+            let entry = match names.get(usize::try_from(at).unwrap()) {
+                Some((number, name, is_folder)) => listed(*number, at + 1, name, *is_folder),
+                None => listed(u64::MAX / 2 + at, at + 1, &format!("junk-{at:010}"), false),
+            };
+            if bytes.len() + entry.len() > size {
+                break;
+            }
+            bytes.extend(entry);
+        }
+        bytes
     }
 }
 
@@ -211,5 +265,7 @@ fn holds(hang: Hang, request: &Request) -> bool {
         Hang::Everything => true,
         Hang::Opens => request.opcode == Opcode::Open,
         Hang::Reads => request.opcode == Opcode::Read,
+        Hang::Listings => request.opcode == Opcode::ReadFolder,
+        Hang::Closes => request.opcode == Opcode::Flush,
     }
 }

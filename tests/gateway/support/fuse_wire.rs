@@ -14,6 +14,7 @@ pub enum Opcode {
     Flush,
     Init,
     OpenFolder,
+    ReadFolder,
     ReleaseFolder,
     Interrupt,
     ForgetMany,
@@ -32,6 +33,7 @@ impl Opcode {
             25 => Opcode::Flush,
             26 => Opcode::Init,
             27 => Opcode::OpenFolder,
+            28 => Opcode::ReadFolder,
             29 => Opcode::ReleaseFolder,
             36 => Opcode::Interrupt,
             42 => Opcode::ForgetMany,
@@ -80,20 +82,31 @@ fn number(bytes: &[u8]) -> u64 {
     bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
+/// The time of change of a file that was never changed.
+pub const CHANGED: u64 = 1_600_000_000;
+
 /// A folder, or a file with its bytes.
 pub struct Node {
     pub parent: u64,
     pub name: String,
     content: Option<Vec<u8>>,
+    /// The size that the file server tells, where that is not the one of the content.
+    pub told: Option<u64>,
+    /// Time of change, in seconds since 1970.
+    pub changed: u64,
 }
 
 impl Node {
     pub fn folder(parent: u64, name: &str) -> Node {
-        Node { parent, name: name.to_owned(), content: None }
+        Node { parent, name: name.to_owned(), content: None, told: None, changed: CHANGED }
     }
 
     pub fn file(parent: u64, name: &str, content: Vec<u8>) -> Node {
-        Node { parent, name: name.to_owned(), content: Some(content) }
+        Node { parent, name: name.to_owned(), content: Some(content), told: None, changed: CHANGED }
+    }
+
+    pub fn is_folder(&self) -> bool {
+        self.content.is_none()
     }
 
     /// At most `size` bytes from `from` on.
@@ -104,9 +117,9 @@ impl Node {
 
     /// `fuse_attr`.
     fn attributes(&self, number: u64) -> Vec<u8> {
-        let size = self.content.as_ref().map_or(0, |bytes| bytes.len() as u64);
+        let size = self.told.unwrap_or_else(|| self.content.as_ref().map_or(0, |bytes| bytes.len() as u64));
         let mode: u32 = if self.content.is_some() { 0o100_644 } else { 0o040_755 };
-        let long = [number, size, size.div_ceil(512), 1_600_000_000, 1_600_000_000, 1_600_000_000];
+        let long = [number, size, size.div_ceil(512), self.changed, self.changed, self.changed];
         let short = [0, 0, 0, mode, 1, 0, 0, 0, 4096, 0];
         let long = long.into_iter().flat_map(u64::to_le_bytes);
         long.chain(short.into_iter().flat_map(u32::to_le_bytes)).collect()
@@ -119,9 +132,19 @@ pub fn entry(number: u64, node: &Node) -> Vec<u8> {
     head.chain(node.attributes(number)).collect()
 }
 
-/// `fuse_attr_out`, not to be remembered either.
-pub fn attributes(number: u64, node: &Node) -> Vec<u8> {
-    [0; 16].into_iter().chain(node.attributes(number)).collect()
+/// `fuse_attr_out`, to be remembered for so many seconds.
+pub fn attributes(number: u64, node: &Node, remembered: u64) -> Vec<u8> {
+    remembered.to_le_bytes().into_iter().chain([0; 8]).chain(node.attributes(number)).collect()
+}
+
+/// One `fuse_dirent`; `next` is where a later read of the folder goes on.
+pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
+    let kind: u32 = if is_folder { 4 } else { 8 };
+    let head = [number, next].into_iter().flat_map(u64::to_le_bytes);
+    let head = head.chain([u32::try_from(name.len()).unwrap(), kind].into_iter().flat_map(u32::to_le_bytes));
+    let mut bytes: Vec<u8> = head.chain(name.bytes()).collect();
+    bytes.resize(bytes.len().next_multiple_of(8), 0);
+    bytes
 }
 
 /// `fuse_open_out`: every read of a program shall be a question (`FOPEN_DIRECT_IO`).

@@ -315,7 +315,7 @@ impl Server {
 
     /// Threads of the process now, without those that mounts keep for a while and let go.
     pub fn threads(&self) -> usize {
-        self.thread_names().iter().filter(|name| *name != "mount").count()
+        self.thread_names().iter().filter(|name| !name.starts_with("mount")).count()
     }
 
     /// Threads that serve a client now, or wait for the next one.

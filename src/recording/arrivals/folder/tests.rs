@@ -1,4 +1,5 @@
 use super::*;
+use crate::recording::Lost;
 use std::collections::BTreeMap;
 
 /// A folder in memory, and what is known of it.
@@ -145,7 +146,7 @@ fn a_clock_that_steps_back_ends_nothing_before_its_begin() {
     assert_eq!(folder.look(), []);
     assert_eq!(folder.look(), [finished("a.mp4", 20, (5_000, 5_000))]);
     // (created, first modified, begin)
-    let day = LONGEST_BEFORE_SEEN_NS;
+    let day = RECORDING_MAX_NS;
     for (created, modified, begin) in
         [(Some(7), 9, 7), (Some(11), 9, 9), (None, 9, 9), (Some(0), day, 0), (Some(0), day + 1, day + 1)]
     {
@@ -202,13 +203,13 @@ fn a_look_that_fails_loses_nothing() {
         folder.put("a.mp4", 10, 100);
         let (mut listing, mut out) = (Listing::default(), Vec::new());
         folder.state.note(&mut listing, &folder.hasher, "a.mp4");
-        let mut fails = |_: &Segment| Err(OpenError::Unavailable);
+        let mut fails = |_: &Segment| Err(OpenError::Unavailable(Lost::Silent));
         let ended = folder.state.finish_listing(listing, &folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable), 0));
+        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(Lost::Silent)), 0));
         assert_eq!(folder.state.is_baselined(), all_new);
         assert_eq!(folder.look().len(), usize::from(all_new));
         let ended = folder.state.check_growing(&folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable), 0));
+        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(Lost::Silent)), 0));
         assert_eq!(folder.look().len(), usize::from(all_new));
     }
 }

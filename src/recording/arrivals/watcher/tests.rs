@@ -1,7 +1,7 @@
 use super::*;
 use crate::recording::arrivals::Figures;
 use crate::recording::scratch::Scratch;
-use crate::recording::walk;
+use crate::recording::resolve;
 use std::path::PathBuf;
 
 mod any_order;
@@ -50,7 +50,7 @@ impl Site {
 
     fn look_at(&mut self, scope: Scope) -> Look {
         let agents: Vec<_> = self.agents.iter().map(|(&number, &since)| WatchedAgent { number, since }).collect();
-        let mount = walk::mount(self.scratch.path(), false).unwrap();
+        let mount = resolve::open_root(self.scratch.path(), false).unwrap();
         let deadline = Instant::now() + Duration::from_secs(600);
         let look = self.watcher.look(mount.as_fd(), &agents, scope, self.now, deadline);
         assert_eq!(look.failure, None);
@@ -138,9 +138,9 @@ fn what_is_too_long_to_be_asked_for_is_not_announced() {
     site.sign_in(503);
     site.look();
     // "Y:/1/0/20261125/503/" has 20 characters.
-    let fits = format!("1/0/20261125/503/{}.mp4", "ä".repeat(LONGEST - 24));
+    let fits = format!("1/0/20261125/503/{}.mp4", "ä".repeat(MAX_LEN - 24));
     site.write(&fits, 1);
-    site.write(&format!("1/0/20261125/503/{}.mp4", "b".repeat(LONGEST - 23)), 1);
+    site.write(&format!("1/0/20261125/503/{}.mp4", "b".repeat(MAX_LEN - 23)), 1);
     assert_eq!(site.look(), [started(503, &fits)]);
 }
 
@@ -281,7 +281,7 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
 fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
     let mut site = Site::new();
     site.write("1/0/20261125/503/a.mp4", 3);
-    let mount = walk::mount(site.scratch.path(), false).unwrap();
+    let mount = resolve::open_root(site.scratch.path(), false).unwrap();
     let agents = [WatchedAgent { number: 503, since: site.now }];
     let look = site.watcher.look(mount.as_fd(), &agents, Scope::All, site.now, Instant::now());
     assert!(look.figures.cut_short && look.figures.folders == 0 && look.arrivals.is_empty());

@@ -1,0 +1,391 @@
+//! A bounded pool of threads for work that may block or hang.
+//!
+//! A system call on a file server can hang and cannot be interrupted. So a job has a deadline: a thread whose job is
+//! past it counts as overdue, and a pool in which every thread is overdue refuses new jobs at once.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::latch::lock;
+
+/// How long a thread waits for its next job before it ends.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Stack of each thread in bytes: no job recurses, and large buffers live on the heap.
+const STACK_SIZE: usize = 256 * 1024;
+
+/// A piece of work. A refused job is dropped unrun, so whatever it owns must notice its own drop.
+pub type Job = Box<dyn FnOnce() + Send>;
+
+/// Threads that are spawned when there is work for them and end when there has been none for a while.
+#[derive(Debug)]
+pub struct ThreadPool {
+    pool: Arc<Pool>,
+}
+
+struct Pool {
+    name: &'static str,
+    max_threads: usize,
+    queue_len: usize,
+    state: Mutex<PoolState>,
+    condvar: Condvar,
+}
+
+#[derive(Default)]
+struct PoolState {
+    queue: VecDeque<Queued>,
+    /// The deadline of every running job that has one, by the job's number.
+    deadlines: BTreeMap<u64, Instant>,
+    next_job: u64,
+    threads: usize,
+    idle: usize,
+    closed: bool,
+}
+
+struct Queued {
+    /// The job is dropped unrun once this has passed.
+    start_by: Option<Instant>,
+    time_limit: TimeLimit,
+    job: Job,
+}
+
+/// When the thread that runs a job becomes overdue.
+#[derive(Clone, Copy)]
+enum TimeLimit {
+    Never,
+    At(Instant),
+    AfterStart(Duration),
+}
+
+impl ThreadPool {
+    /// A pool of at most `max_threads` threads called `name`, none of them running yet.
+    ///
+    /// `queue_len` bounds the jobs that wait for a thread; further ones are refused.
+    pub fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
+        let state = Mutex::default();
+        ThreadPool { pool: Arc::new(Pool { name, max_threads, queue_len, state, condvar: Condvar::new() }) }
+    }
+
+    /// Runs `job` on a thread of the pool that starts it before `deadline`; false if the job is refused.
+    ///
+    /// A job is refused, and dropped on the calling thread, when the queue is full, when every thread is overdue, and
+    /// when there is no thread and none can be spawned. It is also dropped unrun, on whatever thread finds out, when
+    /// its deadline passes in the queue. A job still running at its deadline makes its thread overdue. A panic in a
+    /// job is contained. No job is run or dropped under a lock of the pool.
+    pub fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
+        let time_limit = deadline.map_or(TimeLimit::Never, TimeLimit::At);
+        self.submit(Queued { start_by: deadline, time_limit, job })
+    }
+
+    /// Like [`ThreadPool::execute`], for a job that may wait until `start_by` and then run for `time_limit`: only the
+    /// time since its start makes its thread overdue, never the time in the queue.
+    pub fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
+        self.submit(Queued { start_by: Some(start_by), time_limit: TimeLimit::AfterStart(time_limit), job })
+    }
+
+    /// Threads whose job is past its deadline.
+    pub fn overdue(&self) -> usize {
+        lock(&self.pool.state).overdue(Instant::now())
+    }
+
+    /// Threads alive, whatever they do.
+    pub fn threads(&self) -> usize {
+        lock(&self.pool.state).threads
+    }
+
+    fn submit(&self, queued: Queued) -> bool {
+        let now = Instant::now();
+        let mut state = lock(&self.pool.state);
+        let expired = state.take_expired(now);
+        let overdue = state.overdue(now);
+        let refused = if state.queue.len() >= self.pool.queue_len || overdue >= self.pool.max_threads {
+            Some(queued)
+        } else {
+            state.queue.push_back(queued);
+            self.ensure_thread(&mut state, overdue)
+        };
+        drop(state);
+        let accepted = refused.is_none();
+        // Dropping a job may run code of its owner, which may use this pool again.
+        drop((expired, refused));
+        accepted
+    }
+
+    /// Makes sure that a thread will take the job just queued; hands the job back if none ever would.
+    fn ensure_thread(&self, state: &mut PoolState, overdue: usize) -> Option<Queued> {
+        if state.idle >= state.queue.len() {
+            self.pool.condvar.notify_one();
+        } else if state.threads < self.pool.max_threads {
+            let pool = Arc::clone(&self.pool);
+            let builder = thread::Builder::new().name(pool.name.to_owned()).stack_size(STACK_SIZE);
+            match builder.spawn(move || worker_loop(&pool)) {
+                Ok(_) => state.threads += 1,
+                // EAGAIN: the limit of threads. A busy thread will come to the job, if there is one.
+                Err(_) if state.threads > overdue => {}
+                Err(_) => return state.queue.pop_back(),
+            }
+        }
+        None
+    }
+}
+
+impl Drop for ThreadPool {
+    /// Drops the jobs not yet started and ends the idle threads. No thread is joined, since a hung one would hold up
+    /// the caller.
+    fn drop(&mut self) {
+        let mut state = lock(&self.pool.state);
+        state.closed = true;
+        let unstarted = std::mem::take(&mut state.queue);
+        drop(state);
+        self.pool.condvar.notify_all();
+        drop(unstarted);
+    }
+}
+
+impl PoolState {
+    fn overdue(&self, now: Instant) -> usize {
+        self.deadlines.values().filter(|deadline| **deadline <= now).count()
+    }
+
+    fn take_expired(&mut self, now: Instant) -> Vec<Queued> {
+        let (expired, fresh) = std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.is_expired(now));
+        self.queue = fresh;
+        Vec::from(expired)
+    }
+}
+
+impl Queued {
+    fn is_expired(&self, now: Instant) -> bool {
+        self.start_by.is_some_and(|start_by| start_by <= now)
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Pool").field("name", &self.name).field("max_threads", &self.max_threads).finish_non_exhaustive()
+    }
+}
+
+/// Runs one job after the other until there has been none for [`IDLE_TIMEOUT`].
+fn worker_loop(pool: &Pool) {
+    let mut state = lock(&pool.state);
+    loop {
+        if let Some(queued) = state.queue.pop_front() {
+            state = run(pool, state, queued);
+        } else if state.closed {
+            break;
+        } else {
+            state.idle += 1;
+            let (woken, timeout) =
+                pool.condvar.wait_timeout(state, IDLE_TIMEOUT).unwrap_or_else(PoisonError::into_inner);
+            state = woken;
+            state.idle -= 1;
+            if timeout.timed_out() && state.queue.is_empty() {
+                break;
+            }
+        }
+    }
+    state.threads -= 1;
+}
+
+/// Runs the job with the lock released, or drops it if it is too late to start it.
+fn run<'a>(pool: &'a Pool, mut state: MutexGuard<'a, PoolState>, queued: Queued) -> MutexGuard<'a, PoolState> {
+    let now = Instant::now();
+    if queued.is_expired(now) {
+        drop(state);
+        contain(move || drop(queued));
+        return lock(&pool.state);
+    }
+    let number = state.next_job;
+    state.next_job += 1;
+    let deadline = match queued.time_limit {
+        TimeLimit::Never => None,
+        TimeLimit::At(deadline) => Some(deadline),
+        TimeLimit::AfterStart(limit) => now.checked_add(limit),
+    };
+    if let Some(deadline) = deadline {
+        state.deadlines.insert(number, deadline);
+    }
+    drop(state);
+    contain(queued.job);
+    let mut state = lock(&pool.state);
+    state.deadlines.remove(&number);
+    state
+}
+
+/// The panic hook reports a panic; the thread goes on with the next job.
+fn contain(job: impl FnOnce()) {
+    let _ = catch_unwind(AssertUnwindSafe(job));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::latch::Latch;
+    use super::*;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    fn soon() -> Option<Instant> {
+        Some(Instant::now() + LONG)
+    }
+
+    fn eventually(condition: impl Fn() -> bool) {
+        let limit = Instant::now() + LONG;
+        while !condition() {
+            assert!(Instant::now() < limit);
+            thread::yield_now();
+        }
+    }
+
+    /// Raises its latch when dropped, run or not.
+    struct OnDrop(Arc<Latch>);
+
+    impl Drop for OnDrop {
+        fn drop(&mut self) {
+            self.0.raise();
+        }
+    }
+
+    /// A job that waits for `release`, and a latch that is raised when it runs.
+    fn blocking(release: &Arc<Latch>) -> (Job, Arc<Latch>) {
+        let (release, begun) = (Arc::clone(release), Arc::new(Latch::new()));
+        let running = Arc::clone(&begun);
+        let job = move || {
+            running.raise();
+            release.wait_until(Instant::now() + LONG);
+        };
+        (Box::new(job), begun)
+    }
+
+    #[test]
+    fn every_job_is_run_by_at_most_so_many_threads() {
+        let pool = ThreadPool::new("pool", 3, 100);
+        let (now, most, done) =
+            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        for _ in 0..100 {
+            let (now, most, done) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&done));
+            let job = move || {
+                most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+                thread::yield_now();
+                now.fetch_sub(1, Ordering::SeqCst);
+                done.fetch_add(1, Ordering::SeqCst);
+            };
+            assert!(pool.execute(soon(), Box::new(job)));
+        }
+        eventually(|| done.load(Ordering::SeqCst) == 100);
+        assert!(most.load(Ordering::SeqCst) <= 3 && pool.threads() <= 3);
+    }
+
+    #[test]
+    fn threads_bear_the_name_of_their_pool() {
+        let pool = ThreadPool::new("pool", 1, 1);
+        let (tell, told) = std::sync::mpsc::sync_channel(1);
+        pool.execute(None, Box::new(move || tell.send(thread::current().name().map(str::to_owned)).unwrap()));
+        assert_eq!(told.recv_timeout(LONG).unwrap().as_deref(), Some("pool"));
+    }
+
+    #[test]
+    fn a_pool_whose_threads_are_all_overdue_refuses_at_once_and_recovers() {
+        let (pool, release) = (ThreadPool::new("pool", 2, 8), Arc::new(Latch::new()));
+        for _ in 0..2 {
+            let (job, begun) = blocking(&release);
+            pool.execute(Some(Instant::now() + Duration::from_millis(500)), job);
+            assert!(begun.wait_until(Instant::now() + LONG));
+        }
+        eventually(|| pool.overdue() == 2);
+        let refused = Arc::new(Latch::new());
+        let on_drop = OnDrop(Arc::clone(&refused));
+        assert!(!pool.execute(soon(), Box::new(move || drop(on_drop))));
+        assert!(refused.is_raised());
+        assert_eq!(pool.threads(), 2);
+        release.raise();
+        eventually(|| pool.overdue() == 0);
+        let (job, begun) = blocking(&release);
+        assert!(pool.execute(soon(), job));
+        assert!(begun.wait_until(Instant::now() + LONG));
+    }
+
+    #[test]
+    fn a_full_queue_refuses_and_time_in_the_queue_makes_nothing_overdue() {
+        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::new()));
+        let (job, begun) = blocking(&release);
+        assert!(pool.execute(None, job));
+        assert!(begun.wait_until(Instant::now() + LONG));
+        let (job, waiting) = blocking(&release);
+        // Its time limit is over as soon as it starts, and not before.
+        assert!(pool.execute_within(Instant::now() + LONG, Duration::ZERO, job));
+        assert!(!pool.execute(soon(), Box::new(|| ())), "one runs, one waits");
+        assert_eq!(pool.overdue(), 0);
+        release.raise();
+        assert!(waiting.wait_until(Instant::now() + LONG));
+        eventually(|| pool.execute(soon(), Box::new(|| ())));
+    }
+
+    #[test]
+    fn a_job_is_overdue_by_the_time_since_its_start() {
+        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::new()));
+        let (job, begun) = blocking(&release);
+        pool.execute_within(Instant::now() + LONG, Duration::ZERO, job);
+        assert!(begun.wait_until(Instant::now() + LONG));
+        eventually(|| pool.overdue() == 1);
+        release.raise();
+        eventually(|| pool.overdue() == 0);
+    }
+
+    #[test]
+    fn a_job_too_late_to_start_is_dropped_unrun() {
+        let (pool, release) = (ThreadPool::new("pool", 1, 8), Arc::new(Latch::new()));
+        let (job, begun) = blocking(&release);
+        pool.execute(soon(), job);
+        assert!(begun.wait_until(Instant::now() + LONG));
+        let dropped = Arc::new(Latch::new());
+        let on_drop = OnDrop(Arc::clone(&dropped));
+        pool.execute(Some(Instant::now()), Box::new(move || panic!("run though late, {}", on_drop.0.is_raised())));
+        assert!(!dropped.is_raised());
+        release.raise();
+        assert!(dropped.wait_until(Instant::now() + LONG));
+    }
+
+    #[test]
+    fn a_job_dropped_unrun_may_use_its_pool() {
+        /// Queues a job when dropped, which would deadlock under the pool's lock.
+        struct Resubmits(Arc<ThreadPool>, Arc<Latch>);
+        impl Drop for Resubmits {
+            fn drop(&mut self) {
+                let on_drop = OnDrop(Arc::clone(&self.1));
+                self.0.execute(soon(), Box::new(move || drop(on_drop)));
+            }
+        }
+        let (pool, release) = (Arc::new(ThreadPool::new("pool", 1, 1)), Arc::new(Latch::new()));
+        let (job, begun) = blocking(&release);
+        pool.execute(None, job);
+        assert!(begun.wait_until(Instant::now() + LONG));
+        let (expired, refused) = (Arc::new(Latch::new()), Arc::new(Latch::new()));
+        let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&expired));
+        pool.execute(Some(Instant::now()), Box::new(move || drop(resubmits)));
+        let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&refused));
+        pool.execute(soon(), Box::new(move || drop(resubmits)));
+        release.raise();
+        assert!(expired.wait_until(Instant::now() + LONG) && refused.wait_until(Instant::now() + LONG));
+    }
+
+    #[test]
+    fn a_panicking_job_costs_no_thread_and_a_dropped_pool_ends_its_threads() {
+        let pool = ThreadPool::new("pool", 1, 8);
+        for _ in 0..3 {
+            let dropped = Arc::new(Latch::new());
+            let on_drop = OnDrop(Arc::clone(&dropped));
+            pool.execute(soon(), Box::new(move || std::panic::resume_unwind(Box::new(on_drop))));
+            assert!(dropped.wait_until(Instant::now() + LONG));
+        }
+        assert_eq!(pool.threads(), 1);
+        let inner = Arc::clone(&pool.pool);
+        drop(pool);
+        eventually(|| lock(&inner.state).threads == 0);
+    }
+}

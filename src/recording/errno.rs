@@ -1,0 +1,90 @@
+//! Error numbers as an operator reads them.
+
+use std::fmt;
+
+use rustix::io::Errno;
+
+/// The text and the name of an error number, as in `Permission denied (EACCES)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Named(pub Errno);
+
+impl fmt::Display for Named {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = std::io::Error::from(self.0).to_string();
+        let text = text.split(" (os error").next().unwrap_or_default();
+        match NAMES.iter().find(|(errno, _)| *errno == self.0) {
+            Some((_, name)) => write!(f, "{text} ({name})"),
+            None => write!(f, "{text} (errno {})", self.0.raw_os_error()),
+        }
+    }
+}
+
+/// Those that file systems are known to give.
+const NAMES: &[(Errno, &str)] = &[
+    (Errno::PERM, "EPERM"),
+    (Errno::NOENT, "ENOENT"),
+    (Errno::INTR, "EINTR"),
+    (Errno::IO, "EIO"),
+    (Errno::NXIO, "ENXIO"),
+    (Errno::BADF, "EBADF"),
+    (Errno::AGAIN, "EAGAIN"),
+    (Errno::NOMEM, "ENOMEM"),
+    (Errno::ACCESS, "EACCES"),
+    (Errno::BUSY, "EBUSY"),
+    (Errno::NODEV, "ENODEV"),
+    (Errno::NOTDIR, "ENOTDIR"),
+    (Errno::ISDIR, "EISDIR"),
+    (Errno::INVAL, "EINVAL"),
+    (Errno::NFILE, "ENFILE"),
+    (Errno::MFILE, "EMFILE"),
+    (Errno::FBIG, "EFBIG"),
+    (Errno::PIPE, "EPIPE"),
+    (Errno::NAMETOOLONG, "ENAMETOOLONG"),
+    (Errno::NOSYS, "ENOSYS"),
+    (Errno::LOOP, "ELOOP"),
+    (Errno::NODATA, "ENODATA"),
+    (Errno::NOLINK, "ENOLINK"),
+    (Errno::PROTO, "EPROTO"),
+    (Errno::BADMSG, "EBADMSG"),
+    (Errno::OVERFLOW, "EOVERFLOW"),
+    (Errno::ILSEQ, "EILSEQ"),
+    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
+    (Errno::NETDOWN, "ENETDOWN"),
+    (Errno::NETUNREACH, "ENETUNREACH"),
+    (Errno::NETRESET, "ENETRESET"),
+    (Errno::CONNABORTED, "ECONNABORTED"),
+    (Errno::CONNRESET, "ECONNRESET"),
+    (Errno::NOBUFS, "ENOBUFS"),
+    (Errno::NOTCONN, "ENOTCONN"),
+    (Errno::SHUTDOWN, "ESHUTDOWN"),
+    (Errno::TIMEDOUT, "ETIMEDOUT"),
+    (Errno::CONNREFUSED, "ECONNREFUSED"),
+    (Errno::HOSTDOWN, "EHOSTDOWN"),
+    (Errno::HOSTUNREACH, "EHOSTUNREACH"),
+    (Errno::STALE, "ESTALE"),
+    (Errno::UCLEAN, "EUCLEAN"),
+    (Errno::REMOTEIO, "EREMOTEIO"),
+    (Errno::DQUOT, "EDQUOT"),
+    (Errno::NOMEDIUM, "ENOMEDIUM"),
+    (Errno::NOKEY, "ENOKEY"),
+    (Errno::KEYEXPIRED, "EKEYEXPIRED"),
+    (Errno::KEYREVOKED, "EKEYREVOKED"),
+    (Errno::KEYREJECTED, "EKEYREJECTED"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_number_is_shown_with_its_text_and_name() {
+        for (errno, shown) in [
+            (Errno::ACCESS, "Permission denied (EACCES)"),
+            (Errno::STALE, "Stale file handle (ESTALE)"),
+            (Errno::NOKEY, "Required key not available (ENOKEY)"),
+            (Errno::XFULL, "Exchange full (errno 54)"),
+        ] {
+            assert_eq!(Named(errno).to_string(), shown);
+        }
+    }
+}

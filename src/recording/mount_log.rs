@@ -1,0 +1,74 @@
+//! What a mount tells the operator about single recordings, in a bounded number of lines.
+
+use std::fmt::Display;
+use std::path::Path;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use log::warn;
+
+use crate::ops::latch::lock;
+use crate::ops::log_lines::Quoted;
+use crate::ops::seldom::Seldom;
+
+/// The lines of one mount: refusals by policy once each, failures of the machine rate-limited.
+#[derive(Debug)]
+pub(super) struct MountLog {
+    mount: String,
+    link: AtomicBool,
+    irregular: AtomicBool,
+    failures: Mutex<Seldom>,
+    searches: Mutex<Seldom>,
+}
+
+impl MountLog {
+    /// No lines yet.
+    pub(super) fn new(directory: &Path) -> MountLog {
+        MountLog {
+            mount: directory.display().to_string(),
+            link: AtomicBool::new(false),
+            irregular: AtomicBool::new(false),
+            failures: Mutex::default(),
+            searches: Mutex::default(),
+        }
+    }
+
+    /// A folder or file is a symbolic link. `path` is the one below the mount.
+    pub(super) fn link(&self, path: &impl Display) {
+        if !self.link.swap(true, Ordering::Relaxed) {
+            self.line(path, "is a symbolic link; links are not followed, recordings behind them count as missing");
+        }
+    }
+
+    /// Something that is no regular file has the name of a recording.
+    pub(super) fn irregular(&self, path: &impl Display) {
+        if !self.irregular.swap(true, Ordering::Relaxed) {
+            self.line(path, "is no regular file and cannot be downloaded");
+        }
+    }
+
+    /// A recording or folder could not be opened or read for a reason of the machine.
+    pub(super) fn failed(&self, path: &impl Display, reason: &impl Display) {
+        // Written without the lock: whoever reads the log may be slow.
+        let due = lock(&self.failures).due(Instant::now());
+        if let Some(left_out) = due {
+            self.line(path, &format!("cannot be opened: {reason}{left_out}"));
+        }
+    }
+
+    /// A search for an agent's latest recording met one of its bounds.
+    pub(super) fn gave_up(&self, what: &impl Display) {
+        let due = lock(&self.searches).due(Instant::now());
+        if let Some(left_out) = due {
+            warn!(
+                "mount {}: the search for an agent's latest recording was given up after {what}{left_out}",
+                self.mount
+            );
+        }
+    }
+
+    fn line(&self, path: &impl Display, text: &str) {
+        warn!("mount {}: {} {text}", self.mount, Quoted(&path.to_string()));
+    }
+}

@@ -1,0 +1,216 @@
+//! The opened files of one mount. Each is closed by threads of their own, because `close` can hang, too: it flushes,
+//! and a file server may leave that unanswered like any other request.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use super::resolve::{self, FileStat};
+use crate::ops::ThreadPool;
+use crate::ops::latch::{left, lock};
+
+/// Threads that close files of one mount.
+pub(super) const CLOSING_THREADS: usize = 2;
+
+/// Files that may wait to be closed before no further one is opened.
+///
+/// So a mount whose files cannot be closed holds at most this many descriptors, and one for each recording that was
+/// open already or being opened.
+pub(super) const MAX_UNCLOSED: usize = 64;
+
+/// Counts the reads that are under way and closes what is no longer needed.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    timeout: Duration,
+    reading: AtomicUsize,
+    closing: Mutex<Closing>,
+    closed: Condvar,
+    threads: ThreadPool,
+}
+
+#[derive(Debug, Default)]
+struct Closing {
+    waiting: VecDeque<File>,
+    /// When each running `close` began, by a number of its own.
+    running: BTreeMap<u64, Instant>,
+    next: u64,
+}
+
+impl Closing {
+    fn unclosed(&self) -> usize {
+        self.waiting.len() + self.running.len()
+    }
+}
+
+impl OpenFiles {
+    /// No files yet. A `close` that takes longer than `timeout` counts as overdue.
+    pub(super) fn new(timeout: Duration) -> Arc<OpenFiles> {
+        Arc::new(OpenFiles {
+            timeout,
+            reading: AtomicUsize::new(0),
+            closing: Mutex::default(),
+            closed: Condvar::new(),
+            // One waiting job suffices, as each closes whatever is there.
+            threads: ThreadPool::new("mount-close", CLOSING_THREADS, 1),
+        })
+    }
+
+    /// Takes charge of an opened file.
+    pub(super) fn hold(self: &Arc<Self>, file: File) -> MountFile {
+        MountFile { file: Some(file), files: Arc::clone(self) }
+    }
+
+    /// Threads inside a read or a last check of an opened recording at this moment.
+    pub(super) fn reading(&self) -> usize {
+        self.reading.load(Ordering::Relaxed)
+    }
+
+    /// Threads whose `close` has taken too long.
+    pub(super) fn overdue(&self) -> usize {
+        let now = Instant::now();
+        lock(&self.closing)
+            .running
+            .values()
+            .filter(|began| now.saturating_duration_since(**began) >= self.timeout)
+            .count()
+    }
+
+    /// Files that are no longer needed and not closed yet.
+    pub(super) fn unclosed(&self) -> usize {
+        lock(&self.closing).unclosed()
+    }
+
+    /// Whether no further file may be opened because none can be closed.
+    pub(super) fn is_stuck(&self) -> bool {
+        self.unclosed() >= MAX_UNCLOSED && self.overdue() >= CLOSING_THREADS
+    }
+
+    /// Waits until fewer than [`MAX_UNCLOSED`] files wait to be closed; false if `deadline` passes first.
+    pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
+        let mut closing = lock(&self.closing);
+        while closing.unclosed() >= MAX_UNCLOSED {
+            let Some(left) = left(deadline) else { return false };
+            closing = self.closed.wait_timeout(closing, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        true
+    }
+
+    fn close(self: &Arc<Self>, file: File) {
+        lock(&self.closing).waiting.push_back(file);
+        let files = Arc::clone(self);
+        // A refusal means that a waiting job will close it, or that not even one thread can be spawned; then it stays
+        // until the next file is closed.
+        self.threads.execute(None, Box::new(move || files.close_waiting()));
+    }
+
+    fn close_waiting(&self) {
+        loop {
+            let mut closing = lock(&self.closing);
+            let Some(file) = closing.waiting.pop_front() else { return };
+            let number = closing.next;
+            closing.next += 1;
+            closing.running.insert(number, Instant::now());
+            drop(closing);
+            drop(file);
+            lock(&self.closing).running.remove(&number);
+            self.closed.notify_all();
+        }
+    }
+}
+
+/// An opened file of a mount. Dropping it never blocks: a thread of the mount closes it.
+#[derive(Debug)]
+pub(super) struct MountFile {
+    file: Option<File>,
+    files: Arc<OpenFiles>,
+}
+
+impl MountFile {
+    /// The size and times of the file as its server has them now.
+    pub(super) fn stat(&self) -> Result<FileStat, Errno> {
+        let Some(file) = &self.file else { return Err(Errno::BADF) };
+        self.counted(|| resolve::stat_synced(file))
+    }
+
+    /// Reads at most `buffer.len()` bytes from `offset` on; 0 at the end of the file.
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let Some(file) = &self.file else { return Err(Errno::BADF.into()) };
+        self.counted(|| {
+            loop {
+                match file.read_at(buffer, offset) {
+                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                    read => return read,
+                }
+            }
+        })
+    }
+
+    /// The file itself, for advice to the kernel.
+    pub(super) fn file(&self) -> Option<&File> {
+        self.file.as_ref()
+    }
+
+    fn counted<T>(&self, call: impl FnOnce() -> T) -> T {
+        self.files.reading.fetch_add(1, Ordering::Relaxed);
+        let result = call();
+        self.files.reading.fetch_sub(1, Ordering::Relaxed);
+        result
+    }
+}
+
+impl Drop for MountFile {
+    fn drop(&mut self) {
+        if let Some(file) = self.file.take() {
+            self.files.close(file);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::scratch::{Scratch, eventually};
+    use std::os::fd::AsRawFd;
+
+    #[test]
+    fn a_dropped_file_is_closed_by_another_thread() {
+        let scratch = Scratch::new();
+        let path = scratch.file("a.mp4", b"video");
+        let files = OpenFiles::new(Duration::from_secs(60));
+        let held: Vec<_> = (0..3 * MAX_UNCLOSED).map(|_| files.hold(File::open(&path).unwrap())).collect();
+        let descriptor = |file: &MountFile| format!("/proc/self/fd/{}", file.file().unwrap().as_raw_fd());
+        let descriptors: Vec<_> = held.iter().map(descriptor).collect();
+        drop(held);
+        eventually(|| files.unclosed() == 0);
+        assert!(files.wait_for_room(Instant::now()) && !files.is_stuck());
+        // Numbers are used again by other tests, so some may be open as something else.
+        let is_ours = |descriptor: &String| std::fs::read_link(descriptor).is_ok_and(|to| to == path);
+        assert!(!descriptors.iter().any(is_ours));
+    }
+
+    #[test]
+    fn while_too_many_files_wait_there_is_no_room_for_another() {
+        let scratch = Scratch::new();
+        let path = scratch.file("a.mp4", b"video");
+        let files = OpenFiles::new(Duration::ZERO);
+        {
+            let mut closing = lock(&files.closing);
+            // As if every thread were inside a `close` that never returns.
+            closing.running.extend((0..CLOSING_THREADS as u64).map(|number| (number, Instant::now())));
+            closing.next = CLOSING_THREADS as u64;
+            closing.waiting.extend((CLOSING_THREADS..MAX_UNCLOSED).map(|_| File::open(&path).unwrap()));
+        }
+        assert!(files.is_stuck() && files.overdue() == CLOSING_THREADS);
+        assert!(!files.wait_for_room(Instant::now()));
+        lock(&files.closing).running.clear();
+        drop(files.hold(File::open(&path).unwrap()));
+        assert!(files.wait_for_room(Instant::now() + Duration::from_secs(60)));
+        eventually(|| files.unclosed() == 0);
+    }
+}

@@ -1,0 +1,290 @@
+//! From a mount directory to an opened file, by descriptor only.
+//!
+//! Every step is one `openat` of one name below the descriptor of the step before, and follows no link, so
+//! a path cannot leave its mount however the tree changes meanwhile. `openat2` would say the same in one
+//! call, but systemd answers it with ENOSYS under `RestrictSUIDSGID=yes`.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat, statx};
+use rustix::io::{Errno, retry_on_intr};
+
+use super::mount_table;
+use super::open_error::Lost;
+use super::rel_path::{RelPath, Segment};
+
+/// Opens a mount directory; with `check` it must be a mount point of its own (MOUNT_CHECK).
+///
+/// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount point
+/// mount itself, which `O_PATH` alone would not.
+pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, Lost> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(Lost::Failed)?;
+    if check {
+        check_mounted(directory, root.as_fd())?;
+    }
+    Ok(root)
+}
+
+/// Checks that the opened mount directory is a mount point of its own.
+pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<(), Lost> {
+    match is_mount_point(root).map_err(Lost::Failed)? {
+        true => Ok(()),
+        false => Err(Lost::NotMounted(mount_table::mount_above(directory))),
+    }
+}
+
+/// Asks the file server itself, not the kernel's memory of it, whether the directory is there and may be entered.
+pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), Lost> {
+    stat_synced(root).map_err(Lost::Failed)?;
+    // Looking up any name, even `.`, needs the right to enter the directory, which opening it with O_PATH does not.
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(Lost::Failed)
+}
+
+/// What tells one state of a file from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct FileStat {
+    /// Size in bytes.
+    pub length: u64,
+    /// Time of the last change: seconds since 1970, and nanoseconds.
+    pub modified: (i64, u32),
+    /// Whether it is a regular file.
+    pub is_regular: bool,
+}
+
+impl FileStat {
+    /// The time of the last change, cut to what a [`SystemTime`] can express.
+    pub(super) fn modified_time(&self) -> SystemTime {
+        let (seconds, nanoseconds) = self.modified;
+        let whole = Duration::from_secs(seconds.unsigned_abs());
+        let time = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
+        time.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into()))).unwrap_or(UNIX_EPOCH)
+    }
+}
+
+/// Asks the file server for size and times, past what the kernel remembers.
+///
+/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask anew whatever their attribute
+/// caches hold. Local file systems always answer with what is true now.
+pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
+    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    match statx(&file, c"", flags, StatxFlags::BASIC_STATS) {
+        Ok(seen) => Ok(FileStat {
+            length: seen.stx_size,
+            modified: (seen.stx_mtime.tv_sec, seen.stx_mtime.tv_nsec),
+            is_regular: FileType::from_raw_mode(seen.stx_mode.into()) == FileType::RegularFile,
+        }),
+        // Some sandboxes and old kernels lack statx; there the plain question has to do.
+        Err(Errno::NOSYS | Errno::PERM) => fstat(&file).map(|seen| FileStat {
+            length: u64::try_from(seen.st_size).unwrap_or_default(),
+            modified: (seen.st_mtime, u32::try_from(seen.st_mtime_nsec).unwrap_or_default()),
+            is_regular: FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile,
+        }),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// Why a path below a mount could not be opened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct WalkError {
+    /// What the kernel said.
+    pub errno: Errno,
+    /// Whether the name that failed is a symbolic link, which is there and not followed.
+    pub is_link: bool,
+}
+
+/// Opens a folder below `parent` that is no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).
+pub(super) fn open_dir(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -> Result<OwnedFd, WalkError> {
+    open_below(parent, name, access | OFlags::DIRECTORY)
+}
+
+/// Opens the file at `path` below `root`, whatever kind of file it is.
+///
+/// `O_NONBLOCK` keeps a FIFO from waiting for its writer; it means nothing to a regular file.
+pub(super) fn open_file(root: BorrowedFd<'_>, path: &RelPath) -> Result<File, WalkError> {
+    let mut parent: Option<OwnedFd> = None;
+    for name in path.folders() {
+        parent = Some(open_dir(parent.as_ref().map_or(root, AsFd::as_fd), name, OFlags::PATH)?);
+    }
+    let above = parent.as_ref().map_or(root, AsFd::as_fd);
+    open_below(above, path.file(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
+}
+
+fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<OwnedFd, WalkError> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    retry_on_intr(|| openat(parent, name.as_str(), flags, Mode::empty())).map_err(|errno| {
+        // A link is ELOOP where a file is wanted and ENOTDIR where a folder is.
+        let is_link = matches!(errno, Errno::LOOP | Errno::NOTDIR)
+            && kind(parent, name).is_ok_and(|kind| kind == FileType::Symlink);
+        WalkError { errno, is_link }
+    })
+}
+
+/// What kind of file a name is, without following it.
+pub(super) fn kind(folder: BorrowedFd<'_>, name: &Segment) -> Result<FileType, Errno> {
+    Ok(FileType::from_raw_mode(statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode))
+}
+
+fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    match statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE) {
+        Ok(seen) if seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
+            Ok(seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
+        }
+        Ok(_) | Err(Errno::NOSYS | Errno::PERM) => differs_from_parent(directory),
+        Err(errno) => Err(errno),
+    }
+}
+
+/// The mount point rule for kernels before 5.8, which misses a bind mount from the same file system.
+fn differs_from_parent(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
+    let (own, above) = (fstat(directory)?, statat(directory, c"..", AtFlags::empty())?);
+    let root = || stat(c"/").map(|root| (root.st_dev, root.st_ino) == (own.st_dev, own.st_ino));
+    Ok(own.st_dev != above.st_dev || root()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::record_id::RecordId;
+    use crate::recording::scratch::Scratch;
+    use proptest::prelude::*;
+    use proptest::test_runner::TestRunner;
+    use std::cell::Cell;
+    use std::io::Read;
+    use std::os::fd::AsRawFd;
+    use std::os::unix::net::UnixListener;
+
+    fn open(scratch: &Scratch, id: &str) -> Result<File, WalkError> {
+        let id = RecordId::parse(id, &["mp4".to_owned()]).unwrap();
+        open_file(open_root(scratch.path(), false).unwrap().as_fd(), id.path())
+    }
+
+    #[test]
+    fn a_file_is_opened_over_folders_only_and_a_link_is_told_from_what_is_missing() {
+        let scratch = Scratch::new();
+        scratch.file("1/good.mp4", b"video");
+        scratch.folder("1/folder.mp4");
+        let fifo = scratch.path().join("1/fifo.mp4");
+        rustix::fs::mkfifoat(rustix::fs::CWD, &fifo, Mode::RWXU).unwrap();
+        let _socket = UnixListener::bind(scratch.path().join("1/socket.mp4")).unwrap();
+        scratch.link("1/link.mp4", &scratch.path().join("1/good.mp4"));
+        scratch.link("2", &scratch.path().join("1"));
+        scratch.link("loop", &scratch.path().join("loop"));
+        for (id, length) in [("Y:/1/good.mp4", Some(5)), ("Y:/1/folder.mp4", None), ("Y:/1/fifo.mp4", None)] {
+            let stat = stat_synced(open(&scratch, id).unwrap()).unwrap();
+            assert_eq!(stat.is_regular.then_some(stat.length), length, "{id}");
+        }
+        let table = [
+            ("Y:/1/socket.mp4", Errno::NXIO, false),
+            ("Y:/1/link.mp4", Errno::LOOP, true),
+            ("Y:/2/good.mp4", Errno::NOTDIR, true),
+            ("Y:/loop/good.mp4", Errno::NOTDIR, true),
+            ("Y:/1/missing.mp4", Errno::NOENT, false),
+            ("Y:/missing/good.mp4", Errno::NOENT, false),
+            ("Y:/1/good.mp4/good.mp4", Errno::NOTDIR, false),
+            ("Y:/1/Good.mp4", Errno::NOENT, false),
+        ];
+        for (id, errno, is_link) in table {
+            assert_eq!(open(&scratch, id).unwrap_err(), WalkError { errno, is_link }, "{id}");
+        }
+    }
+
+    #[test]
+    fn the_time_of_a_file_is_given_whatever_its_server_says() {
+        let stat = |seconds, nanoseconds| FileStat { length: 1, modified: (seconds, nanoseconds), is_regular: true };
+        let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
+        assert_eq!(stat(5, 7).modified_time(), at(5) + Duration::from_nanos(7));
+        assert_eq!(stat(-5, 500_000_000).modified_time(), UNIX_EPOCH - Duration::from_millis(4500));
+        for seconds in [i64::MIN, i64::MAX] {
+            let _ = stat(seconds, u32::MAX).modified_time();
+        }
+        let scratch = Scratch::new();
+        let file = File::create(scratch.path().join("a")).unwrap();
+        file.set_modified(at(1_606_867_200)).unwrap();
+        assert_eq!(stat_synced(&file).unwrap().modified, (1_606_867_200, 0));
+    }
+
+    #[test]
+    fn a_mount_directory_is_checked_each_time() {
+        let scratch = Scratch::new();
+        assert!(matches!(open_root(scratch.path(), true), Err(Lost::NotMounted(_))));
+        assert_eq!(open_root(&scratch.path().join("missing"), false).unwrap_err(), Lost::Failed(Errno::NOENT));
+        let file = scratch.file("file", b"x");
+        assert_eq!(open_root(&file, false).unwrap_err(), Lost::Failed(Errno::NOTDIR));
+        assert_eq!(open_root(Path::new("/proc/self"), true).unwrap_err(), Lost::NotMounted(Some("/proc".into())));
+        for point in ["/proc", "/"] {
+            let mounted = open_root(Path::new(point), true).unwrap();
+            assert_eq!(differs_from_parent(mounted.as_fd()), Ok(true), "{point}");
+            assert_eq!(probe(mounted.as_fd()), Ok(()), "{point}");
+        }
+        assert_eq!(differs_from_parent(open_root(scratch.path(), false).unwrap().as_fd()), Ok(false));
+    }
+
+    /// Names that exist, that lead out, and that try to.
+    fn name() -> impl Strategy<Value = Vec<u8>> {
+        const KNOWN: &[&str] =
+            &["in", "a.mp4", "out", "out.mp4", "up", "..", ".", "", "%2e%2e", "secret.mp4", "\0", "proc"];
+        prop_oneof![
+            4 => proptest::sample::select(&KNOWN[..2]).prop_map(|name| name.as_bytes().to_vec()),
+            5 => proptest::sample::select(KNOWN).prop_map(|name| name.as_bytes().to_vec()),
+            1 => proptest::collection::vec(any::<u8>(), 0..6),
+        ]
+    }
+
+    /// The bytes of a recordId: a drive, or something like it, and names between slashes of either kind.
+    fn record_id() -> impl Strategy<Value = Vec<u8>> {
+        let start = proptest::sample::select(&["Y:/", "y:\\", "Y:/", "Y:", "Y://", "/", ""][..]);
+        let names = proptest::collection::vec((name(), any::<bool>()), 1..6);
+        let whole = (start, names).prop_map(|(start, names)| {
+            let slashed = names.into_iter().map(|(name, slash)| [&name[..], if slash { b"/" } else { b"\\" }].concat());
+            let path: Vec<u8> = slashed.flatten().collect();
+            [start.as_bytes(), &path[..path.len() - 1]].concat()
+        });
+        prop_oneof![9 => whole, 1 => any::<Vec<u8>>()]
+    }
+
+    #[test]
+    fn no_record_id_leads_out_of_its_mount() {
+        let (inside, outside) = (Scratch::new(), Scratch::new());
+        outside.file("secret.mp4", b"secret");
+        outside.file("in/a.mp4", b"secret");
+        inside.file("a.mp4", b"video");
+        inside.file("in/in/a.mp4", b"video");
+        inside.file("in/a.mp4", b"video");
+        for folder in ["", "in/", "in/in/"] {
+            inside.link(&format!("{folder}out"), outside.path());
+            inside.link(&format!("{folder}out.mp4"), &outside.path().join("secret.mp4"));
+            inside.link(&format!("{folder}up"), Path::new(".."));
+            inside.link(&format!("{folder}proc"), Path::new("/proc/self/cwd"));
+        }
+        let (opened, missing, refused) = (Cell::new(0), Cell::new(0), Cell::new(0));
+        let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
+        let mut runner = TestRunner::new(ProptestConfig::with_cases(5000));
+        let result = runner.run(&record_id(), |bytes| {
+            let Ok(id) = RecordId::parse(&String::from_utf8_lossy(&bytes), &["mp4".to_owned()]) else {
+                count(&refused);
+                return Ok(());
+            };
+            let Ok(mut file) = open_file(open_root(inside.path(), false).unwrap().as_fd(), id.path()) else {
+                count(&missing);
+                return Ok(());
+            };
+            count(&opened);
+            let canonical = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            prop_assert_eq!(&canonical, &inside.path().join(id.path().to_string()));
+            prop_assert_eq!(&canonical, &canonical.canonicalize().unwrap());
+            let mut content = String::new();
+            file.read_to_string(&mut content).unwrap();
+            prop_assert_eq!(content, "video");
+            Ok(())
+        });
+        result.unwrap();
+        // Each of the three ends is met often, or the run would say little.
+        let met = [opened.get(), missing.get(), refused.get()];
+        assert!(met.iter().all(|&count| count > 100), "{met:?}");
+    }
+}
