@@ -12,6 +12,7 @@ use cc_gateway::config::{self, properties};
 use cc_gateway::front::content::Chunks;
 use cc_gateway::front::fault::Fault;
 use cc_gateway::front::head::{CONTENT_MAX, FIELDS_MAX, Framing, HEAD_MAX, Head};
+use cc_gateway::front::proxy_protocol::{self, Parsed};
 use cc_gateway::recording::{ETag, Held, LONGEST, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
@@ -183,5 +184,29 @@ pub fn sign_in_body(input: &[u8]) {
         assert!(body.password.chars().count() <= 32);
         let value: serde_json::Value = serde_json::from_slice(input).unwrap();
         assert_eq!(value["password"].as_str(), Some(body.password.as_str()));
+    }
+}
+
+/// The start of a connection of a trusted proxy: the header does not depend on how the bytes come, nor on what
+/// follows it, and nobody waits for more than the longest header there can be.
+pub fn proxy_header(input: &[u8]) {
+    let whole = proxy_protocol::parse(input);
+    let prefixes = (0..=input.len()).map(|end| proxy_protocol::parse(&input[..end]));
+    let mut decided = prefixes.enumerate().skip_while(|(_, read)| *read == Ok(Parsed::Incomplete));
+    let Some((end, first)) = decided.next() else {
+        return assert!(input.len() < proxy_protocol::V2_MAX);
+    };
+    assert_eq!(first, whole);
+    assert!(end <= proxy_protocol::V2_MAX);
+    // Once decided, always decided.
+    assert!(decided.take(64).all(|(_, read)| read == whole));
+    match whole {
+        Ok(Parsed::Header(header)) => {
+            assert!(header.len == end && end >= 15);
+            assert!(header.source.is_none_or(|source| source.ip() == source.ip().to_canonical()));
+        }
+        Ok(Parsed::NotProxy) => assert!(!input.starts_with(b"PROXY") && end <= 12),
+        Ok(Parsed::Incomplete) => unreachable!(),
+        Err(malformed) => assert!(!malformed.to_string().is_empty()),
     }
 }

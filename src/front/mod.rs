@@ -13,6 +13,7 @@ pub mod fault;
 pub mod head;
 mod listener;
 mod portions;
+pub mod proxy_protocol;
 mod secured;
 mod service;
 mod shared;

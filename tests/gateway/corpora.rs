@@ -46,6 +46,11 @@ fn the_corpus_of_sign_in_bodies_holds() {
 }
 
 #[test]
+fn the_corpus_of_proxy_headers_holds() {
+    replay("proxy_header", checks::proxy_header);
+}
+
+#[test]
 fn every_fuzz_target_is_replayed_here() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let here = include_str!("corpora.rs");
