@@ -5,6 +5,7 @@
 //! nothing else.
 
 mod buffers;
+pub mod client_address;
 mod clients;
 mod connection;
 pub mod content;
