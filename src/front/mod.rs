@@ -4,6 +4,7 @@
 //! Every client has a thread of its own, so that one that is slow, or hostile, holds that thread and
 //! nothing else.
 
+pub mod address_limits;
 mod buffers;
 pub mod client_address;
 mod clients;
