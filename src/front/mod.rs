@@ -17,6 +17,7 @@ mod listener;
 mod portions;
 pub mod proxy_protocol;
 mod secured;
+pub mod server_name;
 mod service;
 mod shared;
 mod threads;
