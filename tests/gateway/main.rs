@@ -9,6 +9,7 @@
 )]
 
 mod agents_reload;
+mod balancers;
 mod check_order;
 mod commands;
 mod compatibility;
@@ -32,10 +33,12 @@ mod reload;
 mod renewal;
 mod resume;
 mod road;
+mod server_names;
 mod session_figures;
 mod session_matrix;
 mod sign_in;
 mod structure;
 mod support;
 mod tls;
+mod trusted_proxies;
 mod url_paths;

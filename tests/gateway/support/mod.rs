@@ -2,6 +2,7 @@
 //! every byte.
 
 mod agent;
+mod balancer;
 mod client;
 mod documents;
 mod footprint;
@@ -18,6 +19,7 @@ mod shape;
 mod sockets;
 
 pub use agent::Agent;
+pub use balancer::{Kind, Seat, Site, check_example, with_agents};
 pub use client::{BASE, Client, Reply};
 pub use documents::{document, readme_rows};
 pub use footprint::Footprint;
