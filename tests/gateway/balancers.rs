@@ -199,6 +199,31 @@ fn a_node_is_taken_out_behind_nginx_that_ends_tls() {
     a_node_is_taken_out(Kind::NginxTerminate);
 }
 
+/// A node that gets nobody new keeps those it has.
+fn a_node_is_drained(kind: Kind) {
+    let Some(site) = Site::start(kind, setup) else { return };
+    let [mut leaving, _] = site.sign_in_at_both(2);
+    assert_eq!(site.command("set server gateways/node0 state drain"), "");
+    for number in [101, 102, 503, 900] {
+        assert_eq!(site.sign_in(number, &format!("127.0.3.{}", number % 250)).node(), 1);
+    }
+    for seat in &mut leaving {
+        assert_eq!(seat.poll(&site).unwrap().outcome(), (200, "0".into()));
+        assert_eq!(seat.node(), 0);
+    }
+}
+
+#[test]
+#[ignore = "needs TRUSTED_PROXIES"]
+fn a_node_is_drained_behind_haproxy_that_passes_tls_on() {
+    a_node_is_drained(Kind::HaproxyPassthrough);
+}
+
+#[test]
+fn a_node_is_drained_behind_haproxy_that_ends_tls() {
+    a_node_is_drained(Kind::HaproxyTerminate);
+}
+
 /// Node 0 is killed while an agent of it downloads; agent and download go on at the other.
 fn a_node_dies(kind: Kind) {
     let video = recording_bytes(8, 24 * 1024 * 1024);
@@ -243,4 +268,32 @@ fn a_node_dies_behind_nginx_that_passes_tls_on() {
 #[test]
 fn a_node_dies_behind_nginx_that_ends_tls() {
     a_node_dies(Kind::NginxTerminate);
+}
+
+#[test]
+#[ignore = "needs OPTIONS * and HEAD / in the api"]
+fn checks_by_default_find_a_healthy_node_and_a_sick_one() {
+    let server = Setup::new().expect_log("is lost").expect_log("is back").start();
+    let status = |request: &str| {
+        let mut client = server.client();
+        client.send(format!("{request}\r\n\r\n"));
+        let reply = client.head();
+        assert_eq!(reply.length(), 0, "{reply:?}");
+        reply.status
+    };
+    // HAProxy sends the first where `option httpchk` stands alone.
+    let requests =
+        ["OPTIONS / HTTP/1.0", "OPTIONS * HTTP/1.1\r\nHost: gw", "HEAD / HTTP/1.0", "HEAD / HTTP/1.1\r\nHost: gw"];
+    for request in requests {
+        assert_eq!(status(request), 200, "{request}");
+    }
+    let mount = server.scratch().path().join("mount");
+    let away = server.scratch().path().join("away");
+    std::fs::rename(&mount, &away).unwrap();
+    eventually("a lost mount", || server.client().get("/health", None).status == 503);
+    for request in requests {
+        assert_eq!(status(request), 503, "{request}");
+    }
+    std::fs::rename(&away, &mount).unwrap();
+    server.log_line("is back");
 }

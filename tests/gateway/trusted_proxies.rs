@@ -15,7 +15,11 @@ const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
 
 /// 127.0.0.2 and 127.0.0.3 are proxies.
 fn server() -> Server {
-    Setup::new().set("TRUSTED_PROXIES", "127.0.0.2/31").start()
+    setup().start()
+}
+
+fn setup() -> Setup {
+    Setup::new().set("TRUSTED_PROXIES", "127.0.0.2/31")
 }
 
 /// A connection from this address that begins with these bytes.
@@ -68,7 +72,8 @@ fn a_header_in_pieces_is_the_same() {
 
 #[test]
 fn a_header_that_is_malformed_or_of_a_stranger_closes_the_connection() {
-    let server = server();
+    // A proxy that is trusted and does this is misconfigured.
+    let server = setup().expect_log("PROXY protocol header").start();
     for (source, header) in [
         ("127.0.0.4", V1),
         ("127.0.0.4", V2),

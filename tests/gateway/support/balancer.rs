@@ -1,6 +1,8 @@
 //! Two gateways behind a real load balancer, which runs from one of the very files in `packaging/examples`.
 
+use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
@@ -85,6 +87,7 @@ impl Place<'_> {
                     ("10.0.0.11:8043", &second),
                     ("maxconn 20000", "maxconn 1000"),
                     ("inter 2s", "inter 200ms"),
+                    ("/run/haproxy/admin.sock", &self.path("admin.sock")),
                     ("    user haproxy\n    group haproxy\n", ""),
                     ("/etc/haproxy/cc-gateway-nodes.pem", &self.path("nodes.pem")),
                 ];
@@ -206,6 +209,15 @@ impl Site {
         site.script = script
             .map(|script| Command::new("sh").arg(script).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
         Some(site)
+    }
+
+    /// Sends a command to HAProxy's admin socket and gives the answer.
+    pub fn command(&self, command: &str) -> String {
+        let mut socket = UnixStream::connect(self.scratch.path().join("admin.sock")).unwrap();
+        socket.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.trim().to_owned()
     }
 
     fn balancer_log(&self) -> String {
