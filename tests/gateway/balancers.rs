@@ -145,11 +145,11 @@ fn a_node_is_taken_out(kind: Kind) {
     assert_eq!(metric(&site.nodes[0], "cc_gateway_downloads"), 10);
     site.nodes[0].signal("TERM");
     site.nodes[0].log_line("stopping");
-    // Nobody new gets there, those of the other node notice nothing, those of this one sign in again.
-    let node_of = |number: u32, source: &str| site.sign_in(number, source).node();
-    for number in [101, 102, 503, 900] {
-        assert_eq!(node_of(number, &format!("127.0.3.{}", number % 250)), 1);
-    }
+    // Nobody new gets there, those of the other node notice nothing, those of this one sign in again. The line comes
+    // a moment before the last idle connection of the balancer is ended.
+    let mut fresh = (261..281).map(|number| site.sign_in(number, &format!("127.0.3.{}", number - 200)).node());
+    eventually("new clients at the other node", || fresh.next() == Some(1));
+    assert!(fresh.all(|node| node == 1));
     for seat in &mut staying {
         assert_eq!(seat.poll(&site).unwrap().outcome(), (200, "0".into()));
     }
