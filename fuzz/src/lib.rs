@@ -13,6 +13,7 @@ use cc_gateway::front::content::Chunks;
 use cc_gateway::front::fault::Fault;
 use cc_gateway::front::head::{CONTENT_MAX, FIELDS_MAX, Framing, HEAD_MAX, Head};
 use cc_gateway::front::proxy_protocol::{self, Parsed};
+use cc_gateway::front::server_name::{self, Examined};
 use cc_gateway::recording::{ETag, Held, LONGEST, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
@@ -208,5 +209,25 @@ pub fn proxy_header(input: &[u8]) {
         Ok(Parsed::NotProxy) => assert!(!input.starts_with(b"PROXY") && end <= 12),
         Ok(Parsed::Incomplete) => unreachable!(),
         Err(malformed) => assert!(!malformed.to_string().is_empty()),
+    }
+}
+
+/// The first bytes of a TLS connection: what is decided early is decided for good, and a name that was hidden is
+/// out of the way, with two bytes changed.
+pub fn client_hello(input: &[u8]) {
+    let whole = server_name::examine(input);
+    let ends = (0..=input.len()).rev().take(16).chain(0..input.len().min(64));
+    for part in ends.map(|end| server_name::examine(&input[..end])) {
+        assert!(part == Examined::Incomplete || part == whole);
+    }
+    match whole {
+        Examined::Incomplete => assert!(input.len() < server_name::HELLO_MAX),
+        Examined::AsItIs => {}
+        Examined::BadName(bad) => {
+            let mut hidden = input.to_vec();
+            bad.hide(&mut hidden);
+            assert_eq!(hidden.iter().zip(input).filter(|(one, other)| one != other).count(), 2);
+            assert_eq!(server_name::examine(&hidden), Examined::AsItIs);
+        }
     }
 }

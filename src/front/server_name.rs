@@ -69,6 +69,7 @@ impl BadName {
 /// Looks at the first bytes a client sends, or at those after a HelloRetryRequest, when it sends its ClientHello
 /// again: rustls says so by [`rustls::HandshakeKind::FullWithHelloRetryRequest`] while still handshaking.
 pub fn examine(bytes: &[u8]) -> Examined {
+    let bytes = bytes.get(..HELLO_MAX).unwrap_or(bytes);
     // Handshake messages may be spread over records; where each byte of the message stands has to be known.
     let mut message: Vec<u8> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
@@ -99,7 +100,7 @@ pub fn examine(bytes: &[u8]) -> Examined {
         }
     }
     let begins_otherwise = bytes.first().is_some_and(|kind| ![CHANGE_CIPHER_SPEC, HANDSHAKE].contains(kind));
-    if begins_otherwise || bytes.len() >= HELLO_MAX { Examined::AsItIs } else { Examined::Incomplete }
+    if begins_otherwise || bytes.len() == HELLO_MAX { Examined::AsItIs } else { Examined::Incomplete }
 }
 
 fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {

@@ -413,6 +413,19 @@ fn a_hello_in_many_records_is_patched_where_its_bytes_are() {
 }
 
 #[test]
+fn a_hello_that_is_too_long_with_its_records_is_for_rustls_at_any_time() {
+    let bytes = in_records_of(1, &[hello(&one_name(b"gw.local:8043")), vec![0; HELLO_MAX]].concat());
+    let mut stuffed = bytes[..HELLO_MAX].to_vec();
+    // The message claims more than the records before the bound hold.
+    for (nth, byte) in [0, 0x20, 0].into_iter().enumerate() {
+        stuffed[(nth + 1) * (RECORD_FIXED + 1) + RECORD_FIXED] = byte;
+    }
+    let longer = [stuffed.clone(), bytes[HELLO_MAX..].to_vec()].concat();
+    assert_eq!(examine(&stuffed[..HELLO_MAX - 1]), Examined::Incomplete);
+    assert_eq!([examine(&stuffed), examine(&longer)], [Examined::AsItIs, Examined::AsItIs]);
+}
+
+#[test]
 fn what_is_no_client_hello_is_for_rustls() {
     let good = hello(&one_name(b"localhost"));
     let long = [&[HANDSHAKE, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff], &vec![0; HELLO_MAX][..]].concat();
