@@ -10,8 +10,10 @@ use cc_gateway::api::router;
 use cc_gateway::api::sign_in_body::SignInBody;
 use cc_gateway::config::{self, properties};
 use cc_gateway::front::content::ChunkedDecoder;
+use cc_gateway::front::head::{CONTENT_MAX_BYTES, Framing, HEAD_MAX_BYTES, HEADERS_MAX, Head};
 use cc_gateway::front::http_error::HttpError;
-use cc_gateway::front::head::{CONTENT_MAX_BYTES, HEADERS_MAX, Framing, HEAD_MAX_BYTES, Head};
+use cc_gateway::front::proxy_protocol::{self, Parsed};
+use cc_gateway::front::server_name::{self, Examined};
 use cc_gateway::recording::{Conditions, ETag, FileState, MAX_LEN, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
@@ -204,6 +206,50 @@ pub fn sign_in_body(input: &[u8]) {
                 serde_json::Value::String(password) => assert_eq!(*password, *body.password),
                 other => assert!(other.is_number() || other.is_boolean()),
             }
+        }
+    }
+}
+
+/// The start of a connection of a trusted proxy: the header does not depend on how the bytes come, nor on what
+/// follows it, and nobody waits for more than the longest header there can be.
+pub fn proxy_header(input: &[u8]) {
+    let whole = proxy_protocol::parse(input);
+    let prefixes = (0..=input.len()).map(|end| proxy_protocol::parse(&input[..end]));
+    let mut decided = prefixes.enumerate().skip_while(|(_, read)| *read == Ok(Parsed::Incomplete));
+    let Some((end, first)) = decided.next() else {
+        return assert!(input.len() < proxy_protocol::V2_MAX);
+    };
+    assert_eq!(first, whole);
+    assert!(end <= proxy_protocol::V2_MAX);
+    // Once decided, always decided.
+    assert!(decided.take(64).all(|(_, read)| read == whole));
+    match whole {
+        Ok(Parsed::Header(header)) => {
+            assert!(header.len == end && end >= 15);
+            assert!(header.source.is_none_or(|source| source.ip() == source.ip().to_canonical()));
+        }
+        Ok(Parsed::NotProxy) => assert!(!input.starts_with(b"PROXY") && end <= 12),
+        Ok(Parsed::Incomplete) => unreachable!(),
+        Err(malformed) => assert!(!malformed.to_string().is_empty()),
+    }
+}
+
+/// The first bytes of a TLS connection: what is decided early is decided for good, and a name that was hidden is
+/// out of the way, with two bytes changed.
+pub fn client_hello(input: &[u8]) {
+    let whole = server_name::examine(input);
+    let ends = (0..=input.len()).rev().take(16).chain(0..input.len().min(64));
+    for part in ends.map(|end| server_name::examine(&input[..end])) {
+        assert!(part == Examined::Incomplete || part == whole);
+    }
+    match whole {
+        Examined::Incomplete => assert!(input.len() < server_name::HELLO_MAX),
+        Examined::AsItIs => {}
+        Examined::BadName(bad) => {
+            let mut hidden = input.to_vec();
+            bad.hide(&mut hidden);
+            assert_eq!(hidden.iter().zip(input).filter(|(one, other)| one != other).count(), 2);
+            assert_eq!(server_name::examine(&hidden), Examined::AsItIs);
         }
     }
 }

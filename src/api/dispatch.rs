@@ -5,8 +5,8 @@ use std::time::Instant;
 
 use super::code::ResultCode;
 use super::cors;
-use super::gateway::{Gateway, RequestContext};
 use super::deferred::{Answer, Finish};
+use super::gateway::{Gateway, RequestContext};
 use super::reply::Reply;
 use super::request::{HeaderName, Method, Request};
 use super::router::{self, Interface, Route};
@@ -45,7 +45,8 @@ impl Gateway {
 
     fn dispatch(&self, context: &RequestContext, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
         let interface = context.interface;
-        let is_preflight = request.headers.value(HeaderName::AccessControlRequestMethod).is_some() && context.origin.is_some();
+        let is_preflight =
+            request.headers.value(HeaderName::AccessControlRequestMethod).is_some() && context.origin.is_some();
         if request.method == Method::Options && is_preflight {
             return cors::preflight(interface).into();
         }

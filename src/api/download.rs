@@ -4,8 +4,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::code::ResultCode;
-use super::gateway::{Gateway, RequestContext};
 use super::deferred::{Answer, Deferred, Ticket};
+use super::gateway::{Gateway, RequestContext};
 use super::reply::Reply;
 use super::request::{HeaderName, Request};
 use super::router::parameter;

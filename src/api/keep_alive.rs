@@ -3,8 +3,8 @@
 use std::time::{Instant, SystemTime};
 
 use super::code::ResultCode;
-use super::gateway::Gateway;
 use super::deferred::Answer;
+use super::gateway::Gateway;
 use super::reply::Reply;
 use super::request::{HeaderName, Request};
 use super::sign_in::epoch_ms;

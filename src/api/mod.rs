@@ -3,12 +3,12 @@
 mod access;
 mod code;
 mod cors;
+mod deferred;
 mod dispatch;
 mod download;
 mod gateway;
 mod health;
 mod keep_alive;
-mod deferred;
 mod metrics;
 mod poll;
 mod reply;
@@ -19,8 +19,8 @@ pub mod sign_in_body;
 mod sign_out;
 
 pub use code::ResultCode;
-pub use gateway::{Gateway, RequestContext};
 pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Ticket};
+pub use gateway::{Gateway, RequestContext};
 pub use metrics::NAMES as METRICS;
 pub use reply::{HeaderValue, Reply, Undelivered};
 pub use request::{HeaderName, Headers, Method, Request};

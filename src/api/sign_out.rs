@@ -4,8 +4,8 @@
 use std::time::Instant;
 
 use super::code::ResultCode;
-use super::gateway::Gateway;
 use super::deferred::Answer;
+use super::gateway::Gateway;
 use super::reply::Reply;
 use super::request::Request;
 use crate::session::AgentId;

@@ -103,11 +103,13 @@ pub(super) fn accept_batch(
                     Full::Address => &mut limits.full_address,
                 };
                 log.warn(&match full {
-                    Full::Connections => format!("clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip()),
-                    Full::Address => format!(
-                        "clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by {}",
+                    Full::Connections => format!(
+                        "clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}",
                         peer.ip()
                     ),
+                    Full::Address => {
+                        format!("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by {}", peer.ip())
+                    }
                 });
             }
         }
@@ -118,7 +120,5 @@ pub(super) fn accept_batch(
 /// Counts and logs an error of [`accept_batch`].
 pub(super) fn log_error(error: &io::Error, counters: &Counters, limits: &mut LogLimits) {
     counters.accept_errors.add(1);
-    limits
-        .accepting
-        .error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
+    limits.accepting.error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
 }

@@ -55,7 +55,8 @@ impl ChunkBudget {
 
     /// A chunk for a client that was sent `sent` bytes, the last `taken` of them in `time`.
     pub(super) fn next(&self, sent: u64, taken: usize, time: Duration) -> ChunkGrant<'_> {
-        let is_quick = sent >= JUDGED_AFTER_BYTES && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
+        let is_quick =
+            sent >= JUDGED_AFTER_BYTES && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
         let bytes = if is_quick { self.claim() } else { SMALLEST_BYTES };
         ChunkGrant { budget: self, bytes }
     }

@@ -1,8 +1,8 @@
 //! The content of a request: a known length or chunks, decoded here so that nothing behind ever sees
 //! chunks.
 
-use super::http_error::HttpError;
 use super::head::CONTENT_MAX_BYTES;
+use super::http_error::HttpError;
 
 /// Longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
 const LINE_MAX_BYTES: usize = 256;

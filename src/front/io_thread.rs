@@ -9,8 +9,8 @@ use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
 use super::accept::{self, Accepted, LogLimits};
@@ -161,7 +161,8 @@ impl IoLoop {
         while !self.shared.end.load(Ordering::SeqCst) {
             let next = self.next_turn();
             let messages = self.home.take_messages(Some(next));
-            let timeout = if messages.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let timeout =
+                if messages.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             self.handle_messages(messages);
             events.clear();
             let timeout = Timespec::try_from(timeout).ok();

@@ -4,10 +4,12 @@
 //! A few I/O threads wait for all clients at once. A client that is slow, silent or hostile costs memory, no thread.
 
 mod accept;
+mod address_limits;
 mod bind;
 mod buffer_pool;
 mod certificates;
 mod chunk_budget;
+mod client_address;
 mod connection;
 mod connections;
 pub mod content;
@@ -20,8 +22,10 @@ mod io_thread;
 mod key_pair;
 mod pem;
 mod private_key;
+pub mod proxy_protocol;
 mod request_log;
 mod response;
+pub mod server_name;
 mod service;
 mod timeouts;
 mod timers;

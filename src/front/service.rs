@@ -72,9 +72,8 @@ impl Service {
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);
         let tick = manager.watchdog_interval().map(|interval| interval / 2);
-        let start = |(number, backend)| {
-            IoThread::start(number, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
-        };
+        let start =
+            |(number, backend)| IoThread::start(number, Arc::clone(&context), Arc::clone(&listeners), backend, tick);
         let io_threads = (0..).zip(backends).map(start).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let io_threads = Arc::new(io_threads);
         let watchdog = match tick {

@@ -48,8 +48,9 @@ mod tests {
             timers.set(start + Duration::from_secs(second), key(index));
         }
         assert_eq!(timers.pop_expired(start), None);
-        let expired: Vec<_> =
-            std::iter::from_fn(|| timers.pop_expired(start + Duration::from_secs(2))).map(|(_, key)| key.index).collect();
+        let expired: Vec<_> = std::iter::from_fn(|| timers.pop_expired(start + Duration::from_secs(2)))
+            .map(|(_, key)| key.index)
+            .collect();
         assert_eq!(expired, [1, 2]);
         assert_eq!(timers.next(), Some(start + Duration::from_secs(3)));
     }

@@ -94,12 +94,7 @@ struct Transfer<'a> {
 }
 
 impl Transfer<'_> {
-    fn send(
-        &mut self,
-        head: &[u8],
-        download: &mut Download,
-        shared: &super::context::Context,
-    ) -> io::Result<()> {
+    fn send(&mut self, head: &[u8], download: &mut Download, shared: &super::context::Context) -> io::Result<()> {
         self.tls.set_blocking(Some(WRITE_TIMEOUT))?;
         self.tls.limit_unsent(DOWNLOAD_UNSENT_BYTES);
         self.tls.cork(true);

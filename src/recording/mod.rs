@@ -25,8 +25,8 @@ mod validators;
 mod video;
 mod watch;
 
-pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use access::{User, accessible_by};
+pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};
 pub use mount::{

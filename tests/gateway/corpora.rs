@@ -46,6 +46,16 @@ fn the_corpus_of_sign_in_bodies_holds() {
 }
 
 #[test]
+fn the_corpus_of_proxy_headers_holds() {
+    replay("proxy_header", checks::proxy_header);
+}
+
+#[test]
+fn the_corpus_of_client_hellos_holds() {
+    replay("client_hello", checks::client_hello);
+}
+
+#[test]
 fn every_fuzz_target_is_replayed_here() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let here = include_str!("corpora.rs");

@@ -10,8 +10,9 @@
 
 mod agents_reload;
 mod arrival_figures;
-mod certificates;
 mod automounts;
+mod balancers;
+mod certificates;
 mod check_order;
 mod commands;
 mod compatibility;
@@ -37,10 +38,12 @@ mod reload;
 mod renewal;
 mod resume;
 mod road;
+mod server_names;
 mod session_figures;
 mod session_matrix;
 mod sign_in;
 mod structure;
 mod support;
 mod tls;
+mod trusted_proxies;
 mod url_paths;

@@ -68,6 +68,11 @@ impl Client {
         Client::shake_hands(socket, config(certificate)).unwrap()
     }
 
+    /// Shakes hands over a socket whose other end may be gone.
+    pub fn try_over(socket: TcpStream, certificate: &Path) -> io::Result<Client> {
+        Client::shake_hands(socket, config(certificate))
+    }
+
     /// Connects with these versions of TLS and these protocols on offer, if the server agrees to one of each.
     pub fn offering(
         address: SocketAddr,
@@ -115,7 +120,12 @@ impl Client {
     /// Sends a request with a host, these field lines (each with its CRLF) and this content.
     pub fn send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) {
         let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        self.send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n{body}"));
+        self.try_send_request(method, path, &format!("{fields}{length}"), body).unwrap();
+    }
+
+    /// Sends a request with a host, these field lines alone and this content to a server that may be gone.
+    pub fn try_send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) -> io::Result<()> {
+        self.try_send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"))
     }
 
     /// Sends a request and reads the reply.

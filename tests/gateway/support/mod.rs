@@ -3,6 +3,7 @@
 
 mod agent;
 mod autofs;
+mod balancer;
 mod client;
 mod documents;
 mod footprint;
@@ -20,6 +21,7 @@ mod sockets;
 
 pub use agent::Agent;
 pub use autofs::Autofs;
+pub use balancer::{Kind, Seat, Site, check_example, with_agents};
 pub use client::{BASE, Client, Reply};
 pub use documents::{document, readme_rows};
 pub use footprint::Footprint;

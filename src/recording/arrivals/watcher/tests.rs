@@ -1,7 +1,7 @@
 use super::*;
 use crate::recording::arrivals::Figures;
-use crate::recording::scratch::Scratch;
 use crate::recording::resolve;
+use crate::recording::scratch::Scratch;
 use std::path::PathBuf;
 
 mod any_order;

@@ -1,0 +1,129 @@
+//! Hashes of handshakes in which the server name was hidden from rustls.
+
+use std::sync::OnceLock;
+
+use rustls::crypto::CryptoProvider;
+use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
+use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13CipherSuite};
+
+use super::hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length};
+
+/// `provider` with cipher suites for connections whose server name was hidden. The suites are made once, from those
+/// of the first provider that is given, and kept for the life of the process.
+pub fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
+    static SUITES: OnceLock<Suites> = OnceLock::new();
+    let suites = SUITES.get_or_init(|| Suites::new(&provider.cipher_suites));
+    CryptoProvider { cipher_suites: suites.all(), ..provider }
+}
+
+struct Suites {
+    tls13: Vec<Tls13CipherSuite>,
+    tls12: Vec<Tls12CipherSuite>,
+}
+
+impl Suites {
+    fn new(suites: &[SupportedCipherSuite]) -> Suites {
+        let mut wrapped = Suites { tls13: Vec::new(), tls12: Vec::new() };
+        for suite in suites {
+            match suite {
+                SupportedCipherSuite::Tls13(suite) => wrapped.tls13.push(Tls13CipherSuite {
+                    common: restoring(&suite.common),
+                    hkdf_provider: suite.hkdf_provider,
+                    aead_alg: suite.aead_alg,
+                    quic: suite.quic,
+                }),
+                SupportedCipherSuite::Tls12(suite) => wrapped.tls12.push(Tls12CipherSuite {
+                    common: restoring(&suite.common),
+                    prf_provider: suite.prf_provider,
+                    kx: suite.kx,
+                    sign: suite.sign,
+                    aead_alg: suite.aead_alg,
+                }),
+            }
+        }
+        wrapped
+    }
+
+    fn all(&'static self) -> Vec<SupportedCipherSuite> {
+        let tls13 = self.tls13.iter().map(SupportedCipherSuite::Tls13);
+        tls13.chain(self.tls12.iter().map(SupportedCipherSuite::Tls12)).collect()
+    }
+}
+
+fn restoring(common: &CipherSuiteCommon) -> CipherSuiteCommon {
+    // rustls wants its parts for ever; there are as many as cipher suites, made once.
+    let hash_provider: &'static Restoring = Box::leak(Box::new(Restoring(common.hash_provider)));
+    CipherSuiteCommon { suite: common.suite, hash_provider, confidentiality_limit: common.confidentiality_limit }
+}
+
+/// A hash that sees what the client has sent, where rustls sees a hidden name.
+struct Restoring(&'static dyn Hash);
+
+struct RestoringContext(Box<dyn Context>);
+
+impl Hash for Restoring {
+    fn start(&self) -> Box<dyn Context> {
+        Box::new(RestoringContext(self.0.start()))
+    }
+
+    fn hash(&self, data: &[u8]) -> Output {
+        let mut context = self.start();
+        context.update(data);
+        context.finish()
+    }
+
+    fn output_len(&self) -> usize {
+        self.0.output_len()
+    }
+
+    fn algorithm(&self) -> HashAlgorithm {
+        self.0.algorithm()
+    }
+
+    fn fips(&self) -> bool {
+        self.0.fips()
+    }
+}
+
+impl Context for RestoringContext {
+    fn fork_finish(&self) -> Output {
+        self.0.fork_finish()
+    }
+
+    fn fork(&self) -> Box<dyn Context> {
+        Box::new(RestoringContext(self.0.fork()))
+    }
+
+    fn finish(self: Box<Self>) -> Output {
+        self.0.finish()
+    }
+
+    fn update(&mut self, data: &[u8]) {
+        match hidden_type(data) {
+            Some(at) => {
+                let (before, rest) = data.split_at(at);
+                self.0.update(before);
+                self.0.update(&SERVER_NAME.to_be_bytes());
+                self.0.update(rest.get(2..).unwrap_or_default());
+            }
+            None => self.0.update(data),
+        }
+    }
+}
+
+/// Where the type of a hidden name stands in what is hashed: handshake messages, of which rustls may give several
+/// at once, the last of them cut off.
+pub(super) fn hidden_type(data: &[u8]) -> Option<usize> {
+    let mut at = 0;
+    loop {
+        let rest = data.get(at..)?;
+        let length = message_length(rest)?;
+        let message = rest.get(..length).unwrap_or(rest);
+        if message.first() == Some(&CLIENT_HELLO)
+            && let Some(extension) = extensions(message).find(|extension| extension.kind == HIDDEN)
+        {
+            return Some(at + extension.at);
+        }
+        at += length;
+    }
+}

@@ -1,0 +1,328 @@
+//! Two gateways behind a real load balancer, which runs from one of the very files in `packaging/examples`.
+
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use super::client::{Client, Reply};
+use super::documents::document;
+use super::scratch::Scratch;
+use super::server::{Server, Setup, eventually};
+use super::shape::SIGN_IN;
+use super::sockets::connect_from;
+
+/// The configurations there are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    HaproxyPassthrough,
+    HaproxyTerminate,
+    NginxPassthrough,
+    NginxTerminate,
+}
+
+impl Kind {
+    pub const ALL: [Kind; 4] =
+        [Kind::HaproxyPassthrough, Kind::HaproxyTerminate, Kind::NginxPassthrough, Kind::NginxTerminate];
+
+    fn program(self) -> &'static str {
+        match self {
+            Kind::HaproxyPassthrough | Kind::HaproxyTerminate => "haproxy",
+            Kind::NginxPassthrough | Kind::NginxTerminate => "nginx",
+        }
+    }
+
+    fn example(self) -> &'static str {
+        match self {
+            Kind::HaproxyPassthrough => "haproxy-passthrough.cfg",
+            Kind::HaproxyTerminate => "haproxy-terminate.cfg",
+            Kind::NginxPassthrough => "nginx-passthrough.conf",
+            Kind::NginxTerminate => "nginx-terminate.conf",
+        }
+    }
+
+    /// Whether the program is there; says so where not.
+    pub fn is_installed(self) -> bool {
+        let is_there = Command::new(self.program()).arg("-v").output().is_ok();
+        let has_stream = Path::new("/etc/nginx/modules-enabled/50-mod-stream.conf").exists();
+        let is_whole = is_there && (self != Kind::NginxPassthrough || has_stream);
+        if !is_whole {
+            eprintln!("skipped: {self:?} (apt-get install haproxy nginx libnginx-mod-stream)");
+        }
+        is_whole
+    }
+}
+
+/// Puts other words in place of what an operator would write; each must stand in the file.
+fn substituted(file: &str, words: &[(&str, &str)]) -> String {
+    let mut text = document(&format!("packaging/examples/{file}"));
+    for (from, to) in words {
+        assert!(text.contains(from), "{file} has no {from}");
+        text = text.replace(from, to);
+    }
+    text
+}
+
+/// What stands in a configuration that is only checked, or of one that is run.
+struct Place<'a> {
+    scratch: &'a Scratch,
+    listen: SocketAddr,
+    nodes: [SocketAddr; 2],
+}
+
+impl Place<'_> {
+    fn path(&self, name: &str) -> String {
+        self.scratch.path().join(name).display().to_string()
+    }
+
+    /// Writes the configuration with paths and ports of the test.
+    fn write(&self, kind: Kind) -> PathBuf {
+        let [listen, first, second] = [self.listen, self.nodes[0], self.nodes[1]].map(|address| address.to_string());
+        let text = match kind.program() {
+            "haproxy" => {
+                let words = [
+                    ("0.0.0.0:8043", &*listen),
+                    ("10.0.0.10:8043", &first),
+                    ("10.0.0.11:8043", &second),
+                    ("maxconn 20000", "maxconn 1000"),
+                    ("inter 2s", "inter 200ms"),
+                    ("/run/haproxy/admin.sock", &self.path("admin.sock")),
+                    ("    user haproxy\n    group haproxy\n", ""),
+                    ("/etc/haproxy/cc-gateway-nodes.pem", &self.path("nodes.pem")),
+                ];
+                let text = substituted(kind.example(), &words);
+                text.replace("/etc/haproxy/cc-gateway.pem", &self.path("pair.pem"))
+            }
+            _ => {
+                let words = [
+                    ("0.0.0.0:8043", &*listen),
+                    ("/etc/nginx/cc-gateway/", &self.path("")),
+                    ("/run/nginx.pid", &self.path("nginx.pid")),
+                    ("worker_connections 20000", "worker_connections 1000"),
+                    ("user www-data;\n", ""),
+                ];
+                let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
+                let folders = kinds.map(|kind| format!("{kind}_temp_path {};\n", self.path(kind))).concat();
+                let text = substituted(kind.example(), &words);
+                text.replace("http {\n", &format!("http {{\n{folders}")).replace("cc-gateway.example.com", "localhost")
+            }
+        };
+        self.scratch.file(kind.example(), text)
+    }
+
+    /// Writes the script that asks the nodes for their health.
+    fn write_script(&self, configuration: &Path) -> PathBuf {
+        let words = [
+            ("10.0.0.10:8043", &*self.nodes[0].to_string()),
+            ("10.0.0.11:8043", &self.nodes[1].to_string()),
+            ("directory=/etc/nginx/cc-gateway", &format!("directory={}", self.scratch.path().display())),
+            ("/etc/nginx/cc-gateway/nodes.pem", &self.path("nodes.pem")),
+            ("name=cc-gateway.example.com", "name=localhost"),
+            ("pause=2", "pause=0.2"),
+            ("reload='nginx -s reload'", &format!("reload='nginx -c {} -s reload'", configuration.display())),
+        ];
+        self.scratch.file("nginx-check-nodes", substituted("nginx-check-nodes", &words))
+    }
+}
+
+/// Has the program check its example, with files that are there.
+pub fn check_example(kind: Kind) -> Output {
+    let server = Setup::new().start();
+    let scratch = Scratch::new();
+    let [certificate, key] = pair(&server);
+    scratch.file("nodes.pem", &certificate);
+    scratch.file("certificate.pem", &certificate);
+    scratch.file("private-key.pem", &key);
+    scratch.file("pair.pem", certificate + &key);
+    let node = "192.0.2.1:8043".parse().unwrap();
+    for index in 0..2 {
+        scratch.file(&format!("node-{index}.conf"), format!("server {node};\n"));
+    }
+    let place = Place { scratch: &scratch, listen: free_address(), nodes: [node; 2] };
+    let configuration = place.write(kind);
+    let arguments = if kind.program() == "haproxy" { ["-c", "-f"] } else { ["-t", "-c"] };
+    Command::new(kind.program()).args(arguments).arg(configuration).output().unwrap()
+}
+
+fn pair(server: &Server) -> [String; 2] {
+    ["certificate.pem", "private-key.pem"]
+        .map(|name| std::fs::read_to_string(server.scratch().path().join(name)).unwrap())
+}
+
+/// An address nobody listens on. The balancers have no port 0.
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// Two gateways with one mount, and the balancer before them.
+pub struct Site {
+    pub nodes: [Server; 2],
+    balancer: Child,
+    script: Option<Child>,
+    address: SocketAddr,
+    scratch: Scratch,
+}
+
+impl Site {
+    /// Starts all of it; `None` where the balancer is not installed.
+    pub fn start(kind: Kind, setup: impl Fn() -> Setup) -> Option<Site> {
+        if !kind.is_installed() {
+            return None;
+        }
+        let node = |index: &str| setup().set("NODE_INDEX", index).set("TRUSTED_PROXIES", "127.0.0.1");
+        let first = node("0").start();
+        let mount = first.scratch().path().join("mount");
+        let second = node("1").set("MOUNT_DIR", mount.to_str().unwrap());
+        // One pair for both, as the documentation advises: OpenSSL trusts but the first of several self-signed
+        // certificates with the same subject.
+        for name in ["certificate.pem", "private-key.pem"] {
+            std::fs::copy(first.scratch().path().join(name), second.directory().join(name)).unwrap();
+        }
+        let [certificate, key] = pair(&first);
+        let second = second.start();
+        let scratch = Scratch::new();
+        scratch.file("nodes.pem", &certificate);
+        scratch.file("certificate.pem", &certificate);
+        scratch.file("private-key.pem", &key);
+        scratch.file("pair.pem", certificate + &key);
+        let address = free_address();
+        let place = Place { scratch: &scratch, listen: address, nodes: [first.address(), second.address()] };
+        let configuration = place.write(kind);
+        let mut command = Command::new(kind.program());
+        let mut script = None;
+        if kind.program() == "haproxy" {
+            command.arg("-db").arg("-f").arg(configuration);
+        } else {
+            let path = place.write_script(&configuration);
+            let once = Command::new("sh").arg(&path).arg("once").stdout(Stdio::null()).status().unwrap();
+            assert!(once.success());
+            command.args(["-g", "daemon off;", "-c"]).arg(configuration);
+            script = Some(path);
+        }
+        let balancer = command.stdout(Stdio::null()).stderr(log_file(&scratch)).spawn().unwrap();
+        let mut site = Site { nodes: [first, second], balancer, script: None, address, scratch };
+        eventually("a balancer that listens", || {
+            assert!(site.balancer.try_wait().unwrap().is_none(), "the balancer ended: {}", site.balancer_log());
+            TcpStream::connect(address).is_ok()
+        });
+        site.script = script
+            .map(|script| Command::new("sh").arg(script).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        Some(site)
+    }
+
+    /// Sends a command to HAProxy's admin socket and gives the answer.
+    pub fn command(&self, command: &str) -> String {
+        let mut socket = UnixStream::connect(self.scratch.path().join("admin.sock")).unwrap();
+        socket.write_all(format!("{command}\n").as_bytes()).unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer.trim().to_owned()
+    }
+
+    fn balancer_log(&self) -> String {
+        std::fs::read_to_string(self.scratch.path().join("balancer.log")).unwrap()
+    }
+
+    /// A new connection through the balancer from an address of the loopback network.
+    pub fn client(&self, source: &str) -> Client {
+        Client::over(connect_from(source, self.address, Some(64 * 1024)), &self.scratch.path().join("nodes.pem"))
+    }
+
+    /// Sends one request on a connection of its own; `None` where the connection does not last, as when its node
+    /// has just died.
+    pub fn ask(&self, source: &str, method: &str, path: &str, guid: Option<&str>, body: &str) -> Option<Reply> {
+        let socket = connect_from(source, self.address, None);
+        let mut client = Client::try_over(socket, &self.scratch.path().join("nodes.pem")).ok()?;
+        let guid = guid.map_or(String::new(), |guid| format!("Guid: {guid}\r\n"));
+        let length = format!("Content-Length: {}\r\n", body.len());
+        client.try_send_request(method, path, &format!("{guid}{length}"), body).ok()?;
+        let mut reply = client.try_head().ok()?;
+        reply.body = client.bytes(reply.length());
+        Some(reply)
+    }
+
+    /// Signs an agent in from an address of its own, at whichever node the balancer chooses.
+    pub fn sign_in(&self, number: u32, source: &str) -> Seat {
+        let reply = self.client(source).put(&format!("/onlineagent/{number}"), None, SIGN_IN);
+        let guid = reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"));
+        Seat { number, source: source.to_owned(), guid }
+    }
+
+    /// Signs agents in from 201 on, until one node has `most` and the other at least one: the first list is of
+    /// those of node 0. `Setup` must have them.
+    pub fn sign_in_at_both(&self, most: usize) -> [Vec<Seat>; 2] {
+        let mut seats = [Vec::new(), Vec::new()];
+        for number in AGENTS {
+            let seat = self.sign_in(number, &format!("127.0.1.{}", number - 200));
+            seats[seat.node()].push(seat);
+            if seats[0].len() >= most && !seats[1].is_empty() {
+                return seats;
+            }
+        }
+        panic!("the balancer sends nobody to one of the nodes");
+    }
+}
+
+/// The agents of [`with_agents`].
+const AGENTS: std::ops::Range<u32> = 201..281;
+
+/// Adds the agents that [`Site::sign_in_at_both`] signs in.
+pub fn with_agents(setup: Setup) -> Setup {
+    AGENTS.fold(setup, Setup::agent)
+}
+
+/// An agent who has signed in through the balancer.
+pub struct Seat {
+    pub number: u32,
+    pub source: String,
+    pub guid: String,
+}
+
+impl Seat {
+    /// The node that issued the Guid.
+    pub fn node(&self) -> usize {
+        match self.guid.rsplit_once(".AgentGateway").unwrap().1 {
+            "0" => 0,
+            "1" => 1,
+            other => panic!("node {other}"),
+        }
+    }
+
+    /// Polls once, on a connection of its own, and takes a new Guid if there is one.
+    pub fn poll(&mut self, site: &Site) -> Option<Reply> {
+        let reply = site.ask(&self.source, "GET", &format!("/agentevent/{}", self.number), Some(&self.guid), "")?;
+        if let Some(guid) = reply.guid() {
+            self.guid = guid;
+        }
+        Some(reply)
+    }
+
+    /// Begins a download on a connection of its own and reads the head of the reply only.
+    pub fn begin(&self, site: &Site, query: &str, fields: &str) -> (Client, Reply) {
+        let mut client = site.client(&self.source);
+        let path = format!("/recordfile/{}/videofiledownloadEx?{query}", self.number);
+        client.send_request("GET", &path, &format!("Guid: {}\r\n{fields}", self.guid), "");
+        let reply = client.head();
+        (client, reply)
+    }
+}
+
+fn log_file(scratch: &Scratch) -> Stdio {
+    Stdio::from(std::fs::File::create(scratch.path().join("balancer.log")).unwrap())
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        if let Some(script) = &mut self.script {
+            let _ = script.kill();
+            let _ = script.wait();
+        }
+        // In order, because nginx takes its workers along only then.
+        let _ = Command::new("kill").args(["-TERM", &self.balancer.id().to_string()]).status();
+        let _ = self.balancer.wait();
+        if std::thread::panicking() {
+            eprintln!("the balancer said:\n{}", self.balancer_log());
+        }
+    }
+}
