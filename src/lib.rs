@@ -69,8 +69,9 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let manager = Arc::new(ServiceManager::from_environment());
 
     let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
-    log_lines::start(settings.log_level);
-    panics::tell_in_one_line();
+    log_lines::start(settings.log_level)
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+    panics::install_panic_hook();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
         .map_err(|problems| Problem::all(&problems))?;
@@ -92,6 +93,7 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
         connections: settings.max_connections,
         connections_per_address: settings.max_connections_per_address,
         workers: settings.worker_threads,
+        trusted_proxies: settings.trusted_proxies.clone(),
     };
     let service = Service::start(
         listeners,

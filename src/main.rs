@@ -3,7 +3,9 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    match cc_gateway::run(std::env::args_os()) {
+    let result = cc_gateway::run(std::env::args_os());
+    log::logger().flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             cc_gateway::ops::log_lines::last_words(&failure);

@@ -2,13 +2,14 @@
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 
 use rustix::io::Errno;
 use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::SockRef;
 
-use super::connections::{ConnectionPermit, Connections, Full};
+use super::address_limits::NetworkFull;
+use super::connections::{ConnectionPermit, Full};
+use super::context::Context;
 use super::tls_stream::UNSENT_MAX_BYTES;
 use crate::ops::counters::Counters;
 use crate::ops::seldom::Seldom;
@@ -35,7 +36,7 @@ pub(super) struct Accepted {
 pub(super) struct LogLimits {
     accepting: Seldom,
     full: Seldom,
-    full_address: Seldom,
+    full_network: Seldom,
 }
 
 /// Sets what accepted sockets take over from their listener (tcp(7), socket(7)).
@@ -58,8 +59,7 @@ pub(super) fn set_options(listener: &TcpListener) {
 /// One of the whole process, such as too many open files. Errors of a single client are passed over.
 pub(super) fn accept_batch(
     listener: &TcpListener,
-    connections: &Arc<Connections>,
-    counters: &Counters,
+    context: &Context,
     limits: &mut LogLimits,
     mut make_room: impl FnMut() -> bool,
     mut take: impl FnMut(Accepted),
@@ -81,40 +81,42 @@ pub(super) fn accept_batch(
                 | Errno::NETUNREACH
                 | Errno::PERM,
             ) => {
-                counters.accept_errors.add(1);
+                context.counters.accept_errors.add(1);
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
         let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else { continue };
-        let admitted = connections.admit(peer.ip()).or_else(|full| match full {
-            Full::Connections if make_room() => connections.admit(peer.ip()),
+        let address = (!context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
+        let connections = &context.connections;
+        let admitted = connections.admit(address).or_else(|full| match full {
+            Full::Connections if make_room() => connections.admit(address),
             full => Err(full),
         });
         match admitted {
             Ok(permit) => {
-                counters.connections.add(1);
+                context.counters.connections.add(1);
                 take(Accepted { socket, peer, permit });
             }
             Err(full) => {
-                counters.connections_refused.add(1);
-                let log = match full {
-                    Full::Connections => &mut limits.full,
-                    Full::Address => &mut limits.full_address,
-                };
-                log.warn(&match full {
-                    Full::Connections => format!(
+                context.counters.connections_refused.add(1);
+                match full {
+                    Full::Connections => limits.full.warn(&format!(
                         "clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}",
                         peer.ip()
-                    ),
-                    Full::Address => {
-                        format!("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by {}", peer.ip())
-                    }
-                });
+                    )),
+                    Full::Network(full) => limits.full_network.warn(&network_full(&full)),
+                }
             }
         }
     }
     Ok(())
+}
+
+/// What to tell of a network that has its share of connections.
+pub(super) fn network_full(full: &NetworkFull) -> String {
+    let NetworkFull { network, limit } = full;
+    format!("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}")
 }
 
 /// Counts and logs an error of [`accept_batch`].

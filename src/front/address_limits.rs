@@ -25,25 +25,25 @@ const KEPT_CAPACITY: usize = 64;
 ///
 /// The connection of a trusted proxy is not to be counted before its client is known: it is nobody's yet.
 #[derive(Debug)]
-pub struct AddressLimits {
+pub(super) struct AddressLimits {
     limits: [u32; V6_PREFIXES.len()],
     counts: HashMap<Network, u32>,
 }
 
 /// A network that connections are counted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Network {
+pub(super) struct Network {
     base: IpAddr,
     prefix: u8,
 }
 
 /// A network that has as many connections as it may.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NetworkFull {
+pub(super) struct NetworkFull {
     /// The smallest such network.
-    pub network: Network,
+    pub(super) network: Network,
     /// Its limit, in connections.
-    pub limit: u32,
+    pub(super) limit: u32,
 }
 
 impl fmt::Display for Network {
@@ -58,7 +58,7 @@ impl fmt::Display for Network {
 
 impl AddressLimits {
     /// Nobody yet. `per_address` is MAX_CONNECTIONS_PER_ADDRESS, `max` is MAX_CONNECTIONS.
-    pub fn new(per_address: u32, max: u32) -> AddressLimits {
+    pub(super) fn new(per_address: u32, max: u32) -> AddressLimits {
         let address = per_address.min(max);
         let rest = max - address;
         let site = address.saturating_mul(2).min(address + rest / 2);
@@ -71,7 +71,7 @@ impl AddressLimits {
     ///
     /// # Errors
     /// The smallest network of it that is full; then nothing is counted.
-    pub fn insert(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
+    pub(super) fn insert(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
         for (network, limit) in networks(address).zip(self.limits) {
             if self.count(network) >= limit {
                 return Err(NetworkFull { network, limit });
@@ -85,7 +85,7 @@ impl AddressLimits {
 
     /// Takes back what [`AddressLimits::insert`] counted for a connection of this address. One that was never
     /// counted changes nothing.
-    pub fn remove(&mut self, address: IpAddr) {
+    pub(super) fn remove(&mut self, address: IpAddr) {
         for network in networks(address) {
             if let Some(count) = self.counts.get_mut(&network) {
                 *count -= 1;

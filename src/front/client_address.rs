@@ -9,13 +9,13 @@ const ENTRIES_MAX: usize = 32;
 
 /// Whom a request comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct ClientAddress {
+pub(super) struct ClientAddress {
     /// The client, for limits, throttle and log; an IPv4 address however it was written.
-    pub client: IpAddr,
+    pub(super) client: IpAddr,
     /// The trusted proxy whose connection it is; the same as `client` where it asks for itself or names nobody.
     /// `None` on a connection of the client's own. What is open to this machine alone must not be open where this
     /// is `Some`, whatever address the client has.
-    pub via: Option<IpAddr>,
+    pub(super) via: Option<IpAddr>,
 }
 
 /// Finds the client of a request on a connection from `peer`, on which a PROXY header named `source`, with this
@@ -34,7 +34,7 @@ pub struct ClientAddress {
 ///   health check.
 ///
 /// Entries may carry a port, brackets around IPv6, and quotes, as some proxies write them.
-pub fn client_address(
+pub(super) fn client_address(
     peer: IpAddr,
     source: Option<IpAddr>,
     forwarded_for: Option<&str>,

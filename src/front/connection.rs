@@ -11,14 +11,19 @@ use std::time::{Duration, Instant};
 
 use rustix::event::epoll::EventFlags;
 
+use super::accept;
+use super::address_limits::NetworkFull;
+use super::client_address::{ClientAddress, client_address};
 use super::connections::ConnectionPermit;
 use super::content::ChunkedDecoder;
 use super::context::Context;
 use super::head::{self, Framing, Head};
 use super::home::{Home, Key};
 use super::http_error::HttpError;
+use super::proxy_protocol::{self, Parsed};
 use super::request_log;
 use super::response::{self, render};
+use super::server_name::{self, Examined};
 use super::tls_stream::{Received, TlsStream};
 use super::transfer;
 use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId, Undelivered};
@@ -35,6 +40,8 @@ const RESPONSE_MIN_BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// What a connection is waiting for.
 enum Stage {
+    /// The first bytes: what a trusted proxy says of its client, and the ClientHello.
+    Opening { proxied: bool },
     /// The end of the TLS handshake.
     Handshake,
     /// A request's head, of which the first byte may have come.
@@ -70,6 +77,12 @@ pub(super) struct Connection {
     home: Arc<Home>,
     key: Key,
     peer: SocketAddr,
+    /// The client that a trusted proxy has named for the whole connection.
+    source: Option<SocketAddr>,
+    /// Whom the request in flight comes from.
+    client: ClientAddress,
+    /// The client's server name is hidden from rustls, and has to be so in a second ClientHello as well.
+    hides_name: bool,
     /// What the client has sent and nobody has looked at yet.
     inbound: Vec<u8>,
     stage: Stage,
@@ -81,7 +94,7 @@ pub(super) struct Connection {
     is_agents: bool,
     /// Takes back what the response being sent carries.
     undelivered: Option<Undelivered>,
-    _permit: ConnectionPermit,
+    permit: ConnectionPermit,
 }
 
 impl Connection {
@@ -95,6 +108,7 @@ impl Connection {
         permit: ConnectionPermit,
     ) -> Connection {
         let deadline = Instant::now() + context.timeouts.handshake;
+        let proxied = context.is_trusted_proxy(peer.ip());
         context.counters.connected.increment();
         Connection {
             tls,
@@ -102,15 +116,18 @@ impl Connection {
             home,
             key,
             peer,
+            source: None,
+            client: ClientAddress { client: peer.ip(), via: None },
+            hides_name: false,
             inbound: Vec::new(),
-            stage: Stage::Handshake,
+            stage: Stage::Opening { proxied },
             deadline,
             requests: 0,
             is_head: false,
             keep_alive: false,
             is_agents: false,
             undelivered: None,
-            _permit: permit,
+            permit,
         }
     }
 
@@ -119,9 +136,14 @@ impl Connection {
         self.key
     }
 
-    /// The client's address and port.
-    pub(super) fn peer(&self) -> SocketAddr {
-        self.peer
+    /// Whom the request in flight comes from, for the log: with the port where the connection is the client's own or its
+    /// proxy has named it.
+    pub(super) fn peer_text(&self) -> String {
+        let ClientAddress { client, via } = self.client;
+        let known = [self.source, Some(self.peer)].into_iter().flatten();
+        let peer = known.into_iter().find(|known| known.ip().to_canonical() == client.to_canonical());
+        let peer = peer.map_or_else(|| client.to_string(), |peer| peer.to_string());
+        via.map_or_else(|| peer.clone(), |via| format!("{peer} via={via}"))
     }
 
     /// What all connections share.
@@ -154,18 +176,20 @@ impl Connection {
 
     /// Whether the connection may make room for another: no agent's, and nothing of its is being answered.
     pub(super) fn is_idle_stranger(&self) -> bool {
-        !self.is_agents && matches!(self.stage, Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
+        !self.is_agents
+            && matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
     }
 
     /// Whether nothing has begun that has to be finished.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Handshake | Stage::Head { .. })
+        matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. })
     }
 
     /// Goes on as far as the socket lets it.
     pub(super) fn advance(&mut self) -> Next {
         loop {
             let step = match self.stage {
+                Stage::Opening { proxied } => self.open(proxied),
                 Stage::Handshake => self.handshake(),
                 Stage::Head { .. } => self.read_head(),
                 Stage::Body(..) => self.read_body(),
@@ -183,7 +207,7 @@ impl Connection {
     /// The deadline of the stage has passed.
     pub(super) fn expire(&mut self) -> Next {
         match self.stage {
-            Stage::Handshake => {
+            Stage::Opening { .. } | Stage::Handshake => {
                 self.handshake_failed("it took too long");
                 Next::End
             }
@@ -206,7 +230,7 @@ impl Connection {
     /// Ends the connection in order, as far as nothing has begun that has to be finished.
     pub(super) fn close_idle(&mut self) -> Next {
         match self.stage {
-            Stage::Handshake => Next::End,
+            Stage::Opening { .. } | Stage::Handshake => Next::End,
             Stage::Head { .. } => {
                 self.begin_close();
                 self.advance()
@@ -218,6 +242,74 @@ impl Connection {
     /// No worker has come for the request.
     pub(super) fn refuse_overloaded(&mut self) {
         self.refuse(HttpError::Overloaded);
+    }
+
+    /// Looks at the first bytes before TLS does.
+    fn open(&mut self, proxied: bool) -> Option<Next> {
+        if proxied {
+            match proxy_protocol::parse(&self.inbound) {
+                Ok(Parsed::Incomplete) => return self.receive_opening(),
+                Ok(Parsed::NotProxy) => {}
+                Ok(Parsed::Header(header)) => {
+                    self.inbound.drain(..header.len);
+                    self.source = header.source;
+                    if let Err(full) = self.count_client() {
+                        self.context.counters.connections_refused.add(1);
+                        lock(&self.context.log_limits.full_networks).warn(&accept::network_full(&full));
+                        return Some(Next::End);
+                    }
+                }
+                Err(malformed) => {
+                    let text = format!("{} sent a PROXY protocol header that cannot be read: {malformed}", self.peer);
+                    lock(&self.context.log_limits.proxy_headers).warn(&text);
+                    return Some(Next::End);
+                }
+            }
+            self.stage = Stage::Opening { proxied: false };
+        }
+        match server_name::examine(&self.inbound) {
+            Examined::Incomplete => return self.receive_opening(),
+            Examined::AsItIs => {}
+            Examined::BadName(name) => {
+                log::debug!("{} asks for the server name {}", self.peer, Quoted(&name.name));
+                name.hide(&mut self.inbound);
+                let first = !std::mem::replace(&mut self.hides_name, true);
+                if first && self.tls.restart(self.context.tls.tolerant_config()).is_err() {
+                    return Some(Next::End);
+                }
+            }
+        }
+        let opening = std::mem::take(&mut self.inbound);
+        if let Err(error) = self.tls.feed(&opening) {
+            self.handshake_failed(&error.to_string());
+            return Some(Next::End);
+        }
+        // The client sends its hello once more, and its name with it.
+        self.stage = match self.hides_name && self.tls.awaits_second_hello() {
+            true => Stage::Opening { proxied: false },
+            false => Stage::Handshake,
+        };
+        self.hides_name = false;
+        None
+    }
+
+    fn receive_opening(&mut self) -> Option<Next> {
+        match self.tls.receive_raw(&mut self.inbound) {
+            Ok(Received::Bytes) => None,
+            Ok(_) => Some(Next::Wait),
+            Err(error) => {
+                self.handshake_failed(&error.to_string());
+                Some(Next::End)
+            }
+        }
+    }
+
+    /// Counts the connection for the client its proxy has named, unless that is a trusted proxy itself.
+    fn count_client(&mut self) -> Result<(), NetworkFull> {
+        match self.source {
+            Some(source) if !self.context.is_trusted_proxy(source.ip()) => self.permit.count_for(source.ip()),
+            _ => Ok(()),
+        }
     }
 
     fn handshake(&mut self) -> Option<Next> {
@@ -329,6 +421,9 @@ impl Connection {
         let stage = std::mem::replace(&mut self.stage, Stage::InFlight);
         let (method, target, headers) = match stage {
             Stage::Body(head, _) => {
+                let source = self.source.map(|source| source.ip());
+                let is_trusted = |address| self.context.is_trusted_proxy(address);
+                self.client = client_address(self.peer.ip(), source, head.forwarded_for.as_deref(), is_trusted);
                 self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
                 (head.method, head.target, head.headers)
             }
@@ -443,7 +538,7 @@ impl Connection {
     pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<Box<RequestContext>>) {
         self.context.counters.thread_errors.add(1);
         let text = format!("no thread can be started for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
-        lock(&self.context.thread_log).error(&text);
+        lock(&self.context.log_limits.threads).error(&text);
         self.send(Reply::busy(), context.as_deref());
     }
 
@@ -479,8 +574,8 @@ impl Connection {
 }
 
 impl Waiting for Box<Connection> {
-    fn peer(&self) -> IpAddr {
-        self.peer.ip()
+    fn client(&self) -> (IpAddr, Option<IpAddr>) {
+        (self.client.client, self.client.via)
     }
 
     fn park(&mut self, slot: SlotId, until: Instant) {

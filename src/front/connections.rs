@@ -6,33 +6,32 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
+use super::address_limits::{AddressLimits, NetworkFull};
 use crate::ops::latch::{left, lock};
-use crate::ops::subscriber::subscriber;
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Full {
     /// `MAX_CONNECTIONS` clients are connected.
     Connections,
-    /// `MAX_CONNECTIONS_PER_ADDRESS` clients of this address are.
-    Address,
+    /// This network has its share.
+    Network(NetworkFull),
 }
 
 /// Everyone who is connected.
 #[derive(Debug)]
 pub(super) struct Connections {
     max: usize,
-    max_per_address: usize,
     draining: AtomicBool,
     aborting: AtomicBool,
     present: Mutex<Present>,
     changed: Condvar,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Present {
     connections: usize,
-    per_address: HashMap<IpAddr, usize>,
+    per_network: AddressLimits,
     /// The sockets of running downloads, by a number of their own: their threads can only be reached by these.
     downloads: HashMap<u64, Arc<TcpStream>>,
     next_download: u64,
@@ -42,7 +41,7 @@ struct Present {
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     connections: Arc<Connections>,
-    address: IpAddr,
+    address: Option<IpAddr>,
 }
 
 /// A running download; it counts until this is dropped.
@@ -57,26 +56,31 @@ impl Connections {
     pub(super) fn new(max: usize, max_per_address: usize) -> Connections {
         Connections {
             max,
-            max_per_address,
             draining: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
-            present: Mutex::default(),
+            present: Mutex::new(Present {
+                connections: 0,
+                per_network: AddressLimits::new(bounded(max_per_address), bounded(max)),
+                downloads: HashMap::new(),
+                next_download: 0,
+            }),
             changed: Condvar::new(),
         }
     }
 
-    /// Lets a client in, or says why not.
-    pub(super) fn admit(self: &Arc<Connections>, address: IpAddr) -> Result<ConnectionPermit, Full> {
-        let address = subscriber(address);
+    /// Lets a client in, or says why not. `address` is `None` for the connection of a trusted proxy, which is nobody's yet.
+    pub(super) fn admit(self: &Arc<Connections>, address: Option<IpAddr>) -> Result<ConnectionPermit, Full> {
         let mut present = lock(&self.present);
-        if present.per_address.get(&address).is_some_and(|count| *count >= self.max_per_address) {
-            return Err(Full::Address);
+        if let Some(address) = address {
+            present.per_network.insert(address).map_err(Full::Network)?;
         }
         if present.connections >= self.max {
+            if let Some(address) = address {
+                present.per_network.remove(address);
+            }
             return Err(Full::Connections);
         }
         present.connections += 1;
-        *present.per_address.entry(address).or_default() += 1;
         Ok(ConnectionPermit { connections: Arc::clone(self), address })
     }
 
@@ -132,15 +136,30 @@ impl Connections {
     }
 }
 
+impl ConnectionPermit {
+    /// Counts the connection for the client that its proxy has named.
+    ///
+    /// # Errors
+    /// The network that has its share already.
+    pub(super) fn count_for(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
+        if self.address.is_none() {
+            lock(&self.connections.present).per_network.insert(address)?;
+            self.address = Some(address);
+        }
+        Ok(())
+    }
+}
+
+fn bounded(count: usize) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
         let mut present = lock(&self.connections.present);
         present.connections -= 1;
-        if let Some(count) = present.per_address.get_mut(&self.address) {
-            *count -= 1;
-            if *count == 0 {
-                present.per_address.remove(&self.address);
-            }
+        if let Some(address) = self.address {
+            present.per_network.remove(address);
         }
         drop(present);
         self.connections.changed.notify_all();
@@ -168,23 +187,25 @@ mod tests {
     #[test]
     fn limits_count_those_who_are_there() {
         let connections = Arc::new(Connections::new(3, 2));
-        let admit = |from: &str| connections.admit(from.parse().unwrap());
+        let admit = |from: &str| connections.admit(Some(from.parse().unwrap()));
         let first = admit("192.0.2.1").unwrap();
         let _second = admit("192.0.2.1").unwrap();
-        assert_eq!(admit("192.0.2.1").unwrap_err(), Full::Address);
+        assert!(matches!(admit("192.0.2.1"), Err(Full::Network(_))));
         let _third = admit("192.0.2.2").unwrap();
         assert_eq!(admit("192.0.2.3").unwrap_err(), Full::Connections);
         drop(first);
         assert_eq!(lock(&connections.present).connections, 2);
         assert!(admit("192.0.2.1").is_ok());
-        assert_eq!(lock(&connections.present).per_address.len(), 2);
+        let mut proxied = connections.admit(None).unwrap();
+        let _fourth = admit("192.0.2.1").unwrap();
+        assert!(proxied.count_for("192.0.2.2".parse().unwrap()).is_ok());
     }
 
     #[test]
     fn running_downloads_are_cut_by_their_sockets() {
         use std::io::Read as _;
         let connections = Arc::new(Connections::new(9, 9));
-        let permit = connections.admit("192.0.2.1".parse().unwrap()).unwrap();
+        let permit = connections.admit(Some("192.0.2.1".parse().unwrap())).unwrap();
         let (mut far, near) = pair();
         let near = Arc::new(near);
         let download = connections.begin_download(&near).unwrap();

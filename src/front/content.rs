@@ -120,7 +120,7 @@ impl ChunkedDecoder {
 }
 
 /// Whether `name` can be that of a field (RFC 9110 section 5.6.2).
-fn is_token(name: &[u8]) -> bool {
+pub(super) fn is_token(name: &[u8]) -> bool {
     !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 

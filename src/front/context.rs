@@ -1,5 +1,6 @@
 //! What all connections share.
 
+use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::chunk_budget::ChunkBudget;
@@ -7,6 +8,7 @@ use super::connection::Connection;
 use super::connections::Connections;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
+use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
 use crate::ops::seldom::Seldom;
@@ -19,6 +21,24 @@ pub(super) struct Context {
     pub(super) chunk_budget: ChunkBudget,
     pub(super) timeouts: Timeouts,
     pub(super) counters: Arc<Counters>,
-    /// About downloads that no thread could be had for.
-    pub(super) thread_log: Mutex<Seldom>,
+    pub(super) trusted_proxies: Vec<IpPrefix>,
+    pub(super) log_limits: LogLimits,
+}
+
+/// Log lines that a stranger, or a machine short of something, could bring about over and over.
+#[derive(Debug, Default)]
+pub(super) struct LogLimits {
+    /// Downloads that no thread could be had for.
+    pub(super) threads: Mutex<Seldom>,
+    /// Headers of proxies that could not be read.
+    pub(super) proxy_headers: Mutex<Seldom>,
+    /// Networks with too many connections through proxies.
+    pub(super) full_networks: Mutex<Seldom>,
+}
+
+impl Context {
+    /// Whether what this peer says of its clients is believed.
+    pub(super) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
+        self.trusted_proxies.iter().any(|prefix| prefix.contains(address))
+    }
 }

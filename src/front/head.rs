@@ -3,8 +3,11 @@
 //! httparse does the parsing; what it lets pass and a second parser might read differently is refused
 //! before it, because two readers who disagree about where a request ends are how requests are smuggled.
 
+use std::borrow::Cow;
+
 use crate::api::{HeaderName, Headers, Method};
 
+use super::content::is_token;
 use super::http_error::HttpError;
 
 /// Longest head, in bytes, with its final empty line.
@@ -34,6 +37,8 @@ pub struct Head {
     pub target: String,
     /// The fields the interfaces read.
     pub headers: Headers,
+    /// The `X-Forwarded-For` of the request, its lines joined by commas in their order (RFC 9110 section 5.3).
+    pub forwarded_for: Option<String>,
     /// How the content is framed.
     pub framing: Framing,
     /// Whether the client wants another request on this connection.
@@ -55,14 +60,28 @@ impl Head {
         let within = rest.get(..HEAD_MAX_BYTES.min(rest.len())).unwrap_or_default();
         let Some(end) = within.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
             check_bytes(within)?;
-            return if rest.len() >= HEAD_MAX_BYTES { Err(HttpError::HeadTooLarge) } else { Ok(None) };
+            return match rest.len() >= HEAD_MAX_BYTES {
+                // RFC 9112 section 3: it is the target that is too long.
+                true if !within.contains(&b'\r') => Err(HttpError::TargetTooLong),
+                true => Err(HttpError::HeadTooLarge),
+                false => Ok(None),
+            };
         };
         let head = within.get(..end).unwrap_or_default();
         check_bytes(head)?;
-        check_request_line(head)?;
+        let head = match check_request_line(head)? {
+            MinorVersion::Known => Cow::Borrowed(head),
+            MinorVersion::Later(at) => {
+                let mut as_1_1 = head.to_vec();
+                if let Some(digit) = as_1_1.get_mut(at) {
+                    *digit = b'1';
+                }
+                Cow::Owned(as_1_1)
+            }
+        };
         let mut fields = [httparse::EMPTY_HEADER; HEADERS_MAX];
         let mut request = httparse::Request::new(&mut fields);
-        match request.parse(head) {
+        match request.parse(&head) {
             Ok(httparse::Status::Complete(_)) => {}
             Ok(httparse::Status::Partial) => return Err(HttpError::Malformed("an incomplete head")),
             Err(httparse::Error::TooManyHeaders) => return Err(HttpError::HeadTooLarge),
@@ -77,9 +96,11 @@ impl Head {
         let mut hosts = 0;
         let mut length = None;
         let mut chunked = false;
+        let mut coding = Ok(());
         let mut keep_alive = http_1_1;
         let mut expects_continue = false;
         let mut headers = Headers::default();
+        let mut forwarded_for: Option<String> = None;
         for field in request.headers.iter() {
             let value = field.value.trim_ascii();
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -91,9 +112,10 @@ impl Head {
                     return Err(HttpError::Malformed("two lengths"));
                 }
             } else if is("Transfer-Encoding") {
-                if chunked || !value.eq_ignore_ascii_case(b"chunked") {
-                    return Err(HttpError::Malformed("a transfer coding other than one chunked"));
+                if chunked {
+                    return Err(HttpError::Malformed("two transfer codings"));
                 }
+                coding = check_transfer_coding(value);
                 chunked = true;
             } else if ["Content_Length", "Transfer_Encoding"].into_iter().any(is) {
                 // To a gateway that makes variables of fields these are the same as with a hyphen.
@@ -102,10 +124,20 @@ impl Head {
                 keep_alive = wants_to_stay(value, keep_alive);
             } else if is("Expect") {
                 // RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
-                expects_continue = http_1_1;
-                if http_1_1 && !value.eq_ignore_ascii_case(b"100-continue") {
-                    return Err(HttpError::ExpectationFailed);
+                // Else it is a list: empty elements mean nothing, and the same one twice is one.
+                for expectation in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+                    if http_1_1 && !expectation.is_empty() {
+                        expects_continue = expectation.eq_ignore_ascii_case(b"100-continue");
+                        if !expects_continue {
+                            return Err(HttpError::ExpectationFailed);
+                        }
+                    }
                 }
+            } else if is("X-Forwarded-For") {
+                // What is no text names nobody.
+                let text = std::str::from_utf8(value).unwrap_or("unknown");
+                forwarded_for =
+                    Some(forwarded_for.map_or_else(|| text.to_owned(), |before| format!("{before},{text}")));
             } else if let (Some(known), Ok(text)) = (HeaderName::from_name(field.name), std::str::from_utf8(value))
                 && text.is_ascii()
             {
@@ -117,13 +149,16 @@ impl Head {
         }
         // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, are what smuggling is made of.
         let framing = match (chunked, length) {
-            (true, None) if http_1_1 => Framing::Chunked,
+            (true, None) if http_1_1 => {
+                coding?;
+                Framing::Chunked
+            }
             (true, _) => return Err(HttpError::Malformed("chunks with a length or in HTTP/1.0")),
             (false, Some(length)) if length > CONTENT_MAX_BYTES => return Err(HttpError::ContentTooLarge),
             (false, length) => Framing::Length(usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX)),
         };
         let target = origin_form(request.path.unwrap_or_default(), method)?;
-        Ok(Head { method, target, headers, framing, keep_alive, expects_continue })
+        Ok(Head { method, target, headers, forwarded_for, framing, keep_alive, expects_continue })
     }
 }
 
@@ -163,8 +198,38 @@ fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     Ok(())
 }
 
+/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section 6.1), and what is no list
+/// of codings is malformed, as are chunks within chunks and parameters of theirs.
+fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
+    const MALFORMED: HttpError = HttpError::Malformed("a transfer coding that is none");
+    let mut chunked = 0;
+    let mut others = false;
+    for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
+        if !is_token(coding) {
+            return Err(MALFORMED);
+        }
+        match coding.eq_ignore_ascii_case(b"chunked") {
+            true => chunked += 1,
+            false => others = true,
+        }
+    }
+    match (chunked, others) {
+        (1, false) => Ok(()),
+        (0 | 1, true) => Err(HttpError::UnknownCoding),
+        _ => Err(MALFORMED),
+    }
+}
+
+/// The minor version of HTTP/1 in a request line.
+enum MinorVersion {
+    /// 0 or 1.
+    Known,
+    /// A later one, to be taken for 1 (RFC 9110 section 2.5); the place of its digit.
+    Later(usize),
+}
+
 /// The request line is three parts with one blank between them, all printable ASCII, and names a version.
-fn check_request_line(head: &[u8]) -> Result<(), HttpError> {
+fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err(HttpError::Malformed("a request line that is not printable ASCII"));
@@ -174,7 +239,8 @@ fn check_request_line(head: &[u8]) -> Result<(), HttpError> {
         return Err(HttpError::Malformed("a request line that is not three parts"));
     };
     match version {
-        b"HTTP/1.1" | b"HTTP/1.0" => Ok(()),
+        b"HTTP/1.1" | b"HTTP/1.0" => Ok(MinorVersion::Known),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(MinorVersion::Later(line.len() - 1)),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HttpError::VersionNotSupported),
         _ => Err(HttpError::Malformed("a version that is none")),
     }

@@ -351,14 +351,8 @@ impl IoLoop {
         let Some(listener) = listeners.get(number) else { return };
         let mut limits = std::mem::take(&mut self.limits);
         let mut accepted = Vec::new();
-        let result = accept::accept_batch(
-            listener,
-            &context.connections,
-            &context.counters,
-            &mut limits,
-            || self.make_room(),
-            |client| accepted.push(client),
-        );
+        let result =
+            accept::accept_batch(listener, &context, &mut limits, || self.make_room(), |client| accepted.push(client));
         self.limits = limits;
         accepted.into_iter().for_each(|client| self.admit(client));
         if let Err(error) = result {

@@ -30,7 +30,7 @@ pub(super) fn record(
         "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}",
         interface.log_name(),
         context.and_then(|context| context.agent).map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
-        connection.peer(),
+        connection.peer_text(),
         reply.status,
         context.map_or(0, |context| context.began.elapsed().as_millis()),
         cut.map_or_else(String::new, |error| format!(" cut={}", Quoted(&error.to_string()))),

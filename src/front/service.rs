@@ -1,7 +1,7 @@
 //! The front at work: bound, accepting, and ended in order.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -9,11 +9,12 @@ use super::accept;
 use super::bind::Listeners;
 use super::chunk_budget::ChunkBudget;
 use super::connections::Connections;
-use super::context::Context;
+use super::context::{Context, LogLimits};
 use super::io_thread::IoThread;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::api::Gateway;
+use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
 use crate::ops::failure::{Exit, Failure};
@@ -23,7 +24,7 @@ use crate::ops::notify::ServiceManager;
 const IO_THREADS_MAX: usize = 4;
 
 /// How many clients there may be.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Limits {
     /// In all.
     pub connections: usize,
@@ -31,6 +32,8 @@ pub struct Limits {
     pub connections_per_address: usize,
     /// Workers behind them.
     pub workers: usize,
+    /// Whose word is taken for who the client is.
+    pub trusted_proxies: Vec<IpPrefix>,
 }
 
 /// The front at work.
@@ -67,7 +70,8 @@ impl Service {
             chunk_budget: ChunkBudget::new(),
             timeouts,
             counters,
-            thread_log: Mutex::default(),
+            trusted_proxies: limits.trusted_proxies,
+            log_limits: LogLimits::default(),
         });
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);

@@ -4,12 +4,13 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use rustls::server::{ClientHello, NoServerSessionStorage, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
 use super::key_pair::KeyPair;
+use super::server_name::tolerant_provider;
 use crate::ops::failure::{Exit, Failure};
 
 /// The configuration every connection is made with.
@@ -17,6 +18,7 @@ use crate::ops::failure::{Exit, Failure};
 pub struct Tls {
     pair: Arc<InForce>,
     config: Arc<ServerConfig>,
+    tolerant: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -25,21 +27,12 @@ impl Tls {
     /// # Errors
     /// When the crypto library cannot give what it promises, which no input can bring about.
     pub fn new(pair: KeyPair) -> Result<Tls, Failure> {
-        let broken = |error: rustls::Error| Failure::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
         let expiry = AtomicI64::new(pair.expiry());
         let pair = Arc::new(InForce { certified: RwLock::new(pair.certified), expiry });
-        let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
-            .with_protocol_versions(&[&TLS13, &TLS12])
-            .map_err(broken)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&pair) as Arc<dyn ResolvesServerCert>);
-        // Two vendor clients would take HTTP/2 if it were offered, and lose the case of our field names.
-        config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // Tickets alone resume a session: no memory is spent on clients who may never come back.
-        config.session_storage = Arc::new(NoServerSessionStorage {});
-        config.ticketer = aws_lc_rs::Ticketer::new().map_err(broken)?;
-        config.send_tls13_tickets = 1;
-        Ok(Tls { pair, config: Arc::new(config) })
+        let provider = aws_lc_rs::default_provider();
+        let tolerant = server_config(tolerant_provider(provider.clone()), &pair)?;
+        let config = server_config(provider, &pair)?;
+        Ok(Tls { pair, config, tolerant })
     }
 
     /// Puts a certificate in force for new connections; false if it is the one in force already.
@@ -61,6 +54,28 @@ impl Tls {
     pub(super) fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
     }
+
+    /// The configuration for a connection whose server name has been hidden from rustls.
+    pub(super) fn tolerant_config(&self) -> Arc<ServerConfig> {
+        Arc::clone(&self.tolerant)
+    }
+}
+
+fn server_config(provider: CryptoProvider, pair: &Arc<InForce>) -> Result<Arc<ServerConfig>, Failure> {
+    let broken = |error: rustls::Error| Failure::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
+    let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
+        .with_protocol_versions(&[&TLS13, &TLS12])
+        .map_err(broken)?
+        .with_no_client_auth()
+        .with_cert_resolver(Arc::clone(pair) as Arc<dyn ResolvesServerCert>);
+    // Two vendor clients would take HTTP/2 if it were offered, and lose the case of our field names. Old clients offer
+    // HTTP/1.0 alone.
+    config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
+    // Tickets alone resume a session: no memory is spent on clients who may never come back.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = aws_lc_rs::Ticketer::new().map_err(broken)?;
+    config.send_tls13_tickets = 1;
+    Ok(Arc::new(config))
 }
 
 /// The pair in force.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::net::sockopt;
-use rustls::{ServerConfig, ServerConnection};
+use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use socket2::SockRef;
 
 /// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all responses but downloads. A
@@ -46,6 +46,53 @@ impl TlsStream {
         // What is queued is bounded by those who queue: a response, or one chunk of a recording.
         tls.set_buffer_limit(None);
         Ok(TlsStream { socket: Arc::new(socket), tls })
+    }
+
+    /// Begins anew, with another configuration. Only before the client's first bytes have been taken.
+    ///
+    /// # Errors
+    /// As [`TlsStream::new`].
+    pub(super) fn restart(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
+        self.tls = ServerConnection::new(config).map_err(io::Error::other)?;
+        self.tls.set_buffer_limit(None);
+        Ok(())
+    }
+
+    /// Reads from the socket what is not TLS yet, or has to be looked at before it is.
+    ///
+    /// # Errors
+    /// `UnexpectedEof` at the end of the connection; what the socket says.
+    pub(super) fn receive_raw(&mut self, bytes: &mut Vec<u8>) -> io::Result<Received> {
+        // The client waits for what is still to be sent.
+        self.flush()?;
+        let mut chunk = [0; 4096];
+        match (&*self.socket).read(&mut chunk) {
+            Ok(0) => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(count) => {
+                bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
+                Ok(Received::Bytes)
+            }
+            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Received::Nothing),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Takes bytes that were read by [`TlsStream::receive_raw`].
+    ///
+    /// # Errors
+    /// `InvalidData` when the client breaks the protocol.
+    pub(super) fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            self.tls.read_tls(&mut bytes)?;
+            self.process_records()?;
+        }
+        Ok(())
+    }
+
+    /// Whether the client has been asked for another ClientHello, which is still to come.
+    pub(super) fn awaits_second_hello(&self) -> bool {
+        self.tls.is_handshaking() && self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
     }
 
     /// The socket, for whoever has to shut it down while another thread uses it.
@@ -203,9 +250,14 @@ impl TlsStream {
             Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
             Err(error) => return Err(error),
         }
+        self.process_records()?;
+        Ok(true)
+    }
+
+    fn process_records(&mut self) -> io::Result<()> {
         match self.tls.process_new_packets() {
             Ok(state) if state.peer_has_closed() && self.tls.is_handshaking() => Err(ErrorKind::UnexpectedEof.into()),
-            Ok(_) => Ok(true),
+            Ok(_) => Ok(()),
             Err(error) => {
                 // The alert says what was wrong with what the client sent.
                 let _ = self.flush();

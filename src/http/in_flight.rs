@@ -11,8 +11,8 @@ use crate::recording::Download;
 
 /// A client whose request is in flight: what the front puts into a slot.
 pub trait Waiting: Send + Sized + 'static {
-    /// The address the client is known by.
-    fn peer(&self) -> IpAddr;
+    /// The client's address, and the trusted proxy that the request came through, if it did.
+    fn client(&self) -> (IpAddr, Option<IpAddr>);
 
     /// The request waits in `slot` until `until`: sees to it that the slot is completed then, and emptied when the client
     /// leaves. Called with the slots locked, so it must not touch them.

@@ -40,7 +40,7 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
 fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
     // Else its client has left, or has been answered that no worker came.
     if let Some(client) = slot_of(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
-        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.peer()))) {
+        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.client().0))) {
             Ok((context, answer)) => in_flight.answer(client, context, answer),
             Err(_) => in_flight.answer_panic(client),
         }

@@ -1,18 +1,72 @@
-//! The log: simple_logger to stderr, made safe for a service that must not stop.
+//! The log: simple_logger to stderr, behind a queue, so that whoever reads the log may stall without stopping the service.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::thread;
+use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
-/// simple_logger behind a guard: it prints with `eprintln!`, which panics once stderr is closed, and a
-/// log line must never end the thread that serves a client.
-struct Guarded {
+/// Lines that may wait for the writer, some 200 bytes each. Beyond them lines are dropped and counted.
+const QUEUE_LINES: usize = 4096;
+/// How long an end of the process waits for its last lines to be written.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// Lines dropped so far because the queue was full.
+static DROPPED: AtomicU64 = AtomicU64::new(0);
+
+/// How many log lines were dropped so far because nobody read them.
+pub fn dropped_lines() -> u64 {
+    DROPPED.load(Ordering::Relaxed)
+}
+
+/// What the writer is given.
+enum Entry {
+    Line(Level, String, String),
+    /// Answered when everything before it has been written.
+    Flush(SyncSender<()>),
+}
+
+/// The logger that all threads see: it never waits.
+struct QueuedLog {
+    logger: SimpleLogger,
+    queue: SyncSender<Entry>,
+}
+
+impl Log for QueuedLog {
+    fn enabled(&self, metadata: &Metadata) -> bool {
+        self.logger.enabled(metadata)
+    }
+
+    fn log(&self, record: &Record) {
+        if self.enabled(record.metadata()) {
+            let line = Entry::Line(record.level(), record.target().to_owned(), record.args().to_string());
+            if let Err(TrySendError::Full(_)) = self.queue.try_send(line) {
+                DROPPED.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// Waits until what was logged before has been written, at most [`FLUSH_TIMEOUT`].
+    fn flush(&self) {
+        let (done, written) = sync_channel(1);
+        if self.queue.try_send(Entry::Flush(done)).is_ok() {
+            let _ = written.recv_timeout(FLUSH_TIMEOUT);
+        }
+    }
+}
+
+/// The one thread that may wait for whoever reads the log.
+struct Writer {
     logger: SimpleLogger,
     journal: bool,
+    /// Dropped lines that have been told.
+    told: u64,
 }
 
 thread_local! {
@@ -24,40 +78,81 @@ pub(super) fn is_writing() -> bool {
     WRITING.get()
 }
 
-impl Log for Guarded {
-    fn enabled(&self, metadata: &Metadata) -> bool {
-        self.logger.enabled(metadata)
+impl Writer {
+    fn run(mut self, queue: &Receiver<Entry>) {
+        loop {
+            // While lines come, what was dropped is told when the queue has been worked off.
+            let entry = match queue.recv_timeout(Duration::ZERO) {
+                Ok(entry) => entry,
+                Err(RecvTimeoutError::Disconnected) => return,
+                Err(RecvTimeoutError::Timeout) => {
+                    self.tell_dropped();
+                    match queue.recv() {
+                        Ok(entry) => entry,
+                        Err(_) => return,
+                    }
+                }
+            };
+            match entry {
+                Entry::Line(level, target, text) => self.write(level, &target, &text),
+                Entry::Flush(done) => {
+                    self.tell_dropped();
+                    let _ = done.send(());
+                }
+            }
+        }
     }
 
-    fn log(&self, record: &Record) {
+    fn tell_dropped(&mut self) {
+        let dropped = dropped_lines();
+        let more = dropped - self.told;
+        self.told = dropped;
+        if more > 0 {
+            let text = format!("{more} log lines were dropped: whoever reads the log did not keep up");
+            self.write(Level::Warn, "cc_gateway", &text);
+        }
+    }
+
+    /// simple_logger prints with `eprintln!`, which panics once stderr is closed. A line that cannot be written is lost;
+    /// there is nowhere left to say so.
+    fn write(&self, level: Level, target: &str, text: &str) {
         WRITING.set(true);
-        // A line that cannot be written is lost; there is nowhere left to say so.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             // Held until the line is written, so that no other gets between it and its priority.
             let mut stderr = std::io::stderr().lock();
-            if self.journal && self.enabled(record.metadata()) {
-                let _ = stderr.write_all(priority(record.level()).as_bytes());
+            if self.journal {
+                let _ = stderr.write_all(priority(level).as_bytes());
             }
-            self.logger.log(record);
+            let record = |args: fmt::Arguments<'_>| {
+                self.logger.log(&Record::builder().level(level).target(target).args(args).build());
+            };
+            record(format_args!("{text}"));
         }));
         WRITING.set(false);
     }
-
-    fn flush(&self) {}
 }
 
 /// Starts logging to stderr at `level`.
 ///
-/// Lines carry a UTC timestamp, or for the journal, which keeps its own, their priority. tiny_http speaks of
-/// private sockets only, and of their ends as of errors: what matters of it is told by those who use it.
-pub fn start(level: LevelFilter) {
-    let mut logger =
-        SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Off);
+/// Lines carry the UTC time at which they are written, or for the journal, which keeps its own, their priority. tiny_http
+/// speaks of private sockets only, and of their ends as of errors: what matters of it is told by those who use it.
+///
+/// # Errors
+/// When the thread of the writer cannot be started.
+pub fn start(level: LevelFilter) -> std::io::Result<()> {
     let journal = stderr_is_journal();
-    logger = if journal { logger.without_timestamps() } else { logger.with_utc_timestamps() };
-    if log::set_boxed_logger(Box::new(Guarded { logger, journal })).is_ok() {
+    let logger = || {
+        let logger =
+            SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Off);
+        if journal { logger.without_timestamps() } else { logger.with_utc_timestamps() }
+    };
+    let (queue, entries) = sync_channel(QUEUE_LINES);
+    let writer = Writer { logger: logger(), journal, told: 0 };
+    thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(move || writer.run(&entries))?;
+    if log::set_boxed_logger(Box::new(QueuedLog { logger: logger(), queue })).is_ok() {
         set_level(level);
     }
+    Ok(())
 }
 
 /// Prints why the process ends, whether or not the log was started.

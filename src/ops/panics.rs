@@ -5,7 +5,6 @@
 
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::panic;
 use std::sync::Mutex;
 use std::time::Instant;
@@ -15,7 +14,7 @@ use super::log_lines::{self, Quoted};
 use super::seldom::Seldom;
 
 /// Replaces the hook of the process.
-pub fn tell_in_one_line() {
+pub fn install_panic_hook() {
     let places: Mutex<BTreeMap<String, Seldom>> = Mutex::default();
     panic::set_hook(Box::new(move |info| {
         // A line that stderr did not take is a panic of the logger; there is nowhere left to say so.
@@ -27,14 +26,14 @@ pub fn tell_in_one_line() {
         if let Some(left_out) = due {
             let thread = std::thread::current();
             let line = line(thread.name().unwrap_or("-"), &place, text(info.payload()));
-            // Not through the log: it may panic, and a panic in here ends the process.
-            let _ = writeln!(std::io::stderr(), "{}{line}{left_out}", log_lines::error_prefix());
+            // The log does not wait, and nothing in it panics in this thread.
+            log::error!(target: "cc_gateway", "{line}{left_out}");
         }
     }));
 }
 
 fn line(thread: &str, place: &str, text: &str) -> String {
-    format!("ERROR [cc_gateway] a defect in thread {thread} at {place}: {}", Quoted(text))
+    format!("thread '{thread}' panicked at {place}: {}", Quoted(text))
 }
 
 /// What the panic was called with, where that is text.
@@ -50,7 +49,7 @@ mod tests {
     #[test]
     fn a_panic_is_one_line_whatever_it_says() {
         let line = line("worker-3", "src/a.rs:1:2", text(&"two\nlines".to_owned()));
-        assert_eq!(line, r#"ERROR [cc_gateway] a defect in thread worker-3 at src/a.rs:1:2: "two\u{a}lines""#);
+        assert_eq!(line, r#"thread 'worker-3' panicked at src/a.rs:1:2: "two\u{a}lines""#);
     }
 
     #[test]

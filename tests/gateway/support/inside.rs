@@ -57,6 +57,7 @@ impl Setup {
             connections: settings.max_connections,
             connections_per_address: settings.max_connections_per_address,
             workers: settings.worker_threads,
+            trusted_proxies: settings.trusted_proxies.clone(),
         };
         let gateway = Arc::new(Gateway::new(settings, roster, Arc::clone(&counters)).unwrap());
         let manager = Arc::new(ServiceManager::default());
