@@ -287,7 +287,7 @@ fn the_samples_say_what_is_missing_and_work_with_a_mount_and_an_agent() {
         assert!(said.lines().any(|line| line.contains("agents.properties: names no agent")), "{said}");
         assert!(said.contains("`cc-gateway hash-password`"), "{said}");
     }
-    scratch.file("agents.properties", agents.replace("#1002 =", "1002 ="));
+    scratch.file("agents.properties", agents.replace("#1002 = ", "1002 = "));
     let output = check();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("agents: 1 may sign in"));
