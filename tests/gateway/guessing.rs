@@ -183,6 +183,24 @@ fn one_address_that_guesses_at_many_agents_keeps_no_other_address_waiting() {
 }
 
 #[test]
+fn a_few_guesses_at_each_of_many_agents_lock_their_address_but_not_for_the_agents_at_work_there() {
+    const EXHAUSTED: &str = "all agents that have not signed in from 127.0.0.1 are locked for clients there";
+    let server = Setup::new().expect_log(EXHAUSTED).start();
+    let mut client = server.client();
+    assert_eq!(client.put("/onlineagent/101", None, SIGN_IN).code(), "0");
+    // Sixty, one for the agent at work there, and one more for every five seconds this takes.
+    let mut codes = (2000..3000).map(|agent| client.put(&format!("/onlineagent/{agent}"), None, WRONG).code());
+    let guesses = codes.by_ref().position(|code| code == "110-016").expect("the address is never locked");
+    assert!((61..100).contains(&guesses), "{guesses}");
+    drop(codes);
+    client.put("/onlineagent/102", None, SIGN_IN).assert_failure("110-016");
+    assert_eq!(client.put("/onlineagent/101/forcelogin", None, SIGN_IN).code(), "0");
+    assert_eq!(server.client_from("127.0.0.2").put("/onlineagent/102", None, SIGN_IN).code(), "0");
+    assert!(server.log_line(EXHAUSTED).contains(" WARN "));
+    assert_eq!(server.told(EXHAUSTED), 1);
+}
+
+#[test]
 fn no_password_and_no_guid_is_logged_at_any_level() {
     let server = Setup::new().set("LOG_LEVEL", "trace").start();
     let mut client = server.client();
