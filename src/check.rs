@@ -61,7 +61,6 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
         Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
         Err(failure) => remarks.push((Level::Warn, format!("with the limit of this command no start: {failure}"))),
     }
-    remarks.extend(empty_passwords(&roster, &settings).map(|warning| (Level::Warn, warning)));
 
     let (mounts, unreadable) = as_service(config, &settings);
     remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
@@ -74,22 +73,6 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
     // Writing to a String cannot fail.
     let _ = write!(text, "\nagents: {} may sign in\n{mounts}", roster.len());
     print(&text)
-}
-
-fn empty_passwords(roster: &Roster, settings: &Settings) -> Option<String> {
-    let empty = roster.with_empty_password();
-    if empty.is_empty() {
-        return None;
-    }
-    let agents: Vec<_> = empty.iter().take(10).map(ToString::to_string).collect();
-    let more = if empty.len() > 10 { ", ..." } else { "" };
-    Some(format!(
-        "{}: agents with the empty password: {} ({}{more}); anyone may sign in as them, \
-         give them a value of cc-gateway hash-password",
-        settings.agents_file.display(),
-        empty.len(),
-        agents.join(", "),
-    ))
 }
 
 /// The mounts, and warnings of files that may not be read: tried with the rights of the service's user where root runs

@@ -23,5 +23,5 @@ pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
 pub use problem::{Kind, Problem};
 pub use settings::{Change, RELOADABLE, Settings};
-pub use text_file::read_text;
+pub use text_file::read_secret_text;
 pub use values::{AuthMode, DownloadScope};

@@ -11,11 +11,23 @@ use crate::ops::bounded_file::BoundedFile;
 /// # Errors
 /// Why it cannot be read. Only regular files are, so that a pipe or a device is an error at once.
 pub fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, Problem> {
+    read_secret_text(path, max, advice).map(|(text, _)| text)
+}
+
+/// As [`read_text`], for a file with secrets: with a warning if others than the service may read or change it.
+///
+/// # Errors
+/// As those of [`read_text`].
+pub fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
     let file = BoundedFile::read(path, max).map_err(|error| Problem::of_io(path, &error, advice))?;
     if is_utf16(&file.bytes) {
         return Err(Problem::of_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
     }
-    Ok(properties::decode(file.bytes.to_vec()))
+    let warning = file.exposure().map(|exposure| {
+        let text = format!("{exposure}; run: chgrp cc-gateway {0} && chmod 0640 {0}", path.display());
+        Problem::of_config(path, None, None, text)
+    });
+    Ok((properties::decode(file.bytes.to_vec()), warning))
 }
 
 /// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every other byte of the

@@ -60,9 +60,9 @@ impl fmt::Debug for Guid {
     }
 }
 
-/// SHA-256 of a Guid; two are compared in constant time.
+/// SHA-256 of a Guid or of a download token; two are compared in constant time.
 ///
-/// A Guid is random enough for a plain hash, and a copy of the table admits nobody.
+/// Either is random enough for a plain hash, and a copy of the table admits nobody.
 #[derive(Clone, Copy)]
 pub struct Fingerprint([u8; 32]);
 
@@ -78,7 +78,8 @@ impl Fingerprint {
         (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::from_text(text))
     }
 
-    fn from_text(text: &str) -> Fingerprint {
+    /// The fingerprint of any secret text.
+    pub(super) fn from_text(text: &str) -> Fingerprint {
         let mut hash = [0; 32];
         for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()) {
             *to = *from;

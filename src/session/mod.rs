@@ -2,6 +2,7 @@
 
 mod agent;
 mod agent_state;
+mod download_token;
 mod event;
 mod event_queue;
 mod fair_queue;
@@ -20,6 +21,7 @@ mod throttle;
 
 pub use agent::{AGENT_ID_MIN, AgentId};
 pub use agent_state::{AgentState, StateCommand, SyncInfo, WrongState};
+pub use download_token::{DownloadToken, DownloadTokens};
 pub use event::{Event, EventKind, Media, RecordContent, StopRecordContent};
 pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
 pub use guid_history::Policy;

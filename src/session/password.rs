@@ -158,8 +158,8 @@ impl fmt::Display for DeriveError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DeriveError::Empty => f.write_str(
-                "the password is empty; for an agent that signs in with the empty password write its id and an \
-                 equals sign alone, for example `1001 =`",
+                "the password is empty; for an agent whose client sends the empty password write no-password in place \
+                 of a value, for example `1001 = no-password`",
             ),
             DeriveError::TooLong => write!(f, "the password is longer than {PASSWORD_CHARS_MAX} characters"),
             DeriveError::Nul => f.write_str("the password contains a NUL character"),
@@ -214,7 +214,7 @@ mod tests {
         assert!(matches!(PasswordHash::derive(""), Err(DeriveError::Empty)));
         assert!(matches!(PasswordHash::derive(&"\u{e9}".repeat(33)), Err(DeriveError::TooLong)));
         assert!(matches!(PasswordHash::derive("a\0"), Err(DeriveError::Nul)));
-        assert!(DeriveError::Empty.to_string().contains("`1001 =`"));
+        assert!(DeriveError::Empty.to_string().contains("`1001 = no-password`"));
     }
 
     #[test]

@@ -1,19 +1,21 @@
 //! The agents file: who may sign in, with what password, and with which rights.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::File;
-use std::io::{self, Read};
 use std::path::Path;
 
 use super::agent::{AGENT_ID_MIN, AgentId};
 use super::password::{Credential, DEFAULT_ITERATIONS, PasswordHash};
-use crate::config::Problem;
 use crate::config::properties::{self, Entry};
+use crate::config::{Problem, read_secret_text};
 
 /// Largest agents file that is read, in bytes: room for some 120 000 agents with passwords.
 const FILE_BYTES_MAX: u64 = 16 << 20;
 /// Problems reported at most; the rest of a file that is something else altogether teaches nothing more.
 const PROBLEMS_MAX: usize = 50;
+/// The value of an agent that signs in with the empty password.
+const NO_PASSWORD: &str = "no-password";
+/// Agents, or runs of them, that one warning names.
+const RUNS_MAX: usize = 100;
 
 /// What an agent may download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -43,12 +45,18 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Reads the agents file at `path`, at most 16 MiB of it; otherwise as [`from_text`](Self::from_text).
+    /// Reads the agents file at `path`, at most 16 MiB of it; otherwise as [`from_text`](Self::from_text). Among the
+    /// warnings is one about a file that others than the service may read or change.
+    ///
+    /// # Errors
+    /// When the file cannot be read, is no regular file, is too large, or has a mistake: all of them, so that the
+    /// operator can mend them in one go.
     pub fn read(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
-        match read_bounded(path) {
-            Ok(bytes) => Roster::from_text(&properties::decode(bytes), path, agent_id_max),
-            Err(error) => Err(vec![Problem::of_io(path, &error, "name the agents file with AGENTS_FILE")]),
-        }
+        let (text, exposure) = read_secret_text(path, FILE_BYTES_MAX, "name the agents file with AGENTS_FILE")
+            .map_err(|problem| vec![problem])?;
+        let (roster, mut warnings) = Roster::from_text(&text, path, agent_id_max)?;
+        warnings.extend(exposure);
+        Ok((roster, warnings))
     }
 
     /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use is a mistake
@@ -65,8 +73,14 @@ impl Roster {
 
     /// Reads the text of an agents file; `file` is what its problems are said to be in.
     ///
-    /// With the roster come warnings: of several lines for one key the last one counts. Nothing that is reported,
-    /// as a warning or as an error, repeats a value. Ids are [`AGENT_ID_MIN`] to `agent_id_max`.
+    /// With the roster come warnings: of several lines for one key the last one counts, and each agent without a
+    /// password is named once. Ids are [`AGENT_ID_MIN`] to `agent_id_max`.
+    ///
+    /// Nothing that is reported, as a warning or as an error, repeats a value, or a key that could be one: where key
+    /// and value are exchanged, or a line is wrapped, the key is the secret.
+    ///
+    /// # Errors
+    /// All mistakes of the file.
     pub fn from_text(text: &str, file: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (entries, malformed) = properties::parse(text);
         let malformed = malformed.iter().map(|spot| Problem::of_config(file, Some(spot.line), None, spot.reason));
@@ -84,11 +98,7 @@ impl Roster {
                     Ok(credential) => {
                         roster.agents.insert(id, Agent { credential, role: Role::Agent, vdn: 1 });
                     }
-                    Err(reason) => problems.push(about(
-                        entry,
-                        file,
-                        format!("the value {reason}; make a new one with cc-gateway hash-password"),
-                    )),
+                    Err(reason) => problems.push(about(entry, file, reason)),
                 },
                 Ok((id, field)) => rights.push((id, field, entry)),
                 Err(reason) => problems.push(about(entry, file, reason)),
@@ -99,11 +109,14 @@ impl Roster {
                 Some(agent) => field.apply(&entry.value, agent),
                 // The agent's own line may be among the problems already.
                 None if lines.contains_key(&id.to_string()) => Ok(()),
-                None => Err(format!("there is no agent {id}; give it a line `{id} =` with its password")),
+                None => Err(format!(
+                    "there is no agent {id}; add a line `{id} = VALUE`, with what `cc-gateway hash-password` prints"
+                )),
             };
             problems.extend(outcome.err().map(|reason| about(entry, file, reason)));
         }
         if problems.is_empty() {
+            warnings.extend(roster.no_password_warnings(file));
             return Ok((roster, warnings));
         }
         problems.sort_by_key(|problem| problem.line);
@@ -137,12 +150,20 @@ impl Roster {
         self.agents.is_empty()
     }
 
-    /// The agents who sign in with the empty password, in order of id.
-    pub fn with_empty_password(&self) -> Vec<AgentId> {
+    /// Names the agents who sign in with the empty password, in order of id and in as few lines as can be.
+    fn no_password_warnings(&self, file: &Path) -> Vec<Problem> {
         let open = |agent: &Agent| agent.credential == Credential::EmptyOnly;
-        let mut ids: Vec<_> = self.agents.iter().filter(|(_, agent)| open(agent)).map(|(id, _)| *id).collect();
-        ids.sort_unstable();
-        ids
+        let ids = self.agents.iter().filter(|(_, agent)| open(agent)).map(|(id, _)| id.number());
+        let runs = runs(ids.collect());
+        let warning = |runs: &[String]| {
+            let text = format!(
+                "no password is asked of these agents, so anyone who reaches the gateway may sign in as them: {}; where \
+                 their clients can send a password, give them a value of `cc-gateway hash-password`",
+                runs.join(", ")
+            );
+            Problem::of_config(file, None, None, text)
+        };
+        runs.chunks(RUNS_MAX).map(warning).collect()
     }
 
     /// The number of iterations most of the stored passwords have, the larger of two equally frequent ones;
@@ -170,13 +191,14 @@ enum Field {
 impl Field {
     fn from_key(key: &str, agent_id_max: u32) -> Result<(AgentId, Field), String> {
         let (id, field) = match key.split_once('.') {
-            None => (key, Field::Credential),
-            Some((id, "role")) => (id, Field::Role),
-            Some((id, "vdn")) => (id, Field::Vdn),
-            Some(_) => return Err("does not end in .role or .vdn, which are all that can be set".to_owned()),
+            None => (key, Some(Field::Credential)),
+            Some((id, "role")) => (id, Some(Field::Role)),
+            Some((id, "vdn")) => (id, Some(Field::Vdn)),
+            Some((id, _)) => (id, None),
         };
         let agent = AgentId::parse(id, agent_id_max)
-            .ok_or_else(|| format!("is no agent id of {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)"))?;
+            .ok_or_else(|| format!("the key is no agent id of {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)"))?;
+        let field = field.ok_or("the key does not end in .role or .vdn, which are all that can be set")?;
         Ok((agent, field))
     }
 
@@ -197,31 +219,42 @@ impl Field {
     }
 }
 
-/// Nothing at all is the empty password; blanks alone are an oversight that must not open the agent to everyone.
-fn credential(value: &str) -> Result<Credential, &'static str> {
-    match value {
-        "" => Ok(Credential::EmptyOnly),
-        text => PasswordHash::parse(text.trim_end()).map(Credential::Hash),
+/// An empty value is an error: a command that failed, or a file that was cut off, must not open an agent to everyone.
+fn credential(value: &str) -> Result<Credential, String> {
+    match value.trim_end() {
+        "" => Err(format!(
+            "there is no value; write what `cc-gateway hash-password` prints, or {NO_PASSWORD} for an agent whose \
+             client sends the empty password"
+        )),
+        NO_PASSWORD => Ok(Credential::EmptyOnly),
+        text => PasswordHash::parse(text)
+            .map(Credential::Hash)
+            .map_err(|reason| format!("the value {reason}; make a new one with `cc-gateway hash-password`")),
     }
 }
 
+/// A problem of a line. Its key is shown only where it can be nothing but one.
 fn about(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
-    // Where key and value are exchanged, the key is the secret.
-    let key = Some(entry.key.as_str()).filter(|key| !key.contains('$'));
+    let (id, field) = entry.key.split_once('.').map_or((&*entry.key, None), |(id, field)| (id, Some(field)));
+    let is_id = |text: &str| (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    // A password of digits and the id of its agent, exchanged.
+    let is_exchanged = field.is_none() && is_id(entry.value.trim());
+    let key = match field {
+        None | Some("role" | "vdn") => entry.key.as_str(),
+        Some(_) => id,
+    };
+    let key = Some(key).filter(|_| is_id(id) && !is_exchanged);
     Problem::of_config(file, Some(entry.line), key, text)
 }
 
-fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
-    // Asked before opening: to open a named pipe would be to wait for its writer.
-    if !std::fs::metadata(path)?.is_file() {
-        return Err(io::Error::other("it is not a file"));
-    }
-    let mut bytes = Vec::new();
-    File::open(path)?.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        return Err(io::Error::other("it is larger than 16 MiB"));
-    }
-    Ok(bytes)
+/// The numbers in ascending order, those that follow each other as `FIRST-LAST`.
+fn runs(mut numbers: Vec<u32>) -> Vec<String> {
+    numbers.sort_unstable();
+    let run = |run: &[u32]| match run {
+        [first, .., last] => format!("{first}-{last}"),
+        run => run.iter().map(u32::to_string).collect(),
+    };
+    numbers.chunk_by(|one, next| one + 1 == *next).map(run).collect()
 }
 
 #[cfg(test)]

@@ -21,6 +21,14 @@ pub use presence::StateError;
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u64);
 
+#[cfg(test)]
+impl SessionId {
+    /// An id that no table has given out.
+    pub(super) fn for_test(number: u64) -> SessionId {
+        SessionId(number)
+    }
+}
+
 /// What an agent signs in as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct InitialState {

@@ -43,7 +43,7 @@ class Stage:
         self.certificate = self.directory / "certificate.pem"
         self.private_key = self.directory / "private-key.pem"
         # An agent without a password costs no hashing, which is slow on purpose and would hide the rest.
-        self.agents = "".join(f"{agent} =\n" for agent in AGENTS)
+        self.agents = "".join(f"{agent} = no-password\n" for agent in AGENTS)
         # nginx serves as another user than the one who started it.
         self.directory.chmod(0o755)
         command = [binary, "certificate", "--name", "127.0.0.1", "--name", "localhost", "--out", str(self.directory)]

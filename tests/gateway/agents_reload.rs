@@ -44,7 +44,7 @@ fn a_changed_password_or_role_ends_the_session_and_a_changed_vdn_does_not() {
     let mut parked = [server.park(101, &password), server.park(102, &role)];
     let mut other = server.park(503, &vdn);
     let file = agents_file(&server);
-    let changed = format!("{}101 =\n102.role = inspector\n503.vdn = 9\n", without(&file, "101"));
+    let changed = format!("{}101 = no-password\n102.role = inspector\n503.vdn = 9\n", without(&file, "101"));
     reload(&server, &changed, "agents reloaded: 5 may sign in, 2 sessions ended");
     parked.iter_mut().for_each(|parked| parked.reply().assert_failure("100-006"));
     let mut client = server.client();
@@ -59,7 +59,11 @@ fn a_changed_password_or_role_ends_the_session_and_a_changed_vdn_does_not() {
 fn an_added_agent_may_sign_in() {
     let server = Server::start();
     server.client().put("/onlineagent/103", None, r#"{"password":""}"#).assert_failure("100-004");
-    reload(&server, &format!("{}103 =\n103.vdn = 9\n", agents_file(&server)), "agents reloaded: 6 may sign in");
+    reload(
+        &server,
+        &format!("{}103 = no-password\n103.vdn = 9\n", agents_file(&server)),
+        "agents reloaded: 6 may sign in",
+    );
     let reply = server.client().put("/onlineagent/103", None, r#"{"password":""}"#);
     assert_eq!((reply.code(), reply.json()["result"]["vdnid"].as_u64()), ("0".into(), Some(9)));
 }
@@ -72,9 +76,12 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
     let good = agents_file(&server);
     for broken in [
         format!("{}101 = not-a-hash\n", without(&good, "101")),
-        format!("{good}100 =\n"),
+        format!("{good}100 = no-password\n"),
         format!("{good}102.role = chief\n"),
         format!("{good}105 = \\u12\n"),
+        // What a failed command leaves, and what is left of a file that is cut off.
+        format!("{}101 = \n", without(&good, "101")),
+        format!("{}102 =", without(&good, "102")),
     ] {
         reload(&server, &broken, KEPT);
         let mut client = server.client();
@@ -85,12 +92,47 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
     }
     fs::remove_file(server.scratch().path().join("agents.properties")).unwrap();
     server.signal("HUP");
-    eventually("the fifth error", || server.log().iter().filter(|line| line.contains(KEPT)).count() == 5);
+    eventually("the last error", || server.log().iter().filter(|line| line.contains(KEPT)).count() == 7);
     assert!(server.log().iter().filter(|line| line.contains(KEPT)).all(|line| line.contains(" ERROR ")));
     assert_eq!(server.client().get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
     // A good file counts again.
     reload(&server, &without(&good, "101"), "1 sessions ended");
     server.client().get("/agentevent/101", Some(&guid)).assert_failure("100-006");
+}
+
+#[test]
+fn a_file_that_is_none_is_an_error_and_never_a_hang() {
+    const KEPT: &str = "the agents stay as they were";
+    let server = Setup::new().expect_log(KEPT).start();
+    let guid = server.sign_in(101);
+    let path = server.scratch().path().join("agents.properties");
+    let fifo = server.scratch().path().join("fifo");
+    rustix::fs::mknodat(rustix::fs::CWD, &fifo, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    for (nth, other) in ["fifo", "/dev/zero", "/dev/null", "mount"].into_iter().enumerate() {
+        fs::remove_file(&path).unwrap();
+        std::os::unix::fs::symlink(other, &path).unwrap();
+        server.signal("HUP");
+        eventually("an error", || server.told(KEPT) == nth + 1);
+        assert!(server.log().iter().any(|line| line.contains(KEPT) && line.contains(", not a file")));
+        assert_eq!(server.client().get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
+    }
+}
+
+#[test]
+fn agents_without_a_password_are_named_and_so_is_a_file_that_others_may_read() {
+    const OPEN: &str = "no password is asked of these agents";
+    const EXPOSED: &str = "agents.properties: is world-readable; run: chgrp cc-gateway ";
+    let server = Setup::new().agents("105 = no-password\n").expect_log(EXPOSED).start();
+    assert_eq!(server.told(OPEN), 1);
+    assert!(server.log_line(OPEN).contains(": 104-105; "));
+    assert_eq!(server.told(EXPOSED), 0);
+    let path = server.scratch().path().join("agents.properties");
+    let agents = format!("{}106 = no-password\n", agents_file(&server));
+    reload(&server, &agents, "agents reloaded: 7 may sign in");
+    assert_eq!((server.told(OPEN), server.told(": 104-106; "), server.told(EXPOSED)), (2, 1, 0));
+    fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o644)).unwrap();
+    server.signal("HUP");
+    eventually("a warning", || server.told(EXPOSED) == 1);
 }
 
 #[test]

@@ -156,14 +156,16 @@ fn inspectors_and_a_wide_scope_reach_everyones_recordings() {
 #[test]
 fn a_reload_makes_and_unmakes_an_inspector() {
     let server = setup().start();
-    let agent = server.agent(503);
+    let mut agent = server.agent(503);
     assert_eq!(agent.code(OTHERS), "104-002");
     let file = server.scratch().path().join("agents.properties");
     let plain = std::fs::read_to_string(&file).unwrap();
     for (content, code) in [(format!("{plain}503.role = inspector\n"), "0"), (plain, "104-002")] {
         std::fs::write(&file, content).unwrap();
         server.signal("HUP");
-        eventually("the other right", || agent.code(OTHERS) == code);
+        eventually("the end of the session", || agent.code(OTHERS) == "100-006");
+        agent = server.agent(503);
+        assert_eq!(agent.code(OTHERS), code);
     }
 }
 

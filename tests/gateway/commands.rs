@@ -263,6 +263,31 @@ fn certificates_that_do_not_belong_together_stop_the_start() {
 }
 
 #[test]
+fn the_command_that_adds_an_agent_adds_nothing_when_it_fails() {
+    for document in ["README.md", "packaging/man/cc-gateway.8"] {
+        let text = crate::support::document(document);
+        let mut lines = text.lines().skip_while(|line| !line.contains("$(cc-gateway hash-password)"));
+        let mut command = String::new();
+        for line in lines.by_ref() {
+            command.push_str(line);
+            command.push('\n');
+            if !line.ends_with("&&") {
+                break;
+            }
+        }
+        assert!(command.contains("/etc/cc-gateway/agents.properties"), "{document}: {command}");
+        for (hash, added) in [("exit 78", ""), ("echo pbkdf2", "1001 = pbkdf2\n")] {
+            let scratch = Scratch::new();
+            let agents = scratch.file("agents.properties", "");
+            let command = command.replace("/etc/cc-gateway/agents.properties", &agents.display().to_string());
+            let script = format!("sudo() {{ \"$@\"; }}\ncc-gateway() {{ {hash}; }}\n{command}");
+            Command::new("bash").args(["-c", &script]).status().unwrap();
+            assert_eq!(fs::read_to_string(&agents).unwrap(), added, "{document}: {hash}");
+        }
+    }
+}
+
+#[test]
 fn the_samples_say_what_is_missing_and_work_with_a_mount_and_an_agent() {
     let scratch = Scratch::new();
     assert!(run(&["certificate", "--out", scratch.path().to_str().unwrap()]).status.success());
@@ -287,7 +312,7 @@ fn the_samples_say_what_is_missing_and_work_with_a_mount_and_an_agent() {
         assert!(said.lines().any(|line| line.contains("agents.properties: names no agent")), "{said}");
         assert!(said.contains("`cc-gateway hash-password`"), "{said}");
     }
-    scratch.file("agents.properties", agents.replace("#1002 =", "1002 ="));
+    scratch.file("agents.properties", agents.replace("#1002 = ", "1002 = "));
     let output = check();
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
     assert!(text(&output.stdout).contains("agents: 1 may sign in"));

@@ -6,10 +6,16 @@ const WRONG: &str = r#"{"password":"wrong"}"#;
 /// What the log says of a lock.
 const LOCKED: &str = "is locked for clients at";
 
-/// Agents whose passwords take about a second to check, and are never right.
+/// Agents whose passwords take about a second to check, and are never right. There are as many whose check is quick,
+/// so that the check of everybody else is not made as slow.
 fn slow_agents(ids: impl Iterator<Item = u32>) -> String {
+    costly_agents(ids, 10_000_000)
+}
+
+fn costly_agents(ids: impl Iterator<Item = u32>, iterations: u32) -> String {
     let hash = "0".repeat(64);
-    ids.map(|id| format!("{id} = pbkdf2-sha256$10000000$000102030405060708090a0b0c0d0e0f${hash}\n")).collect()
+    let value = |iterations| format!("pbkdf2-sha256${iterations}$000102030405060708090a0b0c0d0e0f${hash}");
+    ids.map(|id| format!("{id} = {}\n{} = {}\n", value(iterations), id + 1000, value(1000))).collect()
 }
 
 #[test]
@@ -160,14 +166,38 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
 
 #[test]
 fn one_address_that_guesses_at_many_agents_keeps_no_other_address_waiting() {
-    // Some half a minute of checks; a sign-in is given up after ten seconds.
-    let server = Setup::new().agents(&slow_agents(2000..2060)).start();
-    let mut flood: Vec<_> = (2000..2060).map(|_| server.client()).collect();
+    const GUESSES: u32 = 100;
+    let setup = Setup::new().agents(&costly_agents(2000..2000 + GUESSES, 1_000_000));
+    let server = setup.expect_log("are locked for clients there: too many failed sign-ins").start();
+    let mut flood: Vec<_> = (0..GUESSES).map(|_| server.client()).collect();
     for (agent, client) in (2000..).zip(&mut flood) {
         client.send_request("PUT", &format!("/onlineagent/{agent}"), "", SIGN_IN);
     }
-    eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") >= 55);
+    let checked = || server.metric("cc_gateway_requests_total{interface=\"login\",code=\"100-004\"}");
+    eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") + checked() == u64::from(GUESSES));
+    let before = checked();
     assert_eq!(server.client_from("127.0.0.2").put("/onlineagent/101", None, SIGN_IN).code(), "0");
+    // Those under way when it came, and one in turn; not the nearly hundred that were there before it.
+    let between = checked() - before;
+    assert!(between < 20, "{between} guesses were checked first");
+}
+
+#[test]
+fn a_few_guesses_at_each_of_many_agents_lock_their_address_but_not_for_the_agents_at_work_there() {
+    const EXHAUSTED: &str = "all agents that have not signed in from 127.0.0.1 are locked for clients there";
+    let server = Setup::new().expect_log(EXHAUSTED).start();
+    let mut client = server.client();
+    assert_eq!(client.put("/onlineagent/101", None, SIGN_IN).code(), "0");
+    // Sixty, one for the agent at work there, and one more for every five seconds this takes.
+    let mut codes = (2000..3000).map(|agent| client.put(&format!("/onlineagent/{agent}"), None, WRONG).code());
+    let guesses = codes.by_ref().position(|code| code == "110-016").expect("the address is never locked");
+    assert!((61..100).contains(&guesses), "{guesses}");
+    drop(codes);
+    client.put("/onlineagent/102", None, SIGN_IN).assert_failure("110-016");
+    assert_eq!(client.put("/onlineagent/101/forcelogin", None, SIGN_IN).code(), "0");
+    assert_eq!(server.client_from("127.0.0.2").put("/onlineagent/102", None, SIGN_IN).code(), "0");
+    assert!(server.log_line(EXHAUSTED).contains(" WARN "));
+    assert_eq!(server.told(EXHAUSTED), 1);
 }
 
 #[test]

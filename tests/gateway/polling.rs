@@ -157,7 +157,7 @@ fn parked_polls_are_answered_when_the_service_ends() {
 
 #[test]
 fn two_hundred_parked_polls_keep_nobody_from_signing_in() {
-    let agents: String = (1000..1200).map(|agent| format!("{agent} =\n")).collect();
+    let agents: String = (1000..1200).map(|agent| format!("{agent} = no-password\n")).collect();
     let server = Setup::new()
         .endless_polls()
         .agents(&agents)

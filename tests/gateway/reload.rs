@@ -55,7 +55,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     // At the end there is more left than the sockets hold.
     const LENGTH: usize = RELOADS * PIECE + 16 * 1024 * 1024;
     let video = recording_bytes(3, LENGTH);
-    let agents: String = (1001..1001 + POLLS).map(|agent| format!("{agent} =\n")).collect();
+    let agents: String = (1001..1001 + POLLS).map(|agent| format!("{agent} = no-password\n")).collect();
     let mut server = Setup::new()
         .set("AGENT_POLL_WAIT_FLAG", "ON")
         .set("AGENT_POLL_WAIT_TIMES", "100")
@@ -71,6 +71,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
         .map(|agent| {
             let mut client = server.client();
             let guid = client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
+            client.take_sign_in_events(agent, &guid);
             client.send_request("GET", &format!("/agentevent/{agent}"), &format!("Guid: {guid}\r\n"), "");
             client
         })
@@ -145,7 +146,7 @@ fn a_key_that_cannot_be_had_changes_nothing() {
     let mut setup = Setup::new().expect_log("certificate not reloaded: ");
     setup.write_files();
     if root {
-        for name in [".", "certificate.pem", "private-key.pem"] {
+        for name in [".", "agents.properties", "basic.properties", "certificate.pem", "private-key.pem"] {
             chown(setup.directory().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
         }
         setup = setup.through(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
@@ -179,14 +180,14 @@ fn agents_come_and_go_and_a_broken_file_changes_nothing() {
     let before = fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap();
     let without: String =
         before.lines().filter(|line| !line.starts_with("102 ")).map(|line| format!("{line}\n")).collect();
-    server.scratch().file("agents.properties", format!("{without}777 =\n"));
+    server.scratch().file("agents.properties", format!("{without}777 = no-password\n"));
     reload(&server, "agents reloaded: 5 may sign in, 1 sessions ended");
     assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "0");
     assert_eq!(server.client().get("/agentevent/102", Some(&leaving)).code(), "100-006");
     assert_eq!(server.client().put("/onlineagent/777", None, r#"{"password":""}"#).code(), "0");
     assert_eq!(server.client().put("/onlineagent/102", None, r#"{"password":"secret"}"#).code(), "100-004");
 
-    server.scratch().file("agents.properties", "503 = plain\n777 =\n");
+    server.scratch().file("agents.properties", "503 = plain\n777 = no-password\n");
     reload(&server, "the agents stay as they were");
     assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "0");
 
@@ -224,7 +225,7 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     reload(&server, "MAXTIME has changed");
 
     let agents = fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap();
-    server.scratch().file("others.properties", format!("{agents}778 =\n"));
+    server.scratch().file("others.properties", format!("{agents}778 = no-password\n"));
     set(&server, "AGENTS_FILE", "others.properties");
     reload(&server, "agents reloaded: 6 may sign in, 0 sessions ended");
     server.log_line("AGENTS_FILE is now ");

@@ -22,6 +22,7 @@ fn an_agent_signs_in_polls_downloads_and_signs_out() {
     let reply = client.put("/onlineagent/503", None, r#"{"password":"secret","phonenum":"40038"}"#);
     assert_eq!(reply.outcome(), (200, "0".into()));
     let guid = reply.guid().unwrap();
+    client.take_sign_in_events(503, &guid);
     let reply = client.get("/agentevent/503", Some(&guid));
     assert_eq!(reply.body, br#"{"message":"","retcode":"0"}"#);
     let reply = client.download(503, Some(&guid), RECORD_ID);

@@ -34,7 +34,7 @@ impl Kept<'_> {
 }
 
 fn setup() -> Setup {
-    let agents: String = (FIRST..FIRST + MANY).map(|agent| format!("{agent} =\n")).collect();
+    let agents: String = (FIRST..FIRST + MANY).map(|agent| format!("{agent} = no-password\n")).collect();
     Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF").expect_log(RELOADED)
 }
 

@@ -122,7 +122,7 @@ const STATES: [State; 11] = [
 const EXPIRED: State = state(
     "signed in, an expired Guid",
     |server, agent| {
-        let first = server.sign_in(agent);
+        let first = server.sign_in_only(agent);
         // The second renewal comes two intervals after the first Guid at least, when that one has expired.
         let mut guid = first.clone();
         for _ in 0..2 {

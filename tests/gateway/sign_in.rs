@@ -214,6 +214,21 @@ fn the_status_of_a_sign_in_decides_on_its_events() {
 }
 
 #[test]
+fn a_client_that_reuses_its_poll_loop_never_loses_a_session_it_forced() {
+    let server = Setup::new().endless_polls().start();
+    let mut guid = server.sign_in(101);
+    for round in 0..20 {
+        // The loop takes the Guid its client has when it polls, and ends with the first answer that is no success.
+        let mut parked = server.park(101, &guid);
+        let mut client = server.client();
+        guid = client.put("/onlineagent/101/forcelogin", None, SIGN_IN).guid().unwrap();
+        assert_eq!(parked.reply().text(), EMPTY_POLL, "round {round}");
+        parked.take_sign_in_events(101, &guid);
+    }
+    assert_eq!(server.client().put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+}
+
+#[test]
 fn a_forced_sign_in_ends_the_earlier_session_and_its_parked_poll_at_once() {
     let server = Setup::new().endless_polls().start();
     let first = server.sign_in(101);

@@ -1,0 +1,215 @@
+//! Tokens of the two-step download of quality control: the first step gives one, the second takes it.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use zeroize::Zeroizing;
+
+use super::agent::AgentId;
+use super::guid::Fingerprint;
+use super::hex;
+use super::table::SessionId;
+use crate::ops::latch::lock;
+
+/// How long a token is good for. The one client known uses it within the same request of its own user.
+const TIMEOUT: Duration = Duration::from_secs(60);
+/// Tokens of one agent; beyond them the oldest goes.
+const PER_AGENT_MAX: usize = 8;
+/// Tokens of all agents; beyond them the oldest goes. About 1 MB with paths of the longest kind.
+const TOKENS_MAX: usize = 4096;
+
+/// The tokens that are good now.
+///
+/// A token belongs to an agent, its session and one path, is taken once, and for a minute. The table keeps only
+/// SHA-256 of each and compares in constant time. A session that is over takes its tokens with it: the agent's next
+/// one has another id.
+#[derive(Debug, Default)]
+pub struct DownloadTokens {
+    agents: Mutex<HashMap<AgentId, Vec<Issued>>>,
+}
+
+/// The secret itself: 128 random bits in lower-case hex, 32 characters.
+pub struct DownloadToken(Zeroizing<String>);
+
+#[derive(Debug)]
+struct Issued {
+    fingerprint: Fingerprint,
+    session: SessionId,
+    path: Box<str>,
+    at: Instant,
+}
+
+impl DownloadTokens {
+    /// No token is good.
+    pub fn new() -> DownloadTokens {
+        DownloadTokens::default()
+    }
+
+    /// A token for `path`, which the caller has bounded, as it is to be presented again.
+    ///
+    /// # Errors
+    /// When the system gives no random numbers.
+    pub fn issue(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        path: &str,
+        now: Instant,
+    ) -> Result<DownloadToken, getrandom::Error> {
+        let mut random = Zeroizing::new([0_u8; 16]);
+        getrandom::fill(random.as_mut_slice())?;
+        // Reserved whole: growing would leave parts of the secret behind in freed memory.
+        let mut text = Zeroizing::new(String::with_capacity(2 * random.len()));
+        hex::push(&mut text, random.as_slice());
+        let issued = Issued { fingerprint: Fingerprint::from_text(&text), session, path: path.into(), at: now };
+        let mut agents = lock(&self.agents);
+        if agents.values().map(Vec::len).sum::<usize>() >= TOKENS_MAX {
+            make_room(&mut agents, now);
+        }
+        let tokens = agents.entry(agent).or_default();
+        tokens.retain(|token| token.is_good(now));
+        if tokens.len() >= PER_AGENT_MAX {
+            tokens.remove(0);
+        }
+        tokens.push(issued);
+        Ok(DownloadToken(text))
+    }
+
+    /// Whether `token` is good for `path` in that session of `agent`. Whatever the answer, a token that was presented
+    /// is not good any more.
+    pub fn redeem(&self, agent: AgentId, session: SessionId, token: &str, path: &str, now: Instant) -> bool {
+        let presented = Fingerprint::from_text(token);
+        let mut agents = lock(&self.agents);
+        let Some(tokens) = agents.get_mut(&agent) else { return false };
+        let mut is_good = false;
+        // All are compared, wherever the match is.
+        tokens.retain(|issued| {
+            let matches = issued.fingerprint == presented;
+            is_good |= matches && issued.session == session && *issued.path == *path && issued.is_good(now);
+            !matches && issued.is_good(now)
+        });
+        if tokens.is_empty() {
+            agents.remove(&agent);
+        }
+        is_good
+    }
+}
+
+impl DownloadToken {
+    /// The text, for the reply that hands it to its client and nothing else.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for DownloadToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("DownloadToken(secret)")
+    }
+}
+
+impl Issued {
+    fn is_good(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.at) < TIMEOUT
+    }
+}
+
+/// Drops every token that is no longer good, and if there is none, the oldest.
+fn make_room(agents: &mut HashMap<AgentId, Vec<Issued>>, now: Instant) {
+    agents.retain(|_, tokens| {
+        tokens.retain(|token| token.is_good(now));
+        !tokens.is_empty()
+    });
+    if agents.values().map(Vec::len).sum::<usize>() < TOKENS_MAX {
+        return;
+    }
+    // The first of each agent is its oldest.
+    let oldest = agents.iter().min_by_key(|(_, tokens)| tokens.first().map(|token| token.at)).map(|(agent, _)| *agent);
+    if let Some(agent) = oldest
+        && let Some(tokens) = agents.get_mut(&agent)
+    {
+        tokens.remove(0);
+        if tokens.is_empty() {
+            agents.remove(&agent);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PATH: &str = "Y:/1/0/20201202/503/1714442.wav";
+
+    fn agent(id: u32) -> AgentId {
+        AgentId::parse(&id.to_string(), 99_999).unwrap()
+    }
+
+    /// Two sessions, as a table gives them out.
+    fn sessions() -> [SessionId; 2] {
+        [1, 2].map(SessionId::for_test)
+    }
+
+    #[test]
+    fn a_token_is_good_once_for_its_agent_session_and_path_and_for_a_minute() {
+        let (now, [session, other]) = (Instant::now(), sessions());
+        let second = Duration::from_secs(1);
+        for (id, presented_in, path, after, good) in [
+            (101, session, PATH, Duration::ZERO, true),
+            (101, session, PATH, second * 59, true),
+            (101, session, PATH, second * 60, false),
+            (101, other, PATH, Duration::ZERO, false),
+            (102, session, PATH, Duration::ZERO, false),
+            (101, session, "Y:/1/0/20201202/503/1714443.wav", Duration::ZERO, false),
+            (101, session, "", Duration::ZERO, false),
+        ] {
+            let tokens = DownloadTokens::new();
+            let token = tokens.issue(agent(101), session, PATH, now).unwrap();
+            let redeem = || tokens.redeem(agent(id), presented_in, token.expose(), path, now + after);
+            assert_eq!(redeem(), good, "{id} {presented_in:?} {path} {after:?}");
+            assert!(!redeem(), "it was presented before");
+            if id == 101 {
+                assert!(
+                    !tokens.redeem(agent(101), session, token.expose(), PATH, now),
+                    "whatever it was presented for"
+                );
+                assert!(lock(&tokens.agents).is_empty());
+            }
+        }
+    }
+
+    #[test]
+    fn a_token_is_random_and_shows_itself_nowhere() {
+        let (tokens, now, [session, _]) = (DownloadTokens::new(), Instant::now(), sessions());
+        let texts: std::collections::HashSet<_> =
+            (0..100).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap().expose().to_owned()).collect();
+        assert_eq!(texts.len(), 100);
+        assert!(texts.iter().all(|text| text.len() == 32 && hex::parse(text).is_some()));
+        let token = tokens.issue(agent(101), session, PATH, now).unwrap();
+        let shown = format!("{tokens:?} {token:?}");
+        assert!(!shown.contains(token.expose()), "{shown}");
+        for wrong in ["", "0", &"0".repeat(32), &token.expose().to_uppercase()] {
+            assert!(!tokens.redeem(agent(101), session, wrong, PATH, now) || wrong == token.expose());
+        }
+        assert!(tokens.redeem(agent(101), session, token.expose(), PATH, now));
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_tokens_goes() {
+        let (tokens, now, [session, _]) = (DownloadTokens::new(), Instant::now(), sessions());
+        let own: Vec<_> = (0..9).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap()).collect();
+        let good = |token: &DownloadToken| tokens.redeem(agent(101), session, token.expose(), PATH, now);
+        assert!(!good(&own[0]) && own[1..].iter().all(good));
+        let first = tokens.issue(agent(101), session, PATH, now).unwrap();
+        for nth in 0..u32::try_from(TOKENS_MAX).unwrap() + 100 {
+            tokens.issue(agent(1_000 + nth), session, PATH, now + Duration::from_millis(1)).unwrap();
+            let count: usize = lock(&tokens.agents).values().map(Vec::len).sum();
+            assert!(count <= TOKENS_MAX);
+        }
+        assert!(!good(&first));
+        tokens.issue(agent(101), session, PATH, now + TIMEOUT * 2).unwrap();
+        assert_eq!(lock(&tokens.agents).len(), 1, "what is no longer good makes room first");
+    }
+}
