@@ -372,8 +372,8 @@ fn closing_that_hangs_holds_no_worker() {
         asked += 1;
         agent.ask(HANGING, "Range: bytes=99-\r\n").outcome() == (200, "108-012".into())
     });
-    assert!(asked <= 66, "{asked}");
-    assert!(server.descriptors() <= descriptors + 64 + 8 /* connections */);
+    assert!(asked <= 22, "{asked}");
+    assert!(server.descriptors() <= descriptors + 20 + 8 /* connections */);
     server.log_line("is lost: it answers, but files opened there cannot be closed");
     faulty.assert_everything_else_works();
     faulty.fuse.hang(Hang::Nothing);
