@@ -23,6 +23,7 @@ mod hostile;
 mod latest;
 mod life;
 mod mount_faults;
+mod mount_kinds;
 mod mounts;
 mod observed;
 mod paths;
