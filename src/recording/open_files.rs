@@ -22,7 +22,7 @@ pub(super) const CLOSING_THREADS: usize = 2;
 ///
 /// So a mount whose files cannot be closed holds at most this many descriptors, and one for each recording that was
 /// open already or being opened.
-pub(super) const MAX_UNCLOSED: usize = 64;
+pub(super) const MAX_UNCLOSED: usize = 20;
 
 /// Counts the reads that are under way and closes what is no longer needed.
 #[derive(Debug)]

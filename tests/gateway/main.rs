@@ -28,6 +28,7 @@ mod latest;
 mod life;
 mod listening;
 mod mount_faults;
+mod mount_kinds;
 mod mounts;
 mod observed;
 mod paths;

@@ -63,9 +63,8 @@ fn a_file_that_is_overwritten_in_place_is_never_a_complete_answer() {
         let (server, mut client, _) = begun(|path| change(&File::options().write(true).open(path).unwrap()));
         let (got, in_order) = client.rest();
         assert!(!in_order && got.len() < LENGTH, "a close_notify would say that this was all");
-        assert!(
-            server.log_line("downloadVideoFileEx agent=503").contains("cut=\"the file was changed while it was sent\"")
-        );
+        // A truncation may be met while the file is short.
+        assert!(server.log_line("downloadVideoFileEx agent=503").contains("cut=\"the file "));
         server.metric_becomes("downloads_cut_total", 1);
         server.metric_becomes("downloads", 0);
     }
@@ -372,8 +371,8 @@ fn closing_that_hangs_holds_no_worker() {
         asked += 1;
         agent.ask(HANGING, "Range: bytes=99-\r\n").outcome() == (200, "108-012".into())
     });
-    assert!(asked <= 66, "{asked}");
-    assert!(server.descriptors() <= descriptors + 64 + 8 /* connections */);
+    assert!(asked <= 22, "{asked}");
+    assert!(server.descriptors() <= descriptors + 20 + 8 /* connections */);
     server.log_line("is lost: it answers, but files opened there cannot be closed");
     faulty.assert_everything_else_works();
     faulty.fuse.hang(Hang::Nothing);
@@ -427,12 +426,13 @@ fn searches_without_end_take_neither_threads_nor_memory_from_others() {
     let Some(faulty) = searched(tree) else { return };
     let (server, agent) = (&faulty.server, faulty.agent());
     assert_eq!(agent.ask(HANGING, "").body, b"video");
-    let memory = server.memory_kib();
+    let (before, mut most) = (server.memory_kib(), 0);
     let outcomes: Vec<_> = std::thread::scope(|scope| {
         let searching: Vec<_> = (0..12).map(|_| scope.spawn(|| agent.ask("", "").outcome())).collect();
         while searching.iter().any(|thread| !thread.is_finished()) {
             assert_eq!(agent.ask(HANGING, "").body, b"video");
             assert_eq!(server.client().get("/health", None).status, 200);
+            most = most.max(server.memory_kib());
         }
         searching.into_iter().map(|thread| thread.join().unwrap()).collect()
     });
@@ -442,7 +442,7 @@ fn searches_without_end_take_neither_threads_nor_memory_from_others() {
             .iter()
             .all(|(status, code)| ["000-007", "108-009", "108-012"].contains(&&**code) && [200, 503].contains(status))
     );
+    assert!(most < before + 16 * 1024, "only the least name is kept: {before} KiB, then {most}");
     server.log_line("was given up after");
-    assert!(server.memory_kib() < memory + 16 * 1024, "only the least name is kept");
     assert_eq!(server.told("is lost"), 0);
 }

@@ -6,6 +6,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, SystemTime};
 
 use crate::support::{Agent, Client, Relay, Server, Setup, eventually, numbers, recording_bytes, seed};
 
@@ -74,6 +75,29 @@ fn a_download_resumed_after_its_file_was_replaced_begins_anew() {
     let reply = agent.ask(QUERY, &format!("Range: bytes=1000-\r\nIf-Range: {etag}\r\n"));
     assert_eq!(reply.status, 200);
     assert!(reply.body == other);
+}
+
+#[test]
+fn a_download_broken_at_one_node_goes_on_at_another() {
+    let video = recording_bytes(3, 300_000);
+    // The nodes number the file differently, as they do with CIFS and FUSE; its size and time are the file server's.
+    let nodes: Vec<_> = (0..2)
+        .map(|_| {
+            let setup = Setup::new().recording(RECORDING, &video);
+            let file = File::options().write(true).open(setup.directory().join("mount").join(RECORDING)).unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_606_867_200, 123_456_789)).unwrap();
+            setup.start()
+        })
+        .collect();
+    let [one, other] = [nodes[0].agent(503), nodes[1].agent(503)];
+    let (mut client, head) = one.begin(QUERY, "");
+    let mut got = client.bytes(100_000);
+    drop(client);
+    let etag = head.field("ETag").unwrap();
+    let rest = other.ask(QUERY, &format!("Range: bytes=100000-\r\nIf-Range: {etag}\r\nIf-Match: {etag}\r\n"));
+    assert_eq!(rest.status, 206);
+    got.extend(rest.body);
+    assert!(got == video);
 }
 
 /// The address of a download as a client program is given it.

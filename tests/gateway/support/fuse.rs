@@ -107,7 +107,8 @@ impl Tree {
     }
 
     fn number(&self, path: &str) -> u64 {
-        path.split('/').fold(ROOT, |parent, name| self.find(parent, name).unwrap())
+        let names = path.split('/').filter(|name| !name.is_empty());
+        names.fold(ROOT, |parent, name| self.find(parent, name).unwrap())
     }
 
     fn find(&self, parent: u64, name: &str) -> Option<u64> {

@@ -1,0 +1,221 @@
+use super::*;
+use crate::ops::latch::Latch;
+use crate::recording::rel_path::Segment;
+use crate::recording::scratch::{Scratch, eventually};
+use rustix::io::Errno;
+use std::sync::mpsc::{Receiver, sync_channel};
+
+const LONG: Duration = Duration::from_secs(60);
+/// Long enough for a thread to begin its work on a busy machine.
+const SHORT: Duration = Duration::from_secs(1);
+
+fn path(folder: &str, file: &str) -> OpenRequest {
+    let folders = folder.split('/').map(|name| Segment::parse(name).unwrap()).collect();
+    let path = RelPath::new(folders, Segment::parse(file).unwrap());
+    OpenRequest { target: Target::Path(path), conditions: Conditions::default() }
+}
+
+fn latest(agent: u32) -> OpenRequest {
+    let target = Target::Latest { agent, suffixes: vec!["mp4".to_owned()] };
+    OpenRequest { target, conditions: Conditions::default() }
+}
+
+fn begin(mount: &Arc<Mount>, request: OpenRequest) -> Receiver<Result<Video, OpenError>> {
+    let (tell, told) = sync_channel(1);
+    mount.open(request, move |result| tell.send(result).unwrap());
+    told
+}
+
+fn open(mount: &Arc<Mount>, request: OpenRequest) -> Result<Video, OpenError> {
+    begin(mount, request).recv_timeout(LONG).unwrap()
+}
+
+fn probe(mount: &Arc<Mount>) -> Result<(), Lost> {
+    let (tell, told) = sync_channel(1);
+    mount.probe(move |result| tell.send(result).unwrap());
+    told.recv_timeout(LONG).unwrap()
+}
+
+/// Has every thread of a pool hang until the latch is raised, beyond a deadline that is short.
+fn hang(pool: &ThreadPool, threads: usize) -> Arc<Latch> {
+    let release = Arc::new(Latch::new());
+    for _ in 0..threads {
+        let (release, begun) = (Arc::clone(&release), Arc::new(Latch::new()));
+        let running = Arc::clone(&begun);
+        let job = move || {
+            running.raise();
+            release.wait_until(Instant::now() + LONG);
+        };
+        pool.execute_within(Instant::now() + LONG, SHORT, Box::new(job));
+        assert!(begun.wait_until(Instant::now() + LONG));
+    }
+    eventually(|| pool.overdue() == threads);
+    release
+}
+
+/// A job that waits until the latch is raised, with no deadline of its own.
+fn occupy(release: Arc<Latch>) -> crate::ops::Job {
+    Box::new(move || {
+        release.wait_until(Instant::now() + LONG);
+    })
+}
+
+const SILENT: OpenError = OpenError::Unavailable(Lost::Silent);
+
+#[test]
+fn a_recording_is_opened_by_its_path_or_as_the_agents_latest() {
+    let scratch = Scratch::new();
+    scratch.file("1/0/20201202/503/1714442.mp4", b"0123456789");
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let conditions = Conditions { range: Some("bytes=2-4".to_owned()), ..Conditions::default() };
+    let mut video = open(&mount, OpenRequest { conditions, ..path("1/0/20201202/503", "1714442.mp4") }).unwrap();
+    assert_eq!((video.name(), video.length(), video.selected()), ("1714442.mp4", 10, 3));
+    assert_eq!(video.path().to_string(), "1/0/20201202/503/1714442.mp4");
+    assert_eq!(video.selected_range(), Some((2, 4)));
+    let mut buffer = [0; 8];
+    assert_eq!(video.next_chunk(&mut buffer).unwrap(), 3);
+    assert_eq!(&buffer[..3], b"234");
+    assert_eq!(open(&mount, latest(503)).unwrap().name(), "1714442.mp4");
+    assert_eq!(open(&mount, latest(504)).unwrap_err(), OpenError::NotFound);
+}
+
+#[test]
+fn a_directory_that_disappears_and_comes_back_just_works() {
+    let scratch = Scratch::new();
+    scratch.file("mount/1/a.mp4", b"first");
+    let mount = Mount::new(scratch.path().join("mount"), false);
+    assert_eq!(probe(&mount), Ok(()));
+    std::fs::rename(scratch.path().join("mount"), scratch.path().join("away")).unwrap();
+    let lost = Lost::Failed(Errno::NOENT);
+    assert_eq!(open(&mount, path("1", "a.mp4")).unwrap_err(), OpenError::Unavailable(lost.clone()));
+    assert_eq!(probe(&mount), Err(lost));
+    scratch.file("mount/1/a.mp4", b"second");
+    assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 6);
+    let checked = Mount::new(scratch.path().join("mount"), true);
+    let is_not_mounted = |lost: &Lost| matches!(lost, Lost::NotMounted(_));
+    let refused = open(&checked, path("1", "a.mp4")).unwrap_err();
+    assert!(matches!(refused, OpenError::Unavailable(lost) if is_not_mounted(&lost)));
+    assert!(probe(&checked).is_err_and(|lost| is_not_mounted(&lost)));
+}
+
+#[test]
+fn a_mount_that_hangs_refuses_at_once_and_holds_up_nothing_else() {
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    let mount = Mount::with_timeout(scratch.path().to_owned(), false, SHORT);
+    let other = Mount::new(scratch.path().to_owned(), false);
+    let release = hang(&mount.openers, OPENING_THREADS);
+    assert_eq!(open(&other, path("1", "a.mp4")).unwrap().length(), 5);
+    assert_eq!((mount.hung(), mount.openers.threads()), (OPENING_THREADS, OPENING_THREADS));
+    assert_eq!((mount.status(), other.status()), (MountStatus::Lost, MountStatus::Unknown));
+    let refused = begin(&mount, path("1", "a.mp4")).try_recv().unwrap();
+    assert_eq!(refused.unwrap_err(), OpenError::Unavailable(Lost::Stuck), "at once");
+    release.raise();
+    eventually(|| mount.hung() == 0);
+    assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 5);
+}
+
+#[test]
+fn an_opening_that_waits_beyond_its_deadline_is_refused_and_opens_nothing() {
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    let mount = Mount::with_timeout(scratch.path().to_owned(), false, Duration::from_millis(1));
+    let release = Arc::new(Latch::new());
+    for _ in 0..OPENING_THREADS {
+        let release = Arc::clone(&release);
+        mount.openers.execute(None, occupy(release));
+    }
+    let waiting = begin(&mount, path("1", "a.mp4"));
+    let passed = Instant::now() + Duration::from_millis(1);
+    eventually(|| Instant::now() > passed);
+    release.raise();
+    assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap_err(), SILENT);
+}
+
+#[test]
+fn while_a_probe_hangs_nothing_is_opened() {
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    let mount = Mount::with_timeout(scratch.path().to_owned(), false, SHORT);
+    let release = hang(&mount.probers, 1);
+    assert_eq!(begin(&mount, path("1", "a.mp4")).try_recv().unwrap().unwrap_err(), SILENT);
+    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), SILENT);
+    assert_eq!(probe(&mount), Err(Lost::Silent));
+    assert_eq!(mount.openers.threads() + mount.searchers.threads(), 0);
+    release.raise();
+    eventually(|| mount.hung() == 0);
+    assert!(open(&mount, path("1", "a.mp4")).is_ok());
+}
+
+#[test]
+fn searches_wait_for_each_other_and_for_nothing_else() {
+    let scratch = Scratch::new();
+    scratch.file("1/0/20201202/503/1.mp4", b"video");
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let release = Arc::new(Latch::new());
+    for _ in 0..SEARCHING_THREADS {
+        let release = Arc::clone(&release);
+        mount.searchers.execute(None, occupy(release));
+    }
+    let waiting = begin(&mount, latest(503));
+    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), OpenError::Busy, "its second");
+    let more: Vec<_> = (1000..1200).map(|agent| begin(&mount, latest(agent))).collect();
+    let refused = more.iter().filter(|told| matches!(told.try_recv(), Ok(Err(OpenError::Busy)))).count();
+    assert!(refused >= 200 - SEARCHING_QUEUE_LEN, "the queue is bounded: {refused}");
+    assert_eq!(open(&mount, path("1/0/20201202/503", "1.mp4")).unwrap().length(), 5);
+    assert_eq!((mount.hung(), mount.stuck(), probe(&mount)), (0, None, Ok(())), "a queue is no hung server");
+    release.raise();
+    assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap().length(), 5);
+    eventually(|| open(&mount, latest(503)).is_ok());
+}
+
+#[test]
+fn a_search_that_waited_too_long_is_busy_and_no_failure_of_the_server() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let (tell, told) = sync_channel(1);
+    let answer =
+        Answer::new(move |result: Result<Video, _>| tell.send(result.map(drop)).unwrap(), Err(OpenError::Busy));
+    mount.searchers.execute_within(Instant::now(), LONG, Box::new(move || drop(answer)));
+    assert_eq!(told.recv_timeout(LONG).unwrap(), Err(OpenError::Busy));
+}
+
+#[test]
+fn while_a_mount_is_lost_every_failure_is_its_failure() {
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    scratch.file("1/empty.mp4", b"");
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let found = |file: &str| open(&mount, path("1", file)).map(drop);
+    assert_eq!(found("b.mp4"), Err(OpenError::NotFound));
+    assert_eq!(found("empty.mp4"), Err(OpenError::Unreadable(Unreadable::Empty)));
+    mount.set_status(MountStatus::Lost);
+    assert_eq!((found("b.mp4"), found("empty.mp4")), (Err(SILENT), Err(SILENT)));
+    assert_eq!(found("a.mp4"), Ok(()), "it may be back before the watch has seen that");
+}
+
+#[test]
+fn an_automount_that_failed_is_left_alone_until_the_watch_has_tried_it() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(scratch.path().join("mount"), false);
+    mount.set_automount(true);
+    let found = || open(&mount, path("1", "a.mp4")).map(drop);
+    assert_eq!(found(), Err(OpenError::Unavailable(Lost::Failed(Errno::NOENT))));
+    scratch.file("mount/1/a.mp4", b"video");
+    assert_eq!((found(), probe(&mount)), (Err(SILENT), Err(Lost::Silent)));
+    mount.set_status(MountStatus::Up);
+    assert_eq!((found(), probe(&mount)), (Ok(()), Ok(())));
+}
+
+#[test]
+fn a_file_opened_for_nobody_is_closed() {
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let (tell, told) = sync_channel(0);
+    drop(told);
+    mount.open(path("1", "a.mp4"), move |result| drop(tell.send(result)));
+    // Every opened file shares the count of its mount until it is closed.
+    eventually(|| Arc::strong_count(&mount.files) == 1);
+    assert_eq!(mount.files.unclosed(), 0);
+}
