@@ -1,12 +1,12 @@
 //! The commands beside serving: what they print, write and refuse.
 
 use std::fs;
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::Write as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
-use crate::support::{Scratch, Setup, eventually};
+use crate::support::{Scratch, Setup};
 
 fn binary() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
@@ -145,45 +145,6 @@ fn certificates_that_do_not_belong_together_stop_the_start() {
         assert_eq!(output.status.code(), Some(78));
         assert!(text(&output.stderr).contains("do not belong together"));
     }
-}
-
-/// Lines of the demo's tour, as they are.
-fn tour(demo: &mut std::process::Child) -> String {
-    let mut lines = String::new();
-    for line in BufReader::new(demo.stdout.as_mut().unwrap()).lines() {
-        let line = line.unwrap();
-        if line.starts_with("Ctrl-C") {
-            break;
-        }
-        if line.starts_with("# Sign in") || !lines.is_empty() {
-            lines.push_str(&line);
-            lines.push('\n');
-        }
-    }
-    lines
-}
-
-#[test]
-fn the_lines_the_demo_prints_work_as_they_are() {
-    let scratch = Scratch::new();
-    let mut demo = binary()
-        .args(["demo", "--listen", "127.0.0.1:0"])
-        .env("TMPDIR", scratch.path())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()
-        .unwrap();
-    let lines = tour(&mut demo);
-    let downloads = Scratch::new();
-    let pasted = Command::new("bash").args(["-e", "-c", &lines]).current_dir(downloads.path()).output().unwrap();
-    let said = text(&pasted.stdout);
-    assert!(pasted.status.success(), "{said}{}", text(&pasted.stderr));
-    assert_eq!(said.matches(": OK").count(), 3, "{said}");
-    assert_eq!(said.matches(r#"{"message":"","retcode":"0"}"#).count(), 2, "{said}");
-    assert!(Command::new("kill").args(["-INT", &demo.id().to_string()]).status().unwrap().success());
-    eventually("the end of the demo", || demo.try_wait().unwrap().is_some());
-    assert_eq!(demo.wait().unwrap().code(), Some(0));
-    assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 0, "the demo leaves nothing behind");
 }
 
 #[test]

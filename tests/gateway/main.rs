@@ -16,6 +16,7 @@ mod compatibility;
 mod corpora;
 mod cors;
 mod deadlines;
+mod demo;
 mod docs;
 mod exhaustion;
 mod guessing;
