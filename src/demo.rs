@@ -3,10 +3,10 @@
 mod recorder;
 mod tour;
 
-use std::fs::{self, DirBuilder, OpenOptions};
-use std::io::{self, Write as _};
+use std::fs::{self, DirBuilder};
+use std::io;
 use std::net::SocketAddr;
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -70,9 +70,7 @@ impl Stage {
             began += APART;
         }
         let hash = PasswordHash::derive(PASSWORD).map_err(io::Error::other)?;
-        let agents = stage.directory.join("agents.properties");
-        let mut agents = OpenOptions::new().write(true).create_new(true).mode(0o600).open(agents)?;
-        writeln!(agents, "{AGENT} = {hash}")?;
+        fs::write(stage.directory.join("agents.properties"), format!("{AGENT} = {hash}\n"))?;
         fs::write(
             stage.config(),
             format!(

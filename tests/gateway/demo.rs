@@ -38,8 +38,10 @@ impl Demo {
             let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
             entries.flat_map(|path| if path.is_dir() { files(&path) } else { vec![path] }).collect()
         }
-        let directory = fs::read_dir(self.scratch.path()).unwrap().next().unwrap().unwrap().path();
-        files(&directory.join("mount")).iter().map(|path| fs::read(path).unwrap()).collect()
+        // Beside the demo's directory there may be the one of its inner socket.
+        let mut directories =
+            fs::read_dir(self.scratch.path()).unwrap().map(|entry| entry.unwrap().path().join("mount"));
+        files(&directories.find(|mount| mount.is_dir()).unwrap()).iter().map(|path| fs::read(path).unwrap()).collect()
     }
 
     /// Ctrl-C.

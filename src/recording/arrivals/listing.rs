@@ -21,15 +21,15 @@ pub(super) struct Found {
     pub seen: Seen,
 }
 
-/// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty.
+/// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and `at` says so.
 ///
 /// `None` if there is nothing of that name, or nothing for us; a link is not followed. Fails if the file
 /// server does.
-pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone) -> Result<Option<Found>, OpenError> {
+pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone, at: AtFlags) -> Result<Option<Found>, OpenError> {
     // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder for half a minute.
-    let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
+    let flags = at | AtFlags::SYMLINK_NOFOLLOW;
     let mask = StatxFlags::TYPE | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME | StatxFlags::BTIME;
-    match statx(parent, name.clone(), flags, mask) {
+    match statx(parent, name.clone(), flags | AtFlags::STATX_FORCE_SYNC, mask) {
         Ok(found) => {
             let ns = |time: rustix::fs::StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec);
             let has_created = found.stx_mask & StatxFlags::BTIME.bits() != 0;
@@ -44,10 +44,7 @@ pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone) -> Result<Opti
             }))
         }
         // Some sandboxes and old kernels lack statx; there the plain question has to do.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::EMPTY_PATH;
-            Ok(absent(statat(parent, name, flags))?.map(|found| plainly(&found)))
-        }
+        Err(Errno::NOSYS | Errno::PERM) => Ok(absent(statat(parent, name, flags))?.map(|found| plainly(&found))),
         Err(errno) => absent(Err(errno)),
     }
 }

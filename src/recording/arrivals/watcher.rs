@@ -7,7 +7,7 @@ use std::ops::RangeInclusive;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{FileType, OFlags};
+use rustix::fs::{AtFlags, FileType, OFlags};
 use rustix::path::DecInt;
 use rustix::time::{ClockId, clock_gettime};
 
@@ -31,8 +31,10 @@ const MAX_FOLDERS: usize = 65_536;
 /// Folders that may fail in a look, for example each for a damaged directory, before the file server counts as gone.
 const MAX_FAILURES: usize = 4;
 
-/// Folders of agents between two questions for the processor time, which cost a system call.
-const CPU_CHECK: usize = 8;
+/// When to ask for the processor time, which costs a system call itself: after so many folders of agents that have not
+/// changed, or after a few that were opened, each of which counts like so many of the others.
+const CPU_CHECK: usize = 1024;
+const OPENED: usize = 256;
 
 /// For directory entries, as many as one system call takes.
 const BUFFER: usize = 32 * 1024;
@@ -132,6 +134,7 @@ impl Watcher {
                 failures: 0,
                 done: unmoved,
                 cpu_before,
+                unchecked: 0,
             };
             let looked = pass.mount(mount, &mut self.root, &mut self.vdns);
             pass.note(looked);
@@ -193,6 +196,8 @@ struct Pass<'a> {
     /// The last agent's folder that was looked into.
     done: Option<Place>,
     cpu_before: Duration,
+    /// Work since the processor time was asked for.
+    unchecked: usize,
 }
 
 impl Pass<'_> {
@@ -306,7 +311,8 @@ impl Pass<'_> {
         agent: &mut AgentFolder,
     ) -> Result<(), OpenError> {
         self.look.figures.folders += 1;
-        let found = ask(day, DecInt::new(number))?.filter(|found| found.kind == FileType::Directory);
+        self.unchecked += 1;
+        let found = ask(day, DecInt::new(number), AtFlags::empty())?.filter(|found| found.kind == FileType::Directory);
         let Some(Found { times, .. }) = found else {
             return agent.state.check_growing(self.hasher, self.now, &mut |_| Ok(None), &mut Vec::new());
         };
@@ -314,12 +320,13 @@ impl Pass<'_> {
         if !stale && !agent.state.is_growing() {
             return Ok(());
         }
+        self.unchecked += OPENED;
         let access = if stale { OFlags::RDONLY } else { OFlags::PATH };
         let Some(folder) = open(day, &DecInt::new(number), access)? else { return Ok(()) };
         let files = &mut self.look.figures.files;
         let mut probe = |name: &Segment| {
             *files += 1;
-            let found = ask(folder.as_fd(), name.as_str())?;
+            let found = ask(folder.as_fd(), name.as_str(), AtFlags::empty())?;
             Ok(found.filter(|found| found.kind == FileType::RegularFile).map(|found| found.seen))
         };
         let mut changes = Vec::new();
@@ -370,7 +377,7 @@ impl Pass<'_> {
         most: usize,
         mut each: impl FnMut(&str),
     ) -> Result<Names, OpenError> {
-        let Some(found) = ask(folder, c"")? else { return Ok(Names::Unknown) };
+        let Some(found) = ask(folder, c"", AtFlags::EMPTY_PATH)? else { return Ok(Names::Unknown) };
         if !node.stamp.is_stale(found.times, self.now) {
             return Ok(if node.overfull { Names::Unknown } else { Names::Same });
         }
@@ -426,17 +433,23 @@ impl Pass<'_> {
         }
     }
 
+    fn has_used_its_cpu(&mut self) -> bool {
+        if self.unchecked < CPU_CHECK {
+            return false;
+        }
+        self.unchecked = 0;
+        thread_cpu().saturating_sub(self.cpu_before) >= self.limits.cpu
+    }
+
     /// Whether nothing more may be begun; remembers that, as what comes later may be smaller.
     fn is_over(&mut self) -> bool {
-        let figures = &self.look.figures;
+        let figures = self.look.figures;
         let over = figures.cut_short
             || figures.folders >= self.limits.folders
             || figures.entries >= self.limits.entries
             || figures.files >= self.limits.files
             || self.failures >= MAX_FAILURES
-            || (figures.folders > 0
-                && figures.folders.is_multiple_of(CPU_CHECK)
-                && thread_cpu().saturating_sub(self.cpu_before) >= self.limits.cpu)
+            || self.has_used_its_cpu()
             || Instant::now() >= self.deadline;
         self.look.figures.cut_short = over;
         over
