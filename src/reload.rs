@@ -42,7 +42,7 @@ impl Reload {
         let (read, notices) = match config::read(&self.config) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("the settings stay as they were: {problem}"));
+                problems.iter().for_each(|problem| log::error!("settings not reloaded: {problem}"));
                 return true;
             }
         };
@@ -64,7 +64,7 @@ impl Reload {
         let (roster, warnings) = match Roster::read(file, self.gateway.settings().agent_id_max) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("the agents stay as they were: {problem}"));
+                problems.iter().for_each(|problem| log::error!("agents not reloaded: {problem}"));
                 return true;
             }
         };

@@ -107,7 +107,7 @@ fn policy(settings: &Settings) -> Policy {
         dynamic: settings.auth_mode == AuthMode::Dynamic,
         guid_interval: settings.guid_interval,
         guid_timeout: settings.guid_timeout,
-        silence_limit: settings.silence_limit,
+        silence_limit: settings.idle_timeout,
         guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
     }
 }

@@ -479,8 +479,7 @@ fn a_key_that_others_may_read_is_a_warning() {
 
 #[test]
 fn what_is_not_a_file_stops_a_start_and_no_reload_waits_for_it() {
-    let server =
-        Setup::new().expect_log("certificate not reloaded: ").expect_log("the settings stay as they were: ").start();
+    let server = Setup::new().expect_log("certificate not reloaded: ").expect_log("settings not reloaded: ").start();
     let folder = server.scratch().path();
     let trusted = server.scratch().file("trusted.pem", fs::read(folder.join(CERTIFICATE)).unwrap());
     let pipe = folder.join("pipe");
