@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::api::Gateway;
 use crate::config::{self, Notice, Settings};
@@ -89,6 +90,7 @@ impl Reload {
         };
         pair.warnings().iter().for_each(Notice::log);
         let is_other = self.tls.replace(pair);
+        self.gateway.counters().certificate_expiry.store(self.tls.certificate_expiry(), Ordering::Relaxed);
         if is_other {
             log::info!("certificate reloaded: new connections are given the one of {}", files.certificate.display());
         }

@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use cc_gateway::api::router;
 use cc_gateway::api::sign_in_body::SignInBody;
 use cc_gateway::config::{self, properties};
+use cc_gateway::front::KeyPairFiles;
 use cc_gateway::front::content::Chunks;
 use cc_gateway::front::fault::Fault;
 use cc_gateway::front::head::{CONTENT_MAX, FIELDS_MAX, Framing, HEAD_MAX, Head};
@@ -183,5 +184,20 @@ pub fn sign_in_body(input: &[u8]) {
         assert!(body.password.chars().count() <= 32);
         let value: serde_json::Value = serde_json::from_slice(input).unwrap();
         assert_eq!(value["password"].as_str(), Some(body.password.as_str()));
+    }
+}
+
+/// A file with a certificate and a key: any bytes are read or refused, and every remark names a line that exists.
+pub fn key_pair(input: &[u8]) {
+    let files = KeyPairFiles { certificate: "pair.pem".into(), private_key: "pair.pem".into() };
+    let lines = 1 + input.iter().filter(|byte| b"\r\n".contains(byte)).count();
+    let exists = |line: &Option<u32>| line.is_none_or(|line| (1..=lines).contains(&(line as usize)));
+    match files.from_pem(input, input, UNIX_EPOCH + Duration::from_secs(1_795_305_600)) {
+        Ok(pair) => assert!(pair.warnings().iter().all(|notice| exists(&notice.line))),
+        Err(problems) => {
+            assert!(!problems.is_empty() && problems.iter().all(|problem| exists(&problem.line)));
+            // What is told fits one line of a log.
+            assert!(problems.iter().all(|problem| !problem.to_string().contains(char::is_control)));
+        }
     }
 }

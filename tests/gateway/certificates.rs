@@ -454,6 +454,34 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
 }
 
 #[test]
+fn the_metric_follows_the_pair_in_force() {
+    let server =
+        Setup::new().expect_log("certificate 1 expires in 9 days").expect_log("certificate not reloaded").start();
+    let value = |server: &Server| -> u64 {
+        let metrics = server.client().get("/metrics", None).text().to_owned();
+        let name = "cc_gateway_certificate_expiry_timestamp_seconds ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+    };
+    let days = |seconds: u64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        (seconds - now) / 86_400
+    };
+    assert_eq!(days(value(&server)), 823);
+    write(&server, &dated(-1, 9), &file("leaf.key"));
+    let reloads = |told: &str| {
+        server.signal("HUP");
+        server.log_line(told);
+    };
+    reloads("certificate reloaded");
+    let before = value(&server);
+    assert_eq!(days(before), 9);
+    // Clients go on trusting the file of the certificate in force.
+    fs::remove_file(server.scratch().path().join(KEY)).unwrap();
+    reloads("certificate not reloaded");
+    assert_eq!(value(&server), before);
+}
+
+#[test]
 fn a_key_that_others_may_read_is_a_warning() {
     let server = Setup::new().expect_log("the private key is ").start();
     let path = server.scratch().path().join(KEY);
