@@ -182,7 +182,7 @@ fn broken_chains() -> Vec<Case> {
             text("stranger.pem"),
             "",
             told(
-                "and TLS_PRIVATE_KEY do not belong together: none of the certificates is for that key; \
+                "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
             ),
         ),
@@ -227,7 +227,7 @@ fn broken_keys() -> Vec<Case> {
         (file("leaf.key.traditional"), "#1", encrypted.to_owned()),
         (file("rsa1024.key"), "#1", format!("is an RSA key of 1024 bits, and at least 2048 are needed; {NEW_KEY}")),
         (
-            file("leaf.key.explicit"),
+            file("koblitz.explicit"),
             "#1",
             "is an EC key with explicit parameters in place of a curve's name, which TLS does \
             not have (RFC 8422 5.1.1); name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW"
@@ -363,6 +363,7 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
         (text("leaf.pem int.pem").replace('\n', " \n\n").into_bytes(), file("leaf.key")),
         (joined("leaf.text int.pem"), file("leaf.key")),
         (file("leaf.bags"), file("leaf.bags")),
+        (file("leaf.pem"), file("leaf.key.explicit")),
         (joined("leaf.pem int.pem leaf.key"), joined("leaf.pem int.pem leaf.key")),
         (joined("leaf.pem int.pem leaf.parameters"), file("leaf.key")),
         (joined("rsa2048.pem int.pem root.pem"), file("rsa2048.key")),
