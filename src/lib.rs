@@ -23,6 +23,7 @@ use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -86,6 +87,7 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let Some(listeners) = start::bind(&settings.listen, &mut signals, &manager)? else { return Ok(()) };
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
+    counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
         .map(Arc::new)
         .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;

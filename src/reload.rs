@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use crate::api::Gateway;
 use crate::config::{self, Notice, Settings};
@@ -42,7 +43,7 @@ impl Reload {
         let (read, notices) = match config::read(&self.config) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("the settings stay as they were: {problem}"));
+                problems.iter().for_each(|problem| log::error!("settings not reloaded: {problem}"));
                 return true;
             }
         };
@@ -64,7 +65,7 @@ impl Reload {
         let (roster, warnings) = match Roster::read(file, self.gateway.settings().agent_id_max) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("the agents stay as they were: {problem}"));
+                problems.iter().for_each(|problem| log::error!("agents not reloaded: {problem}"));
                 return true;
             }
         };
@@ -89,6 +90,7 @@ impl Reload {
         };
         pair.warnings().iter().for_each(Notice::log);
         let is_other = self.tls.replace(pair);
+        self.gateway.counters().certificate_expiry.store(self.tls.certificate_expiry(), Ordering::Relaxed);
         if is_other {
             log::info!("certificate reloaded: new connections are given the one of {}", files.certificate.display());
         }

@@ -92,3 +92,24 @@ fn descriptors_besides_clients(settings: &Settings) -> u64 {
     const REST: usize = 64;
     (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + REST) as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn settings(text: &str) -> Settings {
+        let text = format!("TLS_CERTIFICATE=c.pem\nTLS_PRIVATE_KEY=k.pem\n{text}");
+        crate::config::from_text(&text, Path::new("/basic.properties")).unwrap().0
+    }
+
+    #[test]
+    fn the_limit_of_the_unit_is_enough_for_the_highest_settings_and_many_mounts() {
+        let unit = include_str!("../packaging/systemd/cc-gateway.service");
+        let limit: u64 = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap().parse().unwrap();
+        let mounts: String = (0..100).map(|node| format!("MOUNT_DIR.{node}=/mnt/{node}\n")).collect();
+        let highest = settings(&format!("MAX_CONNECTIONS=16384\nWORKER_THREADS=256\nCTI_POOL_MODE=ON\n{mounts}"));
+        let needed = descriptors_besides_clients(&highest) + highest.max_connections as u64;
+        assert!(needed <= limit, "{needed}");
+    }
+}

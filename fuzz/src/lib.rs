@@ -9,6 +9,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use cc_gateway::api::router;
 use cc_gateway::api::sign_in_body::SignInBody;
 use cc_gateway::config::{self, properties};
+use cc_gateway::front::KeyPairFiles;
 use cc_gateway::front::content::ChunkedDecoder;
 use cc_gateway::front::head::{CONTENT_MAX_BYTES, Framing, HEAD_MAX_BYTES, HEADERS_MAX, Head};
 use cc_gateway::front::http_error::HttpError;
@@ -250,6 +251,21 @@ pub fn client_hello(input: &[u8]) {
             bad.hide(&mut hidden);
             assert_eq!(hidden.iter().zip(input).filter(|(one, other)| one != other).count(), 2);
             assert_eq!(server_name::examine(&hidden), Examined::AsItIs);
+        }
+    }
+}
+
+/// A file with a certificate and a key: any bytes are read or refused, and every remark names a line that exists.
+pub fn key_pair(input: &[u8]) {
+    let files = KeyPairFiles { certificate: "pair.pem".into(), private_key: "pair.pem".into() };
+    let lines = 1 + input.iter().filter(|byte| b"\r\n".contains(byte)).count();
+    let exists = |line: &Option<u32>| line.is_none_or(|line| (1..=lines).contains(&(line as usize)));
+    match files.from_pem(input, input, UNIX_EPOCH + Duration::from_secs(1_795_305_600)) {
+        Ok(pair) => assert!(pair.warnings().iter().all(|notice| exists(&notice.line))),
+        Err(problems) => {
+            assert!(!problems.is_empty() && problems.iter().all(|problem| exists(&problem.line)));
+            // What is told fits one line of a log.
+            assert!(problems.iter().all(|problem| !problem.to_string().contains(char::is_control)));
         }
     }
 }

@@ -121,7 +121,7 @@ fn policy(settings: &Settings) -> Policy {
         dynamic: settings.auth_mode == AuthMode::Dynamic,
         guid_interval: settings.guid_interval,
         guid_timeout: settings.guid_timeout,
-        idle_timeout: settings.silence_limit,
+        idle_timeout: settings.idle_timeout,
         guid_suffix: format!("{}{}", settings.server_name, settings.node_index),
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::{Display, Write as _};
 use std::net::IpAddr;
+use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::code::ResultCode;
@@ -19,6 +20,11 @@ pub const NAMES: &[(&str, &str, &str)] = &[
     ("cc_gateway_accept_errors_total", "counter", "Failed calls of accept."),
     ("cc_gateway_thread_errors_total", "counter", "Clients lost because no thread could be started."),
     ("cc_gateway_handshakes_failed_total", "counter", "TLS handshakes that failed or timed out."),
+    (
+        "cc_gateway_certificate_expiry_timestamp_seconds",
+        "gauge",
+        "When the first certificate ends that clients look at, in seconds since 1970.",
+    ),
     ("cc_gateway_requests_malformed_total", "counter", "Requests refused before they reached an interface."),
     ("cc_gateway_requests_total", "counter", "Requests answered, by interface and result code."),
     ("cc_gateway_requests_waiting", "gauge", "Requests that wait without holding a worker."),
@@ -61,6 +67,9 @@ impl Gateway {
             "cc_gateway_accept_errors_total" => sample("", &counters.accept_errors.value()),
             "cc_gateway_thread_errors_total" => sample("", &counters.thread_errors.value()),
             "cc_gateway_handshakes_failed_total" => sample("", &counters.handshakes_failed.value()),
+            "cc_gateway_certificate_expiry_timestamp_seconds" => {
+                sample("", &counters.certificate_expiry.load(Ordering::Relaxed));
+            }
             "cc_gateway_requests_malformed_total" => sample("", &counters.requests_malformed.value()),
             "cc_gateway_requests_total" => {
                 for ((interface, code), count) in counters.requests() {

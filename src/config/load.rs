@@ -75,7 +75,7 @@ fn take(source: &mut Source<'_>) -> Settings {
         guid_interval: source.take("GUIDINTERVAL", millis(1..=DAY)),
         guid_timeout: source.take("GUIDTIMEOUT", millis(1..=DAY)),
         poll_wait: take_poll_wait(source),
-        silence_limit: take_silence_limit(source),
+        idle_timeout: take_idle_timeout(source),
         mapping_disk,
         pool_mode,
         mounts: mounts::take(source, mapping_disk, pool_mode),
@@ -116,7 +116,7 @@ fn take_poll_wait(source: &mut Source<'_>) -> Option<Duration> {
     waits.then(|| interval.saturating_mul(times))
 }
 
-fn take_silence_limit(source: &mut Source<'_>) -> Option<Duration> {
+fn take_idle_timeout(source: &mut Source<'_>) -> Option<Duration> {
     let limited = source.take("TIMEOUT_FLAG", switch);
     let limit = source.take("MAXTIME", millis(1..=DAY));
     limited.then_some(limit)

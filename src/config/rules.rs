@@ -10,7 +10,7 @@ use std::time::Duration;
 const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The shortest time after which one of the known clients gives up a poll.
-const CLIENT_PATIENCE: Duration = Duration::from_secs(12);
+const CLIENT_POLL_TIMEOUT: Duration = Duration::from_secs(12);
 
 /// Checks `settings` against each other; a value that was refused must not be blamed for a second problem, while
 /// warnings are of no account then.
@@ -47,10 +47,10 @@ fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
         source.refuse(line, TIMES, text);
         return;
     }
-    if wait >= CLIENT_PATIENCE {
+    if wait >= CLIENT_POLL_TIMEOUT {
         source.warn(line, TIMES, format!("{lasts}, but some clients give up after 12000 ms; make it 10000 or less"));
     }
-    if settings.silence_limit.is_some_and(|limit| wait >= limit) {
+    if settings.idle_timeout.is_some_and(|limit| wait >= limit) {
         source.warn(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
     }
 }

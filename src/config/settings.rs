@@ -1,4 +1,4 @@
-//! The settings of the gateway, as the other storeys use them.
+//! The settings of the gateway, as the other layers use them.
 
 use super::ip_prefix::IpPrefix;
 use super::mounts::{Drive, MountPoint};
@@ -25,7 +25,7 @@ pub struct Settings {
     /// How long a poll waits for an event, at most 10 minutes; `None` if polls are answered at once.
     pub poll_wait: Option<Duration>,
     /// How long an agent may be silent, 1 ms to a day; `None` if it may be for ever.
-    pub silence_limit: Option<Duration>,
+    pub idle_timeout: Option<Duration>,
     /// The drive that mount directories without a drive of their own stand for.
     pub mapping_disk: Drive,
     /// Whether a download names its node, which then selects the mount.

@@ -10,7 +10,7 @@ use crate::ops::bounded_file::BoundedFile;
 ///
 /// # Errors
 /// Why it cannot be read. Only regular files are, so that a pipe or a device is an error at once.
-pub fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, Problem> {
+pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, Problem> {
     read_secret_text(path, max, advice).map(|(text, _)| text)
 }
 

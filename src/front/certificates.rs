@@ -150,7 +150,7 @@ fn belongs_to_key(certificates: &[Numbered<'_>], key: &[u8]) -> Result<(), Flaw>
             Err(leaf.flaw("is the one of the private key and must stand first, each issuer behind what it issued"))
         }
         None => Err(Flaw::of_file(
-            "and TLS_PRIVATE_KEY do not belong together: none of the certificates is for that key; \
+            "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
         )),
     }

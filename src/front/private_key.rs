@@ -3,7 +3,7 @@
 use rustls::pki_types::PrivateKeyDer;
 use rustls_pemfile::Item;
 
-use super::der::{self, Damage, Reader, tag};
+use super::der::{self, Damage, Element, Reader, tag};
 use super::pem::{Block, Flaw};
 use super::x509::oid;
 
@@ -28,11 +28,19 @@ const OTHER_KINDS: [(&[u8], &str); 7] = [
 /// What to do about a key of a kind that cannot be used.
 const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
+/// A key that looks as if it could be used.
+pub(super) struct Found {
+    /// The key.
+    pub(super) key: PrivateKeyDer<'static>,
+    /// What is wrong with it if it cannot be used all the same.
+    pub(super) suspicion: Flaw,
+}
+
 /// The key among the blocks of a file. Certificates and parameters may stand beside it.
 ///
 /// # Errors
 /// Why there is none that can be used. No part of the key is repeated.
-pub(super) fn find(blocks: &[Block<'_>]) -> Result<PrivateKeyDer<'static>, Flaw> {
+pub(super) fn find(blocks: &[Block<'_>]) -> Result<Found, Flaw> {
     let keys: Vec<_> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     let block = match keys.as_slice() {
         [block] => block,
@@ -52,29 +60,39 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<PrivateKeyDer<'static>, Flaw>
         let text = "is a key in the form of OpenSSH; convert a copy with: ssh-keygen -p -m PEM -f COPY";
         return Err(Flaw::at(block.line, text));
     }
-    let (key, obstacle) = match block.decode()? {
+    let (key, kind) = match block.decode()? {
         Some(Item::Pkcs8Key(key)) => {
-            let obstacle = pkcs8(key.secret_pkcs8_der());
-            (PrivateKeyDer::Pkcs8(key), obstacle)
+            let kind = pkcs8(key.secret_pkcs8_der());
+            (PrivateKeyDer::Pkcs8(key), kind)
         }
         Some(Item::Pkcs1Key(key)) => {
-            let obstacle = pkcs1(key.secret_pkcs1_der());
-            (PrivateKeyDer::Pkcs1(key), obstacle)
+            let kind = pkcs1(key.secret_pkcs1_der());
+            (PrivateKeyDer::Pkcs1(key), kind)
         }
         Some(Item::Sec1Key(key)) => {
-            let obstacle = sec1(key.secret_sec1_der());
-            (PrivateKeyDer::Sec1(key), obstacle)
+            let kind = sec1(key.secret_sec1_der());
+            (PrivateKeyDer::Sec1(key), kind)
         }
         _ => {
             let text = format!("is a {}, a kind that cannot be used; {NEW_KEY}", block.label);
             return Err(Flaw::at(block.line, text));
         }
     };
-    match obstacle {
-        Some(text) => Err(Flaw::at(block.line, text)),
-        None => Ok(key),
+    match kind {
+        Ok(suspicion) => Ok(Found { key, suspicion: Flaw::at(block.line, suspicion) }),
+        Err(reason) => Err(Flaw::at(block.line, reason)),
     }
 }
+
+/// What would be wrong with a key of this kind that cannot be used, or else why its kind cannot be used.
+type Kind = Result<&'static str, String>;
+
+/// The suspicion of a key of a good kind.
+const BROKEN: &str = "is damaged: its parts do not make a key; copy it anew";
+
+/// The suspicion of a key with its curve written out. aws-lc knows the usual curves by their parameters, too.
+const EXPLICIT: &str = "is an EC key with explicit parameters in place of a curve's name, which TLS does not have \
+     (RFC 8422 5.1.1); name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW";
 
 fn absence(blocks: &[Block<'_>]) -> &'static str {
     let has = |label| blocks.iter().any(|block| block.label == label);
@@ -89,67 +107,54 @@ fn absence(blocks: &[Block<'_>]) -> &'static str {
     }
 }
 
-/// Why a PKCS #8 key cannot be used (RFC 5958).
-fn pkcs8(der: &[u8]) -> Option<String> {
-    let whole = match whole(der) {
-        Ok(whole) => whole,
-        Err(text) => return Some(text),
-    };
+/// The kind of a PKCS #8 key (RFC 5958).
+fn pkcs8(der: &[u8]) -> Kind {
+    let whole = whole(der)?;
     let parts = || {
         let mut info = Reader::new(whole);
         info.expect(tag::INTEGER)?;
         let mut algorithm = Reader::new(info.expect(tag::SEQUENCE)?);
         Some((algorithm.expect(tag::OBJECT_ID)?, algorithm.next(), info.expect(tag::OCTET_STRING)?))
     };
-    let Some((kind, parameters, inner)) = parts() else { return Some(damaged()) };
+    let (kind, parameters, inner) = parts().ok_or_else(damaged)?;
     match kind {
         oid::RSA => pkcs1(inner),
-        oid::EC => parameters.map_or_else(|| Some(damaged()), |element| curve(element.tag, element.content)),
-        oid::ED25519 => None,
-        other => Some(unusable(other)),
+        oid::EC => curve(parameters.ok_or_else(damaged)?),
+        oid::ED25519 => Ok(BROKEN),
+        other => Err(unusable(other)),
     }
 }
 
-/// Why an RSA key cannot be used (RFC 8017 A.1.2).
-fn pkcs1(der: &[u8]) -> Option<String> {
-    let whole = match whole(der) {
-        Ok(whole) => whole,
-        Err(text) => return Some(text),
-    };
-    let mut key = Reader::new(whole);
+/// The kind of an RSA key (RFC 8017 A.1.2).
+fn pkcs1(der: &[u8]) -> Kind {
+    let mut key = Reader::new(whole(der)?);
     let _version = key.expect(tag::INTEGER);
-    let Some(modulus) = key.expect(tag::INTEGER) else { return Some(damaged()) };
-    match der::bit_length(modulus) {
-        bits @ ..2048 => Some(format!("is an RSA key of {bits} bits, and at least 2048 are needed; {NEW_KEY}")),
-        bits @ 8193.. => Some(format!("is an RSA key of {bits} bits, and at most 8192 can be used; {NEW_KEY}")),
-        _ => None,
+    match der::bit_length(key.expect(tag::INTEGER).ok_or_else(damaged)?) {
+        bits @ ..2048 => Err(format!("is an RSA key of {bits} bits, and at least 2048 are needed; {NEW_KEY}")),
+        bits @ 8193.. => Err(format!("is an RSA key of {bits} bits, and at most 8192 can be used; {NEW_KEY}")),
+        _ => Ok(BROKEN),
     }
 }
 
-/// Why an EC key cannot be used (RFC 5915).
-fn sec1(der: &[u8]) -> Option<String> {
-    let whole = match whole(der) {
-        Ok(whole) => whole,
-        Err(text) => return Some(text),
-    };
-    let mut key = Reader::new(whole);
+/// The kind of an EC key (RFC 5915).
+fn sec1(der: &[u8]) -> Kind {
+    let mut key = Reader::new(whole(der)?);
     let head = (key.expect(tag::INTEGER), key.expect(tag::OCTET_STRING));
-    let (Some(_), Some(_)) = head else { return Some(damaged()) };
+    let (Some(_), Some(_)) = head else { return Err(damaged()) };
     // The curve may be left out; rustls then tries each.
-    let parameters = Reader::new(key.expect(tag::context(0))?).next()?;
-    curve(parameters.tag, parameters.content)
+    match key.expect(tag::context(0)).and_then(|parameters| Reader::new(parameters).next()) {
+        Some(parameters) => curve(parameters),
+        None => Ok(BROKEN),
+    }
 }
 
-/// Why a curve cannot be used.
-fn curve(tag: u8, content: &[u8]) -> Option<String> {
-    if tag == tag::SEQUENCE {
-        return Some(
-            "is an EC key with explicit parameters in place of a curve's name, which TLS does not have (RFC 8422 5.1.1); \
-             name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW"
-                .to_owned(),
-        );
+/// The kind of a key on a curve.
+fn curve(parameters: Element<'_>) -> Kind {
+    match parameters.content {
+        _ if parameters.tag == tag::SEQUENCE => Ok(EXPLICIT),
+        name if CURVES.contains(&name) => Ok(BROKEN),
+        name => Err(unusable(name)),
     }
-    (!CURVES.contains(&content)).then(|| unusable(content))
 }
 
 fn unusable(kind: &[u8]) -> String {

@@ -75,6 +75,8 @@ pub struct Counters {
     pub parked_polls: Gauge,
     /// Panics contained by a worker.
     pub worker_panics: Counter,
+    /// When the first of the certificates in force ends that clients look at, in seconds since 1970.
+    pub certificate_expiry: AtomicI64,
     /// Requests answered, by log name of the interface and result code.
     requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -96,6 +98,7 @@ impl Default for Counters {
             waiting: Gauge::default(),
             parked_polls: Gauge::default(),
             worker_panics: Counter::default(),
+            certificate_expiry: AtomicI64::new(0),
             requests: Mutex::default(),
         }
     }

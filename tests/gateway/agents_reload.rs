@@ -70,7 +70,7 @@ fn an_added_agent_may_sign_in() {
 
 #[test]
 fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log() {
-    const KEPT: &str = "the agents stay as they were";
+    const KEPT: &str = "agents not reloaded";
     let server = Setup::new().expect_log(KEPT).start();
     let guid = server.sign_in(101);
     let good = agents_file(&server);

@@ -182,7 +182,7 @@ fn broken_chains() -> Vec<Case> {
             text("stranger.pem"),
             "",
             told(
-                "and TLS_PRIVATE_KEY do not belong together: none of the certificates is for that key; \
+                "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
             ),
         ),
@@ -227,7 +227,7 @@ fn broken_keys() -> Vec<Case> {
         (file("leaf.key.traditional"), "#1", encrypted.to_owned()),
         (file("rsa1024.key"), "#1", format!("is an RSA key of 1024 bits, and at least 2048 are needed; {NEW_KEY}")),
         (
-            file("leaf.key.explicit"),
+            file("koblitz.explicit"),
             "#1",
             "is an EC key with explicit parameters in place of a curve's name, which TLS does \
             not have (RFC 8422 5.1.1); name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW"
@@ -363,6 +363,7 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
         (text("leaf.pem int.pem").replace('\n', " \n\n").into_bytes(), file("leaf.key")),
         (joined("leaf.text int.pem"), file("leaf.key")),
         (file("leaf.bags"), file("leaf.bags")),
+        (file("leaf.pem"), file("leaf.key.explicit")),
         (joined("leaf.pem int.pem leaf.key"), joined("leaf.pem int.pem leaf.key")),
         (joined("leaf.pem int.pem leaf.parameters"), file("leaf.key")),
         (joined("rsa2048.pem int.pem root.pem"), file("rsa2048.key")),
@@ -454,6 +455,34 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
 }
 
 #[test]
+fn the_metric_follows_the_pair_in_force() {
+    let server =
+        Setup::new().expect_log("certificate 1 expires in 9 days").expect_log("certificate not reloaded").start();
+    let value = |server: &Server| -> u64 {
+        let metrics = server.client().get("/metrics", None).text().to_owned();
+        let name = "cc_gateway_certificate_expiry_timestamp_seconds ";
+        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+    };
+    let days = |seconds: u64| {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        (seconds - now) / 86_400
+    };
+    assert_eq!(days(value(&server)), 823);
+    write(&server, &dated(-1, 9), &file("leaf.key"));
+    let reloads = |told: &str| {
+        server.signal("HUP");
+        server.log_line(told);
+    };
+    reloads("certificate reloaded");
+    let before = value(&server);
+    assert_eq!(days(before), 9);
+    // Clients go on trusting the file of the certificate in force.
+    fs::remove_file(server.scratch().path().join(KEY)).unwrap();
+    reloads("certificate not reloaded");
+    assert_eq!(value(&server), before);
+}
+
+#[test]
 fn a_key_that_others_may_read_is_a_warning() {
     let server = Setup::new().expect_log("the private key is ").start();
     let path = server.scratch().path().join(KEY);
@@ -479,8 +508,7 @@ fn a_key_that_others_may_read_is_a_warning() {
 
 #[test]
 fn what_is_not_a_file_stops_a_start_and_no_reload_waits_for_it() {
-    let server =
-        Setup::new().expect_log("certificate not reloaded: ").expect_log("the settings stay as they were: ").start();
+    let server = Setup::new().expect_log("certificate not reloaded: ").expect_log("settings not reloaded: ").start();
     let folder = server.scratch().path();
     let trusted = server.scratch().file("trusted.pem", fs::read(folder.join(CERTIFICATE)).unwrap());
     let pipe = folder.join("pipe");

@@ -100,6 +100,17 @@ fn whatever_ends_hash_password_the_terminal_shows_what_is_typed_again() {
 }
 
 #[test]
+fn the_way_from_a_java_key_store_that_the_readme_gives_works() {
+    let root = env!("CARGO_MANIFEST_DIR");
+    let output = Command::new(format!("{root}/tests/migration"))
+        .args([env!("CARGO_BIN_EXE_cc-gateway"), &format!("{root}/README.md")])
+        .output()
+        .unwrap();
+    eprintln!("{}", text(&output.stdout));
+    assert!(output.status.success(), "{}{}", text(&output.stdout), text(&output.stderr));
+}
+
+#[test]
 fn remarks_of_check_carry_their_priority_in_the_journal_each_once_and_quiet_has_none() {
     let setup =
         Setup::new().set("MAXTIMES", "1").set("MAXTIMEZ", "2").set("OTHER", "3").set("LISTEN", "[::1]:0,127.0.0.1:0");

@@ -56,6 +56,11 @@ fn the_corpus_of_client_hellos_holds() {
 }
 
 #[test]
+fn the_corpus_of_certificates_and_keys_holds() {
+    replay("key_pair", checks::key_pair);
+}
+
+#[test]
 fn every_fuzz_target_is_replayed_here() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     let here = include_str!("corpora.rs");

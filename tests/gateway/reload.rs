@@ -171,10 +171,8 @@ fn is_root() -> bool {
 
 #[test]
 fn agents_come_and_go_and_a_broken_file_changes_nothing() {
-    let server = Setup::new()
-        .expect_log("the agents stay as they were")
-        .expect_log("names no agent, nobody can sign in")
-        .start();
+    let server =
+        Setup::new().expect_log("agents not reloaded").expect_log("names no agent, nobody can sign in").start();
     let staying = server.sign_in(503);
     let leaving = server.sign_in(102);
     let before = fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap();
@@ -188,7 +186,7 @@ fn agents_come_and_go_and_a_broken_file_changes_nothing() {
     assert_eq!(server.client().put("/onlineagent/102", None, r#"{"password":"secret"}"#).code(), "100-004");
 
     server.scratch().file("agents.properties", "503 = plain\n777 = no-password\n");
-    reload(&server, "the agents stay as they were");
+    reload(&server, "agents not reloaded");
     assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "0");
 
     server.scratch().file("agents.properties", "# nobody\n");
@@ -201,7 +199,7 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     let mut server = Setup::new()
         .expect_log("MAXTIME has changed, which needs a restart")
         .expect_log("MOUNT_DIR.Z has changed, which needs a restart")
-        .expect_log("the settings stay as they were")
+        .expect_log("settings not reloaded")
         .start();
     set(&server, "LOG_LEVEL", "debug");
     set(&server, "DRAIN_TIMEOUT", "1234");

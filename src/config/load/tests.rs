@@ -38,7 +38,7 @@ fn a_file_that_sets_nothing_gives_the_defaults() {
     assert_eq!(settings.guid_interval, Duration::from_secs(60));
     assert_eq!(settings.guid_timeout, Duration::from_secs(120));
     assert_eq!(settings.poll_wait, Some(Duration::from_secs(10)));
-    assert_eq!(settings.silence_limit, Some(Duration::from_secs(120)));
+    assert_eq!(settings.idle_timeout, Some(Duration::from_secs(120)));
     assert_eq!((settings.mapping_disk.letter(), settings.mounts.len()), ('Y', 0));
     assert_eq!(settings.video_suffixes, ["mp4", "m4v", "mov", "avi", "mkv", "webm", "flv", "ts", "3gp"]);
     assert_eq!(settings.audio_suffixes, ["v3", "wav", "mp3", "vox", "au"]);
@@ -84,7 +84,7 @@ fn a_switched_off_time_is_no_time() {
     let (settings, _) = settings(
         "AGENT_POLL_WAIT_FLAG = off\nTIMEOUT_FLAG = Off\nAGENT_POLL_WAIT_TIMES = 600000\nRECORD_SCAN_INTERVAL=0",
     );
-    let times = (settings.poll_wait, settings.silence_limit, settings.record_scan_interval);
+    let times = (settings.poll_wait, settings.idle_timeout, settings.record_scan_interval);
     assert_eq!(times, (None, None, None));
 }
 
