@@ -134,7 +134,7 @@ fn remarks_of_check_carry_their_priority_in_the_journal_each_once_and_quiet_has_
         "MAXTIMES: is ignored; did you mean MAXTIME?",
         "MAXTIMEZ: is ignored; did you mean MAXTIME?",
         "TLS_PRIVATE_KEY: the private key is world-readable",
-        "agents with the empty password: 1 (104)",
+        "no password is asked of these agents, so anyone who reaches the gateway may sign in as them: 104; ",
     ] {
         assert!(said.lines().any(|line| line.starts_with("<4>") && line.contains(part)), "{part}: {said}");
     }

@@ -48,9 +48,17 @@ fn a_guid_is_renewed_in_the_answers_to_polls_and_handshakes_and_in_no_others() {
 #[test]
 fn the_content_of_a_poll_is_the_same_with_a_renewed_guid() {
     let server = always_due().start();
-    let guid = server.sign_in(101);
+    let mut client = server.client();
+    let mut guid = server.sign_in_only(101);
+    for event in ["AgentOther_InService", "AgentState_Ready"] {
+        let_guids_age(&server);
+        let reply = poll(&mut client, &guid);
+        reply.assert_json(200, &["Set-GUID"]);
+        assert_eq!(reply.json()["event"]["eventType"], event);
+        guid = reply.guid().unwrap();
+    }
     let_guids_age(&server);
-    let reply = poll(&mut server.client(), &guid);
+    let reply = poll(&mut client, &guid);
     reply.assert_json(200, &["Set-GUID"]);
     assert_eq!(reply.text(), EMPTY_POLL);
 }

@@ -38,7 +38,7 @@ impl Scratch {
         let path = self.path.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
-        if name.ends_with(".properties") {
+        if ["agents.properties", "others.properties"].contains(&name) {
             // As the packages have it: the service warns of one that others may read.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
