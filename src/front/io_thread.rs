@@ -48,6 +48,8 @@ pub(super) struct IoThread {
 struct Shared {
     /// Turns the loop has taken: a thread that is stuck takes none.
     turns: AtomicU64,
+    /// The thread has let the idle clients go and accepts no more.
+    drained: AtomicBool,
     /// Everything that is not a running download is to end at once.
     abandon: AtomicBool,
     end: AtomicBool,
@@ -139,6 +141,11 @@ impl IoThread {
     /// Makes the thread look at what has changed: the service drains.
     pub(super) fn wake(&self) {
         self.home.wake();
+    }
+
+    /// Whether the thread accepts no more clients and has let the idle ones go.
+    pub(super) fn is_drained(&self) -> bool {
+        self.shared.drained.load(Ordering::SeqCst)
     }
 
     /// Ends everything at once that is not a running download.
@@ -470,6 +477,7 @@ impl IoLoop {
                 state => place.state = state,
             }
         }
+        self.shared.drained.store(true, Ordering::SeqCst);
     }
 
     fn reserve(&mut self) -> Key {

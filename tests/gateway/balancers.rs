@@ -69,7 +69,6 @@ fn an_agent_works_through(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn an_agent_works_through_haproxy_that_passes_tls_on() {
     an_agent_works_through(Kind::HaproxyPassthrough);
 }
@@ -80,7 +79,6 @@ fn an_agent_works_through_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn an_agent_works_through_nginx_that_passes_tls_on() {
     an_agent_works_through(Kind::NginxPassthrough);
 }
@@ -91,7 +89,6 @@ fn an_agent_works_through_nginx_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn both_nodes_log_the_client_and_its_proxy() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, setup) else { continue };
@@ -104,7 +101,6 @@ fn both_nodes_log_the_client_and_its_proxy() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn three_hundred_clients_come_through_one_balancer() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, setup) else { continue };
@@ -120,7 +116,6 @@ fn three_hundred_clients_come_through_one_balancer() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn wrong_passwords_lock_the_client_that_sent_them_and_no_other() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, || setup().expect_log("is locked for clients at")) else { continue };
@@ -178,7 +173,6 @@ fn moves_to_node_1(seat: &mut Seat, site: &Site) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_taken_out_behind_haproxy_that_passes_tls_on() {
     a_node_is_taken_out(Kind::HaproxyPassthrough);
 }
@@ -189,7 +183,6 @@ fn a_node_is_taken_out_behind_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_taken_out_behind_nginx_that_passes_tls_on() {
     a_node_is_taken_out(Kind::NginxPassthrough);
 }
@@ -214,7 +207,6 @@ fn a_node_is_drained(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_drained_behind_haproxy_that_passes_tls_on() {
     a_node_is_drained(Kind::HaproxyPassthrough);
 }
@@ -249,7 +241,6 @@ fn a_node_dies(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_dies_behind_haproxy_that_passes_tls_on() {
     a_node_dies(Kind::HaproxyPassthrough);
 }
@@ -260,7 +251,6 @@ fn a_node_dies_behind_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_dies_behind_nginx_that_passes_tls_on() {
     a_node_dies(Kind::NginxPassthrough);
 }

@@ -134,7 +134,12 @@ fn limit(server: &Server) -> Option<u64> {
 #[test]
 fn a_connection_over_the_limit_is_counted() {
     let server = Setup::new().set("MAX_CONNECTIONS", "2").expect_log("clients are turned away").start();
-    let (mut first, _second) = (server.client(), server.client());
+    let (mut first, mut second) = (server.client(), server.client());
+    let guid = first.put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
+    // An agent's connection makes no room for anybody.
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.get("/agentevent/503", Some(&guid)).code(), "0");
+    }
     let mut seen = || Metrics::parse(first.get("/metrics", None).text()).value("cc_gateway_connections_refused_total");
     assert_eq!(seen(), 0);
     let _third = std::net::TcpStream::connect(server.address()).unwrap();

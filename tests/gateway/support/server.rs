@@ -323,11 +323,6 @@ impl Server {
         self.thread_names().iter().filter(|name| !name.starts_with("mount")).count()
     }
 
-    /// Threads that serve a client now, or wait for the next one.
-    pub fn clients(&self) -> usize {
-        self.thread_names().iter().filter(|name| *name == "client").count()
-    }
-
     fn thread_names(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
