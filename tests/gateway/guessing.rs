@@ -160,8 +160,14 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
     );
     eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") >= 18);
     let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
-    assert_eq!(names.filter(|name| name.trim() == "password-check").count(), 2);
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default());
+    let nice_values: Vec<_> = stats
+        .filter(|stat| stat.contains("(password-check)"))
+        // proc_pid_stat(5): the nice value is field 19, the 17th after the name in brackets.
+        .map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().to_owned())
+        .collect();
+    assert_eq!(nice_values.len(), 2);
+    assert!(nice_values.iter().all(|nice| nice.parse::<i32>().unwrap() >= 10), "{nice_values:?}");
 }
 
 #[test]
