@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::agent::AgentId;
@@ -33,9 +33,11 @@ const PAIRS_MAX: usize = 16_384;
 /// that is free the soonest or failed longest ago first. So a flood of strangers' pairs pushes out other
 /// pairs of few failures, and to push out a locked pair it must first lock all the others, at five password
 /// checks each, of which no more than a few dozen a second take place.
-#[derive(Debug, Default)]
+///
+/// A clone shares everything with the original.
+#[derive(Debug, Clone, Default)]
 pub struct Throttle {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]

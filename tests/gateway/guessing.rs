@@ -207,6 +207,21 @@ fn a_few_guesses_at_each_of_many_agents_lock_their_address_but_not_for_the_agent
 }
 
 #[test]
+fn guesses_that_come_at_once_do_not_exceed_the_budget_of_their_address() {
+    const EXHAUSTED: &str = "all agents that have not signed in from 127.0.0.1 are locked for clients there";
+    let server = Setup::new().agents(&costly_agents(2000..2100, 50_000)).expect_log(EXHAUSTED).start();
+    let mut clients: Vec<_> = (0..100).map(|_| server.client()).collect();
+    for (agent, client) in (2000..).zip(&mut clients) {
+        client.send_request("PUT", &format!("/onlineagent/{agent}"), "", WRONG);
+    }
+    let codes: Vec<_> = clients.iter_mut().map(|client| client.reply().code()).collect();
+    let checked = codes.iter().filter(|code| *code == "100-004").count();
+    // Two are checked at once; one more is forgiven for every five seconds this takes.
+    assert!((60..70).contains(&checked), "{codes:?}");
+    assert!(codes.iter().all(|code| ["100-004", "110-016"].contains(&&**code)), "{codes:?}");
+}
+
+#[test]
 fn no_password_and_no_guid_is_logged_at_any_level() {
     let server = Setup::new().set("LOG_LEVEL", "trace").start();
     let mut client = server.client();
