@@ -19,7 +19,7 @@ pub mod sign_in_body;
 mod sign_out;
 
 pub use code::ResultCode;
-pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Ticket};
+pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Start, Ticket};
 pub use gateway::{Gateway, RequestContext};
 pub use metrics::NAMES as METRICS;
 pub use reply::{HeaderValue, Reply, Undelivered};

@@ -26,10 +26,8 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
         loop {
             match server.recv() {
                 Ok(request) => handle(&in_flight, request),
-                // tiny_http's accept thread has ended; the connections that are there work on.
-                Err(error) if error.kind() != io::ErrorKind::Other => {
-                    log::debug!("the backend takes no more connections: {error}");
-                }
+                // tiny_http's accept thread has ended, as it is meant to; the connections that are there work on.
+                Err(error) if error.kind() != io::ErrorKind::Other => {}
                 Err(_) => return,
             }
         }

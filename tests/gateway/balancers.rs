@@ -139,7 +139,7 @@ fn a_node_is_taken_out(kind: Kind) {
     let downloads: Vec<_> = leaving.iter().map(|seat| seat.begin(&site, QUERY, "")).collect();
     assert_eq!(metric(&site.nodes[0], "cc_gateway_downloads"), 10);
     site.nodes[0].signal("TERM");
-    site.nodes[0].log_line("stopping");
+    site.nodes[0].log_line("shutting down");
     // Nobody new gets there, those of the other node notice nothing, those of this one sign in again. The line comes
     // a moment before the last idle connection of the balancer is ended.
     let mut fresh = (261..281).map(|number| site.sign_in(number, &format!("127.0.3.{}", number - 200)).node());

@@ -34,7 +34,7 @@ fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
     let before = Footprint::at_rest(&server);
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
-    let enough = server.limit("nofile", &server.descriptors().to_string());
+    let enough = server.limit("nofile", &server.next_descriptor().to_string());
     let waiting: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
     server.log_line(CAUSE);
     eventually("many failed attempts", || metric(&mut member, "cc_gateway_accept_errors_total") >= 12);

@@ -111,7 +111,7 @@ fn a_failed_accept_is_counted_and_passes() {
     let pid = Pid::from_raw(server.pid().try_into().unwrap());
     let mut client = server.client();
     assert_eq!(client.get("/health", None).status, 200);
-    let few = Rlimit { current: Some(server.descriptors() as u64), maximum: None };
+    let few = Rlimit { current: Some(server.next_descriptor() as u64), maximum: None };
     let plenty = prlimit(pid, Resource::Nofile, Rlimit { maximum: limit(&server), ..few }).unwrap();
     let waiting = std::net::TcpStream::connect(server.address()).unwrap();
     let errors = || Metrics::parse(client.get("/metrics", None).text()).value("cc_gateway_accept_errors_total");
