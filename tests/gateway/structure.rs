@@ -1,6 +1,5 @@
 //! The house stands: imports run downwards.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
