@@ -180,6 +180,7 @@ impl IoLoop {
             if self.context.connections.is_draining() {
                 self.drain();
             }
+            self.flush_backend();
         }
     }
 
@@ -275,9 +276,17 @@ impl IoLoop {
             place.state = State::Forwarded(slot);
         }
         self.set_deadline(key, Instant::now() + WORKER_TIMEOUT);
-        match self.backend.send(request, slot) {
-            Ok(all) => self.watch_backend_for_room(!all),
-            Err(error) => self.replace_backend(&error),
+        if self.backend.queue(request, slot) {
+            self.flush_backend();
+        }
+    }
+
+    fn flush_backend(&mut self) {
+        if self.backend.has_unsent() {
+            match self.backend.flush() {
+                Ok(all) => self.watch_backend_for_room(!all),
+                Err(error) => self.replace_backend(&error),
+            }
         }
     }
 
