@@ -31,6 +31,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request may wait for a worker. Workers wait for nothing outside the process, so this passes only on a machine
 /// that cannot keep up at all.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Deferred requests are answered at multiples of this: thousands of polls end every second, and a thread that wakes for each
+/// of them spends more on waking than on the answer.
+const DEFERRED_STEP: Duration = Duration::from_millis(10);
 /// Longest sleep: nothing that is due comes later than this.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// The process ends with this when the backend is lost for good (sysexits.h, EX_SOFTWARE).
@@ -92,6 +95,7 @@ struct IoLoop {
     /// Those who may make room for others, the longest idle first.
     strangers: BTreeSet<(Instant, Key)>,
     tick: Option<Duration>,
+    started: Instant,
 }
 
 impl IoThread {
@@ -123,6 +127,7 @@ impl IoThread {
             timers: Timers::default(),
             strangers: BTreeSet::new(),
             tick,
+            started: Instant::now(),
         };
         io_loop.watch_backend()?;
         io_loop.listen()?;
@@ -198,6 +203,7 @@ impl IoLoop {
                 Message::Parked(key, slot, until) => {
                     if let Some(place) = self.place(key) {
                         place.state = State::Deferred(slot);
+                        let until = self.next_step(until);
                         self.set_deadline(key, until);
                     }
                 }
@@ -518,6 +524,13 @@ impl IoLoop {
         if let Some(since) = self.place(key).and_then(|place| place.stranger_since.take()) {
             self.strangers.remove(&(since, key));
         }
+    }
+
+    /// The first multiple of [`DEFERRED_STEP`] that is not before `until`.
+    fn next_step(&self, until: Instant) -> Instant {
+        let elapsed = until.saturating_duration_since(self.started).as_nanos();
+        let steps = elapsed.div_ceil(DEFERRED_STEP.as_nanos());
+        u32::try_from(steps).map_or(until, |steps| self.started + DEFERRED_STEP * steps)
     }
 
     fn set_deadline(&mut self, key: Key, deadline: Instant) {

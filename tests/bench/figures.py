@@ -164,10 +164,10 @@ def long_polls(bench):
 
 
 def agents_of(bench, running, name, count):
-    """A server with so many agents who poll, both until `running` ends."""
+    """A server with so many agents who poll, both until `running` ends. The first agent is left for other things."""
     server = bench.fresh(name, WAITING, MANY_AGENTS)
     running.callback(server.stop)
-    return running.enter_context(load.Agents(bench.program("agents"), server, MANY_AGENTS[:count], POLL_WAIT_MS))
+    return running.enter_context(load.Agents(bench.program("agents"), server, MANY_AGENTS[1 : count + 1], POLL_WAIT_MS))
 
 
 def crowd(bench):
@@ -180,13 +180,12 @@ def crowd(bench):
         with contextlib.ExitStack() as running:
             agents = agents_of(bench, running, name, 9000)
             server = agents.server
-            downloader, *others = MANY_AGENTS[9000:]
-            guid = load.in_other_process(server, "sign_in", agent=downloader)
-            arguments = {"video": server.video, "headers": [f"Guid: {guid}"], "count": downloads}
+            others = MANY_AGENTS[9001:]
+            arguments = {"video": server.video, "headers": bench.headers(server), "count": downloads}
             running.enter_context(load.meanwhile(server, "trickle", **arguments))
             agents.since_last()
-            others = (others[0], others[-1])
-            times = load.in_other_process(server, "control", seconds=seconds, agents=others, kinds=["health"])
+            arguments = {"agents": (others.start, others.stop), "kinds": ["health"]}
+            times = load.in_other_process(server, "control", seconds=seconds, **arguments)
             threads[name] = server.threads() - downloads
             # Those who have waited for all of the time; what they were answered late.
             slowest["poll"][name] = agents.since_last()[2]

@@ -261,7 +261,7 @@ def stall(port, video, headers, count):
         secured.sendall(request("GET", video, headers))
         kept.append(secured)
     for secured in kept:
-        expect_ok(read_head(secured)[0])
+        expect_video(read_head(secured)[0])
     wait_for_end()
 
 
@@ -272,14 +272,16 @@ def trickle(port, video, headers, count, pace=65536):
     for secured in kept:
         secured.sendall(request("GET", video, headers))
     for secured in kept:
-        expect_ok(read_head(secured)[0])
+        expect_video(read_head(secured)[0])
     ready()
     ended = ended_input()
     while not ended.is_set():
         for secured in kept:
             left = pace
             while left > 0:
-                left -= len(secured.recv(left))
+                if not (more := secured.recv(left)):
+                    raise SystemExit("a download ended too early")
+                left -= len(more)
             # So that the clients do not come all at once: the round takes a second.
             if ended.wait(1 / count):
                 return
@@ -319,6 +321,13 @@ def expect_ok(head):
     """Figures of refusals are worth nothing."""
     if not head.startswith("HTTP/1.1 200"):
         raise SystemExit(f"refused: {head}")
+
+
+def expect_video(head):
+    """A gateway refuses with 200, too, and a few bytes."""
+    expect_ok(head)
+    if int(field(head, "Content-Length")) != VIDEO_BYTES:
+        raise SystemExit(f"no video: {head}")
 
 
 def ready():
