@@ -122,17 +122,31 @@ impl Load {
     }
 
     fn connect(&mut self, id: usize) -> Result<()> {
+        let (socket, tls) = self.connection(self.agents.len())?;
+        let (inbound, guid) = (Vec::new(), String::new());
+        self.agents.push(Agent { id, socket, tls, inbound, guid, state: State::Connecting });
+        Ok(())
+    }
+
+    /// A connection may carry so many requests and no more.
+    fn connect_again(&mut self, index: usize) -> Result<()> {
+        let (socket, tls) = self.connection(index)?;
+        let agent = &mut self.agents[index];
+        (agent.socket, agent.tls, agent.state) = (socket, tls, State::Connecting);
+        agent.inbound.clear();
+        Ok(())
+    }
+
+    fn connection(&mut self, index: usize) -> Result<(TcpStream, ClientConnection)> {
         let socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
         let tls = ClientConnection::new(Arc::clone(&self.config), ServerName::IpAddress(self.address.ip().into()))?;
-        let data = EventData::new_u64(self.agents.len() as u64);
         // The first event comes at once: the socket can be written to.
-        epoll::add(&self.epoll, &socket, data, EventFlags::IN | EventFlags::OUT | EventFlags::ET)?;
-        let (inbound, guid) = (Vec::new(), String::new());
-        self.agents.push(Agent { id, socket, tls, inbound, guid, state: State::Connecting });
+        let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
+        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), interest)?;
         self.arriving += 1;
-        Ok(())
+        Ok((socket, tls))
     }
 
     /// Goes on with an agent as far as its socket lets it.
@@ -142,7 +156,7 @@ impl Load {
             agent.flush()?;
             if !agent.tls.is_handshaking() {
                 if let State::Connecting = agent.state {
-                    if self.is_gateway {
+                    if self.is_gateway && agent.guid.is_empty() {
                         agent.send("PUT", &format!("/agentgateway/resource/onlineagent/{}/forcelogin", agent.id), SIGN_IN)?;
                         agent.state = State::SigningIn;
                     } else {
@@ -153,12 +167,13 @@ impl Load {
                 }
                 if let Some(response) = agent.take_response()? {
                     let status = response.split(' ').nth(1).unwrap_or_default();
+                    // A sign-in brings the first one, and a poll a new one now and then.
+                    if let Some(guid) = header(&response, "set-guid") {
+                        agent.guid = guid.trim_start_matches("JSESSIONID=").to_owned();
+                    }
                     match agent.state {
-                        State::SigningIn => {
-                            let guid = header(&response, "set-guid").ok_or_else(|| response.clone())?;
-                            agent.guid = guid.trim_start_matches("JSESSIONID=").to_owned();
-                            self.arriving -= 1;
-                        }
+                        State::SigningIn if agent.guid.is_empty() => return Err(response.into()),
+                        State::SigningIn => self.arriving -= 1,
                         State::Polling(since) => {
                             // nchan answers 408 when the time is up.
                             let is_good = if self.is_gateway { status == "200" } else { matches!(status, "200" | "304" | "408") };
@@ -172,6 +187,9 @@ impl Load {
                             }
                         }
                         State::Connecting => {}
+                    }
+                    if header(&response, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                        return self.connect_again(index);
                     }
                     agent.poll(self.is_gateway)?;
                     continue;
