@@ -31,9 +31,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request may wait for a worker. Workers wait for nothing outside the process, so this passes only on a machine
 /// that cannot keep up at all.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Deferred requests are answered at multiples of this: thousands of polls end every second, and a thread that wakes for each
-/// of them spends more on waking than on the answer.
-const DEFERRED_STEP: Duration = Duration::from_millis(10);
 /// Longest sleep: nothing that is due comes later than this.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// The process ends with this when the backend is lost for good (sysexits.h, EX_SOFTWARE).
@@ -60,8 +57,8 @@ struct Shared {
 struct Place {
     generation: u32,
     state: State,
-    /// When the nearest timer of the connection goes off.
-    timer: Option<Instant>,
+    /// The step at which the nearest timer of the connection goes off.
+    timer: Option<u64>,
     deadline: Option<Instant>,
     /// Since when it is an idle stranger's.
     stranger_since: Option<Instant>,
@@ -95,7 +92,6 @@ struct IoLoop {
     /// Those who may make room for others, the longest idle first.
     strangers: BTreeSet<(Instant, Key)>,
     tick: Option<Duration>,
-    started: Instant,
 }
 
 impl IoThread {
@@ -124,10 +120,9 @@ impl IoThread {
             backend_is_full: false,
             places: Vec::new(),
             vacant: Vec::new(),
-            timers: Timers::default(),
+            timers: Timers::new(Instant::now()),
             strangers: BTreeSet::new(),
             tick,
-            started: Instant::now(),
         };
         io_loop.watch_backend()?;
         io_loop.listen()?;
@@ -203,7 +198,6 @@ impl IoLoop {
                 Message::Parked(key, slot, until) => {
                     if let Some(place) = self.place(key) {
                         place.state = State::Deferred(slot);
-                        let until = self.next_step(until);
                         self.set_deadline(key, until);
                     }
                 }
@@ -298,8 +292,8 @@ impl IoLoop {
 
     fn run_timers(&mut self) {
         let now = Instant::now();
-        while let Some((at, key)) = self.timers.pop_expired(now) {
-            let Some(place) = self.place(key).filter(|place| place.timer == Some(at)) else { continue };
+        while let Some((step, key)) = self.timers.pop_expired(now) {
+            let Some(place) = self.place(key).filter(|place| place.timer == Some(step)) else { continue };
             place.timer = None;
             match place.deadline {
                 Some(deadline) if deadline <= now => self.expire(key),
@@ -526,19 +520,13 @@ impl IoLoop {
         }
     }
 
-    /// The first multiple of [`DEFERRED_STEP`] that is not before `until`.
-    fn next_step(&self, until: Instant) -> Instant {
-        let elapsed = until.saturating_duration_since(self.started).as_nanos();
-        let steps = elapsed.div_ceil(DEFERRED_STEP.as_nanos());
-        u32::try_from(steps).map_or(until, |steps| self.started + DEFERRED_STEP * steps)
-    }
-
     fn set_deadline(&mut self, key: Key, deadline: Instant) {
+        let step = self.timers.step(deadline);
         let Some(place) = self.place(key) else { return };
         place.deadline = Some(deadline);
-        if place.timer.is_none_or(|timer| deadline < timer) {
-            place.timer = Some(deadline);
-            self.timers.set(deadline, key);
+        if place.timer.is_none_or(|timer| step < timer) {
+            place.timer = Some(step);
+            self.timers.set(step, key);
         }
     }
 }
