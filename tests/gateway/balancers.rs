@@ -261,7 +261,6 @@ fn a_node_dies_behind_nginx_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs OPTIONS * and HEAD / in the api"]
 fn checks_by_default_find_a_healthy_node_and_a_sick_one() {
     let server = Setup::new().expect_log("is lost").expect_log("is back").start();
     let status = |request: &str| {

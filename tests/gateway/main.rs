@@ -33,6 +33,7 @@ mod mounts;
 mod observed;
 mod paths;
 mod polling;
+mod presence;
 mod ranges;
 mod readme_interfaces;
 mod reload;

@@ -31,7 +31,7 @@ fn the_readme_has_every_metric_with_its_kind() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `cc_gateway_"));
     let told: Vec<_> = rows.map(|row| row.split('|').map(str::trim).take(2).collect::<Vec<_>>()).collect();
-    let names: Vec<_> = cc_gateway::api::METRICS.iter().map(|(name, kind, _)| [*name, *kind]).collect();
+    let names: Vec<_> = cc_gateway::api::METRICS.iter().map(|metric| [metric.name, metric.kind]).collect();
     assert_eq!(told.len(), names.len());
     for (told, [name, kind]) in told.iter().zip(names) {
         let told_name = told[0].trim_end_matches('`').split('{').next().unwrap();
