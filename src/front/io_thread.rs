@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::net::TcpListener;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::{self, JoinHandle};
@@ -33,8 +34,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest sleep: nothing that is due comes later than this.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// The process ends with this when the backend is lost for good (sysexits.h, EX_SOFTWARE).
-const EXIT_BACKEND_LOST: i32 = 70;
+/// How the process ends after a defect that it cannot go on from (sysexits.h, EX_SOFTWARE); its service manager starts it
+/// again.
+const EXIT_SOFTWARE: i32 = 70;
 
 /// An I/O thread as its service sees it.
 pub(super) struct IoThread {
@@ -128,8 +130,14 @@ impl IoThread {
         };
         io_loop.watch_backend()?;
         io_loop.listen()?;
-        let handle =
-            thread::Builder::new().name(format!("io-{number}")).stack_size(STACK_BYTES).spawn(move || io_loop.run())?;
+        let run = move || {
+            // Its connections would be lost to their clients for as long as the process lives. The panic hook has said why.
+            if catch_unwind(AssertUnwindSafe(|| io_loop.run())).is_err() {
+                log::logger().flush();
+                std::process::exit(EXIT_SOFTWARE);
+            }
+        };
+        let handle = thread::Builder::new().name(format!("io-{number}")).stack_size(STACK_BYTES).spawn(run)?;
         Ok(IoThread { home, shared, handle })
     }
 
@@ -446,7 +454,7 @@ impl IoLoop {
             Err(error) => {
                 log::error!("the backend was lost: {cause}; no other can be started: {error}");
                 log::logger().flush();
-                std::process::exit(EXIT_BACKEND_LOST);
+                std::process::exit(EXIT_SOFTWARE);
             }
         }
         log::error!("the backend was lost: {cause}; another has taken its place");

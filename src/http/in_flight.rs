@@ -191,3 +191,6 @@ impl<C> Table<C> {
         Some(request)
     }
 }
+
+#[cfg(test)]
+mod tests;

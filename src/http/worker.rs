@@ -26,7 +26,8 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
     let work = move || {
         loop {
             match server.recv() {
-                Ok(request) => handle(&in_flight, request),
+                // A panic while an answer is written leaves nobody to be answered, and must cost no worker.
+                Ok(request) => drop(catch_unwind(AssertUnwindSafe(|| handle(&in_flight, request)))),
                 // tiny_http's accept thread has ended, as it is meant to; the connections that are there work on.
                 Err(error) if error.kind() != io::ErrorKind::Other => {}
                 Err(_) => return,
