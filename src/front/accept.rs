@@ -8,8 +8,7 @@ use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::SockRef;
 
 use super::address_limits::NetworkFull;
-use super::connections::{ConnectionPermit, Full};
-use super::context::Context;
+use super::connections::Full;
 use super::tls_stream::UNSENT_MAX_BYTES;
 use crate::ops::counters::Counters;
 use crate::ops::seldom::Seldom;
@@ -23,13 +22,6 @@ const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 /// How long the kernel waits for a client to acknowledge anything of what was sent, in ms. Twice the window of a slow
 /// download, whose own timeout comes first.
 const USER_TIMEOUT_MS: u32 = 60_000;
-
-/// A client that is let in.
-pub(super) struct Accepted {
-    pub(super) socket: TcpStream,
-    pub(super) peer: SocketAddr,
-    pub(super) permit: ConnectionPermit,
-}
 
 /// Log lines about what keeps clients out, each of which could come a thousand times a second.
 #[derive(Debug, Default)]
@@ -52,17 +44,14 @@ pub(super) fn set_options(listener: &TcpListener) {
     set("TCP_USER_TIMEOUT", sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS).map_err(Into::into));
 }
 
-/// Accepts who is waiting at a listener and hands them to `take`. When nobody more may be connected, `make_room` is asked
-/// to let somebody go.
+/// Accepts who is waiting at a listener, and hands their sockets to `take`.
 ///
 /// # Errors
 /// One of the whole process, such as too many open files. Errors of a single client are passed over.
 pub(super) fn accept_batch(
     listener: &TcpListener,
-    context: &Context,
-    limits: &mut LogLimits,
-    mut make_room: impl FnMut() -> bool,
-    mut take: impl FnMut(Accepted),
+    counters: &Counters,
+    mut take: impl FnMut(TcpStream, SocketAddr),
 ) -> io::Result<()> {
     for _ in 0..ACCEPT_BATCH {
         let (socket, peer) = match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
@@ -81,36 +70,27 @@ pub(super) fn accept_batch(
                 | Errno::NETUNREACH
                 | Errno::PERM,
             ) => {
-                context.counters.accept_errors.add(1);
+                counters.accept_errors.add(1);
                 continue;
             }
             Err(error) => return Err(error.into()),
         };
-        let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) else { continue };
-        let address = (!context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
-        let connections = &context.connections;
-        let admitted = connections.admit(address).or_else(|full| match full {
-            Full::Connections if make_room() => connections.admit(address),
-            full => Err(full),
-        });
-        match admitted {
-            Ok(permit) => {
-                context.counters.connections.add(1);
-                take(Accepted { socket, peer, permit });
-            }
-            Err(full) => {
-                context.counters.connections_refused.add(1);
-                match full {
-                    Full::Connections => limits.full.warn(&format!(
-                        "clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}",
-                        peer.ip()
-                    )),
-                    Full::Network(full) => limits.full_network.warn(&network_full(&full)),
-                }
-            }
+        if let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
+            take(socket, peer);
         }
     }
     Ok(())
+}
+
+/// Counts and logs that a client is turned away.
+pub(super) fn log_refusal(full: Full, peer: SocketAddr, counters: &Counters, limits: &mut LogLimits) {
+    counters.connections_refused.add(1);
+    match full {
+        Full::Connections => limits
+            .full
+            .warn(&format!("clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip())),
+        Full::Network(full) => limits.full_network.warn(&network_full(&full)),
+    }
 }
 
 /// What to tell of a network that has its share of connections.

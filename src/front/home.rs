@@ -1,6 +1,7 @@
 //! The way back to an I/O thread: from workers, download threads and whoever finishes a request.
 
 use std::io;
+use std::net::{SocketAddr, TcpStream};
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Mutex;
 use std::time::Instant;
@@ -48,6 +49,8 @@ pub(super) enum Message {
     Parked(Key, SlotId, Instant),
     /// A connection is gone.
     Gone(Key),
+    /// A client for whom so many other threads had no room.
+    Newcomer(TcpStream, SocketAddr, usize),
 }
 
 /// What the others know of an I/O thread.
@@ -114,6 +117,12 @@ impl Home {
     /// Says that a connection is gone.
     pub(super) fn forget(&self, key: Key) {
         lock(&self.inbox).messages.push(Message::Gone(key));
+    }
+
+    /// Hands a client over for whom `asked` threads, this one's not among them, had no room.
+    pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, asked: usize) {
+        lock(&self.inbox).messages.push(Message::Newcomer(socket, peer, asked));
+        self.wake();
     }
 
     /// Wakes the thread.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -14,8 +14,9 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
-use super::accept::{self, Accepted, LogLimits};
+use super::accept::{self, LogLimits};
 use super::connection::{Connection, Next};
+use super::connections::{ConnectionPermit, Full};
 use super::context::Context;
 use super::home::{BACKEND_TOKEN, FIRST_LISTENER_TOKEN, Home, Key, Message, WAKE_TOKEN};
 use super::timers::Timers;
@@ -83,6 +84,9 @@ enum State {
 struct IoLoop {
     context: Arc<Context>,
     home: Arc<Home>,
+    /// Those of all I/O threads, and which of them this is.
+    homes: Arc<[Arc<Home>]>,
+    number: usize,
     shared: Arc<Shared>,
     listeners: Arc<Vec<TcpListener>>,
     listening: bool,
@@ -104,17 +108,19 @@ impl IoThread {
     /// # Errors
     /// When a descriptor or the thread cannot be made.
     pub(super) fn start(
-        number: usize,
+        (number, homes): (usize, Arc<[Arc<Home>]>),
         context: Arc<Context>,
         listeners: Arc<Vec<TcpListener>>,
         backend: ToBackend,
         tick: Option<Duration>,
     ) -> io::Result<IoThread> {
-        let home = Arc::new(Home::new()?);
+        let home = homes.get(number).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
         let shared = Arc::new(Shared::default());
         let mut io_loop = IoLoop {
             context,
             home: Arc::clone(&home),
+            homes,
+            number,
             shared: Arc::clone(&shared),
             listeners,
             listening: false,
@@ -218,6 +224,7 @@ impl IoLoop {
                     }
                 }
                 Message::Gone(key) => self.vacate(key),
+                Message::Newcomer(socket, peer, asked) => self.let_in(socket, peer, asked),
             }
         }
     }
@@ -373,17 +380,33 @@ impl IoLoop {
         }
         let (context, listeners) = (Arc::clone(&self.context), Arc::clone(&self.listeners));
         let Some(listener) = listeners.get(number) else { return };
-        let mut limits = std::mem::take(&mut self.limits);
-        let mut accepted = Vec::new();
-        let result =
-            accept::accept_batch(listener, &context, &mut limits, || self.make_room(), |client| accepted.push(client));
-        self.limits = limits;
-        accepted.into_iter().for_each(|client| self.admit(client));
-        if let Err(error) = result {
+        let accepted = accept::accept_batch(listener, &context.counters, |socket, peer| self.let_in(socket, peer, 0));
+        if let Err(error) = accepted {
             accept::log_error(&error, &self.context.counters, &mut self.limits);
             // The client stays in the backlog, so the listener would wake the thread at once.
             self.stop_listening();
             self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+        }
+    }
+
+    /// Lets a client in if there is room, or can be made: here, or by the other threads, of which `asked` could not.
+    fn let_in(&mut self, socket: TcpStream, peer: SocketAddr, asked: usize) {
+        let address = (!self.context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
+        let connections = Arc::clone(&self.context.connections);
+        let admitted = connections.admit(address).or_else(|full| match full {
+            Full::Connections if self.make_room() => connections.admit(address),
+            full => Err(full),
+        });
+        let other = self.homes.get((self.number + 1) % self.homes.len().max(1));
+        match (admitted, other) {
+            (Ok(permit), _) => {
+                self.context.counters.connections.add(1);
+                self.admit(socket, peer, permit);
+            }
+            (Err(Full::Connections), Some(other)) if asked + 1 < self.homes.len() => {
+                other.hand_over(socket, peer, asked + 1);
+            }
+            (Err(full), _) => accept::log_refusal(full, peer, &self.context.counters, &mut self.limits),
         }
     }
 
@@ -397,8 +420,7 @@ impl IoLoop {
         true
     }
 
-    fn admit(&mut self, client: Accepted) {
-        let Accepted { socket, peer, permit } = client;
+    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
         let key = self.reserve();
         let data = epoll::EventData::new_u64(key.token());
         // Armed by whoever puts the connection down.

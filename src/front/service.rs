@@ -10,6 +10,7 @@ use super::bind::Listeners;
 use super::chunk_budget::ChunkBudget;
 use super::connections::Connections;
 use super::context::{Context, LogLimits};
+use super::home::Home;
 use super::io_thread::IoThread;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
@@ -79,8 +80,12 @@ impl Service {
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);
         let tick = manager.watchdog_interval().map(|interval| interval / 2);
-        let start =
-            |(number, backend)| IoThread::start(number, Arc::clone(&context), Arc::clone(&listeners), backend, tick);
+        let homes =
+            backends.iter().map(|_| Home::new().map(Arc::new)).collect::<Result<Arc<[_]>, _>>().map_err(failed)?;
+        let start = |(number, backend)| {
+            let place = (number, Arc::clone(&homes));
+            IoThread::start(place, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
+        };
         let io_threads = (0..).zip(backends).map(start).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let io_threads = Arc::new(io_threads);
         let watchdog = match tick {

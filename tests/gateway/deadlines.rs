@@ -213,6 +213,25 @@ fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs()
 }
 
 #[test]
+fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
+    // Three times what a window asks for, in pieces, over many windows: as 10 KB a second are with the real ones, where the
+    // kernel takes and gives in lumps.
+    let window = Duration::from_secs(2);
+    let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
+    let guid = inside.sign_in(503);
+    let mut client = inside.client();
+    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
+    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+    assert_eq!(client.head().status, 200);
+    let began = Instant::now();
+    while began.elapsed() < 5 * window {
+        client.stream(1000, |_| ());
+        thread::sleep(TRICKLE);
+    }
+    assert_eq!(inside.counters().downloads_cut.value(), 0);
+}
+
+#[test]
 fn a_connection_ends_after_a_thousand_requests() {
     let inside = Setup::new().inside(PATIENT);
     let mut client = inside.client();

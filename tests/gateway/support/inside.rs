@@ -90,6 +90,11 @@ impl Inside {
         Client::over(socket, &self.scratch.path().join("certificate.pem"))
     }
 
+    /// Ends the service as a signal does; how many downloads were cut.
+    pub fn stop(mut self, drain: Duration) -> u64 {
+        self.service.take().unwrap().stop(drain, || false)
+    }
+
     /// Signs in with the password `secret` and gives the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
         let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);

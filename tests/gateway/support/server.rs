@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -44,6 +44,7 @@ pub struct Setup {
     environment: Vec<(String, String)>,
     wrapper: Vec<String>,
     deaf: bool,
+    stalled: Option<Receiver<()>>,
 }
 
 impl Setup {
@@ -67,6 +68,7 @@ impl Setup {
             environment: Vec::new(),
             wrapper: Vec::new(),
             deaf: false,
+            stalled: None,
         }
     }
 
@@ -118,6 +120,13 @@ impl Setup {
     pub fn deaf(mut self) -> Setup {
         self.deaf = true;
         self
+    }
+
+    /// Stops reading the log as soon as the server listens, until the result is dropped.
+    pub fn stalled(mut self) -> (Setup, Sender<()>) {
+        let (resume, stalled) = channel();
+        self.stalled = Some(stalled);
+        (self, resume)
     }
 
     /// Writes a recording into the mount.
@@ -175,7 +184,7 @@ impl Setup {
         let (tell, told) = channel();
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(&log);
-        let deaf = self.deaf;
+        let (deaf, stalled) = (self.deaf, self.stalled);
         let reader = thread::spawn(move || {
             let mut stderr = stderr.lines().map_while(Result::ok);
             while let Some(line) = stderr.next() {
@@ -189,6 +198,9 @@ impl Setup {
                     return;
                 }
                 let _ = tell.send(address);
+                if let Some(stalled) = &stalled {
+                    let _ = stalled.recv();
+                }
             }
         });
         let addresses = first_address(&told, &mut child, &log);
@@ -295,15 +307,21 @@ impl Server {
         assert!(sent.success());
     }
 
-    /// Waits for the end of the process.
+    /// Waits for the end of the process, and of its log.
     pub fn wait(&mut self) -> ExitStatus {
+        let status = self.wait_unread();
+        self.reader.take().unwrap().join().unwrap();
+        status
+    }
+
+    /// Waits for the end of a process whose log nobody reads.
+    pub fn wait_unread(&mut self) -> ExitStatus {
         let mut ended = None;
         eventually("the end of the server", || {
             ended = self.child.try_wait().unwrap();
             ended.is_some()
         });
         self.gone = ended;
-        self.reader.take().unwrap().join().unwrap();
         ended.unwrap()
     }
 
@@ -325,6 +343,11 @@ impl Server {
     /// Threads of the process now, without those that mounts keep for a while and let go.
     pub fn threads(&self) -> usize {
         self.thread_names().iter().filter(|name| !name.starts_with("mount")).count()
+    }
+
+    /// Threads of the process now, whatever they do.
+    pub fn all_threads(&self) -> usize {
+        self.thread_names().len()
     }
 
     fn thread_names(&self) -> Vec<String> {

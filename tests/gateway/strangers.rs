@@ -1,0 +1,163 @@
+//! What nobody who comes over the network may bring about: memory that is not ours to give, places that others need, and
+//! an end that never comes.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+use std::time::Duration;
+
+use cc_gateway::front::Timeouts;
+use cc_gateway::ops::descriptors;
+
+use crate::support::{BASE, Client, PATIENT, Setup, connect_from, eventually, has_ended, unsent_from};
+
+/// Pages the kernel has for TCP sockets in this network namespace.
+fn tcp_pages() -> u64 {
+    let text = std::fs::read_to_string("/proc/net/sockstat").unwrap();
+    let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap();
+    line.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+#[test]
+fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
+    const CLIENTS: usize = 100;
+    let server = Setup::new().start();
+    let certificate = server.scratch().path().join("certificate.pem");
+    let requests = format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990)
+        + &format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let before = tcp_pages();
+    let mut most = 0;
+    // As soon as some are gone, others come.
+    for _ in 0..2 {
+        let greedy: Vec<Client> = (0..CLIENTS)
+            .map(|_| {
+                let mut client = Client::over(connect_from("127.0.0.1", server.address(), Some(4096)), &certificate);
+                client.socket().set_nonblocking(true).unwrap();
+                let _ = client.try_send(&requests);
+                client
+            })
+            .collect();
+        eventually("the end of those who do not read", || {
+            let (unsent, _) = unsent_from(server.address().port());
+            // What the server keeps for all of them together: some kilobytes each.
+            assert!(unsent <= 16 * 1024 * CLIENTS as u64, "{unsent} bytes");
+            most = most.max(tcp_pages().saturating_sub(before));
+            server.metric("cc_gateway_connections") == 1
+        });
+        drop(greedy);
+    }
+    // The clients' own requests, of which the server reads no more, are in this figure too.
+    assert!(most * 4096 <= 48 << 20, "{most} pages");
+    eventually("no unsent bytes", || unsent_from(server.address().port()).0 == 0);
+    server.serves();
+}
+
+#[test]
+fn silent_clients_make_room_for_those_who_ask() {
+    let setup = Setup::new().set("MAX_CONNECTIONS", "64").set("MAX_CONNECTIONS_PER_ADDRESS", "16");
+    let server = setup.expect_log("clients are turned away").start();
+    let certificate = server.scratch().path().join("certificate.pem");
+    let guid = server.sign_in(503);
+    let mut agent = server.client();
+    assert_eq!(agent.get("/agentevent/503", Some(&guid)).code(), "0");
+    for round in 0..3 {
+        // As many as there are places, from addresses of their own, some without and some with TLS.
+        let silent: Vec<TcpStream> = (0..80)
+            .map(|number| connect_from(&format!("127.0.2.{}", 1 + number % 8), server.address(), None))
+            .collect();
+        let shaken: Vec<Client> = (0..16)
+            .map(|number| connect_from(&format!("127.0.3.{}", 1 + number % 8), server.address(), None))
+            .map(|socket| Client::over(socket, &certificate))
+            .collect();
+        for _ in 0..20 {
+            server.serves();
+        }
+        assert_eq!(agent.get("/agentevent/503", Some(&guid)).code(), "0", "round {round}");
+        drop((silent, shaken));
+    }
+    assert!(server.metric("cc_gateway_connections_evicted_total") > 0);
+}
+
+#[test]
+fn the_clients_of_one_ipv6_site_do_not_take_all_places() {
+    let setup =
+        Setup::new().set("LISTEN", "[::1]:0").set("MAX_CONNECTIONS", "40").set("MAX_CONNECTIONS_PER_ADDRESS", "10");
+    let server = setup.expect_log("MAX_CONNECTIONS_PER_ADDRESS is reached by ::/64, which has 10").start();
+    let sockets: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    eventually("some who are turned away", || sockets.iter().filter(|socket| has_ended(socket)).count() == 10);
+}
+
+#[test]
+fn a_stop_waits_for_downloads_alone() {
+    let timeouts = Timeouts { ..PATIENT };
+    let inside = Setup::new().inside(timeouts);
+    // A client that does not read its responses, one in the middle of a request, and one that does not end its side.
+    let mut greedy = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(4096)));
+    greedy.socket().set_nonblocking(true).unwrap();
+    let _ = greedy.try_send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990));
+    let mut begun = inside.client();
+    begun.send(format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{"));
+    let mut closed = inside.client();
+    closed.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    assert_eq!(closed.reply().status, 200);
+    // No timeout of a client could end this, and the time for downloads is an hour.
+    assert_eq!(inside.stop(Duration::from_secs(3600)), 0);
+}
+
+#[test]
+fn the_highest_number_of_connections_can_be_set() {
+    if descriptors::raise_nofile_limit(17_000).is_ok_and(|granted| granted < 17_000) {
+        return eprintln!("skipped: the limit of descriptors is too low here");
+    }
+    let setup = Setup::new().set("MAX_CONNECTIONS", "16384").set("MAX_CONNECTIONS_PER_ADDRESS", "16384");
+    let server = setup.start();
+    (0..10).for_each(|_| server.serves());
+}
+
+#[test]
+fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
+    let (setup, resume) = Setup::new().set("LOG_LEVEL", "trace").expect_log("log lines were dropped").stalled();
+    let server = setup.start();
+    let guid = server.sign_in(503);
+    // Far more lines than a pipe and the queue hold.
+    while server.metric("cc_gateway_log_lines_dropped_total") == 0 {
+        let mut client = server.client();
+        client.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(500));
+        (0..500).for_each(|_| assert_eq!(client.reply().status, 200));
+    }
+    // Requests, sign-ins and new connections go on.
+    for agent in [101, 102] {
+        server.sign_in(agent);
+    }
+    assert_eq!(server.client().get("/agentevent/503", Some(&guid)).code(), "0");
+    drop(resume);
+    server.log_line("log lines were dropped: whoever reads the log did not keep up");
+    server.serves();
+}
+
+#[test]
+fn a_log_reader_that_stalls_does_not_keep_the_service_from_ending() {
+    let (setup, resume) = Setup::new().set("LOG_LEVEL", "trace").stalled();
+    let mut server = setup.start();
+    while server.metric("cc_gateway_log_lines_dropped_total") == 0 {
+        let mut client = server.client();
+        client.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(500));
+        (0..500).for_each(|_| assert_eq!(client.reply().status, 200));
+    }
+    server.signal("TERM");
+    assert_eq!(server.wait_unread().code(), Some(0));
+    drop(resume);
+}
+
+#[test]
+fn garbage_on_many_connections_is_no_flood_of_log_lines() {
+    let server = Setup::new().start();
+    let before = server.log().len();
+    for _ in 0..300 {
+        let mut client = server.client();
+        let _ = client.try_send("garbage\r\n\r\n");
+        let mut other = TcpStream::connect(server.address()).unwrap();
+        let _ = other.write_all(b"garbage");
+    }
+    server.serves();
+    assert!(server.log().len() - before < 100, "{}", server.log().len() - before);
+}
