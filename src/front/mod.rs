@@ -23,6 +23,7 @@ mod key_pair;
 mod pem;
 mod private_key;
 pub mod proxy_protocol;
+mod refusal_limit;
 mod request_log;
 mod response;
 pub mod server_name;

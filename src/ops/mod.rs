@@ -12,7 +12,7 @@ pub mod notify;
 pub mod panics;
 pub mod seldom;
 pub mod service_user;
-pub mod subscriber;
+pub mod client_prefix;
 mod thread_pool;
 
 pub use thread_pool::{Job, ThreadPool};

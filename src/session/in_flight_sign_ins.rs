@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::agent::AgentId;
 use crate::ops::latch::lock;
-use crate::ops::subscriber::subscriber;
+use crate::ops::client_prefix::client_prefix;
 
 type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 
@@ -27,7 +27,7 @@ impl InFlightSignIns {
 
     /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
     pub fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
-        let pair = (agent, subscriber(address));
+        let pair = (agent, client_prefix(address));
         lock(&self.marks).insert(pair).then(|| SignInGuard { marks: Arc::clone(&self.marks), pair })
     }
 }

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::fair_queue::FairQueue;
 use super::password::{Credential, DEFAULT_ITERATIONS, PasswordHash};
 use crate::ops::latch::lock;
-use crate::ops::subscriber::subscriber;
+use crate::ops::client_prefix::client_prefix;
 
 const THREADS: usize = 2;
 /// Nice value of the threads: under load, polls and downloads get about nine times their share of a processor.
@@ -119,7 +119,7 @@ impl PasswordVerifier {
         };
         let job = Job { hash, password, is_wanted: Box::new(is_wanted), done: Box::new(done) };
         // What has no place is dropped after the lock is given up: its callbacks are others' code.
-        let outcome = lock(&self.shared.queue).jobs.push(subscriber(prefix), job);
+        let outcome = lock(&self.shared.queue).jobs.push(client_prefix(prefix), job);
         match outcome {
             Ok(_evicted) => {
                 self.shared.changed.notify_one();

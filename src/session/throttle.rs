@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::agent::AgentId;
 use super::prefix_budget::PrefixBudgets;
 use crate::ops::latch::lock;
-use crate::ops::subscriber::subscriber;
+use crate::ops::client_prefix::client_prefix;
 
 /// Failures within [`WINDOW`] that lock a pair.
 const FAILURES: usize = 5;
@@ -63,7 +63,7 @@ impl Throttle {
 
     /// How long the agent still is locked for clients at `address` (110-016); `None` if it is not.
     pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
-        let prefix = subscriber(address);
+        let prefix = client_prefix(address);
         let state = lock(&self.state);
         let pair = state.pairs.get(&(agent, prefix)).and_then(|record| record.locked(now));
         pair.max(state.prefixes.exhausted(agent, prefix, now))
@@ -72,7 +72,7 @@ impl Throttle {
     /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on failing it says so
     /// only once.
     pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
-        let prefix = subscriber(address);
+        let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
         let uses_up = state.prefixes.failed(prefix, now);
         let pair = (agent, prefix);
@@ -93,7 +93,7 @@ impl Throttle {
     /// Forgets the failures of a pair, because its agent has shown to know the password, and remembers that the agent
     /// signs in from there.
     pub fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
-        let prefix = subscriber(address);
+        let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
         state.pairs.remove(&(agent, prefix));
         state.prefixes.succeeded(agent, prefix, now);
