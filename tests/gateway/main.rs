@@ -43,6 +43,7 @@ mod road;
 mod server_names;
 mod session_figures;
 mod session_matrix;
+mod sibling_downloads;
 mod sign_in;
 mod structure;
 mod support;
