@@ -48,5 +48,6 @@ mod sign_in;
 mod structure;
 mod support;
 mod tls;
+mod trail;
 mod trusted_proxies;
 mod url_paths;
