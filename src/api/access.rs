@@ -21,6 +21,17 @@ impl Gateway {
         request: &Request<'_>,
         now: Instant,
     ) -> Result<Authenticated, Answer> {
+        self.authenticate_or(agent, request, now, Reply::rejected)
+    }
+
+    /// [`Gateway::authenticate`] for an interface whose refusals look otherwise.
+    pub(super) fn authenticate_or(
+        &self,
+        agent: AgentId,
+        request: &Request<'_>,
+        now: Instant,
+        refusal: impl FnOnce(ResultCode) -> Reply,
+    ) -> Result<Authenticated, Answer> {
         let guid = request.headers.value(HeaderName::Guid).and_then(Fingerprint::from_header);
         let authenticated = self.sessions.authenticate(agent, guid.as_ref(), now);
         request.authenticated.set(authenticated.is_ok());
@@ -29,7 +40,12 @@ impl Gateway {
                 AuthError::NotSignedIn => ResultCode::NOT_SIGNED_IN,
                 AuthError::NoRight => ResultCode::NO_RIGHT,
             };
-            Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| Reply::rejected(code).into()))
+            Gateway::held_back(now, refusal(code))
         })
+    }
+
+    /// The refusal, after a while that holds no thread.
+    pub(super) fn held_back(now: Instant, refusal: Reply) -> Answer {
+        Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| refusal.into()))
     }
 }

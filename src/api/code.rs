@@ -46,7 +46,7 @@ codes! {
     WRONG_STATE = "100-009", "the state of the agent does not permit this";
     /// A sign-in of this agent is still being answered.
     SIGNING_IN = "100-021", "a sign-in of the agent is still running";
-    /// The download of audio is switched off.
+    /// `RECORD_DOWNLOAD_FLAG` is not ON.
     RECORDING_OFF = "104-001", "the recording download is switched off";
     /// The recording is another agent's.
     NOT_OWN_RECORDING = "104-002", "no right to the recording of another agent";
@@ -60,6 +60,8 @@ codes! {
     NOT_AUDIO = "104-007", "the format of the recording is not supported";
     /// The node id is missing in pool mode, or belongs to no configured node.
     NO_LOCATION = "104-010", "the recording node is not given or not configured";
+    /// The mount of an audio recording is lost, or the file is there and cannot be read.
+    NOT_FETCHED = "104-012", "the recording cannot be fetched from its file server";
     /// `VIDEO_DOWNLOAD_FLAG` is not ON.
     DOWNLOAD_OFF = "108-001", "the video download is switched off";
     /// `IF_SUPPORT_VIDEO` is not ON.

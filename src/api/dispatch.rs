@@ -1,5 +1,6 @@
 //! The way in: from a request to its interface.
 
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
@@ -8,6 +9,7 @@ use super::agent_state::{self, Asker};
 use super::code::ResultCode;
 use super::cors;
 use super::deferred::{Answer, Finish};
+use super::download;
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
 use super::reply::Reply;
@@ -21,8 +23,8 @@ impl Gateway {
         let now = Instant::now();
         let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
         let context = |interface, agent| {
-            let is_agents = AtomicBool::new(false);
-            Box::new(RequestContext { interface, agent, peer: request.peer, began: now, is_agents, origin })
+            let (is_agents, trail) = (AtomicBool::new(false), OnceLock::new());
+            Box::new(RequestContext { interface, agent, peer: request.peer, began: now, is_agents, origin, trail })
         };
         let (interface, route) = match router::route(request.path) {
             Some(route) => (route.interface, Some(route)),
@@ -73,7 +75,10 @@ impl Gateway {
             _ => {}
         }
         let Some(agent) = context.agent else {
-            return Reply::rejected(ResultCode::INVALID_PARAMETER).into();
+            return match interface {
+                Interface::GetLocalRecordPath => download::refused(interface, ResultCode::INVALID_PARAMETER),
+                _ => Reply::rejected(ResultCode::INVALID_PARAMETER).into(),
+            };
         };
         match interface {
             Interface::Login => self.sign_in(agent, request, false, now),
@@ -84,7 +89,11 @@ impl Gateway {
             Interface::Handshake => self.handshake(agent, request, now),
             Interface::Heartbeat => self.heartbeat(agent, request, now),
             Interface::GetAgentEvent => self.poll(agent, request, now),
-            Interface::DownloadVideoFileEx => self.download(agent, request, now),
+            Interface::DownloadVideoFileEx | Interface::DownloadRecordFile | Interface::RecordFileDownloadEx => {
+                self.download(context, agent, request, now)
+            }
+            Interface::GetLocalRecordPath => self.local_record_path(context, agent, request, now),
+            Interface::DownloadLocalRecordFile => self.local_record_file(context, agent, request, now),
             _ => match self.authenticate(agent, request, now) {
                 Ok(authenticated) => self.answer_agent(interface, agent, authenticated.session, route, request, now),
                 Err(answer) => answer,

@@ -1,4 +1,5 @@
-//! `GET /recordfile/{id}/videofiledownloadEx`: the video.
+//! Downloads: from what an interface asks for to the recording. All interfaces go the same way; what they differ in is
+//! in their parameters (`download_query`) and in [`Media`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -6,125 +7,95 @@ use std::time::Instant;
 use super::code::ResultCode;
 use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::{Gateway, RequestContext};
+use super::interfaces::Interface;
 use super::reply::{FailureResult, Reply};
-use super::request::{HeaderName, Request};
-use super::router::{is_misspelt, parameter};
-use crate::config::DownloadScope;
-use crate::recording::{
-    Conditions, Download, Mount, OpenError, OpenRequest, RecordId, Selection, Target, Video, attachment,
-};
-use crate::session::{AgentId, Role};
+use super::request::{HeaderName, Headers, Request};
+use crate::config::Settings;
+use crate::recording::{Conditions, Download, Mount, OpenError, OpenRequest, Selection, Target, Video, attachment};
+use crate::session::AgentId;
 
-/// The type of a video, spelled as the vendor's page does.
+/// The type of a recording, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
 
+/// What videos and voice recordings differ in: suffixes, and the group of result codes.
+pub(super) struct Media {
+    /// The suffixes that a recording of this kind may have.
+    pub(super) suffixes: fn(&Settings) -> &[String],
+    /// It has none of them.
+    pub(super) wrong_suffix: ResultCode,
+    /// No mount directory for the drive.
+    pub(super) no_mount: ResultCode,
+    /// The mount is absent, not mounted, or silent.
+    mount_lost: ResultCode,
+    /// No such recording.
+    pub(super) missing: ResultCode,
+    /// It is there and cannot be read.
+    unreadable: ResultCode,
+}
+
+/// Videos, with the 108 group.
+pub(super) static VIDEO: Media = Media {
+    suffixes: |settings| &settings.video_suffixes,
+    wrong_suffix: ResultCode::INVALID_RECORD_ID,
+    no_mount: ResultCode::NO_MOUNT,
+    mount_lost: ResultCode::MOUNT_LOST,
+    missing: ResultCode::NO_RECORDING,
+    unreadable: ResultCode::UNREADABLE,
+};
+
+/// Voice recordings, with the 104 group. It has one code for a store that does not give a recording, which serves for
+/// a lost mount and for a file that cannot be read: "does not exist" would have clients forget the recording.
+pub(super) static AUDIO: Media = Media {
+    suffixes: |settings| &settings.audio_suffixes,
+    wrong_suffix: ResultCode::NOT_AUDIO,
+    no_mount: ResultCode::NO_DRIVE,
+    mount_lost: ResultCode::NOT_FETCHED,
+    missing: ResultCode::NO_AUDIO,
+    unreadable: ResultCode::NOT_FETCHED,
+};
+
 /// What a download asks for, once everything that needs no file server has been checked.
-struct Asked {
-    mount: Arc<Mount>,
-    target: Target,
+pub(super) struct Asked {
+    pub(super) mount: Arc<Mount>,
+    pub(super) target: Target,
     /// Whether the agent may have it.
-    allowed: bool,
+    pub(super) allowed: bool,
+    pub(super) media: &'static Media,
 }
 
 impl Gateway {
     /// The checks of design.md section 5, in its order.
-    pub(super) fn download(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
+    pub(super) fn download(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
         if let Err(answer) = self.authenticate(agent, request, now) {
             return answer;
         }
-        let Asked { mount, target, allowed } = match self.asked(agent, request.query) {
-            Ok(asked) => asked,
-            Err(code) => return refused(code),
-        };
-        if !allowed {
-            // Whether the file server is there comes first; nothing of the recording is touched.
-            let until = now + mount.probe_timeout();
-            return wait_for_mount(until, move |_, ticket| {
-                mount.probe(move |answer| {
-                    ticket.complete(move |_, _| {
-                        refused(match answer {
-                            Ok(()) => ResultCode::NOT_OWN_RECORDING,
-                            Err(_) => ResultCode::MOUNT_LOST,
-                        })
-                    });
-                });
-            });
+        match self.asked(context, agent, request.query) {
+            Ok(asked) => self.send(agent, asked, request.headers, now),
+            Err(code) => refused(context.interface, code),
         }
-        let header = |name| request.headers.value(name).map(str::to_owned);
+    }
+
+    /// Answers with the recording, or the part of it that the headers ask for.
+    pub(super) fn send(&self, agent: AgentId, asked: Asked, headers: &Headers, now: Instant) -> Answer {
+        let header = |name| headers.value(name).map(str::to_owned);
         let conditions = Conditions {
             if_match: header(HeaderName::IfMatch),
             if_unmodified_since: header(HeaderName::IfUnmodifiedSince),
             range: header(HeaderName::Range),
             if_range: header(HeaderName::IfRange),
         };
-        let until = now + mount.open_timeout(&target);
-        wait_for_mount(until, move |_, ticket| {
-            mount.open(OpenRequest { target, conditions }, move |opened| {
-                ticket.complete(move |gateway, _| gateway.hand_over(agent, opened));
-            });
-        })
+        open(asked, conditions, now, move |gateway, context, video| gateway.hand_over(context, agent, video))
     }
 
-    fn asked(&self, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
-        let settings = &self.settings;
-        if !settings.video_download {
-            return Err(ResultCode::DOWNLOAD_OFF);
-        }
-        if !settings.support_video {
-            return Err(ResultCode::VIDEO_OFF);
-        }
-        let location = if settings.pool_mode { Some(self.location(query)?) } else { None };
-        // Such a query would mean the latest recording, which its client does not want.
-        if is_misspelt(query, "recordId") {
-            return Err(ResultCode::INVALID_RECORD_ID);
-        }
-        let record_id = parameter(query, "recordId").map_err(|_| ResultCode::INVALID_RECORD_ID)?;
-        let record_id = match record_id.filter(|text| !text.is_empty()) {
-            Some(text) => {
-                Some(RecordId::parse(&text, &settings.video_suffixes).map_err(|_| ResultCode::INVALID_RECORD_ID)?)
-            }
-            None => None,
-        };
-        let drive = record_id.as_ref().map_or(settings.mapping_disk, RecordId::drive);
-        let mount = Arc::clone(self.mounts.find(location, drive).ok_or(ResultCode::NO_MOUNT)?);
-        Ok(match record_id {
-            Some(record_id) => {
-                let allowed = self.may_have(agent, record_id.owner());
-                Asked { mount, target: Target::Path(record_id.into_path()), allowed }
-            }
-            None => {
-                let suffixes = settings.video_suffixes.clone();
-                Asked { mount, target: Target::Latest { agent: agent.number(), suffixes }, allowed: true }
-            }
-        })
-    }
-
-    /// The node of a pool; the interface has it as an int.
-    fn location(&self, query: &str) -> Result<u32, ResultCode> {
-        let text = parameter(query, "locationId").ok().flatten();
-        text.and_then(|text| text.parse().ok())
-            .filter(|&location| self.mounts.has_location(location))
-            .ok_or(ResultCode::NO_LOCATION)
-    }
-
-    fn may_have(&self, agent: AgentId, owner: Option<u32>) -> bool {
-        self.settings.download_scope == DownloadScope::All
-            || owner == Some(agent.number())
-            || self.roster().agent(agent).is_some_and(|entry| entry.role == Role::Inspector)
-    }
-
-    fn hand_over(&self, agent: AgentId, opened: Result<Video, OpenError>) -> Answer {
-        let video = match opened {
-            Ok(video) => video,
-            Err(OpenError::Busy) => return Reply::busy().into(),
-            Err(error) => {
-                return refused(match error {
-                    OpenError::NotFound => ResultCode::NO_RECORDING,
-                    OpenError::Unreadable(_) => ResultCode::UNREADABLE,
-                    _ => ResultCode::MOUNT_LOST,
-                });
-            }
-        };
+    fn hand_over(&self, context: &RequestContext, agent: AgentId, video: Video) -> Answer {
+        // Without a recordId it is known only now.
+        context.trail().note_record(video.path());
         match video.selection() {
             Selection::Unsatisfiable => {
                 return Reply::http_error(416, ResultCode::INVALID_PARAMETER)
@@ -140,7 +111,8 @@ impl Gateway {
                     .with("Last-Modified", video.last_modified())
                     .into();
             }
-            Selection::Whole | Selection::Part(_) => {}
+            Selection::Part(range) => context.trail().note_range(range),
+            Selection::Whole => {}
         }
         match self.downloads.take(agent.number(), self.mounts.stalled()) {
             Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
@@ -149,14 +121,66 @@ impl Gateway {
     }
 }
 
-/// The failures of this interface have the result of their documented sample.
-fn refused(code: ResultCode) -> Answer {
-    Reply::failure(200, code, FailureResult::EmptyText).into()
+/// Opens the recording, if the agent may have it, and goes on with it.
+pub(super) fn open(
+    asked: Asked,
+    conditions: Conditions,
+    now: Instant,
+    then: impl FnOnce(&Gateway, &RequestContext, Video) -> Answer + Send + 'static,
+) -> Answer {
+    let Asked { mount, target, allowed, media } = asked;
+    if !allowed {
+        // Whether the file server is there comes first; nothing of the recording is touched.
+        let until = now + mount.probe_timeout();
+        return wait_for_mount(until, media, move |_, ticket| {
+            mount.probe(move |answer| {
+                ticket.complete(move |_, context| match answer {
+                    Ok(()) => refused(context.interface, ResultCode::NOT_OWN_RECORDING),
+                    Err(lost) => failed(context, media, &OpenError::Unavailable(lost)),
+                });
+            });
+        });
+    }
+    let until = now + mount.open_timeout(&target);
+    wait_for_mount(until, media, move |_, ticket| {
+        mount.open(OpenRequest { target, conditions }, move |opened| {
+            ticket.complete(move |gateway, context| match opened {
+                Ok(video) => then(gateway, context, video),
+                Err(error) => failed(context, media, &error),
+            });
+        });
+    })
+}
+
+/// A failure with the result that is documented for the interface: the empty text in the samples of the downloads, an
+/// object where the one client there is casts it to one.
+pub(super) fn refused(interface: Interface, code: ResultCode) -> Answer {
+    match interface {
+        Interface::GetLocalRecordPath => Reply::failure(200, code, FailureResult::EmptyObject),
+        Interface::DownloadLocalRecordFile => Reply::rejected(code),
+        _ => Reply::failure(200, code, FailureResult::EmptyText),
+    }
+    .into()
+}
+
+fn failed(context: &RequestContext, media: &Media, error: &OpenError) -> Answer {
+    context.trail().note_failure(error);
+    let code = match error {
+        OpenError::Busy => return Reply::busy().into(),
+        OpenError::NotFound => media.missing,
+        OpenError::Unreadable(_) => media.unreadable,
+        OpenError::Unavailable(_) => media.mount_lost,
+    };
+    refused(context.interface, code)
 }
 
 /// A file server is asked by threads of its own, and has until then.
-fn wait_for_mount(until: Instant, start: impl FnOnce(&Gateway, Ticket) + Send + 'static) -> Answer {
-    let timed_out = |_: &Gateway, _: &RequestContext| refused(ResultCode::MOUNT_LOST);
+fn wait_for_mount(
+    until: Instant,
+    media: &'static Media,
+    start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
+) -> Answer {
+    let timed_out = |_: &Gateway, context: &RequestContext| refused(context.interface, media.mount_lost);
     Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 

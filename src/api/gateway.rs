@@ -2,13 +2,16 @@
 
 use super::header_value::HeaderValue;
 use super::interfaces::Interface;
+use super::trail::Trail;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
-use crate::session::{AgentId, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable, Throttle};
+use crate::session::{
+    AgentId, DownloadTokens, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable, Throttle,
+};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Everything the interfaces share.
@@ -21,6 +24,7 @@ pub struct Gateway {
     pub(super) sign_ins: InFlightSignIns,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
+    pub(super) tokens: DownloadTokens,
     counters: Arc<Counters>,
     roster: RwLock<Arc<Roster>>,
     draining: AtomicBool,
@@ -41,12 +45,24 @@ pub struct RequestContext {
     pub(super) is_agents: AtomicBool,
     /// The origin of a browser client that may read the answer.
     pub(super) origin: Option<HeaderValue>,
+    /// Boxed, because most requests have none and thousands of them wait.
+    pub(super) trail: OnceLock<Box<Trail>>,
 }
 
 impl RequestContext {
     /// Whether the request is known to come from a signed-in agent.
     pub fn is_agents(&self) -> bool {
         self.is_agents.load(Ordering::Relaxed)
+    }
+
+    /// Where a download notes what its log line says of the recording.
+    pub(super) fn trail(&self) -> &Trail {
+        self.trail.get_or_init(Box::default)
+    }
+
+    /// What the log line says of the recording, each field with a blank before it; nothing but for downloads.
+    pub fn recording_fields(&self) -> String {
+        self.trail.get().map_or_else(String::new, |trail| trail.to_string())
     }
 }
 
@@ -67,6 +83,7 @@ impl Gateway {
             sign_ins: InFlightSignIns::new(),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
+            tokens: DownloadTokens::new(),
             settings,
             counters,
             roster: RwLock::new(Arc::new(roster)),

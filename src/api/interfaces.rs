@@ -158,6 +158,22 @@ interfaces! {
         [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN NOT_OWN_RECORDING INVALID_RECORD_ID NO_LOCATION
          DOWNLOAD_OFF VIDEO_OFF NO_RECORDING NO_MOUNT MOUNT_LOST UNREADABLE]
         "the video; `recordId`, `locationId` in the query";
+    DownloadRecordFile: Get "recordfile/{id}" "downloadRecordFile" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN RECORDING_OFF NOT_OWN_RECORDING
+         INVALID_RECORD_ID NO_DRIVE NO_AUDIO NOT_AUDIO NO_LOCATION NOT_FETCHED]
+        "the voice recording; `recordId`, `filetype` 1 or 2, `locationId` in the query";
+    RecordFileDownloadEx: Get "recordfile/{id}/recordfiledownloadEx" "recordfiledownloadEx" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN NOT_OWN_RECORDING INVALID_RECORD_ID NO_AUDIO NO_LOCATION
+         DOWNLOAD_OFF NO_RECORDING NO_MOUNT MOUNT_LOST UNREADABLE]
+        "the video that `hwFileName` names; `callId`, mandatory, and `locationId` in the query";
+    GetLocalRecordPath: Get "qualitycontrol/{id}/localrecordpath" "getLocalRecordPath" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN INTERNAL RECORDING_OFF NOT_OWN_RECORDING
+         INVALID_RECORD_ID NO_DRIVE NO_AUDIO NOT_AUDIO NO_LOCATION NOT_FETCHED]
+        "a token and a path for the next interface; `recordId`, `locationId` in the query";
+    DownloadLocalRecordFile: Get "qualitycontrol/{id}/recordfile" "downloadLocalRecordFile" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN RECORDING_OFF NOT_OWN_RECORDING
+         INVALID_RECORD_ID NO_DRIVE NO_AUDIO NOT_AUDIO NO_LOCATION NOT_FETCHED]
+        "the voice recording; `token`, `localRecordPath` in the query, good once and for 60 s";
     Health: Get "health" "health" open
         [SUCCESS BUSY MOUNT_LOST]
         "whether this node may be given work: HTTP 200, or 503 while it stops or a mount is lost";

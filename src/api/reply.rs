@@ -30,6 +30,8 @@ pub(super) enum FailureResult {
     Absent,
     /// `""`, as in the documented samples of the Guid check and of the video download.
     EmptyText,
+    /// `{}`, for a client that casts the result of a failure to an object.
+    EmptyObject,
 }
 
 /// Takes back what an answer carried.
@@ -93,6 +95,7 @@ impl Reply {
         let result = match result {
             FailureResult::Absent => "",
             FailureResult::EmptyText => r#","result":"""#,
+            FailureResult::EmptyObject => r#","result":{}"#,
         };
         let body = format!(r#"{{"retcode":"{}","message":"{}"{result}}}"#, code.wire(), code.message());
         Reply::new(status, code, JSON, body)

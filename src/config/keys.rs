@@ -61,6 +61,7 @@ pub const KEYS: &[Key] = &[
     bare("MOUNT_DIR.<locationId>", "pool mode: mount directory of a node, for the drive MAPPINGDISK"),
     bare("MOUNT_DIR.<locationId>.<drive>", "pool mode: mount directory of a node, for another drive"),
     key("MOUNT_CHECK", "ON", "ON: a mount directory without a file system of its own is out of service"),
+    key("RECORD_DOWNLOAD_FLAG", "ON", "ON allows the download of voice recordings"),
     key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "suffixes of the videos that may be downloaded"),
     key("AUDIO_FILE_SUFFIXES", "v3,wav,mp3,vox,au", "suffixes of the voice recordings that may be downloaded"),
     key("DOWNLOAD_SCOPE", "OWN", "OWN: an agent gets its own recordings, an inspector all; ALL: everyone gets all"),

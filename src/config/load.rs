@@ -80,6 +80,7 @@ fn take(source: &mut Source<'_>) -> Settings {
         pool_mode,
         mounts: mounts::take(source, mapping_disk, pool_mode),
         mount_check: source.take("MOUNT_CHECK", switch),
+        record_download: source.take("RECORD_DOWNLOAD_FLAG", switch),
         video_suffixes: source.take("VIDEO_FILE_SUFFIXES", lists::suffixes),
         audio_suffixes: source.take("AUDIO_FILE_SUFFIXES", lists::suffixes),
         record_scan_interval: source.take("RECORD_SCAN_INTERVAL", values::scan_interval),

@@ -34,6 +34,8 @@ pub struct Settings {
     pub mounts: BTreeMap<MountPoint, PathBuf>,
     /// Whether a mount directory must be a mount point of its own.
     pub mount_check: bool,
+    /// Whether voice recordings may be downloaded.
+    pub record_download: bool,
     /// What a recording's name may end with, in lower case and without dot; never empty.
     pub video_suffixes: Vec<String>,
     /// What a voice recording's name may end with, in lower case and without dot; never empty.

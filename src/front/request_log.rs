@@ -1,4 +1,5 @@
-//! The one log line of a request. No Guid and no password is near it, and the path is not in it at all.
+//! The one log line of a request. No Guid and no password is near it, and of path and query nothing but
+//! the recording that a download names.
 
 use std::io;
 
@@ -27,12 +28,13 @@ pub(super) fn record(
     log::log!(
         target: "request",
         level,
-        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}",
+        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}{}",
         interface.log_name(),
         context.and_then(|context| context.agent).map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
         connection.peer_text(),
         reply.status,
         context.map_or(0, |context| context.began.elapsed().as_millis()),
+        context.map_or_else(String::new, RequestContext::recording_fields),
         cut.map_or_else(String::new, |error| format!(" cut={}", Quoted(&error.to_string()))),
     );
 }

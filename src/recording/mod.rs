@@ -29,6 +29,7 @@ pub use access::{User, accessible_by};
 pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};
+pub use errno::errno_name;
 pub use mount::{
     ANSWER_TIMEOUT, DESCRIPTORS, Mount, MountStatus, OPENING_THREADS, OpenRequest, SEARCH_QUEUE_TIMEOUT,
     SEARCHING_THREADS, Target,

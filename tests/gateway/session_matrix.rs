@@ -7,6 +7,7 @@ use std::thread;
 use crate::support::{EMPTY_POLL, INTERFACES, Interface, Reply, SIGN_IN, Server, Setup, eventually};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
+const VOICE: &str = "1/0/20201202/503/1714442.V3";
 /// The first agent of the matrix; each cell has one of its own.
 const FIRST: u32 = 1000;
 /// How far the agent is away whose Guid another one uses.
@@ -144,7 +145,8 @@ fn setup() -> Setup {
         .collect();
     Setup::new()
         .agents(&agents)
-        .recording(RECORDING, "video")
+        .recording(RECORDING, "bytes")
+        .recording(VOICE, "bytes")
         .set("DOWNLOAD_SCOPE", "ALL")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "1024")
         .expect_log("is locked for clients at 127.0.0.1: too many failed sign-ins")
@@ -162,7 +164,9 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         _ => state.others,
     };
     if code != "0" {
-        return reply.assert_failure(code);
+        // The client of this one casts the result of a failure to an object.
+        let as_object = interface.name == "getLocalRecordPath";
+        return if as_object { reply.assert_object_failure(code) } else { reply.assert_failure(code) };
     }
     match interface.name {
         "login" | "forceLogin" => {
@@ -237,8 +241,15 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
             let text = format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{time}"}}}}"#);
             assert_eq!(reply.text(), text);
         }
-        "downloadVideoFileEx" => {
-            assert_eq!((reply.status, &*reply.body), (200, &b"video"[..]));
+        "getLocalRecordPath" => {
+            reply.assert_json(200, &[]);
+            let token = reply.json()["result"]["token"].as_str().unwrap().to_owned();
+            assert_eq!(token.len(), 32);
+            let result = format!(r#"{{"token":"{token}","localRecordPath":"Y:/{VOICE}"}}"#);
+            assert_eq!(reply.text(), format!(r#"{{"message":"","retcode":"0","result":{result}}}"#));
+        }
+        "downloadVideoFileEx" | "downloadRecordFile" | "recordfiledownloadEx" | "downloadLocalRecordFile" => {
+            assert_eq!((reply.status, &*reply.body), (200, &b"bytes"[..]));
             assert_eq!(reply.field("Content-Type"), Some("application/octet-stream;charset=utf-8"));
             assert_eq!(reply.field("Cache-Control"), Some("no-store"));
             assert_eq!(reply.field("Content-Length"), Some("5"));

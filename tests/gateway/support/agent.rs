@@ -28,6 +28,21 @@ impl Agent<'_> {
         format!("/recordfile/{}/videofiledownloadEx?{query}", self.number)
     }
 
+    /// Asks for a path below the base path with `{}` for the agent, on a new connection.
+    pub fn get(&self, path: &str, fields: &str) -> Reply {
+        let mut client = self.server.client();
+        let path = path.replace("{}", &self.number.to_string());
+        client.send_request("GET", &path, &format!("Guid: {}\r\n{fields}", self.guid), "");
+        let mut reply = client.head();
+        reply.body = client.bytes(reply.length());
+        reply
+    }
+
+    /// The result code of what is asked for with this path.
+    pub fn code_of(&self, path: &str) -> String {
+        code(&self.get(path, ""), path)
+    }
+
     /// Asks for a download on a new connection; `query` and `fields` (each with its CRLF) go as they are.
     pub fn ask(&self, query: &str, fields: &str) -> Reply {
         let (mut client, mut reply) = self.begin(query, fields);
@@ -37,12 +52,7 @@ impl Agent<'_> {
 
     /// The result code of a download.
     pub fn code(&self, query: &str) -> String {
-        let reply = self.ask(query, "");
-        assert_eq!(reply.status, 200, "{query}: {reply:?}");
-        match reply.field("Content-Type") {
-            Some("application/octet-stream;charset=utf-8") => "0".to_owned(),
-            _ => reply.code(),
-        }
+        code(&self.ask(query, ""), query)
     }
 
     /// Begins a download on a new connection and reads the head of the reply only.
@@ -51,5 +61,14 @@ impl Agent<'_> {
         client.send_request("GET", &self.path(query), &format!("Guid: {}\r\n{fields}", self.guid), "");
         let reply = client.head();
         (client, reply)
+    }
+}
+
+/// The result code of a reply that may be a recording.
+fn code(reply: &Reply, asked: &str) -> String {
+    assert_eq!(reply.status, 200, "{asked}: {reply:?}");
+    match reply.field("Content-Type") {
+        Some("application/octet-stream;charset=utf-8") => "0".to_owned(),
+        _ => reply.code(),
     }
 }

@@ -43,6 +43,10 @@ impl From<&'static api::interfaces::Entry> for Interface {
         });
         let query = match entry.log_name {
             "downloadVideoFileEx" => "?recordId=Y:/1/0/20201202/503/1714442.mp4",
+            "downloadRecordFile" => "?recordId=Y:/1/0/20201202/503/1714442.V3",
+            "recordfiledownloadEx" => "?callId=1606900483-31&hwFileName=Y:/1/0/20201202/503/1714442.mp4",
+            "getLocalRecordPath" => "?format=1&recordId=Y:/1/0/20201202/503/1714442.V3",
+            "downloadLocalRecordFile" => "?token=TOKEN&localRecordPath=Y:/1/0/20201202/503/1714442.V3",
             _ => "",
         };
         let path = format!("/{}{query}", parts.collect::<Vec<_>>().join("/"));
@@ -54,7 +58,13 @@ impl From<&'static api::interfaces::Entry> for Interface {
 
 impl Interface {
     pub fn ask(&self, server: &Server, agent: &str, guid: Option<&str>) -> Reply {
-        server.client().request(self.method, &self.path.replace("{}", agent), guid, self.body)
+        let mut path = self.path.replace("{}", agent);
+        if path.contains("TOKEN") {
+            let first = INTERFACES.iter().find(|interface| interface.name == "getLocalRecordPath").unwrap();
+            let first = first.ask(server, agent, guid).json();
+            path = path.replace("TOKEN", first["result"]["token"].as_str().unwrap_or("none"));
+        }
+        server.client().request(self.method, &path, guid, self.body)
     }
 
     pub fn is_sign_in(&self) -> bool {

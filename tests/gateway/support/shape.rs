@@ -65,6 +65,12 @@ impl Reply {
         self.assert_fault_with(200, code, &[], r#","result":"""#);
     }
 
+    /// The reply is the failure of a client who casts the result to an object, to the letter.
+    #[track_caller]
+    pub fn assert_object_failure(&self, code: &str) {
+        self.assert_fault_with(200, code, &[], r#","result":{}"#);
+    }
+
     /// The reply is the failure with this status and code, and ends with this after the message.
     #[track_caller]
     pub fn assert_fault_with(&self, status: u16, code: &str, more: &[&str], end: &str) {

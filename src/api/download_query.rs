@@ -1,0 +1,124 @@
+//! What the queries of the download interfaces ask for: switches, node, recordId, right, each with its code.
+
+use std::sync::Arc;
+
+use super::code::ResultCode;
+use super::download::{AUDIO, Asked, Media, VIDEO};
+use super::gateway::{Gateway, RequestContext};
+use super::interfaces::Interface;
+use super::router::{is_misspelt, parameter};
+use crate::config::DownloadScope;
+use crate::recording::{Invalid, RecordId, RecordKind, Target};
+use crate::session::{AgentId, Role};
+
+impl Gateway {
+    /// What the interface is asked for with this query, or the first thing that is wrong with it.
+    pub(super) fn asked(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+        match context.interface {
+            Interface::DownloadRecordFile => self.asked_record_file(context, agent, query),
+            Interface::RecordFileDownloadEx => self.asked_by_call(context, agent, query),
+            _ => self.asked_video(context, agent, query),
+        }
+    }
+
+    /// `videofiledownloadEx`.
+    fn asked_video(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+        let settings = &self.settings;
+        if !settings.video_download {
+            return Err(ResultCode::DOWNLOAD_OFF);
+        }
+        if !settings.support_video {
+            return Err(ResultCode::VIDEO_OFF);
+        }
+        let location = self.location(context, query)?;
+        if let Some(record_id) = self.record_id(query, "recordId", &VIDEO)? {
+            return self.found(context, agent, location, record_id, &VIDEO);
+        }
+        let mount = Arc::clone(self.mounts.find(location, settings.mapping_disk).ok_or(VIDEO.no_mount)?);
+        let suffixes = settings.video_suffixes.clone();
+        Ok(Asked { mount, target: Target::Latest { agent: agent.number(), suffixes }, allowed: true, media: &VIDEO })
+    }
+
+    /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the two apart.
+    fn asked_record_file(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+        if !self.settings.record_download {
+            return Err(ResultCode::RECORDING_OFF);
+        }
+        let location = self.location(context, query)?;
+        let file_type = parameter(query, "filetype").map_err(|_| ResultCode::INVALID_PARAMETER)?;
+        let asks_for_message = match file_type.as_deref() {
+            None | Some("" | "1") => false,
+            Some("2") => true,
+            Some(_) => return Err(ResultCode::INVALID_PARAMETER),
+        };
+        let record_id = self.record_id(query, "recordId", &AUDIO)?.ok_or(ResultCode::INVALID_RECORD_ID)?;
+        if asks_for_message != (record_id.kind() == RecordKind::Message) {
+            return Err(ResultCode::INVALID_RECORD_ID);
+        }
+        self.found(context, agent, location, record_id, &AUDIO)
+    }
+
+    /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of a call is asked
+    /// for, which another product's server would have to find.
+    fn asked_by_call(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+        if !self.settings.video_download {
+            return Err(ResultCode::DOWNLOAD_OFF);
+        }
+        let location = self.location(context, query)?;
+        let call = parameter(query, "callId").ok().flatten().filter(|call| !call.is_empty());
+        call.ok_or(ResultCode::INVALID_PARAMETER)?;
+        let record_id = self.record_id(query, "hwFileName", &VIDEO)?.ok_or(AUDIO.missing)?;
+        self.found(context, agent, location, record_id, &VIDEO)
+    }
+
+    /// The node of a pool, which the interfaces have as an int.
+    pub(super) fn location(&self, context: &RequestContext, query: &str) -> Result<Option<u32>, ResultCode> {
+        if !self.settings.pool_mode {
+            return Ok(None);
+        }
+        let text = parameter(query, "locationId").ok().flatten();
+        let location = text.and_then(|text| text.parse().ok()).filter(|&location| self.mounts.has_location(location));
+        let location = location.ok_or(ResultCode::NO_LOCATION)?;
+        context.trail().note_location(location);
+        Ok(Some(location))
+    }
+
+    /// The recordId that the query has under `name`; absent and empty are `None`.
+    pub(super) fn record_id(&self, query: &str, name: &str, media: &Media) -> Result<Option<RecordId>, ResultCode> {
+        // Such a query would count as one without, which its client does not want.
+        if is_misspelt(query, name) {
+            return Err(ResultCode::INVALID_RECORD_ID);
+        }
+        let text = parameter(query, name).map_err(|_| ResultCode::INVALID_RECORD_ID)?;
+        text.filter(|text| !text.is_empty()).map(|text| self.parse_record_id(&text, media)).transpose()
+    }
+
+    /// A recordId of this kind of recording.
+    pub(super) fn parse_record_id(&self, text: &str, media: &Media) -> Result<RecordId, ResultCode> {
+        RecordId::parse(text, (media.suffixes)(&self.settings)).map_err(|invalid| match invalid {
+            Invalid::Suffix => media.wrong_suffix,
+            Invalid::TooLong | Invalid::Drive | Invalid::Path => ResultCode::INVALID_RECORD_ID,
+        })
+    }
+
+    /// The mount of the recording, and whether the agent may have it.
+    pub(super) fn found(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        location: Option<u32>,
+        record_id: RecordId,
+        media: &'static Media,
+    ) -> Result<Asked, ResultCode> {
+        context.trail().note_record(record_id.path());
+        let mount = Arc::clone(self.mounts.find(location, record_id.drive()).ok_or(media.no_mount)?);
+        let allowed = self.may_have(agent, record_id.owner());
+        Ok(Asked { mount, target: Target::Path(record_id.into_path()), allowed, media })
+    }
+
+    fn may_have(&self, agent: AgentId, owner: Option<u32>) -> bool {
+        self.settings.download_scope == DownloadScope::All
+            || owner == Some(agent.number())
+            || self.roster().agent(agent).is_some_and(|entry| entry.role == Role::Inspector)
+    }
+}

@@ -1,0 +1,116 @@
+//! The two-step download of quality control: `localrecordpath` gives a token and a path, `recordfile` takes them.
+//!
+//! The one client known writes whatever the second step answers into a sound file. So what can be refused is refused by
+//! the first, which opens the recording as well.
+
+use std::time::Instant;
+
+use super::code::ResultCode;
+use super::deferred::Answer;
+use super::download::{AUDIO, Asked, open, refused};
+use super::gateway::{Gateway, RequestContext};
+use super::reply::{FailureResult, Reply};
+use super::request::Request;
+use super::router::parameter;
+use crate::recording::{Conditions, RecordId};
+use crate::session::{AgentId, SessionId};
+
+impl Gateway {
+    /// `localrecordpath`. Its `format` asks for a conversion; there is none, and the file is sent as it is.
+    pub(super) fn local_record_path(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
+        let refusal = |code| Reply::failure(200, code, FailureResult::EmptyObject);
+        let session = match self.authenticate_or(agent, request, now, refusal) {
+            Ok(authenticated) => authenticated.session,
+            Err(answer) => return answer,
+        };
+        match self.asked_local_path(context, agent, request.query) {
+            Ok((path, asked)) => open(asked, Conditions::default(), now, move |gateway, context, _| {
+                gateway.give_path(context, agent, session, &path)
+            }),
+            Err(code) => refused(context.interface, code),
+        }
+    }
+
+    fn asked_local_path(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Result<(String, Asked), ResultCode> {
+        if !self.settings.record_download {
+            return Err(ResultCode::RECORDING_OFF);
+        }
+        let location = self.location(context, query)?;
+        let record_id = self.record_id(query, "recordId", &AUDIO)?.ok_or(ResultCode::INVALID_RECORD_ID)?;
+        let path = local_path(location, &record_id);
+        Ok((path, self.found(context, agent, location, record_id, &AUDIO)?))
+    }
+
+    fn give_path(&self, context: &RequestContext, agent: AgentId, session: SessionId, path: &str) -> Answer {
+        match self.tokens.issue(agent, session, path, Instant::now()) {
+            Ok(token) => {
+                let path = serde_json::Value::from(path);
+                Reply::result(&format!(r#"{{"token":"{}","localRecordPath":{path}}}"#, token.expose())).into()
+            }
+            Err(error) => {
+                log::error!("no token for a download: the system gives no random numbers: {error}");
+                refused(context.interface, ResultCode::INTERNAL)
+            }
+        }
+    }
+
+    /// `recordfile` of quality control.
+    pub(super) fn local_record_file(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
+        let session = match self.authenticate(agent, request, now) {
+            Ok(authenticated) => authenticated.session,
+            Err(answer) => return answer,
+        };
+        if !self.settings.record_download {
+            return refused(context.interface, ResultCode::RECORDING_OFF);
+        }
+        let value = |name| parameter(request.query, name).ok().flatten().unwrap_or_default();
+        let path = value("localRecordPath");
+        let asked = self.parse_local_path(&path);
+        // Named even where the token is no good: somebody tried to take it.
+        if let Ok((location, record_id)) = &asked {
+            context.trail().note_record(record_id.path());
+            location.iter().for_each(|&location| context.trail().note_location(location));
+        }
+        if !self.tokens.redeem(agent, session, &value("token"), &path, now) {
+            return Gateway::held_back(now, Reply::rejected(ResultCode::NO_RIGHT));
+        }
+        // What the agent may have is looked at again: the settings of a token are those of a minute ago.
+        match asked.and_then(|(location, record_id)| self.found(context, agent, location, record_id, &AUDIO)) {
+            Ok(asked) => self.send(agent, asked, request.headers, now),
+            Err(code) => refused(context.interface, code),
+        }
+    }
+
+    fn parse_local_path(&self, path: &str) -> Result<(Option<u32>, RecordId), ResultCode> {
+        let (location, record_id) = match path.split_once('/') {
+            Some((location, rest)) if self.settings.pool_mode => {
+                (Some(location.parse().map_err(|_| ResultCode::NO_LOCATION)?), rest)
+            }
+            _ => (None, path),
+        };
+        Ok((location, self.parse_record_id(record_id, &AUDIO)?))
+    }
+}
+
+/// The recordId with plain slashes, and in a pool its node before it, since the second step has no locationId. The
+/// client known takes what follows the last slash for the name of its file.
+fn local_path(location: Option<u32>, record_id: &RecordId) -> String {
+    location.map_or_else(|| record_id.to_string(), |location| format!("{location}/{record_id}"))
+}

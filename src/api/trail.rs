@@ -1,0 +1,93 @@
+//! Who took what: the part of a download's log line that names the recording.
+
+use std::fmt;
+use std::sync::OnceLock;
+
+use crate::ops::log_lines::Quoted;
+use crate::recording::{ByteRange, OpenError, RelPath, errno_name};
+
+/// What the log line of a download says of its recording. Each part is noted once, as soon as it is known; a failed
+/// download has those that were known by then.
+#[derive(Debug, Default)]
+pub(super) struct Trail {
+    record: OnceLock<String>,
+    location: OnceLock<u32>,
+    range: OnceLock<(u64, u64)>,
+    errno: OnceLock<String>,
+}
+
+impl Trail {
+    /// Notes the recording by its path below the drive.
+    pub(super) fn note_record(&self, path: &RelPath) {
+        let _ = self.record.set(path.to_string());
+    }
+
+    /// Notes the node of a pool that the recording was asked of.
+    pub(super) fn note_location(&self, location: u32) {
+        let _ = self.location.set(location);
+    }
+
+    /// Notes that only this part of the recording is sent.
+    pub(super) fn note_range(&self, range: ByteRange) {
+        let _ = self.range.set((range.start(), range.last()));
+    }
+
+    /// Notes why the machine could not give the recording, if that was the reason.
+    pub(super) fn note_failure(&self, error: &OpenError) {
+        if let Some(errno) = error.errno() {
+            let _ = self.errno.set(errno_name(errno));
+        }
+    }
+}
+
+impl fmt::Display for Trail {
+    /// The fields, each with a blank before it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(record) = self.record.get() {
+            write!(f, " record={}", Quoted(record))?;
+        }
+        if let Some(location) = self.location.get() {
+            write!(f, " locationId={location}")?;
+        }
+        if let Some((start, last)) = self.range.get() {
+            write!(f, " range={start}-{last}")?;
+        }
+        if let Some(errno) = self.errno.get() {
+            write!(f, " errno={errno}")?;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::{Lost, Segment, Unreadable};
+    use rustix::io::Errno;
+
+    fn path(folder: &str, file: &str) -> RelPath {
+        RelPath::new(vec![Segment::parse(folder).unwrap()], Segment::parse(file).unwrap())
+    }
+
+    #[test]
+    fn a_trail_has_what_is_known_and_keeps_what_came_first() {
+        let trail = Trail::default();
+        assert_eq!(trail.to_string(), "");
+        trail.note_location(256);
+        assert_eq!(trail.to_string(), " locationId=256");
+        trail.note_record(&path("503", "a.mp4"));
+        trail.note_record(&path("503", "b.mp4"));
+        trail.note_failure(&OpenError::NotFound);
+        assert_eq!(trail.to_string(), r#" record="503/a.mp4" locationId=256"#);
+        trail.note_failure(&OpenError::Unreadable(Unreadable::Failed(Errno::ACCESS)));
+        assert_eq!(trail.to_string(), r#" record="503/a.mp4" locationId=256 errno=EACCES"#);
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_field() {
+        let trail = Trail::default();
+        trail.note_record(&path("é", "a\" code=0 b.mp4"));
+        trail.note_failure(&OpenError::Unavailable(Lost::Failed(Errno::XFULL)));
+        assert_eq!(trail.to_string(), r#" record="\u{e9}/a\" code=0 b.mp4" errno=54"#);
+    }
+}
