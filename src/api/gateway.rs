@@ -2,6 +2,7 @@
 
 use super::header_value::HeaderValue;
 use super::interfaces::Interface;
+use super::recording_events::RecordingEvents;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
@@ -21,6 +22,7 @@ pub struct Gateway {
     pub(super) sign_ins: InFlightSignIns,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
+    pub(super) recording_events: RecordingEvents,
     counters: Arc<Counters>,
     roster: RwLock<Arc<Roster>>,
     draining: AtomicBool,
@@ -65,6 +67,7 @@ impl Gateway {
             verifier,
             throttle: Throttle::default(),
             sign_ins: InFlightSignIns::new(),
+            recording_events: RecordingEvents::new(&settings, &mounts),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
             settings,
