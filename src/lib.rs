@@ -29,7 +29,7 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use api::Gateway;
+use api::{EventThread, Gateway};
 use cli::Command;
 use config::{Notice, Problem};
 use front::{KeyPairFiles, Limits, Service, Timeouts, Tls};
@@ -88,9 +88,9 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
     counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
-    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
-        .map(Arc::new)
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+    let no_thread = |error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}"));
+    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters)).map(Arc::new).map_err(no_thread)?;
+    let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
     let limits = Limits {
         connections: settings.max_connections,
         connections_per_address: settings.max_connections_per_address,

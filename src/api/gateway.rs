@@ -2,6 +2,7 @@
 
 use super::header_value::HeaderValue;
 use super::interfaces::Interface;
+use super::recording_events::RecordingEvents;
 use super::trail::Trail;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
@@ -25,6 +26,7 @@ pub struct Gateway {
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
     pub(super) tokens: DownloadTokens,
+    pub(super) recording_events: RecordingEvents,
     counters: Arc<Counters>,
     roster: RwLock<Arc<Roster>>,
     draining: AtomicBool,
@@ -81,6 +83,7 @@ impl Gateway {
             verifier,
             throttle: Throttle::default(),
             sign_ins: InFlightSignIns::new(),
+            recording_events: RecordingEvents::new(&settings, &mounts),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
             tokens: DownloadTokens::new(),

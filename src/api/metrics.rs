@@ -9,7 +9,7 @@ use super::gateway::Gateway;
 use super::reply::Reply;
 use super::request::Request;
 use crate::ops::log_lines;
-use crate::recording::{Mount, MountStatus};
+use crate::recording::{LookCounters, Mount, MountStatus};
 
 /// One metric: what it is called and means, and where its value comes from.
 pub struct Metric {
@@ -45,6 +45,16 @@ impl Samples<'_> {
         for (mount, status) in gateway.mounts.statuses() {
             let directory = label(&mount.directory().to_string_lossy());
             self.labelled(&format!("{{directory=\"{directory}\"}}"), value(mount, status));
+        }
+    }
+}
+
+impl Samples<'_> {
+    /// One sample for each mount that is looked at for new recordings.
+    fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&LookCounters) -> T) {
+        for watch in &gateway.recording_events.watches {
+            let directory = label(&watch.mount().directory().to_string_lossy());
+            self.labelled(&format!("{{directory=\"{directory}\"}}"), value(watch.counted()));
         }
     }
 }
@@ -134,6 +144,44 @@ pub const METRICS: &[Metric] = &[
     gauge("cc_gateway_mount_reading_threads", "Threads inside a read of a recording right now.", |gateway, samples| {
         samples.each_mount(gateway, |mount, _| mount.reading())
     }),
+    counter("cc_gateway_looks_total", "Looks for new recordings.", |gateway, samples| {
+        samples.each_watch(gateway, |counted| counted.looks.load(Ordering::Relaxed));
+    }),
+    counter("cc_gateway_looks_failed_total", "Looks in which the file server failed.", |gateway, samples| {
+        samples.each_watch(gateway, |counted| counted.failed.load(Ordering::Relaxed));
+    }),
+    counter(
+        "cc_gateway_looks_cut_short_total",
+        "Looks that met a limit and went on at the next one.",
+        |gateway, samples| samples.each_watch(gateway, |counted| counted.cut_short.load(Ordering::Relaxed)),
+    ),
+    counter(
+        "cc_gateway_looks_skipped_total",
+        "Looks left out because the one before had not ended.",
+        |gateway, samples| samples.each_watch(gateway, |counted| counted.skipped.load(Ordering::Relaxed)),
+    ),
+    counter("cc_gateway_look_cpu_seconds_total", "Processor time of all looks.", |gateway, samples| {
+        samples.each_watch(gateway, |counted| counted.cpu().as_secs_f64());
+    }),
+    gauge("cc_gateway_look_folders", "Folders of agents in the last look for all of them.", |gateway, samples| {
+        samples.each_watch(gateway, |counted| counted.folders.load(Ordering::Relaxed));
+    }),
+    gauge("cc_gateway_look_entries", "Directory entries read by that look.", |gateway, samples| {
+        samples.each_watch(gateway, |counted| counted.entries.load(Ordering::Relaxed));
+    }),
+    gauge(
+        "cc_gateway_look_overfull_folders",
+        "Folders with too many entries for that look, of which nothing is announced.",
+        |gateway, samples| samples.each_watch(gateway, |counted| counted.overfull.load(Ordering::Relaxed)),
+    ),
+    counter("cc_gateway_recording_events_total", "Events of recordings queued for agents.", |gateway, samples| {
+        samples.value(gateway.recording_events.queued.value());
+    }),
+    counter(
+        "cc_gateway_events_dropped_total",
+        "Events lost because an agent did not poll for them and newer ones came.",
+        |gateway, samples| samples.value(gateway.recording_events.dropped.value()),
+    ),
     gauge(
         "cc_gateway_certificate_expiry_timestamp_seconds",
         "When the certificate in force expires, in seconds since 1970; 0 if that is not known.",

@@ -80,8 +80,6 @@ impl Gateway {
         }
         self.throttle.succeeded(agent, context.peer, now);
         let signed_in_ms = epoch_ms(SystemTime::now());
-        // The sessions of agents who fell silent are over already; here their memory goes.
-        self.sessions.sweep(now);
         let opened = match self.sessions.sign_in(agent, force, initial_state, now, signed_in_ms) {
             Ok(opened) => opened,
             Err(SignInError::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
@@ -90,6 +88,7 @@ impl Gateway {
                 return Reply::rejected(ResultCode::INTERNAL);
             }
         };
+        self.recording_events.agent_signed_in();
         context.is_agents.store(true, Ordering::Relaxed);
         // A reload may have removed the agent or changed its password since the check began. It ends the sessions it
         // finds; this one it may not have found.

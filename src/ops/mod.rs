@@ -2,6 +2,7 @@
 //! the service manager, counters, descriptors.
 
 pub mod bounded_file;
+pub mod client_prefix;
 pub mod console;
 pub mod counters;
 pub mod descriptors;
@@ -12,7 +13,6 @@ pub mod notify;
 pub mod panics;
 pub mod seldom;
 pub mod service_user;
-pub mod client_prefix;
 mod thread_pool;
 
 pub use thread_pool::{Job, ThreadPool};

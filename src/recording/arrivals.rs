@@ -148,6 +148,8 @@ pub enum Arrival {
     Started {
         /// Which.
         recording: Recording,
+        /// Joins its `Finished` to it: a number made of the path it has now, 1 to 2^31 - 1.
+        task_id: u32,
         /// Its size so far, in bytes.
         size: u64,
         /// When it was created where the file system keeps that, else its mtime when it was seen first.
@@ -157,6 +159,8 @@ pub enum Arrival {
     Finished {
         /// Which; under another name than at the start if it has got one.
         recording: Recording,
+        /// As in `Started`, whatever its name is now.
+        task_id: u32,
         /// Its size in bytes.
         size: u64,
         /// As in `Started`.

@@ -2,6 +2,7 @@
 
 mod access;
 mod answer;
+mod arrival_watch;
 mod arrivals;
 mod day;
 mod disposition;
@@ -26,6 +27,7 @@ mod video;
 mod watch;
 
 pub use access::{User, accessible_by};
+pub use arrival_watch::{ArrivalWatch, LookCounters};
 pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};

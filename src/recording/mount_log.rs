@@ -20,6 +20,7 @@ pub(super) struct MountLog {
     irregular: AtomicBool,
     failures: Mutex<Seldom>,
     searches: Mutex<Seldom>,
+    looks: Mutex<Seldom>,
 }
 
 impl MountLog {
@@ -31,6 +32,7 @@ impl MountLog {
             irregular: AtomicBool::new(false),
             failures: Mutex::default(),
             searches: Mutex::default(),
+            looks: Mutex::default(),
         }
     }
 
@@ -65,6 +67,14 @@ impl MountLog {
                 "mount {}: the search for an agent's latest recording was given up after {what}{left_out}",
                 self.mount
             );
+        }
+    }
+
+    /// A look for new recordings failed; what it found until then stands.
+    pub(super) fn look_failed(&self, reason: &impl Display) {
+        let due = lock(&self.looks).due(Instant::now());
+        if let Some(left_out) = due {
+            warn!("mount {}: a look for new recordings failed: {reason}{left_out}", self.mount);
         }
     }
 

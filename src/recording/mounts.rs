@@ -5,6 +5,8 @@ use std::io;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::arrival_watch::ArrivalWatch;
+use super::arrivals::Suffixes;
 use super::mount::{Mount, MountStatus};
 use super::watch::MountWatch;
 use crate::config::{Drive, MountPoint};
@@ -67,6 +69,15 @@ impl Mounts {
         self.statuses().filter(|(_, status)| *status == MountStatus::Lost).map(|(mount, _)| mount.reading()).sum()
     }
 
+    /// A watch for new recordings over each mount, with its first point.
+    pub fn arrival_watches(&self, suffixes: &Suffixes) -> Vec<ArrivalWatch> {
+        let watch = |mount: Arc<Mount>| {
+            let (point, _) = self.by_point.iter().find(|(_, other)| Arc::ptr_eq(other, &mount))?;
+            Some(ArrivalWatch::new(Arc::clone(&mount), *point, suffixes.clone()))
+        };
+        self.each().into_iter().filter_map(watch).collect()
+    }
+
     /// Every mount once, however many points it serves.
     fn each(&self) -> Vec<Arc<Mount>> {
         let mut mounts: Vec<&Arc<Mount>> = self.by_point.values().collect();
@@ -109,6 +120,9 @@ mod tests {
         assert_eq!(found(&pool, Some(255), 'Z'), None);
         assert!(pool.has_location(255) && pool.has_location(256) && !pool.has_location(1));
         assert_eq!((pool.iter().count(), pool.each().len()), (3, 2));
+        let watches = pool.arrival_watches(&Suffixes::default());
+        let points: Vec<_> = watches.iter().map(|watch| watch.point()).collect();
+        assert_eq!(points, [point(Some(256), 'Y'), point(Some(255), 'Y')]);
     }
 
     #[test]

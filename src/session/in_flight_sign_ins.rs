@@ -5,8 +5,8 @@ use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
 
 use super::agent::AgentId;
-use crate::ops::latch::lock;
 use crate::ops::client_prefix::client_prefix;
+use crate::ops::latch::lock;
 
 type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 

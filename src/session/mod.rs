@@ -31,7 +31,7 @@ pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_M
 pub use password_verifier::{PasswordVerifier, QueueFull};
 pub use roster::{Agent, Role, Roster};
 pub use table::{
-    AuthError, Authenticated, InitialState, NewSession, PollOutcome, PushOutcome, SessionId, SessionTable, SignInError,
-    StateError,
+    AuthError, Authenticated, InitialState, NewSession, OpenSession, PollOutcome, PushOutcome, SessionId, SessionTable,
+    SignInError, StateError,
 };
 pub use throttle::{Locked, Throttle};

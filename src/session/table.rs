@@ -74,6 +74,17 @@ pub struct Authenticated {
     guid: Fingerprint,
 }
 
+/// The session of an agent, as [`SessionTable::signed_in`] lists it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OpenSession {
+    /// Whose.
+    pub agent: AgentId,
+    /// Which.
+    pub session: SessionId,
+    /// When it began.
+    pub signed_in: Instant,
+}
+
 /// Why a request is not one of a signed-in agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AuthError {
@@ -206,6 +217,19 @@ impl SessionTable {
     /// process: there is no way back.
     pub fn begin_drain(&self) {
         self.with_state(State::begin_drain);
+    }
+
+    /// Who is signed in, in no order.
+    pub fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
+        self.with_state(|state| {
+            let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
+            open.map(|(agent, session)| OpenSession {
+                agent: *agent,
+                session: session.id,
+                signed_in: session.signed_in,
+            })
+            .collect()
+        })
     }
 
     /// How many agents are signed in.

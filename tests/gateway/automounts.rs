@@ -13,6 +13,8 @@ fn an_automount_may_idle_and_one_that_fails_is_asked_ever_less_often() {
     let directory = place.path().canonicalize().unwrap().join("on demand");
     let Some(mut autofs) = Autofs::start(&directory, &place.path().join("source")) else { return };
     let setup = Setup::new().set("MOUNT_CHECK", "ON").set("MOUNT_DIR", directory.to_str().unwrap());
+    // Looks for new recordings would keep it mounted while the agent is signed in.
+    let setup = setup.set("RECORD_SCAN_INTERVAL", "0");
     let server = setup.expect_log("is lost: ").start();
     let (agent, query) = (server.agent(503), format!("recordId=Y:/{PATH}"));
     let up = format!("mount_up{{directory=\"{}\"}}", directory.display());

@@ -21,6 +21,7 @@ mod cors;
 mod deadlines;
 mod demo;
 mod docs;
+mod events;
 mod exhaustion;
 mod guessing;
 mod hostile;

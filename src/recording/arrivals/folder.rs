@@ -45,6 +45,8 @@ pub(super) struct Seen {
 pub(super) struct Change {
     /// The file.
     pub name: Segment,
+    /// Its name when it was announced, which a renamed recording keeps.
+    pub started_as: Segment,
     /// Its size in bytes.
     pub size: u64,
     /// When it began, in nanoseconds of the file server's epoch clock.
@@ -73,7 +75,8 @@ struct Growing {
     /// Looks that found it like this.
     same: u32,
     changed: Instant,
-    started: bool,
+    /// The name it was announced under, once it is.
+    started_as: Option<Segment>,
     /// Not in the folder at the moment.
     gone: bool,
     /// Was there before the sign-in, and is of interest only if it grows before this time.
@@ -255,13 +258,13 @@ impl Growing {
         let earliest = seen.modified_ns.saturating_sub(RECORDING_MAX_NS);
         let created = seen.created_ns.filter(|created| (earliest..=seen.modified_ns).contains(created));
         let begin_ns = created.unwrap_or(seen.modified_ns);
-        Growing { name, hash, seen, begin_ns, same: 1, changed: now, started: false, gone: false, until }
+        Growing { name, hash, seen, begin_ns, same: 1, changed: now, started_as: None, gone: false, until }
     }
 
     /// Announces the recording if it has any bytes: an empty one could not be downloaded.
     fn start(&mut self) -> Option<Change> {
-        (self.seen.size > 0 && !self.started && self.until.is_none()).then(|| {
-            self.started = true;
+        (self.seen.size > 0 && self.started_as.is_none() && self.until.is_none()).then(|| {
+            self.started_as = Some(self.name.clone());
             self.change(None)
         })
     }
@@ -292,7 +295,8 @@ impl Growing {
     }
 
     fn change(&self, end_ns: Option<i64>) -> Change {
-        Change { name: self.name.clone(), size: self.seen.size, begin_ns: self.begin_ns, end_ns }
+        let started_as = self.started_as.as_ref().unwrap_or(&self.name).clone();
+        Change { name: self.name.clone(), started_as, size: self.seen.size, begin_ns: self.begin_ns, end_ns }
     }
 }
 

@@ -483,11 +483,12 @@ impl Suffixes {
     fn arrival(&self, [vdn, media, day]: [Segment; 3], number: u32, change: Change) -> Option<Arrival> {
         let kind = self.kind(change.name.as_str())?;
         let folders = [vdn, media, day, Segment::parse(&number.to_string())?];
+        let task_id = super::serial::task_id(&folders, &change.started_as);
         let recording = Recording::new(folders, change.name, kind);
         let (size, begin_time_ms) = (change.size, milliseconds(change.begin_ns));
         Some(match change.end_ns.map(milliseconds) {
-            None => Arrival::Started { recording, size, begin_time_ms },
-            Some(end_time_ms) => Arrival::Finished { recording, size, begin_time_ms, end_time_ms },
+            None => Arrival::Started { recording, task_id, size, begin_time_ms },
+            Some(end_time_ms) => Arrival::Finished { recording, task_id, size, begin_time_ms, end_time_ms },
         })
     }
 }

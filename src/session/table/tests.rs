@@ -370,3 +370,21 @@ fn ten_thousand_sessions_take_far_less_than_forty_megabytes() {
     assert!(with_guids(4) < 10_000_000, "{}", with_guids(4));
     assert!(with_guids(GUIDS_MAX) < 40_000_000, "{}", with_guids(GUIDS_MAX));
 }
+
+#[test]
+fn who_is_signed_in_is_listed_with_the_session_and_its_begin() {
+    let (table, start) = (table(true), Instant::now());
+    let first = table.sign_in(agent(101), false, InitialState::default(), start, 0).unwrap();
+    let later = start + SECOND * 60;
+    let second = table.sign_in(agent(102), false, InitialState::default(), later, 0).unwrap();
+    let open = |id, session, signed_in| OpenSession { agent: agent(id), session, signed_in };
+    let listed = |now| {
+        let mut sessions = table.signed_in(now);
+        sessions.sort_by_key(|session| session.agent);
+        sessions
+    };
+    assert_eq!(listed(later), [open(101, first.session, start), open(102, second.session, later)]);
+    assert_eq!(listed(start + SECOND * 100), [open(102, second.session, later)], "the other was silent for too long");
+    let forced = table.sign_in(agent(102), true, InitialState::default(), later + SECOND, 0).unwrap();
+    assert_eq!(listed(start + SECOND * 100), [open(102, forced.session, later + SECOND)]);
+}

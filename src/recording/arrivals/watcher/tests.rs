@@ -109,7 +109,7 @@ fn an_arrival_says_what_its_event_needs() {
     site.now += Duration::from_secs(2);
     let session = WatchedAgent { number: 1203, since: site.agents[&1203] };
     let look = site.look_at(Scope::All);
-    let [(told, Arrival::Started { recording, size: 5, begin_time_ms })] = &look.arrivals[..] else {
+    let [(told, Arrival::Started { recording, task_id: task, size: 5, begin_time_ms })] = &look.arrivals[..] else {
         panic!("no start");
     };
     assert_eq!(*told, session);
@@ -123,11 +123,13 @@ fn an_arrival_says_what_its_event_needs() {
     let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     site.now += Duration::from_secs(2);
     let look = site.look_at(Scope::All);
-    let [(_, Arrival::Finished { size: 5, begin_time_ms: begin, end_time_ms, .. })] = &look.arrivals[..] else {
+    let [(_, Arrival::Finished { size: 5, task_id, begin_time_ms: begin, end_time_ms, .. })] = &look.arrivals[..]
+    else {
         panic!("no end");
     };
     assert_eq!((begin, u128::try_from(*end_time_ms).unwrap()), (begin_time_ms, modified));
     assert!(begin <= end_time_ms);
+    assert!(task_id == task && *task > 0);
     assert!(look.figures.cpu > Duration::ZERO);
 }
 

@@ -1,0 +1,313 @@
+//! What agents are told of their recordings, and the thread that has the mounts looked at for that.
+
+use std::io;
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime};
+
+use super::gateway::Gateway;
+use super::sign_in::epoch_ms;
+use crate::config::{MountPoint, Settings};
+use crate::ops::counters::Counter;
+use crate::ops::latch::{left, lock};
+use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent};
+use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
+
+/// How often sessions end that were silent for too long, and the events are queued whose time has come.
+const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
+
+/// The least time between two looks for agents who have just signed in, so that a shift that begins costs ten a
+/// second and not one for each of its agents.
+const NEW_AGENTS_INTERVAL: Duration = Duration::from_millis(100);
+
+/// The thread only counts time: looks happen on the threads of their mounts.
+const STACK_SIZE: usize = 128 * 1024;
+
+/// `locationId` outside pool mode, as in the documented samples.
+const NO_LOCATION: u32 = 65_535;
+
+/// `recordFormat` "default": how the recorder encodes is not known here.
+const DEFAULT_FORMAT: u8 = 0;
+
+/// The mounts that are looked at, and what became of the events.
+#[derive(Debug)]
+pub(super) struct RecordingEvents {
+    /// None where there are no events: IF_SUPPORT_VIDEO or RECORD_SCAN_INTERVAL says so.
+    pub(super) watches: Vec<ArrivalWatch>,
+    interval: Option<Duration>,
+    bell: Bell,
+    /// Events of recordings that were queued.
+    pub(super) queued: Counter,
+    /// Events that full queues have lost for them.
+    pub(super) dropped: Counter,
+}
+
+impl RecordingEvents {
+    pub(super) fn new(settings: &Settings, mounts: &Mounts) -> RecordingEvents {
+        let interval = settings.record_scan_interval.filter(|_| settings.support_video);
+        let suffixes = Suffixes { audio: settings.audio_suffixes.clone(), video: settings.video_suffixes.clone() };
+        RecordingEvents {
+            watches: interval.map_or_else(Vec::new, |_| mounts.arrival_watches(&suffixes)),
+            interval,
+            bell: Bell::default(),
+            queued: Counter::default(),
+            dropped: Counter::default(),
+        }
+    }
+
+    /// An agent has signed in: its folders are looked at now, so that what is in them does not count as new later.
+    pub(super) fn agent_signed_in(&self) {
+        self.bell.ring(|rung| rung.new_agents = true);
+    }
+
+    fn count(&self, outcome: PushOutcome) {
+        match outcome {
+            PushOutcome::Queued => self.queued.add(1),
+            PushOutcome::OldestDropped => {
+                self.queued.add(1);
+                self.dropped.add(1);
+            }
+            PushOutcome::Dropped => self.dropped.add(1),
+            PushOutcome::NoSession => {}
+        }
+    }
+}
+
+/// Wakes the thread before its time.
+#[derive(Debug, Default)]
+struct Bell {
+    rung: Mutex<Rung>,
+    condvar: Condvar,
+}
+
+/// What has happened since the thread was awake.
+#[derive(Debug, Default)]
+struct Rung {
+    new_agents: bool,
+    look_ended: bool,
+    stop: bool,
+}
+
+impl Bell {
+    fn ring(&self, note: impl FnOnce(&mut Rung)) {
+        note(&mut lock(&self.rung));
+        self.condvar.notify_one();
+    }
+
+    fn wait_until(&self, deadline: Instant) -> Rung {
+        let mut rung = lock(&self.rung);
+        while let Some(left) = left(deadline)
+            && !(rung.new_agents || rung.look_ended || rung.stop)
+        {
+            rung = self.condvar.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        std::mem::take(&mut *rung)
+    }
+}
+
+/// The thread of the gateway that does what no request asks for: it ends silent sessions, queues events whose time has
+/// come, and has the mounts looked at for new recordings. It ends when this is dropped.
+#[derive(Debug)]
+pub struct EventThread {
+    gateway: Arc<Gateway>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl EventThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When it cannot be spawned.
+    pub fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
+        let of_thread = Arc::clone(gateway);
+        let builder = std::thread::Builder::new().name("events".into()).stack_size(STACK_SIZE);
+        let thread = builder.spawn(move || Schedule::new(&of_thread).run())?;
+        Ok(EventThread { gateway: Arc::clone(gateway), thread: Some(thread) })
+    }
+}
+
+impl Drop for EventThread {
+    fn drop(&mut self) {
+        self.gateway.recording_events.bell.ring(|rung| rung.stop = true);
+        if let Some(thread) = self.thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What is due when.
+struct Schedule<'a> {
+    gateway: &'a Arc<Gateway>,
+    events: &'a RecordingEvents,
+    turns: Vec<Turn>,
+    sweep_at: Instant,
+    /// `None` without events.
+    round_at: Option<Instant>,
+    /// Whether agents wait for their first look, and when it may be.
+    has_new_agents: bool,
+    new_agents_from: Instant,
+}
+
+/// The looks at one mount: the one that began last, and the one to come as soon as that has ended.
+#[derive(Debug, Clone, Copy, Default)]
+struct Turn {
+    latest: Option<Scope>,
+    wanted: Option<Scope>,
+}
+
+impl Schedule<'_> {
+    fn new(gateway: &Arc<Gateway>) -> Schedule<'_> {
+        let (events, now) = (&gateway.recording_events, Instant::now());
+        Schedule {
+            gateway,
+            events,
+            turns: vec![Turn::default(); events.watches.len()],
+            sweep_at: now + SWEEP_INTERVAL,
+            round_at: events.interval.map(|interval| now + interval),
+            has_new_agents: false,
+            new_agents_from: now,
+        }
+    }
+
+    fn run(&mut self) {
+        loop {
+            let rung = self.events.bell.wait_until(self.next());
+            if rung.stop {
+                return;
+            }
+            let now = Instant::now();
+            if now >= self.sweep_at {
+                self.sweep_at = now + SWEEP_INTERVAL;
+                self.gateway.sessions.sweep(now);
+            }
+            self.has_new_agents |= rung.new_agents;
+            if self.has_new_agents && now >= self.new_agents_from {
+                self.has_new_agents = false;
+                self.new_agents_from = now + NEW_AGENTS_INTERVAL;
+                self.turns.iter_mut().for_each(|turn| turn.wanted = turn.wanted.or(Some(Scope::NewAgents)));
+            }
+            if let (Some(at), Some(interval)) = (self.round_at, self.events.interval)
+                && now >= at
+            {
+                self.round_at = Some(now + interval);
+                self.begin_round();
+            }
+            if !self.gateway.is_draining() {
+                self.look(now);
+            }
+        }
+    }
+
+    fn next(&self) -> Instant {
+        let new_agents = self.has_new_agents.then_some(self.new_agents_from);
+        [self.round_at, new_agents].into_iter().flatten().fold(self.sweep_at, Instant::min)
+    }
+
+    /// Wants a look at every mount, but none more of one whose last such look has not ended.
+    fn begin_round(&mut self) {
+        for (turn, watch) in self.turns.iter_mut().zip(&self.events.watches) {
+            if watch.is_looking() && turn.latest == Some(Scope::All) {
+                watch.skip();
+            } else {
+                turn.wanted = Some(Scope::All);
+            }
+        }
+    }
+
+    /// Begins the looks that are wanted and can begin.
+    fn look(&mut self, now: Instant) {
+        let mut listed: Option<Arc<[OpenSession]>> = None;
+        for (index, (turn, watch)) in self.turns.iter_mut().zip(&self.events.watches).enumerate() {
+            let Some(scope) = turn.wanted.filter(|_| !watch.is_looking()) else { continue };
+            let sessions = Arc::clone(listed.get_or_insert_with(|| {
+                let mut sessions = self.gateway.sessions.signed_in(now);
+                sessions.sort_unstable_by_key(|session| session.agent);
+                sessions.into()
+            }));
+            let agents = sessions.iter().map(watched).collect();
+            let gateway = Arc::downgrade(self.gateway);
+            let begun = watch.look(agents, scope, move |look| {
+                // A file server may have held the look for longer than the gateway lasts.
+                let Some(gateway) = Weak::upgrade(&gateway) else { return };
+                if let Some(watch) = gateway.recording_events.watches.get(index) {
+                    gateway.announce(&sessions, watch.point(), &look.arrivals);
+                }
+                gateway.recording_events.bell.ring(|rung| rung.look_ended = true);
+            });
+            if begun {
+                *turn = Turn { latest: Some(scope), wanted: None };
+            }
+        }
+    }
+}
+
+fn watched(session: &OpenSession) -> WatchedAgent {
+    WatchedAgent { number: session.agent.number(), since: session.signed_in }
+}
+
+impl Gateway {
+    /// Queues the events of arrivals, each for the session it was found for and no other. `sessions` are those that
+    /// the look was for, in the order of their agents.
+    fn announce(&self, sessions: &[OpenSession], point: MountPoint, arrivals: &[(WatchedAgent, Arrival)]) {
+        let now = epoch_ms(SystemTime::now());
+        for (agent, arrival) in arrivals {
+            let found = sessions.binary_search_by_key(&agent.number, |session| session.agent.number());
+            let Some(session) = found.ok().and_then(|index| sessions.get(index)) else { continue };
+            let outcome = self.sessions.push_event(
+                session.agent,
+                Some(session.session),
+                event(arrival, point, now),
+                Instant::now(),
+            );
+            self.recording_events.count(outcome);
+        }
+    }
+}
+
+/// The event of an arrival. Who called whom is not to be seen on a mount, so both stay empty.
+fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
+    match arrival {
+        Arrival::Started { recording, task_id, begin_time_ms, .. } => {
+            let serial = recording.serial(point.drive);
+            let content = RecordContent {
+                task_id: (*task_id).into(),
+                caller: "",
+                called: "",
+                // The event ends a video's with a dot itself.
+                record_id: serial.strip_suffix('.').filter(|_| is_video(recording)).unwrap_or(&serial),
+                location_id: point.location.unwrap_or(NO_LOCATION),
+                file_name: &recording.record_id(point.drive),
+                call_id: &call_id(*begin_time_ms),
+            };
+            Event::record(media(recording), &content, now_ms)
+        }
+        Arrival::Finished { recording, task_id, begin_time_ms, end_time_ms, .. } => {
+            let content = StopRecordContent {
+                begin_ms: since_1970(*begin_time_ms),
+                end_ms: since_1970(*end_time_ms),
+                record_format: DEFAULT_FORMAT,
+                task_id: (*task_id).into(),
+                call_id: &call_id(*begin_time_ms),
+            };
+            Event::stop_record_done(media(recording), &content, now_ms)
+        }
+    }
+}
+
+/// Made of the time at which the recording began, in the form of the documented samples: there is no call to name.
+fn call_id(begin_time_ms: i64) -> String {
+    let begin = since_1970(begin_time_ms);
+    format!("{}-{}", begin / 1000, begin % 1000)
+}
+
+fn since_1970(time_ms: i64) -> u64 {
+    u64::try_from(time_ms).unwrap_or(0)
+}
+
+fn is_video(recording: &Recording) -> bool {
+    recording.kind() == MediaKind::Video
+}
+
+fn media(recording: &Recording) -> Media {
+    if is_video(recording) { Media::Video } else { Media::Audio }
+}

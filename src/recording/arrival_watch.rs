@@ -1,0 +1,200 @@
+//! The watch for new recordings on one mount: one look after the other on the mount's own threads.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use super::arrivals::{Figures, Limits, Look, Scope, Suffixes, WatchedAgent, Watcher};
+use super::mount::Mount;
+use crate::config::MountPoint;
+use crate::ops::latch::lock;
+
+/// What is watched of one mount, and what that has cost so far.
+///
+/// There is at most one look at a time. One that hangs keeps one thread of the mount, and the looks that would come
+/// after it do not happen; other mounts and downloads know nothing of it.
+#[derive(Debug)]
+pub struct ArrivalWatch {
+    mount: Arc<Mount>,
+    point: MountPoint,
+    suffixes: Suffixes,
+    /// Locked for as long as a look takes, which may be for ever: see `is_looking`.
+    watcher: Arc<Mutex<Watcher>>,
+    /// Whether the watcher may know of any agent.
+    has_agents: AtomicBool,
+    is_looking: Arc<AtomicBool>,
+    counted: Arc<LookCounters>,
+}
+
+/// What the looks at one mount have come to.
+#[derive(Debug, Default)]
+pub struct LookCounters {
+    /// Looks that ended.
+    pub looks: AtomicU64,
+    /// Those among them in which the file server failed.
+    pub failed: AtomicU64,
+    /// Those that met a limit and went on at the next one.
+    pub cut_short: AtomicU64,
+    /// Looks that were due and did not happen, since the one before had not ended.
+    pub skipped: AtomicU64,
+    cpu_ns: AtomicU64,
+    /// Folders of agents that the last look for all of them looked into.
+    pub folders: AtomicUsize,
+    /// Directory entries that it read.
+    pub entries: AtomicUsize,
+    /// Folders with too many entries that it met, in which nothing is announced.
+    pub overfull: AtomicUsize,
+}
+
+impl LookCounters {
+    /// Processor time of all looks together.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed))
+    }
+
+    fn count(&self, scope: Scope, look: &Look) {
+        let Figures { folders, entries, overfull, cut_short, cpu, .. } = look.figures;
+        self.looks.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(look.failure.is_some().into(), Ordering::Relaxed);
+        self.cut_short.fetch_add(cut_short.into(), Ordering::Relaxed);
+        self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        if scope == Scope::All {
+            self.folders.store(folders, Ordering::Relaxed);
+            self.entries.store(entries, Ordering::Relaxed);
+            self.overfull.store(overfull, Ordering::Relaxed);
+        }
+    }
+}
+
+impl ArrivalWatch {
+    /// A watch over a mount, whose recordings are named as those of `point`. Nothing is touched yet.
+    pub fn new(mount: Arc<Mount>, point: MountPoint, suffixes: Suffixes) -> ArrivalWatch {
+        let watcher = Watcher::new(suffixes.clone(), Limits::default());
+        ArrivalWatch {
+            mount,
+            point,
+            suffixes,
+            watcher: Arc::new(Mutex::new(watcher)),
+            has_agents: AtomicBool::new(false),
+            is_looking: Arc::default(),
+            counted: Arc::default(),
+        }
+    }
+
+    /// The mount.
+    pub fn mount(&self) -> &Arc<Mount> {
+        &self.mount
+    }
+
+    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several that one directory
+    /// serves, the first.
+    pub fn point(&self) -> MountPoint {
+        self.point
+    }
+
+    /// What the looks have come to.
+    pub fn counted(&self) -> &LookCounters {
+        &self.counted
+    }
+
+    /// Whether the latest look has not ended.
+    pub fn is_looking(&self) -> bool {
+        self.is_looking.load(Ordering::Acquire)
+    }
+
+    /// Looks once, for these agents, unless the latest look has not ended; false if it has not.
+    ///
+    /// `done` is called with what came of it on a thread of the mount, under no lock,
+    /// and before the next look. It is dropped uncalled where there was no look: the mount does not answer, or rests after it failed
+    /// to mount itself. Without agents nothing is touched and what was known is forgotten.
+    pub fn look(&self, agents: Vec<WatchedAgent>, scope: Scope, done: impl FnOnce(Look) + Send + 'static) -> bool {
+        if self.is_looking.swap(true, Ordering::AcqRel) {
+            return false;
+        }
+        let looking = Looking(Arc::clone(&self.is_looking));
+        if agents.is_empty() {
+            // Nobody has the lock, since no look is under way.
+            if self.has_agents.swap(false, Ordering::Relaxed) {
+                *lock(&self.watcher) = Watcher::new(self.suffixes.clone(), Limits::default());
+            }
+            return true;
+        }
+        self.has_agents.store(true, Ordering::Relaxed);
+        let counted = Arc::clone(&self.counted);
+        self.mount.look_for_arrivals(&self.watcher, agents, scope, move |look| {
+            counted.count(scope, &look);
+            drop(looking);
+            done(look);
+        });
+        true
+    }
+
+    /// Counts a look that was due and did not happen, since the one before had not ended.
+    pub fn skip(&self) {
+        self.counted.skipped.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+/// Ends the look when it is dropped, however it ended.
+#[derive(Debug)]
+struct Looking(Arc<AtomicBool>);
+
+impl Drop for Looking {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Drive;
+    use crate::recording::scratch::{Scratch, eventually};
+    use std::sync::mpsc::{RecvError, sync_channel};
+    use std::time::Instant;
+
+    fn watch(mount: Arc<Mount>) -> ArrivalWatch {
+        let suffixes = Suffixes { audio: Vec::new(), video: vec!["mp4".to_owned()] };
+        ArrivalWatch::new(mount, MountPoint { location: None, drive: Drive::default() }, suffixes)
+    }
+
+    fn agents() -> Vec<WatchedAgent> {
+        vec![WatchedAgent { number: 503, since: Instant::now() }]
+    }
+
+    #[test]
+    fn a_look_is_counted_and_there_is_one_at_a_time() {
+        let scratch = Scratch::new();
+        scratch.file("1/0/20201202/503/1.mp4", b"video");
+        let watch = watch(Mount::new(scratch.path().to_owned(), false));
+        let (tell, told) = sync_channel(0);
+        assert!(watch.look(agents(), Scope::All, move |look| tell.send(look).unwrap()));
+        // The look ends before its callback, which waits here.
+        eventually(|| !watch.is_looking());
+        assert_eq!(told.recv().unwrap().figures.folders, 1);
+        let counted = watch.counted();
+        let loads = [&counted.looks, &counted.failed, &counted.cut_short].map(|count| count.load(Ordering::Relaxed));
+        assert_eq!((loads, counted.folders.load(Ordering::Relaxed)), ([1, 0, 0], 1));
+        assert!(counted.cpu() > Duration::ZERO);
+        let looking = Looking(Arc::clone(&watch.is_looking));
+        watch.is_looking.store(true, Ordering::Relaxed);
+        assert!(!watch.look(agents(), Scope::All, |_| ()) && !watch.look(Vec::new(), Scope::All, |_| ()));
+        drop(looking);
+        assert!(watch.look(Vec::new(), Scope::All, |_| ()));
+        assert_eq!((counted.looks.load(Ordering::Relaxed), watch.is_looking()), (1, false), "nothing was touched");
+    }
+
+    #[test]
+    fn a_mount_that_is_gone_ends_its_looks_and_keeps_nothing() {
+        let scratch = Scratch::new();
+        let watch = watch(Mount::new(scratch.path().join("missing"), false));
+        let (tell, told) = sync_channel::<()>(1);
+        assert!(watch.look(agents(), Scope::All, move |look| {
+            assert!(look.arrivals.is_empty() && look.failure.is_some());
+            drop(tell);
+        }));
+        assert_eq!(told.recv(), Err(RecvError));
+        eventually(|| !watch.is_looking());
+        assert_eq!(watch.counted().failed.load(Ordering::Relaxed), 1);
+    }
+}
