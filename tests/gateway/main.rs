@@ -16,6 +16,7 @@ mod certificates;
 mod check_order;
 mod commands;
 mod compatibility;
+mod completions;
 mod corpora;
 mod cors;
 mod deadlines;
