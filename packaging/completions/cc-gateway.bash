@@ -1,7 +1,7 @@
 # Made from the table of commands and options in src/cli/table.rs; see tests/gateway/completions.rs.
 # shellcheck shell=bash
 _cc_gateway() {
-    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= index
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' index
     COMPREPLY=()
     # bash takes --option=value as three words.
     [ "$word" != = ] || word=

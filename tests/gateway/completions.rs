@@ -32,7 +32,7 @@ fn words(command: &CommandSpec) -> String {
 fn bash() -> String {
     let mut text = format!("{HEAD}\n# shellcheck shell=bash\n_cc_gateway() {{\n");
     text.push_str(
-        "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command= index\n\
+        "    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' index\n\
          \u{20}   COMPREPLY=()\n\
          \u{20}   # bash takes --option=value as three words.\n\
          \u{20}   [ \"$word\" != = ] || word=\n\
