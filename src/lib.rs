@@ -124,7 +124,10 @@ fn serve(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Fai
 
     let drain = reload.settings().drain_timeout;
     manager.stopping(drain + Service::SHUTDOWN_GRACE + Duration::from_secs(5));
-    log::info!("stopping; running downloads have {} ms", drain.as_millis());
+    match service.begin_drain() {
+        0 => log::info!("shutting down"),
+        downloads => log::info!("shutting down; waiting up to {} ms for {downloads} downloads", drain.as_millis()),
+    }
     let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
     match cut {
         0 => log::info!("stopped"),

@@ -42,12 +42,22 @@ codes! {
     NOT_SIGNED_IN = "100-006", "the agent has not signed in";
     /// Something failed inside the server.
     INTERNAL = "100-007", "an internal error occurred";
+    /// The state of the agent does not permit what it wishes.
+    WRONG_STATE = "100-009", "the state of the agent does not permit this";
     /// A sign-in of this agent is still being answered.
     SIGNING_IN = "100-021", "a sign-in of the agent is still running";
+    /// The download of audio is switched off.
+    RECORDING_OFF = "104-001", "the recording download is switched off";
     /// The recording is another agent's.
     NOT_OWN_RECORDING = "104-002", "no right to the recording of another agent";
-    /// The recordId is not the path of a video recording.
+    /// The recordId is not the path of a recording of the kind that the interface sends.
     INVALID_RECORD_ID = "104-003", "the recording file name is invalid";
+    /// No mount directory is configured for the drive of an audio recording.
+    NO_DRIVE = "104-004", "no mount directory is configured for the drive of the recording";
+    /// No such audio recording.
+    NO_AUDIO = "104-005", "the recording file does not exist";
+    /// The file has no suffix of an audio recording.
+    NOT_AUDIO = "104-007", "the format of the recording is not supported";
     /// The node id is missing in pool mode, or belongs to no configured node.
     NO_LOCATION = "104-010", "the recording node is not given or not configured";
     /// `VIDEO_DOWNLOAD_FLAG` is not ON.

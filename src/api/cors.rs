@@ -3,15 +3,17 @@
 
 use super::code::ResultCode;
 use super::deferred::Answer;
-use super::reply::{HeaderValue, Reply};
-use super::router::Interface;
+use super::header_value::HeaderValue;
+use super::interfaces::Interface;
+use super::reply::Reply;
 
 /// How long a browser may keep the answer to a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
 /// Headers a browser client may send beside those that every page may.
-const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, service_token";
+const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, If-Match, If-Unmodified-Since, If-None-Match, \
+                              If-Modified-Since, X-Requested-With, service_token";
 /// Headers of a reply that a browser client may read beside those that every page may.
-const REPLY_FIELDS: &str = "Set-GUID, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
+const REPLY_FIELDS: &str = "Set-GUID, JSON-Type, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
 
 /// The request's origin, if the setting allows it. Origins are compared as they are serialised, byte for
 /// byte (RFC 6454 section 6.2).

@@ -33,6 +33,9 @@ impl From<Reply> for Answer {
 /// The rest of the work on a request.
 pub type Finish = Box<dyn FnOnce(&Gateway, &RequestContext) -> Answer + Send>;
 
+/// Starts what a request waits for.
+pub type Start = Box<dyn FnOnce(&Gateway, Ticket) + Send>;
+
 /// A request that waits.
 pub struct Deferred {
     /// When `on_timeout` finishes it, if nobody has until then.
@@ -43,7 +46,7 @@ pub struct Deferred {
     pub on_timeout: Finish,
     /// Starts the work that the request waits for. Called once the request is in its slot, so that work that is done
     /// at once finds it there.
-    pub start: Box<dyn FnOnce(&Gateway, Ticket) + Send>,
+    pub start: Start,
 }
 
 impl Deferred {

@@ -3,14 +3,17 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::agent_queries;
+use super::agent_state::{self, Asker};
 use super::code::ResultCode;
 use super::cors;
 use super::deferred::{Answer, Finish};
 use super::gateway::{Gateway, RequestContext};
+use super::interfaces::Interface;
 use super::reply::Reply;
 use super::request::{HeaderName, Method, Request};
-use super::router::{self, Interface, Route};
-use crate::session::AgentId;
+use super::router::{self, Route};
+use crate::session::{AgentId, SessionId, StateCommand};
 
 impl Gateway {
     /// Answers a request, or begins to.
@@ -21,14 +24,18 @@ impl Gateway {
             let is_agents = AtomicBool::new(false);
             Box::new(RequestContext { interface, agent, peer: request.peer, began: now, is_agents, origin })
         };
-        let Some(route) = router::route(request.path) else {
-            let context = context(Interface::Unknown, None);
-            let answer = self.expose(&context, Reply::http_error(404, ResultCode::INVALID_PARAMETER).into());
-            return (context, answer);
+        let (interface, route) = match router::route(request.path) {
+            Some(route) => (route.interface, Some(route)),
+            None if asks_for_health(request) => (Interface::Health, None),
+            None => (Interface::Unknown, None),
         };
-        let agent = AgentId::parse(&route.agent, self.settings.agent_id_max);
-        let context = context(route.interface, agent);
-        let answer = self.dispatch(&context, &route, request, now);
+        let agent = route.as_ref().and_then(|route| AgentId::parse(&route.agent, self.settings.agent_id_max));
+        let context = context(interface, agent);
+        let answer = match &route {
+            Some(route) => self.dispatch(&context, route, request, now),
+            None if interface == Interface::Health => self.health_status().into(),
+            None => Reply::http_error(404, ResultCode::INVALID_PARAMETER).into(),
+        };
         context.is_agents.store(request.authenticated.get(), Ordering::Relaxed);
         let answer = self.expose(&context, answer);
         (context, answer)
@@ -51,14 +58,18 @@ impl Gateway {
             return cors::preflight(interface).into();
         }
         if request.method == Method::Head && interface == Interface::Health {
-            return self.health(request).into();
+            return self.health().into();
         }
-        if request.method != interface.method() {
+        // As the vendor's own handlers do: clients take any other status for a failed connection.
+        let Some(entry) = interface.entry() else {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER).into();
+        };
+        if request.method != entry.method {
             return Reply::http_error(405, ResultCode::INVALID_PARAMETER).with("Allow", interface.allow()).into();
         }
         match interface {
-            Interface::Health => return self.health(request).into(),
-            Interface::Metrics => return self.metrics(request.peer).into(),
+            Interface::Health => return self.health().into(),
+            Interface::Metrics => return self.metrics(request).into(),
             _ => {}
         }
         let Some(agent) = context.agent else {
@@ -68,15 +79,64 @@ impl Gateway {
             Interface::Login => self.sign_in(agent, request, false, now),
             Interface::ForceLogin => self.sign_in(agent, request, true, now),
             Interface::Logout | Interface::ForceLogout => self.sign_out(agent, request, now),
-            Interface::ForceLogoutWithReason => self.sign_out_with_reason(agent, &route.rest, request, now),
+            Interface::ForceLogoutWithReason => self.sign_out_with_reason(agent, route.parameter(0), request, now),
             Interface::UpdateGuid => self.update_guid(agent, request, now),
             Interface::Handshake => self.handshake(agent, request, now),
             Interface::Heartbeat => self.heartbeat(agent, request, now),
             Interface::GetAgentEvent => self.poll(agent, request, now),
             Interface::DownloadVideoFileEx => self.download(agent, request, now),
-            Interface::Health | Interface::Metrics | Interface::Unknown => {
-                Reply::http_error(404, ResultCode::INVALID_PARAMETER).into()
-            }
+            _ => match self.authenticate(agent, request, now) {
+                Ok(authenticated) => self.answer_agent(interface, agent, authenticated.session, route, request, now),
+                Err(answer) => answer,
+            },
         }
     }
+
+    /// Answers the interfaces that need nothing but the session of the agent.
+    fn answer_agent(
+        &self,
+        interface: Interface,
+        agent: AgentId,
+        session: SessionId,
+        route: &Route,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
+        let asker = Asker { agent, session, now };
+        match interface {
+            Interface::ResetSkill => agent_state::reset_skill(request.query),
+            Interface::SayFree => self.change_state(asker, StateCommand::SayFree),
+            Interface::SayBusy => self.say_busy(asker, request.query),
+            Interface::CancelBusy => self.change_state(asker, StateCommand::CancelBusy),
+            Interface::SayWork => self.change_state(asker, StateCommand::Work),
+            Interface::CancelWork => self.change_state(asker, StateCommand::CancelWork),
+            Interface::Rest => self.rest(asker, route, request.query),
+            Interface::CancelRest => self.change_state(asker, StateCommand::CancelRest),
+            Interface::SetAgentAutoEnterIdle => self.set_auto_enter_idle(asker, route.parameter(0)),
+            Interface::SetAgentAutoAnswer => agent_state::set_auto_answer(route.parameter(0)),
+            Interface::SyncAgentInfo => self.sync_agent_info(asker),
+            Interface::GetAgentStatus => self.agent_status(asker),
+            Interface::QueryAgentSkillsByWorkNo => self.agent_skills_of(route.parameter(0)),
+            Interface::IsCensor => self.is_censor(agent),
+            Interface::GetAllStatusAgents => self.all_agent_status(asker),
+            Interface::QueryAllLoginedAgentInfoOnVdn => self.online_agents(asker),
+            Interface::GetIdleStatusAgents => self.idle_agents(asker),
+            Interface::QueryAllMonitoredAgents => self.monitored_agents(asker),
+            Interface::BeginMonitor | Interface::EndMonitor => Reply::done(),
+            Interface::QueryIvrInfoOnVdn => agent_queries::no_ivrs(),
+            Interface::QueryAgentSkills
+            | Interface::GetAgentRestReason
+            | Interface::QueryGroupsOnVdn
+            | Interface::QuerySkillQueueOnAgentVdn
+            | Interface::QueryInNoOnVdn => Reply::result("[]"),
+            // Answered before.
+            _ => Reply::rejected(ResultCode::INTERNAL),
+        }
+        .into()
+    }
+}
+
+/// Whether this is the default check of a balancer, which knows nothing of interfaces.
+fn asks_for_health(request: &Request<'_>) -> bool {
+    matches!((request.method, request.path), (Method::Options, "*" | "/") | (Method::Head, "/"))
 }

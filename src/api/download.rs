@@ -6,9 +6,9 @@ use std::time::Instant;
 use super::code::ResultCode;
 use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::{Gateway, RequestContext};
-use super::reply::Reply;
+use super::reply::{FailureResult, Reply};
 use super::request::{HeaderName, Request};
-use super::router::parameter;
+use super::router::{is_misspelt, parameter};
 use crate::config::DownloadScope;
 use crate::recording::{
     Conditions, Download, Mount, OpenError, OpenRequest, RecordId, Selection, Target, Video, attachment,
@@ -34,7 +34,7 @@ impl Gateway {
         }
         let Asked { mount, target, allowed } = match self.asked(agent, request.query) {
             Ok(asked) => asked,
-            Err(code) => return Reply::rejected(code).into(),
+            Err(code) => return refused(code),
         };
         if !allowed {
             // Whether the file server is there comes first; nothing of the recording is touched.
@@ -42,11 +42,10 @@ impl Gateway {
             return wait_for_mount(until, move |_, ticket| {
                 mount.probe(move |answer| {
                     ticket.complete(move |_, _| {
-                        Reply::rejected(match answer {
+                        refused(match answer {
                             Ok(()) => ResultCode::NOT_OWN_RECORDING,
                             Err(_) => ResultCode::MOUNT_LOST,
                         })
-                        .into()
                     });
                 });
             });
@@ -75,6 +74,10 @@ impl Gateway {
             return Err(ResultCode::VIDEO_OFF);
         }
         let location = if settings.pool_mode { Some(self.location(query)?) } else { None };
+        // Such a query would mean the latest recording, which its client does not want.
+        if is_misspelt(query, "recordId") {
+            return Err(ResultCode::INVALID_RECORD_ID);
+        }
         let record_id = parameter(query, "recordId").map_err(|_| ResultCode::INVALID_RECORD_ID)?;
         let record_id = match record_id.filter(|text| !text.is_empty()) {
             Some(text) => {
@@ -115,12 +118,11 @@ impl Gateway {
             Ok(video) => video,
             Err(OpenError::Busy) => return Reply::busy().into(),
             Err(error) => {
-                return Reply::rejected(match error {
+                return refused(match error {
                     OpenError::NotFound => ResultCode::NO_RECORDING,
                     OpenError::Unreadable(_) => ResultCode::UNREADABLE,
                     _ => ResultCode::MOUNT_LOST,
-                })
-                .into();
+                });
             }
         };
         match video.selection() {
@@ -147,9 +149,14 @@ impl Gateway {
     }
 }
 
+/// The failures of this interface have the result of their documented sample.
+fn refused(code: ResultCode) -> Answer {
+    Reply::failure(200, code, FailureResult::EmptyText).into()
+}
+
 /// A file server is asked by threads of its own, and has until then.
 fn wait_for_mount(until: Instant, start: impl FnOnce(&Gateway, Ticket) + Send + 'static) -> Answer {
-    let timed_out = |_: &Gateway, _: &RequestContext| Reply::rejected(ResultCode::MOUNT_LOST).into();
+    let timed_out = |_: &Gateway, _: &RequestContext| refused(ResultCode::MOUNT_LOST);
     Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 

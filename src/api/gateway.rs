@@ -1,7 +1,7 @@
 //! The gateway as the interfaces see it: everything they share.
 
-use super::reply::HeaderValue;
-use super::router::Interface;
+use super::header_value::HeaderValue;
+use super::interfaces::Interface;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
@@ -100,7 +100,12 @@ impl Gateway {
         self.verifier.set_dummy_cost(roster.usual_iterations());
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
         // After the roster, so that a sign-in that ends meanwhile either sees the new one or is found here.
-        Some(self.sessions.revoke(&revoked))
+        let ended = self.sessions.revoke(&revoked);
+        // After the sessions, so that no download begins for one of them.
+        for agent in revoked {
+            self.downloads.revoke(agent.number());
+        }
+        Some(ended)
     }
 
     /// From now on no poll waits, and those that do are answered.

@@ -3,12 +3,11 @@
 use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::reply::Reply;
-use super::request::Request;
 
 impl Gateway {
     /// 200 while the service can do its work, 503 while it drains or a mount is lost. Reads what the watch
     /// of the mounts found, so that it never waits for a file server.
-    pub(super) fn health(&self, _request: &Request<'_>) -> Reply {
+    pub(super) fn health(&self) -> Reply {
         if self.is_draining() {
             Reply::http_error(503, ResultCode::BUSY)
         } else if self.mounts.any_lost() {
@@ -16,5 +15,11 @@ impl Gateway {
         } else {
             Reply::success()
         }
+    }
+
+    /// The status of `/health` without content, for a balancer that sends `OPTIONS *`, `OPTIONS /` or `HEAD /`.
+    pub(super) fn health_status(&self) -> Reply {
+        let health = self.health();
+        Reply::new(health.status, health.code, "text/plain", String::new())
     }
 }

@@ -1,101 +1,177 @@
 //! `GET /metrics`: what the service counts, in the Prometheus text format 0.0.4.
 
 use std::fmt::{Display, Write as _};
-use std::net::IpAddr;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::reply::Reply;
-use crate::recording::MountStatus;
+use super::request::Request;
+use crate::ops::log_lines;
+use crate::recording::{Mount, MountStatus};
 
-/// Every metric by name, with its type and what it tells.
-pub const NAMES: &[(&str, &str, &str)] = &[
-    ("cc_gateway_uptime_seconds", "gauge", "Seconds since the service started."),
-    ("cc_gateway_sessions", "gauge", "Agents signed in."),
-    ("cc_gateway_connections", "gauge", "Clients connected."),
-    ("cc_gateway_connections_total", "counter", "Clients accepted."),
-    ("cc_gateway_connections_refused_total", "counter", "Clients turned away at a connection limit."),
-    ("cc_gateway_accept_errors_total", "counter", "Failed calls of accept."),
-    ("cc_gateway_thread_errors_total", "counter", "Clients lost because no thread could be started."),
-    ("cc_gateway_handshakes_failed_total", "counter", "TLS handshakes that failed or timed out."),
-    (
-        "cc_gateway_certificate_expiry_timestamp_seconds",
-        "gauge",
-        "When the first certificate ends that clients look at, in seconds since 1970.",
+/// One metric: what it is called and means, and where its value comes from.
+pub struct Metric {
+    /// The name.
+    pub name: &'static str,
+    /// `gauge` or `counter`.
+    pub kind: &'static str,
+    /// What it tells.
+    pub help: &'static str,
+    read: fn(&Gateway, &mut Samples<'_>),
+}
+
+/// The samples of one metric on the page.
+struct Samples<'a> {
+    name: &'static str,
+    page: &'a mut String,
+}
+
+impl Samples<'_> {
+    /// The only sample of a metric without labels.
+    fn value(&mut self, value: impl Display) {
+        self.labelled("", value);
+    }
+
+    /// One sample; `labels` with their braces.
+    fn labelled(&mut self, labels: &str, value: impl Display) {
+        // Writing to a String cannot fail.
+        let _ = writeln!(self.page, "{}{labels} {value}", self.name);
+    }
+
+    /// One sample for each mount.
+    fn each_mount(&mut self, gateway: &Gateway, value: impl Fn(&Mount, MountStatus) -> usize) {
+        for (mount, status) in gateway.mounts.statuses() {
+            let directory = label(&mount.directory().to_string_lossy());
+            self.labelled(&format!("{{directory=\"{directory}\"}}"), value(mount, status));
+        }
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str, read: fn(&Gateway, &mut Samples<'_>)) -> Metric {
+    Metric { name, kind: "gauge", help, read }
+}
+
+const fn counter(name: &'static str, help: &'static str, read: fn(&Gateway, &mut Samples<'_>)) -> Metric {
+    Metric { name, kind: "counter", help, read }
+}
+
+/// Every metric, in the order of the page.
+pub const METRICS: &[Metric] = &[
+    gauge("cc_gateway_uptime_seconds", "Seconds since the service started.", |gateway, samples| {
+        samples.value(gateway.counters().started.elapsed().as_secs());
+    }),
+    gauge("cc_gateway_sessions", "Agents signed in.", |gateway, samples| {
+        samples.value(gateway.sessions.len(Instant::now()));
+    }),
+    gauge("cc_gateway_connections", "Clients connected.", |gateway, samples| {
+        samples.value(gateway.counters().connected.value());
+    }),
+    counter("cc_gateway_connections_total", "Clients accepted.", |gateway, samples| {
+        samples.value(gateway.counters().connections.value());
+    }),
+    counter(
+        "cc_gateway_connections_refused_total",
+        "Clients turned away at a connection limit.",
+        |gateway, samples| samples.value(gateway.counters().connections_refused.value()),
     ),
-    ("cc_gateway_requests_malformed_total", "counter", "Requests refused before they reached an interface."),
-    ("cc_gateway_requests_total", "counter", "Requests answered, by interface and result code."),
-    ("cc_gateway_requests_waiting", "gauge", "Requests that wait without holding a worker."),
-    ("cc_gateway_polls_parked", "gauge", "Polls parked until something happens."),
-    ("cc_gateway_worker_panics_total", "counter", "Defects met and contained by workers."),
-    ("cc_gateway_downloads", "gauge", "Downloads running."),
-    ("cc_gateway_downloads_cut_total", "counter", "Downloads cut before their end."),
-    ("cc_gateway_video_bytes_total", "counter", "Bytes of videos sent."),
-    ("cc_gateway_mount_up", "gauge", "1 if the mount directory is there, mounted and answers."),
-    ("cc_gateway_mount_hung_threads", "gauge", "Threads that wait for a file server beyond their deadline."),
-    ("cc_gateway_mount_reading_threads", "gauge", "Threads inside a read of a video right now."),
+    counter(
+        "cc_gateway_connections_evicted_total",
+        "Idle clients without a Guid that made room for others.",
+        |gateway, samples| samples.value(gateway.counters().connections_evicted.value()),
+    ),
+    counter("cc_gateway_accept_errors_total", "Failed calls of accept.", |gateway, samples| {
+        samples.value(gateway.counters().accept_errors.value());
+    }),
+    counter(
+        "cc_gateway_thread_errors_total",
+        "Clients lost because no thread could be started.",
+        |gateway, samples| samples.value(gateway.counters().thread_errors.value()),
+    ),
+    counter("cc_gateway_handshakes_failed_total", "TLS handshakes that failed or timed out.", |gateway, samples| {
+        samples.value(gateway.counters().handshakes_failed.value())
+    }),
+    counter(
+        "cc_gateway_requests_malformed_total",
+        "Requests refused before they reached an interface.",
+        |gateway, samples| samples.value(gateway.counters().requests_malformed.value()),
+    ),
+    counter("cc_gateway_requests_total", "Requests answered, by interface and result code.", |gateway, samples| {
+        for ((interface, code), count) in gateway.counters().requests() {
+            samples.labelled(&format!("{{interface=\"{interface}\",code=\"{code}\"}}"), count);
+        }
+    }),
+    gauge("cc_gateway_requests_waiting", "Requests that wait without holding a worker.", |gateway, samples| {
+        samples.value(gateway.counters().waiting.value())
+    }),
+    gauge("cc_gateway_polls_parked", "Polls parked until something happens.", |gateway, samples| {
+        samples.value(gateway.counters().parked_polls.value());
+    }),
+    counter("cc_gateway_worker_panics_total", "Defects met and contained by workers.", |gateway, samples| {
+        samples.value(gateway.counters().worker_panics.value())
+    }),
+    counter("cc_gateway_log_lines_dropped_total", "Log lines dropped because nobody read them.", |_, samples| {
+        samples.value(log_lines::dropped_lines())
+    }),
+    gauge("cc_gateway_downloads", "Downloads running.", |gateway, samples| {
+        samples.value(gateway.downloads.running());
+    }),
+    counter("cc_gateway_downloads_cut_total", "Downloads cut before their end.", |gateway, samples| {
+        samples.value(gateway.counters().downloads_cut.value());
+    }),
+    counter("cc_gateway_video_bytes_total", "Bytes of recordings sent.", |gateway, samples| {
+        samples.value(gateway.counters().video_bytes.value());
+    }),
+    gauge("cc_gateway_mount_up", "1 if the mount directory is there, mounted and answers.", |gateway, samples| {
+        samples.each_mount(gateway, |_, status| usize::from(status == MountStatus::Up))
+    }),
+    gauge(
+        "cc_gateway_mount_hung_threads",
+        "Threads that wait for a file server beyond their deadline.",
+        |gateway, samples| samples.each_mount(gateway, |mount, _| mount.hung()),
+    ),
+    gauge("cc_gateway_mount_reading_threads", "Threads inside a read of a recording right now.", |gateway, samples| {
+        samples.each_mount(gateway, |mount, _| mount.reading())
+    }),
+    gauge(
+        "cc_gateway_certificate_expiry_timestamp_seconds",
+        "When the certificate in force expires, in seconds since 1970; 0 if that is not known.",
+        |gateway, samples| samples.value(gateway.counters().certificate_expiry.load(Ordering::Relaxed)),
+    ),
+    gauge(
+        "cc_gateway_tcp_memory_bytes",
+        "Memory of all TCP sockets of the network namespace, of this process and of others; 0 if that is not known.",
+        |_, samples| samples.value(tcp_memory_bytes()),
+    ),
 ];
 
 impl Gateway {
-    /// The counters, for clients on this machine; to everyone else the path leads nowhere.
-    pub(super) fn metrics(&self, peer: IpAddr) -> Reply {
-        if !peer.to_canonical().is_loopback() {
+    /// The counters, for clients on this machine; to everyone else the path leads nowhere. A client behind a proxy is
+    /// not on this machine, whatever the proxy says.
+    pub(super) fn metrics(&self, request: &Request<'_>) -> Reply {
+        if request.via.is_some() || !request.peer.to_canonical().is_loopback() {
             return Reply::http_error(404, ResultCode::INVALID_PARAMETER);
         }
-        let mut text = String::with_capacity(4096);
-        for (name, kind, help) in NAMES {
+        let mut page = String::with_capacity(8192);
+        for Metric { name, kind, help, read } in METRICS {
             // Writing to a String cannot fail.
-            let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            self.write_samples(name, &mut text);
+            let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
+            read(self, &mut Samples { name, page: &mut page });
         }
-        Reply::new(200, ResultCode::SUCCESS, "text/plain; version=0.0.4; charset=utf-8", text)
+        Reply::new(200, ResultCode::SUCCESS, "text/plain; version=0.0.4; charset=utf-8", page)
     }
+}
 
-    fn write_samples(&self, name: &str, text: &mut String) {
-        let counters = self.counters();
-        let mut sample = |labels: &str, value: &dyn Display| {
-            let _ = writeln!(text, "{name}{labels} {value}");
-        };
-        match name {
-            "cc_gateway_uptime_seconds" => sample("", &counters.started.elapsed().as_secs()),
-            "cc_gateway_sessions" => sample("", &self.sessions.len(Instant::now())),
-            "cc_gateway_connections" => sample("", &counters.connected.value()),
-            "cc_gateway_connections_total" => sample("", &counters.connections.value()),
-            "cc_gateway_connections_refused_total" => sample("", &counters.connections_refused.value()),
-            "cc_gateway_accept_errors_total" => sample("", &counters.accept_errors.value()),
-            "cc_gateway_thread_errors_total" => sample("", &counters.thread_errors.value()),
-            "cc_gateway_handshakes_failed_total" => sample("", &counters.handshakes_failed.value()),
-            "cc_gateway_certificate_expiry_timestamp_seconds" => {
-                sample("", &counters.certificate_expiry.load(Ordering::Relaxed));
-            }
-            "cc_gateway_requests_malformed_total" => sample("", &counters.requests_malformed.value()),
-            "cc_gateway_requests_total" => {
-                for ((interface, code), count) in counters.requests() {
-                    sample(&format!("{{interface=\"{interface}\",code=\"{code}\"}}"), &count);
-                }
-            }
-            "cc_gateway_requests_waiting" => sample("", &counters.waiting.value()),
-            "cc_gateway_polls_parked" => sample("", &counters.parked_polls.value()),
-            "cc_gateway_worker_panics_total" => sample("", &counters.worker_panics.value()),
-            "cc_gateway_downloads" => sample("", &self.downloads.running()),
-            "cc_gateway_downloads_cut_total" => sample("", &counters.downloads_cut.value()),
-            "cc_gateway_video_bytes_total" => sample("", &counters.video_bytes.value()),
-            _ => {
-                for (mount, status) in self.mounts.statuses() {
-                    let value = match name {
-                        "cc_gateway_mount_up" => usize::from(status == MountStatus::Up),
-                        "cc_gateway_mount_hung_threads" => mount.hung(),
-                        "cc_gateway_mount_reading_threads" => mount.reading(),
-                        _ => continue,
-                    };
-                    let directory = label(&mount.directory().to_string_lossy());
-                    sample(&format!("{{directory=\"{directory}\"}}"), &value);
-                }
-            }
-        }
-    }
+/// What the kernel holds for TCP sockets. It counts pages, and there is no count for a process of its own.
+fn tcp_memory_bytes() -> u64 {
+    let pages = std::fs::read_to_string("/proc/self/net/sockstat").ok().and_then(|text| tcp_memory_pages(&text));
+    pages.unwrap_or(0) * rustix::param::page_size() as u64
+}
+
+fn tcp_memory_pages(sockstat: &str) -> Option<u64> {
+    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
+    line.split_whitespace().skip_while(|word| *word != "mem").nth(1)?.parse().ok()
 }
 
 /// A label value, escaped as the text format demands.
@@ -114,9 +190,17 @@ mod tests {
 
     #[test]
     fn names_are_unique_and_counters_end_in_total() {
-        for (index, (name, kind, _)) in NAMES.iter().enumerate() {
-            assert!(NAMES[..index].iter().all(|(other, ..)| other != name));
-            assert_eq!(name.ends_with("_total"), *kind == "counter", "{name}");
+        for (index, metric) in METRICS.iter().enumerate() {
+            assert!(METRICS[..index].iter().all(|other| other.name != metric.name));
+            assert_eq!(metric.name.ends_with("_total"), metric.kind == "counter", "{}", metric.name);
         }
+    }
+
+    #[test]
+    fn the_memory_of_tcp_sockets_is_read() {
+        let sockstat = "sockets: used 298\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 42\nUDP: inuse 3 mem 4\n";
+        assert_eq!(tcp_memory_pages(sockstat), Some(42));
+        assert_eq!(tcp_memory_pages("TCP: inuse 7 mem"), None);
+        assert_eq!(tcp_memory_pages(""), None);
     }
 }

@@ -1,13 +1,17 @@
 //! The CC-Gateway interfaces: a request in, a reply out. Nothing here knows of sockets or TLS.
 
 mod access;
+mod agent_queries;
+mod agent_state;
 mod code;
 mod cors;
 mod deferred;
 mod dispatch;
 mod download;
 mod gateway;
+mod header_value;
 mod health;
+pub mod interfaces;
 mod keep_alive;
 mod metrics;
 mod poll;
@@ -19,9 +23,10 @@ pub mod sign_in_body;
 mod sign_out;
 
 pub use code::ResultCode;
-pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Ticket};
+pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Start, Ticket};
 pub use gateway::{Gateway, RequestContext};
-pub use metrics::NAMES as METRICS;
-pub use reply::{HeaderValue, Reply, Undelivered};
+pub use header_value::HeaderValue;
+pub use interfaces::{INTERFACES, Interface};
+pub use metrics::{METRICS, Metric};
+pub use reply::{Reply, Undelivered};
 pub use request::{HeaderName, Headers, Method, Request};
-pub use router::Interface;

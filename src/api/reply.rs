@@ -4,26 +4,10 @@ use std::fmt;
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
+use super::header_value::HeaderValue;
 
 /// The type of every JSON answer, spelled as the vendor's page does.
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
-
-/// A field value that cannot break out of its line: printable ASCII and blanks only.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderValue(String);
-
-impl HeaderValue {
-    /// The value, or `None` if it holds a control character or anything beyond ASCII.
-    pub fn new(text: impl Into<String>) -> Option<HeaderValue> {
-        let text = text.into();
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(HeaderValue(text))
-    }
-
-    /// The value as text.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
 
 /// One answer, complete but for what the connection adds.
 pub struct Reply {
@@ -39,15 +23,27 @@ pub struct Reply {
     pub undelivered: Option<Undelivered>,
 }
 
+/// What a failure has in place of a result.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FailureResult {
+    /// Nothing.
+    Absent,
+    /// `""`, as in the documented samples of the Guid check and of the video download.
+    EmptyText,
+}
+
 /// Takes back what an answer carried.
 pub type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Reply {
     /// A reply with a body of `content_type`, never to be stored by a cache.
     pub fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
-        Reply { status, code, headers: Vec::with_capacity(6), body, undelivered: None }
+        let reply = Reply { status, code, headers: Vec::with_capacity(7), body, undelivered: None }
             .with("Content-Type", content_type)
-            .with("Cache-Control", "no-store")
+            .with("Cache-Control", "no-store");
+        // A public client parses an answer only if it is exactly this type, and knows it by this field where the other
+        // one names a charset.
+        if content_type == JSON { reply.with("JSON-Type", "application/json") } else { reply }
     }
 
     /// Success, with this JSON.
@@ -65,16 +61,40 @@ impl Reply {
         Reply::json(r#"{"message":"success","retcode":"0"}"#)
     }
 
-    /// A failure of the application. It travels in HTTP 200: every vendor client takes any other status
-    /// for a failed connection and never looks at the code.
-    pub fn rejected(code: ResultCode) -> Reply {
-        Reply::http_error(200, code)
+    /// Success of a call that changes something. Some clients cast `result` to an object.
+    pub fn done() -> Reply {
+        Reply::json(r#"{"result":{},"message":"success","retcode":"0"}"#)
     }
 
-    /// A failure with a status of its own, for what breaks the rules of HTTP itself. The body is the one
-    /// of the vendor's page, in its order.
+    /// Success of a query, with this JSON as its result.
+    pub fn result(result: &str) -> Reply {
+        Reply::json(format!(r#"{{"message":"","retcode":"0","result":{result}}}"#))
+    }
+
+    /// A failure of the application. It travels in HTTP 200: every vendor client takes any other status
+    /// for a failed connection and never looks at the code.
+    ///
+    /// It has a result only where one is documented, for the two codes of the Guid check: a public client casts what
+    /// is there to an object.
+    pub fn rejected(code: ResultCode) -> Reply {
+        match code {
+            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::failure(200, code, FailureResult::EmptyText),
+            _ => Reply::failure(200, code, FailureResult::Absent),
+        }
+    }
+
+    /// A failure with a status of its own, for what breaks the rules of HTTP itself.
     pub fn http_error(status: u16, code: ResultCode) -> Reply {
-        let body = format!(r#"{{"retcode":"{}","message":"{}","result":""}}"#, code.wire(), code.message());
+        Reply::failure(status, code, FailureResult::Absent)
+    }
+
+    /// A failure, in the order of the vendor's page.
+    pub(super) fn failure(status: u16, code: ResultCode, result: FailureResult) -> Reply {
+        let result = match result {
+            FailureResult::Absent => "",
+            FailureResult::EmptyText => r#","result":"""#,
+        };
+        let body = format!(r#"{{"retcode":"{}","message":"{}"{result}}}"#, code.wire(), code.message());
         Reply::new(status, code, JSON, body)
     }
 
@@ -115,25 +135,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_field_value_holds_no_line_end_and_no_control() {
-        for text in ["a\rb", "a\nb", "a\0b", "caf\u{e9}", "\u{7f}", "a\tb"] {
-            assert_eq!(HeaderValue::new(text), None, "{text:?}");
+    fn a_failure_has_a_result_only_where_one_is_documented() {
+        for &code in ResultCode::ALL {
+            let reply = Reply::rejected(code);
+            let end = if ["000-003", "100-006"].contains(&code.wire()) { r#","result":"""# } else { "" };
+            let body = format!(r#"{{"retcode":"{}","message":"{}"{end}}}"#, code.wire(), code.message());
+            assert_eq!((reply.status, reply.body), (200, body));
         }
-        assert_eq!(HeaderValue::new("bytes 0-1/2").unwrap().as_str(), "bytes 0-1/2");
-        assert_eq!(Reply::empty().with("X", "a\r\nSet-Cookie: b").field("X"), None);
+        assert_eq!(Reply::http_error(404, ResultCode::NO_RIGHT).body.matches("result").count(), 0);
     }
 
     #[test]
-    fn every_failure_is_json_of_the_documented_shape() {
-        for &code in ResultCode::ALL {
-            let reply = Reply::rejected(code);
-            let json: serde_json::Value = serde_json::from_str(&reply.body).unwrap();
-            assert_eq!(json["retcode"], code.wire());
-            assert_eq!(json["message"], code.message());
-            assert_eq!(json["result"], "");
-            assert_eq!(reply.status, 200);
+    fn json_says_so_twice_and_nothing_else_does() {
+        for reply in [Reply::empty(), Reply::busy(), Reply::rejected(ResultCode::NO_RIGHT), Reply::result("[]")] {
             assert_eq!(reply.field("Content-Type"), Some(JSON));
+            assert_eq!(reply.field("JSON-Type"), Some("application/json"));
             assert_eq!(reply.field("Cache-Control"), Some("no-store"));
         }
+        let other = Reply::new(200, ResultCode::SUCCESS, "text/plain", String::new());
+        assert_eq!((other.field("JSON-Type"), other.field("Cache-Control")), (None, Some("no-store")));
+        assert_eq!(Reply::empty().with("X", "a\r\nSet-Cookie: b").field("X"), None);
     }
 }

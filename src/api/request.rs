@@ -150,6 +150,8 @@ pub struct Request<'a> {
     pub body: &'a [u8],
     /// The client's address.
     pub peer: IpAddr,
+    /// The trusted proxy that named the client, if one did.
+    pub via: Option<IpAddr>,
     /// Set once the request has shown a Guid that is in force.
     pub authenticated: Cell<bool>,
 }

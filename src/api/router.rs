@@ -1,160 +1,69 @@
 //! From method and path to an interface.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
-use super::request::Method;
+use super::interfaces::{Entry, INTERFACES, Interface};
 
 /// Everything the gateway offers lies below this path.
-pub const BASE: [&str; 2] = ["agentgateway", "resource"];
-
-/// The interfaces of the gateway.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Interface {
-    /// Sign in.
-    Login,
-    /// Sign in, ending an earlier session.
-    ForceLogin,
-    /// Sign out.
-    Logout,
-    /// Sign out, whatever the agent is doing.
-    ForceLogout,
-    /// Sign out for a numbered reason.
-    ForceLogoutWithReason,
-    /// A new Guid at once.
-    UpdateGuid,
-    /// Keep alive.
-    Handshake,
-    /// Keep alive, the older form.
-    Heartbeat,
-    /// Long poll for events.
-    GetAgentEvent,
-    /// Download of a video recording.
-    DownloadVideoFileEx,
-    /// Health of the service.
-    Health,
-    /// Counters of the service.
-    Metrics,
-    /// No interface: the path leads nowhere.
-    Unknown,
-}
-
-impl Interface {
-    /// Every interface there is.
-    pub const ALL: [Interface; 12] = [
-        Interface::Login,
-        Interface::ForceLogin,
-        Interface::Logout,
-        Interface::ForceLogout,
-        Interface::ForceLogoutWithReason,
-        Interface::UpdateGuid,
-        Interface::Handshake,
-        Interface::Heartbeat,
-        Interface::GetAgentEvent,
-        Interface::DownloadVideoFileEx,
-        Interface::Health,
-        Interface::Metrics,
-    ];
-
-    /// The vendor's method name in logs.
-    pub fn log_name(self) -> &'static str {
-        match self {
-            Interface::Login => "login",
-            Interface::ForceLogin => "forceLogin",
-            Interface::Logout => "logout",
-            Interface::ForceLogout => "forceLogout",
-            Interface::ForceLogoutWithReason => "forceLogoutWithReason",
-            Interface::UpdateGuid => "updateGuid",
-            Interface::Handshake => "handShake",
-            Interface::Heartbeat => "heartBeat",
-            Interface::GetAgentEvent => "getAgentEvent",
-            Interface::DownloadVideoFileEx => "downloadVideoFileEx",
-            Interface::Health => "health",
-            Interface::Metrics => "metrics",
-            Interface::Unknown => "unknown",
-        }
-    }
-
-    /// The one method the interface answers to; the page of each says that no other is supported.
-    pub fn method(self) -> Method {
-        match self {
-            Interface::Login | Interface::ForceLogin | Interface::UpdateGuid | Interface::Heartbeat => Method::Put,
-            Interface::Logout | Interface::ForceLogout | Interface::ForceLogoutWithReason => Method::Delete,
-            Interface::Handshake => Method::Post,
-            Interface::GetAgentEvent
-            | Interface::DownloadVideoFileEx
-            | Interface::Health
-            | Interface::Metrics
-            | Interface::Unknown => Method::Get,
-        }
-    }
-
-    /// The value of an `Allow` field.
-    pub fn allow(self) -> &'static str {
-        match self {
-            Interface::Health => "GET, HEAD",
-            _ => self.method().name(),
-        }
-    }
-}
+pub const BASE: &[&str] = &["agentgateway", "resource"];
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The interface.
+    /// The interface; [`Interface::Unknown`] for a path below the base path that is of none.
     pub interface: Interface,
     /// The agent as the path names it, decoded and not yet checked; empty where the interface has none.
     pub agent: String,
-    /// What follows the interface's name: the reason of a sign-out, else empty.
-    pub rest: String,
+    /// The other parameters of the path, decoded, in its order.
+    pub parameters: Vec<String>,
 }
 
-/// Finds the interface of a path; `None` is an unknown path.
+impl Route {
+    /// The parameter of that number; empty where the interface has fewer.
+    pub fn parameter(&self, index: usize) -> &str {
+        self.parameters.get(index).map_or("", String::as_str)
+    }
+}
+
+/// Finds the interface of a path; `None` is a path that does not lie below the base path.
 ///
 /// Empty segments are dropped: a vendor client joins its base address and a path with a doubled slash,
 /// and another appends a slash. Segments are decoded once, after the split, so that an encoded slash
 /// stays inside its segment and matches nothing.
 pub fn route(path: &str) -> Option<Route> {
-    let segments: Vec<String> = path
-        .strip_prefix('/')?
-        .split('/')
-        .filter(|segment| !segment.is_empty())
-        .map(|segment| percent_decode_str(segment).decode_utf8().map(|text| text.into_owned()))
-        .collect::<Result<_, _>>()
-        .ok()?;
-    let mut names = segments.iter().map(String::as_str);
-    if !BASE.iter().all(|base| names.next() == Some(base)) {
-        return None;
+    let mut segments = path.strip_prefix('/')?.split('/').filter(|segment| !segment.is_empty());
+    let mut next = || segments.next().map(|segment| percent_decode_str(segment).decode_utf8());
+    for base in BASE {
+        if next()?.ok()? != *base {
+            return None;
+        }
     }
-    let (agent, (interface, rest)) = match names.collect::<Vec<_>>().as_slice() {
-        ["health"] => ("", (Interface::Health, "")),
-        ["metrics"] => ("", (Interface::Metrics, "")),
-        [group, names @ ..] => match (of_agent(group, names), names) {
-            // No agent at all: its segment was empty and has been dropped.
-            (Some(found), _) => ("", found),
-            (None, [agent, names @ ..]) => (*agent, of_agent(group, names)?),
-            (None, []) => return None,
-        },
-        [] => return None,
-    };
-    Some(Route { interface, agent: agent.to_owned(), rest: rest.to_owned() })
+    let names: Result<Vec<_>, _> = std::iter::from_fn(next).collect();
+    let unknown = Route { interface: Interface::Unknown, agent: String::new(), parameters: Vec::new() };
+    let Ok(names) = names else { return Some(unknown) };
+    // First without an agent: its segment may have been empty and dropped.
+    let found = [false, true]
+        .into_iter()
+        .find_map(|has_agent| INTERFACES.iter().find_map(|entry| matched(entry, &names, has_agent)));
+    Some(found.unwrap_or(unknown))
 }
 
-/// The interface of a path without its agent, and what follows the interface's name.
-fn of_agent<'a>(group: &str, names: &[&'a str]) -> Option<(Interface, &'a str)> {
-    let interface = match (group, names) {
-        ("onlineagent", []) => Interface::Login,
-        ("onlineagent", ["forcelogin"]) => Interface::ForceLogin,
-        ("onlineagent", ["logout"]) => Interface::Logout,
-        ("onlineagent", ["forcelogout"]) => Interface::ForceLogout,
-        ("onlineagent", ["forcelogoutwithreason", reason]) => return Some((Interface::ForceLogoutWithReason, reason)),
-        ("onlineagent", ["updateGuid"]) => Interface::UpdateGuid,
-        ("onlineagent", ["handshake"]) => Interface::Handshake,
-        ("onlineagent", ["heartbeat"]) => Interface::Heartbeat,
-        ("agentevent", []) => Interface::GetAgentEvent,
-        ("recordfile", ["videofiledownloadEx"]) => Interface::DownloadVideoFileEx,
-        _ => return None,
-    };
-    Some((interface, ""))
+/// The route, if the segments are those of the interface's path, with or without its agent.
+fn matched(entry: &Entry, names: &[Cow<'_, str>], has_agent: bool) -> Option<Route> {
+    let mut names = names.iter();
+    let mut route = Route { interface: entry.interface, agent: String::new(), parameters: Vec::new() };
+    for part in entry.path.split('/') {
+        match part {
+            "{id}" if !has_agent => {}
+            "{id}" => names.next()?.as_ref().clone_into(&mut route.agent),
+            parameter if parameter.starts_with('{') => route.parameters.push(names.next()?.as_ref().to_owned()),
+            name if names.next()? == name => {}
+            _ => return None,
+        }
+    }
+    names.next().is_none().then_some(route)
 }
 
 /// The value of a query parameter, decoded as a form (`+` is a blank) because vendor clients encode so.
@@ -172,67 +81,89 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
     Ok(None)
 }
 
+/// Whether the query holds a parameter that only differs from `name` by the case of its letters, or by the `amp;` of a
+/// client that escaped the query for a page.
+pub fn is_misspelt(query: &str, name: &str) -> bool {
+    query.split('&').any(|pair| {
+        let key = pair.split_once('=').map_or(pair, |(key, _)| key).replace('+', " ");
+        let Ok(key) = percent_decode_str(&key).decode_utf8() else { return false };
+        let plain = key.get(..4).filter(|start| start.eq_ignore_ascii_case("amp;")).and_then(|_| key.get(4..));
+        key != name && plain.unwrap_or(&key).eq_ignore_ascii_case(name)
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn found(path: &str) -> Option<(Interface, String, String)> {
-        route(path).map(|route| (route.interface, route.agent, route.rest))
+    fn found(path: &str) -> Option<(Interface, String, Vec<String>)> {
+        route(path).map(|route| (route.interface, route.agent, route.parameters))
     }
 
     #[test]
-    fn every_interface_has_its_path() {
-        for (path, interface, agent, rest) in [
-            ("/agentgateway/resource/onlineagent/101", Interface::Login, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/", Interface::Login, "101", ""),
-            ("/agentgateway/resource//onlineagent/101", Interface::Login, "101", ""),
-            ("//agentgateway//resource/onlineagent/101", Interface::Login, "101", ""),
-            ("/agentgateway/resource/onlineagent/%31%30%31", Interface::Login, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/forcelogin", Interface::ForceLogin, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/logout", Interface::Logout, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/forcelogout", Interface::ForceLogout, "101", ""),
-            (
-                "/agentgateway/resource/onlineagent/101/forcelogoutwithreason/7",
-                Interface::ForceLogoutWithReason,
-                "101",
-                "7",
-            ),
-            ("/agentgateway/resource/onlineagent/101/updateGuid", Interface::UpdateGuid, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/handshake", Interface::Handshake, "101", ""),
-            ("/agentgateway/resource/onlineagent/101/heartbeat", Interface::Heartbeat, "101", ""),
-            ("/agentgateway/resource/agentevent/101", Interface::GetAgentEvent, "101", ""),
-            ("/agentgateway/resource/recordfile/101/videofiledownloadEx", Interface::DownloadVideoFileEx, "101", ""),
-            ("/agentgateway/resource/onlineagent", Interface::Login, "", ""),
-            ("/agentgateway/resource/onlineagent//logout", Interface::Logout, "", ""),
-            ("/agentgateway/resource/onlineagent//forcelogoutwithreason/7", Interface::ForceLogoutWithReason, "", "7"),
-            ("/agentgateway/resource/onlineagent/logout/logout", Interface::Logout, "logout", ""),
-            ("/agentgateway/resource/agentevent/", Interface::GetAgentEvent, "", ""),
-            ("/agentgateway/resource/recordfile//videofiledownloadEx", Interface::DownloadVideoFileEx, "", ""),
-            ("/agentgateway/resource/health", Interface::Health, "", ""),
-            ("/agentgateway/resource/metrics", Interface::Metrics, "", ""),
-        ] {
-            assert_eq!(found(path), Some((interface, agent.into(), rest.into())), "{path}");
+    fn every_interface_has_its_path_with_and_without_its_agent() {
+        for entry in INTERFACES {
+            for agent in ["101", ""] {
+                let mut parameters = Vec::new();
+                let parts = entry.path.split('/').map(|part| match part.strip_prefix('{') {
+                    Some("id}") => agent.to_owned(),
+                    Some(name) => {
+                        parameters.push(format!("a {name}"));
+                        format!("a%20{name}")
+                    }
+                    None => part.to_owned(),
+                });
+                let path = format!("/agentgateway/resource/{}", parts.collect::<Vec<_>>().join("/"));
+                let agent = if entry.path.contains("{id}") { agent } else { "" };
+                assert_eq!(found(&path), Some((entry.interface, agent.into(), parameters.clone())), "{path}");
+                for spelling in [format!("{path}/"), path.replace('/', "//")] {
+                    assert_eq!(found(&spelling), found(&path), "{spelling}");
+                }
+            }
         }
     }
 
     #[test]
-    fn other_paths_lead_nowhere() {
+    fn segments_are_decoded_once() {
+        for (path, interface, agent) in [
+            ("/agentgateway/resource/onlineagent/%31%30%31", Interface::Login, "101"),
+            ("/agentgateway/resource/onlineagent/%2531", Interface::Login, "%31"),
+            ("/agentgateway/resource/onlineagent/101%2Flogout", Interface::Login, "101/logout"),
+            ("/agentgateway/resource/onlineagent/logout/logout", Interface::Logout, "logout"),
+            ("/agentgateway/resource/agentevent/", Interface::GetAgentEvent, ""),
+        ] {
+            assert_eq!(found(path), Some((interface, agent.into(), vec![])), "{path}");
+        }
+    }
+
+    #[test]
+    fn other_paths_below_the_base_are_of_no_interface() {
+        for path in [
+            "/agentgateway/resource",
+            "/agentgateway/resource/health/more",
+            "/agentgateway/resource/Health",
+            "/agentgateway/resource/../resource/health",
+            "/agentgateway/resource/recordfile/101/other",
+            "/agentgateway/resource/onlineagent/101/updateguid",
+            "/agentgateway/resource/onlineagent/101/logout/1",
+            "/agentgateway/resource/onlineagent/101/rest/5",
+            "/agentgateway/resource/%ff/101",
+        ] {
+            assert_eq!(found(path), Some((Interface::Unknown, String::new(), vec![])), "{path}");
+        }
+    }
+
+    #[test]
+    fn paths_outside_the_base_lead_nowhere() {
         for path in [
             "",
             "*",
             "/",
             "/agentgateway",
-            "/agentgateway/resource",
             "agentgateway/resource/health",
-            "/agentgateway/resource/health/more",
-            "/agentgateway/resource/Health",
             "/agentgateway/resource%2Fhealth",
-            "/agentgateway/resource/../resource/health",
-            "/agentgateway/resource/recordfile",
-            "/agentgateway/resource/onlineagent/101/updateguid",
-            "/agentgateway/resource/onlineagent/101/logout/1",
-            "/agentgateway/resource/recordfile/101",
-            "/agentgateway/resource/%ff/101",
+            "/Agentgateway/resource/health",
+            "/agentgateway/%ff/health",
         ] {
             assert_eq!(found(path), None, "{path}");
         }
@@ -253,5 +184,22 @@ mod tests {
         }
         assert!(parameter(query, "bad").is_err());
         assert_eq!(parameter("", "a").unwrap(), None);
+    }
+
+    #[test]
+    fn a_parameter_of_nearly_the_name_is_misspelt() {
+        for (query, misspelt) in [
+            ("recordId=a", false),
+            ("", false),
+            ("recordid=a", true),
+            ("RECORDID", true),
+            ("a=1&amp;recordId=b", true),
+            ("a=1&AMP;recordid=b", true),
+            ("amp%3BrecordId=b", true),
+            ("recordId=a&record%49D=b", true),
+            ("recordIds=a&amp;=b&xrecordId=c&%ff=d", false),
+        ] {
+            assert_eq!(is_misspelt(query, "recordId"), misspelt, "{query}");
+        }
     }
 }

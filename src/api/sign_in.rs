@@ -50,11 +50,18 @@ impl Gateway {
         let checked = credential.clone();
         let (prefix, password) = (request.peer, body.password);
         let attempt = Attempt { agent, force, credential, initial_state: body.initial_state, _guard: guard };
+        let throttle = self.throttle.clone();
         Answer::Deferred(Deferred::until_event(
             now + CHECK_TIMEOUT,
-            |_, _| Reply::busy().into(),
+            // A check that its address was locked before has been left out.
+            move |gateway, context| match gateway.throttle.locked(agent, context.peer, Instant::now()) {
+                Some(_) => Reply::rejected(ResultCode::LOCKED).into(),
+                None => Reply::busy().into(),
+            },
             move |gateway, ticket| {
-                let is_wanted = ticket.liveness();
+                let is_waiting = ticket.liveness();
+                // Asked again: the guesses of one address that were queued before it was locked are not checked.
+                let is_wanted = move || is_waiting() && throttle.locked(agent, prefix, Instant::now()).is_none();
                 let done = move |is_right| {
                     ticket.complete(move |gateway, context| gateway.finish_sign_in(attempt, context, is_right).into());
                 };

@@ -72,7 +72,7 @@ pub const KEYS: &[Key] = &[
     key("LISTEN", "0.0.0.0:8043,[::]:8043", "addresses and ports to listen on"),
     bare("TLS_CERTIFICATE", "PEM file of the certificate and its chain; must be set"),
     bare("TLS_PRIVATE_KEY", "PEM file of its private key; must be set"),
-    key("WORKER_THREADS", "8", "threads that answer requests"),
+    key("WORKER_THREADS", "8", "threads that answer requests, at most; no more are started than there are processors"),
     key("MAX_CONNECTIONS", "10000", "client connections at once"),
     derived("MAX_CONNECTIONS_PER_ADDRESS", "half of MAX_CONNECTIONS", "client connections at once from one address"),
     bare("TRUSTED_PROXIES", "addresses and prefixes of load balancers that may name the client they speak for"),

@@ -14,10 +14,11 @@ pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, P
     read_secret_text(path, max, advice).map(|(text, _)| text)
 }
 
-/// As [`read_text`], for a file with secrets: with a warning if others than the service may read or change it.
+/// Reads a properties file that holds secrets, as one without, and gives a warning if others than the service may read
+/// or change it.
 ///
 /// # Errors
-/// As those of [`read_text`].
+/// Why it cannot be read. Only regular files are.
 pub fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
     let file = BoundedFile::read(path, max).map_err(|error| Problem::of_io(path, &error, advice))?;
     if is_utf16(&file.bytes) {

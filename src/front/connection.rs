@@ -65,7 +65,7 @@ pub(super) enum Next {
     /// Waits for [`Connection::interest`] until [`Connection::deadline`].
     Wait,
     /// Sends this request to the backend.
-    Forward(ForwardedRequest),
+    Forward(Box<ForwardedRequest>),
     /// The connection is over.
     End,
 }
@@ -403,7 +403,7 @@ impl Connection {
             },
         };
         if let Some(body) = body {
-            return Some(Next::Forward(self.complete_request(body)));
+            return Some(Next::Forward(Box::new(self.complete_request(body))));
         }
         match self.tls.receive(&mut self.inbound) {
             Ok(Received::Bytes) => None,
@@ -535,11 +535,11 @@ impl Connection {
     }
 
     /// No thread can be had for the download.
-    pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<Box<RequestContext>>) {
+    pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<&RequestContext>) {
         self.context.counters.thread_errors.add(1);
         let text = format!("no thread can be started for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
         lock(&self.context.log_limits.threads).error(&text);
-        self.send(Reply::busy(), context.as_deref());
+        self.send(Reply::busy(), context);
     }
 
     /// Sends an answer, logs the request and gives the connection back.

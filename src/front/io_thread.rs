@@ -48,6 +48,8 @@ pub(super) struct IoThread {
 struct Shared {
     /// Turns the loop has taken: a thread that is stuck takes none.
     turns: AtomicU64,
+    /// The thread has let the idle clients go and accepts no more.
+    drained: AtomicBool,
     /// Everything that is not a running download is to end at once.
     abandon: AtomicBool,
     end: AtomicBool,
@@ -57,8 +59,8 @@ struct Shared {
 struct Place {
     generation: u32,
     state: State,
-    /// When the nearest timer of the connection goes off.
-    timer: Option<Instant>,
+    /// The step at which the nearest timer of the connection goes off.
+    timer: Option<u64>,
     deadline: Option<Instant>,
     /// Since when it is an idle stranger's.
     stranger_since: Option<Instant>,
@@ -120,7 +122,7 @@ impl IoThread {
             backend_is_full: false,
             places: Vec::new(),
             vacant: Vec::new(),
-            timers: Timers::default(),
+            timers: Timers::new(Instant::now()),
             strangers: BTreeSet::new(),
             tick,
         };
@@ -139,6 +141,11 @@ impl IoThread {
     /// Makes the thread look at what has changed: the service drains.
     pub(super) fn wake(&self) {
         self.home.wake();
+    }
+
+    /// Whether the thread accepts no more clients and has let the idle ones go.
+    pub(super) fn is_drained(&self) -> bool {
+        self.shared.drained.load(Ordering::SeqCst)
     }
 
     /// Ends everything at once that is not a running download.
@@ -181,6 +188,7 @@ impl IoLoop {
             if self.context.connections.is_draining() {
                 self.drain();
             }
+            self.flush_backend();
         }
     }
 
@@ -276,16 +284,24 @@ impl IoLoop {
             place.state = State::Forwarded(slot);
         }
         self.set_deadline(key, Instant::now() + WORKER_TIMEOUT);
-        match self.backend.send(request, slot) {
-            Ok(all) => self.watch_backend_for_room(!all),
-            Err(error) => self.replace_backend(&error),
+        if self.backend.queue(request, slot) {
+            self.flush_backend();
+        }
+    }
+
+    fn flush_backend(&mut self) {
+        if self.backend.has_unsent() {
+            match self.backend.flush() {
+                Ok(all) => self.watch_backend_for_room(!all),
+                Err(error) => self.replace_backend(&error),
+            }
         }
     }
 
     fn run_timers(&mut self) {
         let now = Instant::now();
-        while let Some((at, key)) = self.timers.pop_expired(now) {
-            let Some(place) = self.place(key).filter(|place| place.timer == Some(at)) else { continue };
+        while let Some((step, key)) = self.timers.pop_expired(now) {
+            let Some(place) = self.place(key).filter(|place| place.timer == Some(step)) else { continue };
             place.timer = None;
             match place.deadline {
                 Some(deadline) if deadline <= now => self.expire(key),
@@ -470,6 +486,7 @@ impl IoLoop {
                 state => place.state = state,
             }
         }
+        self.shared.drained.store(true, Ordering::SeqCst);
     }
 
     fn reserve(&mut self) -> Key {
@@ -507,11 +524,12 @@ impl IoLoop {
     }
 
     fn set_deadline(&mut self, key: Key, deadline: Instant) {
+        let step = self.timers.step(deadline);
         let Some(place) = self.place(key) else { return };
         place.deadline = Some(deadline);
-        if place.timer.is_none_or(|timer| deadline < timer) {
-            place.timer = Some(deadline);
-            self.timers.set(deadline, key);
+        if place.timer.is_none_or(|timer| step < timer) {
+            place.timer = Some(step);
+            self.timers.set(step, key);
         }
     }
 }

@@ -30,7 +30,7 @@ pub struct Limits {
     pub connections: usize,
     /// Of one address.
     pub connections_per_address: usize,
-    /// Workers behind them.
+    /// Workers behind them, at most; one a processor suffices.
     pub workers: usize,
     /// Whose word is taken for who the client is.
     pub trusted_proxies: Vec<IpPrefix>,
@@ -62,7 +62,10 @@ impl Service {
             Failure::new(Exit::of_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        let (http, backends) = Http::start(gateway, limits.workers, processors.min(IO_THREADS_MAX))?;
+        // A worker never waits for anything but the next request, so more of them than processors only take turns: with
+        // eight on two processors a small request costs a fifth more than with two.
+        let workers = limits.workers.min(processors);
+        let (http, backends) = Http::start(gateway, workers, processors.min(IO_THREADS_MAX))?;
         let context = Arc::new(Context {
             tls,
             http,
@@ -92,18 +95,30 @@ impl Service {
     /// How long everything but running downloads may take to end.
     const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-    /// Ends the service: no new clients, an answer for those who wait for one, time until `drain` has passed or `force`
-    /// says so for running downloads. Returns how many downloads were cut meanwhile, by whatever.
+    /// Takes no more clients, lets the idle ones go and has the waiting ones answered. Returns how many downloads are
+    /// running once no further request is taken.
+    pub fn begin_drain(&self) -> usize {
+        let connections = &self.context.connections;
+        connections.begin_drain();
+        self.context.http.in_flight().gateway().drain();
+        self.io_threads.iter().for_each(IoThread::wake);
+        let deadline = Instant::now() + Service::SHUTDOWN_GRACE;
+        while !self.io_threads.iter().all(IoThread::is_drained) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        connections.downloads()
+    }
+
+    /// Ends the service, draining it first: time until `drain` has passed or `force` says so for running downloads. Returns
+    /// how many downloads were cut meanwhile, by whatever.
     pub fn stop(mut self, drain: Duration, mut force: impl FnMut() -> bool) -> u64 {
         /// How often `force` is asked and the watchdog fed.
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
         let cut = &self.context.counters.downloads_cut;
         let before = cut.value();
+        self.begin_drain();
         let connections = &self.context.connections;
-        connections.begin_drain();
-        self.io_threads.iter().for_each(IoThread::wake);
-        self.context.http.in_flight().gateway().drain();
         let began = Instant::now();
         let (mut forced, mut abandoned, mut aborted) = (false, None, None);
         while !connections.wait_empty(Instant::now() + POLL_INTERVAL) {

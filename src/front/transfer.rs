@@ -2,16 +2,19 @@
 //! is slow, because it is work.
 
 use std::io;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
+use super::context::Context;
 use super::request_log;
 use super::response::{Framing, render};
 use super::timeouts::MinRate;
 use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES};
 use crate::api::{Reply, RequestContext};
-use crate::recording::Download;
+use crate::ops::latch::lock;
+use crate::recording::{Download, ReadError};
 
 /// Deep enough for encrypting; the buffers are on the heap.
 const STACK_BYTES: usize = 256 * 1024;
@@ -23,6 +26,14 @@ const DOWNLOAD_UNSENT_BYTES: u32 = 128 * 1024;
 /// The same for a quick client, to whom the kernel can go on sending while the thread reads and encrypts.
 const QUICK_UNSENT_BYTES: u32 = 2 * 1024 * 1024;
 
+/// What a download thread needs.
+struct Job {
+    connection: Box<Connection>,
+    reply: Reply,
+    download: Box<Download>,
+    context: Option<Box<RequestContext>>,
+}
+
 /// Sends `reply` and the recording that follows it, on a thread of its own; gives the connection back afterwards.
 pub(super) fn start(
     connection: Box<Connection>,
@@ -30,78 +41,70 @@ pub(super) fn start(
     download: Box<Download>,
     context: Option<Box<RequestContext>>,
 ) {
-    let job = std::sync::Arc::new(std::sync::Mutex::new(Some((connection, reply, download, context))));
-    let shared = std::sync::Arc::clone(&job);
+    // A thread that cannot be started takes what it was given with it. What it would find here stays.
+    let place = Arc::new(Mutex::new(Some(Job { connection, reply, download, context })));
+    let taken = Arc::clone(&place);
     let work = move || {
-        if let Some((connection, reply, download, context)) = crate::ops::latch::lock(&shared).take() {
-            run(connection, reply, download, context);
+        let job = lock(&taken).take();
+        if let Some(job) = job {
+            job.run();
         }
     };
     let spawned = thread::Builder::new().name("download".to_owned()).stack_size(STACK_BYTES).spawn(work);
     if let Err(error) = spawned
-        && let Some((connection, _, _, context)) = crate::ops::latch::lock(&job).take()
+        && let Some(Job { connection, context, .. }) = lock(&place).take()
     {
-        connection.refuse_download(&error, context);
+        connection.refuse_download(&error, context.as_deref());
     }
 }
 
-fn run(
-    mut connection: Box<Connection>,
-    reply: Reply,
-    mut download: Box<Download>,
-    context: Option<Box<RequestContext>>,
-) {
-    let keep_alive = connection.keeps_alive();
-    let framing = Framing { length: download.video.selected(), with_body: false, keep_alive };
-    let head = render(&reply, framing);
-    let shared = std::sync::Arc::clone(connection.context());
-    let running = shared.connections.begin_download(connection.tls.socket());
-    let mut transfer = Transfer {
-        tls: &mut connection.tls,
-        rate: MinRate::new(shared.timeouts.window, Instant::now()),
-        is_aborted: &|| shared.connections.is_aborting(),
-        sent: 0,
-    };
-    let result = match running {
-        Some(_) => transfer.send(&head, &mut download, &shared),
-        None => Err(io::ErrorKind::ConnectionAborted.into()),
-    };
-    let sent = transfer.sent;
-    if result.is_err() {
-        shared.counters.downloads_cut.add(1);
-    }
-    request_log::record(&connection, &reply, context.as_deref(), sent, result.as_ref().err());
-    drop(download);
-    match result {
-        Ok(()) => connection.after_download(keep_alive && !shared.connections.is_draining()),
-        Err(error) => {
-            // After an error the client has less than it was promised. A close_notify would say that this was all
-            // (RFC 9112 section 8), and what it has not taken would stay in the kernel.
-            if error.kind() == io::ErrorKind::TimedOut {
-                connection.tls.reset_on_close();
-            }
+impl Job {
+    fn run(self) {
+        let Job { mut connection, reply, mut download, context } = self;
+        let shared = Arc::clone(connection.context());
+        let keep_alive = connection.keeps_alive();
+        let framing = Framing { length: download.video.selected(), with_body: false, keep_alive };
+        let head = render(&reply, framing);
+        let running = shared.connections.begin_download(connection.tls.socket());
+        let rate = MinRate::new(shared.timeouts.window, Instant::now());
+        let mut transfer =
+            Transfer { tls: &mut connection.tls, download: &mut download, context: &shared, rate, sent: 0 };
+        let result = transfer.send(&head);
+        let sent = transfer.sent;
+        if result.is_err() {
+            shared.counters.downloads_cut.add(1);
+        }
+        request_log::record(&connection, &reply, context.as_deref(), sent, result.as_ref().err());
+        drop((download, running));
+        match result {
+            Ok(()) => connection.after_download(keep_alive && !shared.connections.is_draining()),
+            // The client has less than it was promised. A close_notify would say that this was all (RFC 9112 section 8),
+            // and without a reset what it has not taken would stay in the kernel.
+            Err(_) => connection.tls.reset_on_close(),
         }
     }
-    drop(running);
 }
 
 struct Transfer<'a> {
     tls: &'a mut TlsStream,
+    download: &'a mut Download,
+    context: &'a Context,
     rate: MinRate,
-    is_aborted: &'a dyn Fn() -> bool,
     /// Bytes of the recording that were handed to the socket.
     sent: u64,
 }
 
 impl Transfer<'_> {
-    fn send(&mut self, head: &[u8], download: &mut Download, shared: &super::context::Context) -> io::Result<()> {
+    fn send(&mut self, head: &[u8]) -> io::Result<()> {
+        let context = self.context;
         self.tls.set_blocking(Some(WRITE_TIMEOUT))?;
         self.tls.limit_unsent(DOWNLOAD_UNSENT_BYTES);
         self.tls.cork(true);
         self.tls.queue(head)?;
         let (mut taken, mut time, mut quick) = (0, Duration::MAX, false);
         loop {
-            let grant = shared.chunk_budget.next(self.sent, taken, time);
+            self.check_goes_on()?;
+            let grant = context.chunk_budget.next(self.sent, taken, time);
             if grant.is_large() != quick {
                 quick = grant.is_large();
                 self.tls.limit_unsent(if quick { QUICK_UNSENT_BYTES } else { DOWNLOAD_UNSENT_BYTES });
@@ -110,7 +113,7 @@ impl Transfer<'_> {
             let count = {
                 let mut buffer = grant.buffer();
                 let room = buffer.get_mut(..grant.bytes).unwrap_or_default();
-                let count = download.next_chunk(room)?;
+                let count = self.download.next_chunk(room)?;
                 self.tls.queue(room.get(..count).unwrap_or_default())?;
                 count
             };
@@ -123,10 +126,10 @@ impl Transfer<'_> {
             self.flush()?;
             (taken, time) = (count, began.elapsed());
             self.sent += count as u64;
-            shared.counters.video_bytes.add(count as u64);
+            context.counters.video_bytes.add(count as u64);
         }
         self.tls.cork(false);
-        self.wait_sent(shared.timeouts.window)?;
+        self.wait_sent()?;
         self.tls.limit_unsent(UNSENT_MAX_BYTES);
         self.tls.set_blocking(None)
     }
@@ -134,26 +137,28 @@ impl Transfer<'_> {
     /// Sends what was queued.
     ///
     /// # Errors
-    /// `TimedOut` when the client takes too little in a window, `ConnectionAborted` when the download is cut, else what the
-    /// socket says.
+    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_goes_on`] or what the socket says.
     fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_records() {
                 Ok(count) => self.rate.taken(count, Instant::now())?,
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.rate.taken(0, Instant::now())?,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.rate.taken(0, Instant::now())?;
+                    self.check_goes_on()?;
+                }
                 Err(error) => return Err(error),
             }
-            self.check_aborted()?;
         }
         Ok(())
     }
 
     /// Waits until the client has taken all of it: until then the download counts. At the slowest rate that is allowed, what
     /// may wait unsent takes two windows.
-    fn wait_sent(&self, window: Duration) -> io::Result<()> {
+    fn wait_sent(&self) -> io::Result<()> {
+        let window = self.context.timeouts.window;
         let deadline = Instant::now() + 2 * window;
         while !self.tls.wait_sent(WRITE_TIMEOUT.min(window)) {
-            self.check_aborted()?;
+            self.check_goes_on()?;
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -161,7 +166,17 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    fn check_aborted(&self) -> io::Result<()> {
-        if (self.is_aborted)() { Err(io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
+    /// Whether the download may go on.
+    ///
+    /// # Errors
+    /// `ConnectionAborted` when the service ends, or the agent may no longer have the recording.
+    fn check_goes_on(&self) -> io::Result<()> {
+        if self.context.connections.is_aborting() {
+            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the service ends"));
+        }
+        if self.download.is_revoked() {
+            return Err(ReadError::Revoked.into());
+        }
+        Ok(())
     }
 }

@@ -26,6 +26,8 @@ const NAMES_TRIED: usize = 100;
 /// How long tiny_http may take to show that it reads a new connection. It takes less than a millisecond on an idle
 /// machine; beyond this the machine cannot start a service.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
+/// What is written at once, in bytes: some thirty requests, while more are being read on another core.
+const BATCH_BYTES: usize = 8 * 1024;
 /// What may wait for tiny_http to read it, in bytes: far more than all requests of ten thousand clients at once. Beyond
 /// it the connection counts as broken.
 const UNSENT_MAX_BYTES: usize = 64 << 20;
@@ -128,17 +130,20 @@ impl ToBackend {
         Ok(ToBackend { stream, unsent: Vec::new() })
     }
 
-    /// Sends the request of the client in `slot`. Returns whether all of it has left; if not, [`ToBackend::flush`] is to be
-    /// called once the connection can be written to.
-    ///
-    /// # Errors
-    /// When the connection is broken.
-    pub fn send(&mut self, request: &ForwardedRequest, slot: SlotId) -> io::Result<bool> {
+    /// Puts the request of the client in `slot` behind those that wait for [`ToBackend::flush`]: every write wakes a thread
+    /// of tiny_http, so the requests that come together are better written together. Returns whether that is many by now.
+    pub fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
         request.write(slot, &mut self.unsent);
-        self.flush()
+        self.unsent.len() >= BATCH_BYTES
     }
 
-    /// Sends what has not left yet; whether all of it has.
+    /// Whether a request waits for [`ToBackend::flush`].
+    pub fn has_unsent(&self) -> bool {
+        !self.unsent.is_empty()
+    }
+
+    /// Sends what has not left yet. Returns whether all of it has; if not, this is to be called again once the connection
+    /// can be written to.
     ///
     /// # Errors
     /// When the connection is broken.

@@ -5,6 +5,7 @@
 
 use std::cell::Cell;
 use std::io::{self, Read as _};
+use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::thread;
@@ -26,10 +27,8 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
         loop {
             match server.recv() {
                 Ok(request) => handle(&in_flight, request),
-                // tiny_http's accept thread has ended; the connections that are there work on.
-                Err(error) if error.kind() != io::ErrorKind::Other => {
-                    log::debug!("the backend takes no more connections: {error}");
-                }
+                // tiny_http's accept thread has ended, as it is meant to; the connections that are there work on.
+                Err(error) if error.kind() != io::ErrorKind::Other => {}
                 Err(_) => return,
             }
         }
@@ -40,7 +39,7 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
 fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
     // Else its client has left, or has been answered that no worker came.
     if let Some(client) = slot_of(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
-        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.client().0))) {
+        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.client()))) {
             Ok((context, answer)) => in_flight.answer(client, context, answer),
             Err(_) => in_flight.answer_panic(client),
         }
@@ -52,7 +51,7 @@ fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
 fn ask_gateway<C: Waiting>(
     in_flight: &InFlight<C>,
     request: &mut Request,
-    peer: std::net::IpAddr,
+    (peer, via): (IpAddr, Option<IpAddr>),
 ) -> (Box<RequestContext>, Answer) {
     let mut body = Vec::new();
     if let Err(error) = request.as_reader().take(BODY_MAX_BYTES).read_to_end(&mut body) {
@@ -66,6 +65,7 @@ fn ask_gateway<C: Waiting>(
         headers: &headers_of(request),
         body: &body,
         peer,
+        via,
         authenticated: Cell::new(false),
     })
 }

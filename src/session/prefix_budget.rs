@@ -27,8 +27,8 @@ const KNOWN_MAX: usize = 16_384;
 /// work there, the typing mistakes of a thousand agents at the change of a shift do not use it up, and a guesser with
 /// an account of its own gains one guess by it.
 ///
-/// Checks that are under way do not count yet, so the budget can be exceeded once by what the queue of the password
-/// verifier holds.
+/// Whoever queues checks asks again before each is done: those that were queued before the budget was used up must not
+/// exceed it. So it can be exceeded by the checks under way at that moment, and no more.
 ///
 /// Memory is bounded. When 16 384 prefixes are remembered, a new one takes the place of the one that is forgiven
 /// soonest; when 16 384 agents are, further ones are not remembered, which leaves their prefix a plain budget.

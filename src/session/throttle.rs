@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::agent::AgentId;
@@ -26,16 +26,18 @@ const PAIRS_MAX: usize = 16_384;
 /// the one before, at most an hour. A success forgets everything, and so does an hour without a failure after
 /// the end of a lock. The pair is locked, never the agent as a whole: a stranger must not be able to keep an
 /// agent out from elsewhere. All addresses of an IPv6 subscriber are one. Failures during a lock change nothing.
-/// Beside the pairs, [`PrefixBudgets`] bound what one address may try on all agents together.
+/// Beside the pairs, a budget of failures bounds what one address may try on all agents together (`PrefixBudgets`).
 ///
 /// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would be
 /// missed least: an unlocked pair before a locked one, a pair never locked before one that was, the one
 /// that is free the soonest or failed longest ago first. So a flood of strangers' pairs pushes out other
 /// pairs of few failures, and to push out a locked pair it must first lock all the others, at five password
 /// checks each, of which no more than a few dozen a second take place.
-#[derive(Debug, Default)]
+///
+/// A clone shares everything with the original.
+#[derive(Debug, Clone, Default)]
 pub struct Throttle {
-    state: Mutex<State>,
+    state: Arc<Mutex<State>>,
 }
 
 #[derive(Debug, Default)]

@@ -4,7 +4,10 @@ Whatever is compared between servers is taken in turns, A B C A B C, so that wha
 all of them alike; the median of the turns counts.
 """
 
+import contextlib
 import math
+import re
+import resource
 import statistics
 import subprocess
 import sys
@@ -12,9 +15,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import delay
 import load
 from report import Figure
-from servers import AGENTS, VIDEO_BYTES, write_gateway_settings
+from servers import AGENTS, MANY_AGENTS, VIDEO_BYTES, allow_descriptors, write_gateway_settings
 
 SUITES = {
     "TLS 1.3 AES-256-GCM": "TLS_AES_256_GCM_SHA384",
@@ -23,6 +27,13 @@ SUITES = {
     "TLS 1.2 AES-256-GCM": "ECDHE-ECDSA-AES256-GCM-SHA384",
 }
 OURS = "cc-gateway"
+NCHAN = "nginx + nchan"
+BARE_LOOP = "bare loop"
+# A poll without an event takes so long, here and with the default settings.
+POLL_WAIT_MS = 10_000
+WAITING = "AGENT_POLL_WAIT_FLAG = ON\nAGENT_POLL_WAIT_TIMES = 100\nAGENT_POLL_WAIT_INTERVAL = 100\n"
+# The kernel's stack of a thread on x86-64 and arm64.
+KERNEL_STACK_MB = 16 * 1024 / 1e6
 
 
 def in_turns(servers, rounds, measure):
@@ -59,8 +70,8 @@ def bulk(bench):
             seconds, _ = cpu_of(server, lambda: load.download(server, count, suite))
             return seconds / (count * VIDEO_BYTES / 1e9)
 
-        medians = in_turns(bench.servers(), bench.rounds, measure)
-        against = [("nginx", 0.38), ("static-web-server", 0.55)] if suite == "TLS_AES_256_GCM_SHA384" else []
+        medians = in_turns(bench.servers([*bench.kinds(), *bench.extras(BARE_LOOP)]), bench.rounds, measure)
+        against = [("nginx", 0.38), ("static-web-server", 0.55), (BARE_LOOP, 1.15)] if suite == "TLS_AES_256_GCM_SHA384" else []
         yield Figure(f"CPU per GB downloaded, {name}", "s", medians, against=against)
 
 
@@ -91,7 +102,7 @@ def small(bench):
             return spent / answered * 1e6
 
         medians = in_turns(bench.servers(), bench.rounds, measure)
-        yield Figure(f"CPU per small request, {kind}", "µs", medians, against=[("Tomcat", 0.25)])
+        yield Figure(f"CPU per small request, {kind}", "µs", medians, against=[("nginx", 1.6)], beyond=[("nginx", 1.2)])
 
 
 def health(server):
@@ -116,30 +127,108 @@ def first_byte(bench):
     yield Figure("time to the first byte of the video", "ms", medians, over=[("nginx", 2)])
 
 
+def long_polls(bench):
+    """What agents cost who do nothing but wait, beside nginx with nchan in the gateway's place.
+
+    Both are measured at the same time, each with its own agents, after all of them have polled once. Memory is resident
+    memory, where what nginx's processes share counts once; the kernel's stacks are threads times 16 KiB.
+    """
+    seconds = POLL_WAIT_MS / 1000 * (1 if bench.quick else 2)
+    memory, stacks, threads, cpu = ({} for _ in range(4))
+    counts = (1000, 4000, 9000)
+    names = [*bench.gateways(), *bench.extras(NCHAN)]
+    for count in counts:
+        with contextlib.ExitStack() as running:
+            all_agents = [agents_of(bench, running, name, count) for name in names]
+            time.sleep(POLL_WAIT_MS / 1000)
+            for agents in all_agents:
+                agents.since_last()
+            before = [agents.server.cpu_seconds() for agents in all_agents]
+            time.sleep(seconds)
+            after = [agents.server.cpu_seconds() for agents in all_agents]
+            polls = [agents.since_last()[0] for agents in all_agents]
+            for agents, then, now, answered in zip(all_agents, before, after, polls):
+                server = agents.server
+                memory.setdefault(count, {})[server.name] = server.private_memory_mb()
+                threads.setdefault(count, {})[server.name] = server.threads()
+                stacks.setdefault(count, {})[server.name] = server.threads() * KERNEL_STACK_MB
+                cpu.setdefault(count, {})[server.name] = (now - then) / answered * 1e6
+                print(f"  {server.name}: {count} agents, {answered} polls in {seconds:.0f} s", file=sys.stderr)
+    for count in counts:
+        most = {"against": [(NCHAN, 0.40)], "beyond": [(NCHAN, 0.30)]} if count == counts[-1] else {}
+        yield Figure(f"memory, {count} agents who poll", "MB", memory[count], **most)
+        yield Figure(f"kernel stacks, {count} agents who poll", "MB", stacks[count])
+        yield Figure(f"threads, {count} agents who poll", "", threads[count], most=48)
+        most = {"against": [(NCHAN, 0.90)], "beyond": [(NCHAN, 0.75)]} if count == counts[-1] else {}
+        yield Figure(f"CPU per poll, {count} agents who poll", "µs", cpu[count], **most)
+
+
+def agents_of(bench, running, name, count):
+    """A server with so many agents who poll, both until `running` ends. The first agent is left for other things."""
+    server = bench.fresh(name, WAITING, MANY_AGENTS)
+    running.callback(server.stop)
+    return running.enter_context(load.Agents(bench.program("agents"), server, MANY_AGENTS[1 : count + 1], POLL_WAIT_MS))
+
+
+def crowd(bench):
+    """How long a client waits beside 9000 agents who poll and 64 slow downloads, and how many threads there are then."""
+    seconds = 11 if bench.quick else 20
+    downloads = 64
+    slowest = {"sign-in": {}, "health": {}, "poll": {}}
+    threads = {}
+    for name in bench.gateways():
+        with contextlib.ExitStack() as running:
+            agents = agents_of(bench, running, name, 9000)
+            server = agents.server
+            others = MANY_AGENTS[9001:]
+            arguments = {"video": server.video, "headers": bench.headers(server), "count": downloads}
+            running.enter_context(load.meanwhile(server, "trickle", **arguments))
+            agents.since_last()
+            arguments = {"agents": (others.start, others.stop), "kinds": ["health"]}
+            times = load.in_other_process(server, "control", seconds=seconds, **arguments)
+            threads[name] = server.threads() - downloads
+            # Those who have waited for all of the time; what they were answered late.
+            slowest["poll"][name] = agents.since_last()[2]
+            for kind, values in times.items():
+                slowest[kind][name] = percentile(values, 99)
+                said = f"{len(values)} times, median {statistics.median(values):.3g}"
+                print(f"  {name}: {kind} {said}", file=sys.stderr)
+    where = "beside 9000 parked polls and 64 slow downloads"
+    for kind, values in slowest.items():
+        kind = "a poll's answer after its wait" if kind == "poll" else kind
+        yield Figure(f"p99 of {kind}, {where}", "ms", values, most=20)
+    yield Figure(f"threads {where}, without one for each download", "", threads, most=48)
+
+
 def memory(bench):
-    """Resident memory, each time of servers that were just started."""
-    idle = {}
-    stalled = {}
+    """Resident memory, and the kernel's for TCP, each time of servers that were just started.
+
+    The kernel's is what /proc/net/sockstat counts more than before, in pages: all buffers of all sockets of the machine, of
+    which the clients' are small here.
+    """
+    idle, stalled, kernel = {}, {}, {}
     for name in bench.kinds():
         server = bench.fresh(name)
         time.sleep(0.5)
         idle[name] = server.memory_mb()
         arguments = {"video": server.video, "headers": bench.headers(server), "count": 200}
+        before = tcp_memory_mb()
         with load.meanwhile(server, "stall", **arguments):
             # Until buffers are full and nobody moves any more.
-            time.sleep(1)
+            time.sleep(2)
             stalled[name] = server.memory_mb()
+            kernel[name] = tcp_memory_mb() - before
         server.stop()
     yield Figure("memory, idle", "MB", idle, most=8)
     yield Figure("memory, 200 stalled downloads", "MB", stalled, most=40)
-    parked = {}
-    waiting = "AGENT_POLL_WAIT_FLAG = ON\nAGENT_POLL_WAIT_TIMES = 1000\n"
-    for name in bench.gateways():
-        server = bench.fresh(name, settings=waiting)
-        with load.meanwhile(server, "park", agents=(AGENTS.start, AGENTS.stop)):
-            parked[name] = server.memory_mb()
-        server.stop()
-    yield Figure("memory, 1000 parked polls", "MB", parked, most=80)
+    yield Figure("the kernel's TCP memory, 200 stalled downloads", "MB", kernel, most=200)
+
+
+def tcp_memory_mb():
+    """Memory of all TCP sockets of the machine."""
+    text = Path("/proc/net/sockstat").read_text()
+    pages = int(re.search(r"^TCP:.* mem (\d+)", text, re.MULTILINE)[1])
+    return pages * resource.getpagesize() / 1e6
 
 
 def control(bench):
@@ -163,24 +252,43 @@ def percentile(values, percent):
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
+def distance(bench):
+    """One download over a path with 50 ms of delay: how many MB come in a second."""
+    rates = {}
+    for name in bench.kinds():
+        with contextlib.ExitStack() as running:
+            if (far := running.enter_context(delay.path(0.050))) is None:
+                return
+            server = bench.fresh(name, listen="0.0.0.0")
+            running.callback(server.stop)
+            server.headers = bench.headers(server)
+            values = [load.download_from_afar(server, far) for _ in range(2 if bench.quick else 3)]
+            print(f"  {name}: {' '.join(f'{value:.4g}' for value in values)}", file=sys.stderr)
+            rates[name] = statistics.median(values)
+    yield Figure("one download over 50 ms of delay", "MB/s", rates, least=20)
+
+
 def start(bench):
-    """Time from the start of the program to its line that it listens, with 1000 agents."""
-    medians = {}
-    for name in bench.gateways():
-        binary = bench.kinds()[name][1]
-        times = sorted(time_to_listen(bench.stage, binary) for _ in range(2 * bench.rounds + 1))
-        medians[name] = statistics.median(times) * 1000
-    yield Figure("start to listening, 1000 agents", "ms", medians, most=50)
+    """Time from the start of the program to its line that it listens."""
+    for agents, most in ((AGENTS, 50), (MANY_AGENTS, 150)):
+        medians = {}
+        for name in bench.gateways():
+            binary = bench.kinds()[name][1]
+            times = [time_to_listen(bench.stage, binary, agents) for _ in range(2 * bench.rounds + 1)]
+            medians[name] = statistics.median(times) * 1000
+        yield Figure(f"start to listening, {len(agents)} agents", "ms", medians, most=most)
 
 
-def time_to_listen(stage, binary):
+def time_to_listen(stage, binary, agents):
     """Starts a gateway, waits for its line, and stops it."""
     with tempfile.TemporaryDirectory(dir=stage.directory) as directory:
         directory = Path(directory)
-        write_gateway_settings(directory, stage, "127.0.0.1:0", "LOG_LEVEL = info\n")
+        write_gateway_settings(directory, stage, binary, "127.0.0.1:0", "LOG_LEVEL = info\n", agents)
         command = [binary, "--config", str(directory / "basic.properties")]
         began = time.perf_counter()
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        process = subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, preexec_fn=allow_descriptors
+        )
         try:
             for line in process.stderr:
                 if "listening on" in line:
@@ -211,5 +319,5 @@ def crates(repository):
     return len(names)
 
 
-ALL = (bulk, handshakes, small, first_byte, memory, control, start, size)
+ALL = (bulk, handshakes, small, first_byte, memory, control, long_polls, crowd, distance, start, size)
 FIGURES = {function.__name__: function for function in ALL}

@@ -6,6 +6,7 @@ busy client must not hold up the one that measures time.
 """
 
 import contextlib
+import itertools
 import json
 import re
 import select
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 
+from delay import NEAR
 from servers import RESOURCE, VIDEO_BYTES
 
 # Longest wait for anything; reaching it is a failure.
@@ -36,6 +38,19 @@ def download(server, count, suite):
     said = output_of(server, command)
     if said.split("\n")[:-1] != [f"200 {VIDEO_BYTES}"] * count:
         raise SystemExit(f"{server.name}: {said}")
+
+
+def download_from_afar(server, namespace):
+    """Downloads the video once from a namespace that `delay` made; returns MB per second."""
+    command = ["ip", "netns", "exec", namespace, "curl", "-sS", "--http1.1", "--insecure", "--max-time", "120"]
+    for header in server.headers:
+        command += ["-H", header]
+    command += ["-w", "%{http_code} %{size_download} %{speed_download}", "-o", "/dev/null"]
+    said = output_of(server, [*command, f"https://{NEAR}:{server.port}{server.video}"])
+    code, size, speed = said.split()
+    if (code, size) != ("200", str(VIDEO_BYTES)):
+        raise SystemExit(f"{server.name}: {said}")
+    return float(speed) / 1e6
 
 
 def requests(server, path, headers, seconds, connections=4):
@@ -93,6 +108,42 @@ def meanwhile(server, what, **arguments):
         other.wait()
 
 
+class Agents:
+    """Thousands of agents who poll, in a process of their own that programs/src/bin/agents.rs describes."""
+
+    def __init__(self, program, server, agents, wait_ms):
+        self.server = server
+        kind = "gateway" if server.is_gateway else "nchan"
+        command = [program, f"127.0.0.1:{server.port}", str(agents.start), str(len(agents)), str(wait_ms), kind]
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        self.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.process.stdin.close()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(5)
+        self.process.kill()
+        self.process.wait()
+
+    def since_last(self):
+        """Polls answered since this was asked last, and how late those were that waited all of the time: median, 99th
+        percentile and maximum in ms."""
+        self.process.stdin.write("\n")
+        self.process.stdin.flush()
+        answered, *late = self.read().split()
+        return int(answered), *map(float, late)
+
+    def read(self):
+        """A line from the agents, who end when anything is not as it should be."""
+        line = self.process.stdout.readline()
+        if not line:
+            raise SystemExit(f"{self.server.name}: its agents have ended\nlog: {self.server.log_tail()}")
+        return line
+
+
 def command_of(server, what, arguments):
     """The command that runs this file."""
     return [sys.executable, __file__, what, json.dumps({"port": server.port, **arguments})]
@@ -110,9 +161,14 @@ def context():
     return tls
 
 
-def connect(tls, port, session=None):
+def connect(tls, port, session=None, receive_buffer=None):
     """A connection after its handshake."""
-    plain = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
+    plain = socket.socket()
+    plain.settimeout(PATIENCE)
+    if receive_buffer is not None:
+        # Before the connection is there, so that the server never sees a larger window.
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+    plain.connect(("127.0.0.1", port))
     plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return tls.wrap_socket(plain, session=session)
 
@@ -200,11 +256,12 @@ def stall(port, video, headers, count):
     tls = context()
     kept = []
     for _ in range(count):
-        secured = connect(tls, port)
+        # Of what the kernel keeps, next to nothing is the client's.
+        secured = connect(tls, port, receive_buffer=4096)
         secured.sendall(request("GET", video, headers))
         kept.append(secured)
     for secured in kept:
-        expect_ok(read_head(secured)[0])
+        expect_video(read_head(secured)[0])
     wait_for_end()
 
 
@@ -215,53 +272,43 @@ def trickle(port, video, headers, count, pace=65536):
     for secured in kept:
         secured.sendall(request("GET", video, headers))
     for secured in kept:
-        expect_ok(read_head(secured)[0])
+        expect_video(read_head(secured)[0])
     ready()
     ended = ended_input()
     while not ended.is_set():
         for secured in kept:
             left = pace
             while left > 0:
-                left -= len(secured.recv(left))
+                if not (more := secured.recv(left)):
+                    raise SystemExit("a download ended too early")
+                left -= len(more)
             # So that the clients do not come all at once: the round takes a second.
             if ended.wait(1 / count):
                 return
 
 
-def park(port, agents):
-    """Signs agents in and has each wait for an event, until there is no more input."""
-    tls = context()
-    kept = []
-    for agent in range(*agents):
-        secured = connect(tls, port)
-        guid = sign_in_on(secured, agent)
-        secured.sendall(request("GET", f"{RESOURCE}/agentevent/{agent}", (f"Guid: {guid}",)))
-        kept.append(secured)
-    # The last ones are on their way still.
-    time.sleep(0.5)
-    wait_for_end()
-
-
-def control(port, seconds, pause=0.005):
-    """Milliseconds that sign-ins, polls and requests for the state take, one at a time with a pause between, by kind.
+def control(port, seconds, agents=(1500, 2000), kinds=("poll", "health"), pause=0.005):
+    """Milliseconds that sign-ins and requests of these kinds take, one at a time with a pause between, by kind.
 
     Each round has a connection of its own, so that connecting is part of what its first request takes, as it is for
     an agent.
     """
     tls = context()
-    times = {"sign-in": [], "poll": [], "health": []}
+    times = {"sign-in": [], **{kind: [] for kind in kinds}}
     deadline = time.monotonic() + seconds
-    agent = 1500
+    paths = {"poll": "/agentevent/{}", "health": "/health"}
+    agents = itertools.cycle(range(*agents))
     while time.monotonic() < deadline:
-        agent = agent + 1 if agent < 1999 else 1500
+        agent = next(agents)
         began = time.perf_counter()
         with connect(tls, port) as secured:
             guid = sign_in_on(secured, agent)
             times["sign-in"].append(time.perf_counter() - began)
-            for kind, path in (("poll", f"/agentevent/{agent}"), ("health", "/health")):
+            for kind in kinds:
+                asked = request("GET", RESOURCE + paths[kind].format(agent), (f"Guid: {guid}",))
                 time.sleep(pause)
                 began = time.perf_counter()
-                head, body = exchange(secured, request("GET", f"{RESOURCE}{path}", (f"Guid: {guid}",)))
+                head, body = exchange(secured, asked)
                 times[kind].append(time.perf_counter() - began)
                 expect_ok(head)
                 if b'"retcode":"0"' not in body:
@@ -274,6 +321,13 @@ def expect_ok(head):
     """Figures of refusals are worth nothing."""
     if not head.startswith("HTTP/1.1 200"):
         raise SystemExit(f"refused: {head}")
+
+
+def expect_video(head):
+    """A gateway refuses with 200, too, and a few bytes."""
+    expect_ok(head)
+    if int(field(head, "Content-Length")) != VIDEO_BYTES:
+        raise SystemExit(f"no video: {head}")
 
 
 def ready():

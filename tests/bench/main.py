@@ -11,11 +11,12 @@ import time
 from pathlib import Path
 
 import load
-from figures import FIGURES
+from figures import BARE_LOOP, FIGURES, NCHAN
 from report import print_report
-from servers import Gateway, Nginx, Stage, StaticWebServer, Tomcat
+from servers import AGENTS, BareLoop, Gateway, Nchan, Nginx, Stage, StaticWebServer, Tomcat
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+TOMCAT = Path("/usr/share/tomcat10/bin/catalina.sh")
 
 
 class Bench:
@@ -37,20 +38,34 @@ class Bench:
         if self.options.against:
             kinds["before"] = (Gateway, self.options.against)
         kinds["nginx"] = (Nginx, "nginx")
-        kinds["Tomcat"] = (Tomcat, "/usr/share/tomcat10/bin/catalina.sh")
+        if TOMCAT.exists():
+            kinds["Tomcat"] = (Tomcat, str(TOMCAT))
         if binary := static_web_server():
             kinds["static-web-server"] = (StaticWebServer, binary)
+        return self.chosen(kinds)
+
+    def chosen(self, kinds):
+        """Those of `--servers`."""
         chosen = self.options.servers.split(",") if self.options.servers else kinds
         return {name: kind for name, kind in kinds.items() if name in chosen}
+
+    def extras(self, name):
+        """The name of a server that takes part in one figure only, or nothing if it is not to be measured."""
+        extras = {NCHAN: (Nchan, "nginx"), BARE_LOOP: (BareLoop, self.program("bare_loop"))}
+        return {known: kind for known, kind in self.chosen(extras).items() if known == name}
+
+    def program(self, name):
+        """The path of one of tests/bench/programs."""
+        return str(Path(self.options.programs) / name)
 
     def gateways(self):
         """The names of those that are cc-gateway."""
         return [name for name, (kind, _) in self.kinds().items() if kind is Gateway]
 
-    def fresh(self, name, settings=""):
-        """A server of its own, which ends with the run at the latest; a gateway with a session to measure with."""
-        kind, binary = self.kinds()[name]
-        server = kind(self.stage, binary, name, settings)
+    def fresh(self, name, settings="", agents=AGENTS, listen="127.0.0.1"):
+        """A server of its own, which ends with the run at the latest."""
+        kind, binary = {**self.kinds(), **self.extras(name)}[name]
+        server = kind(self.stage, binary, name, settings, agents, listen)
         self.started.callback(server.stop)
         return server
 
@@ -101,6 +116,7 @@ def arguments():
     parser.add_argument("--rounds", type=int, help="turns of each server [default: 5, quick: 3]")
     parser.add_argument("--against", metavar="BINARY", help="another cc-gateway to measure beside, as `before`")
     parser.add_argument("--binary", required=True, help=argparse.SUPPRESS)
+    parser.add_argument("--programs", required=True, help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

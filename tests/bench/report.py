@@ -12,14 +12,16 @@ OURS = "cc-gateway"
 @dataclass
 class Figure:
     """Medians by server, and what cc-gateway's is to be: `against` others at most so many times theirs, at most so much
-    `over` theirs, or at `most`."""
+    `over` theirs, at `most` or at `least`. What is `beyond` that is worth reaching, too."""
 
     name: str
     unit: str
     medians: dict
     against: list = field(default_factory=list)
     over: list = field(default_factory=list)
+    beyond: list = field(default_factory=list)
     most: float = None
+    least: float = None
     # Whether 1 / median, so many a CPU second, is worth showing too.
     per_second: bool = False
 
@@ -27,6 +29,7 @@ class Figure:
         """For each target: what it is, what was measured, and whether it is met (None: a server of it is missing)."""
         ours = self.medians.get(OURS)
         limits = [(f"at most {times} × {other}", other, times, 0) for other, times in self.against]
+        limits += [(f"beyond that {times} × {other}", other, times, 0) for other, times in self.beyond]
         limits += [(f"at most {more} {self.unit} over {other}", other, 1, more) for other, more in self.over]
         for target, other, times, more in limits:
             theirs = self.medians.get(other)
@@ -37,6 +40,8 @@ class Figure:
             yield target, f"{ratio}{number(ours)} to {self.quantity(theirs)}", ours <= times * theirs + more
         if self.most is not None and ours is not None:
             yield f"at most {self.quantity(self.most)}", self.quantity(ours), ours <= self.most
+        if self.least is not None and ours is not None:
+            yield f"at least {self.quantity(self.least)}", self.quantity(ours), ours >= self.least
 
     def quantity(self, value):
         """A value with its unit."""

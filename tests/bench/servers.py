@@ -5,8 +5,10 @@ to 1000 requests a connection, no access log. Everything else is as their Debian
 """
 
 import contextlib
+import functools
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -21,6 +23,10 @@ RECORDING = "1/0/20201202/1001/0914442.mp4"
 SMALL = "small.json"
 VIDEO_BYTES = 200 * 1024 * 1024
 AGENTS = range(1001, 2001)
+# For the figures with many of them.
+MANY_AGENTS = range(1001, 11001)
+# Descriptors of a server: what the unit allows, or as many as this machine does.
+DESCRIPTORS = 65536
 RESOURCE = "/agentgateway/resource"
 # What GET /health answers, so that every server sends a small reply of the same length.
 SMALL_REPLY = b'{"message":"success","retcode":"0"}'
@@ -42,8 +48,9 @@ class Stage:
         self.mount = self.directory / "mount"
         self.certificate = self.directory / "certificate.pem"
         self.private_key = self.directory / "private-key.pem"
-        # An agent without a password costs no hashing, which is slow on purpose and would hide the rest.
-        self.agents = "".join(f"{agent} = no-password\n" for agent in AGENTS)
+        # The lines of the agents file. None stands for agents without a password: they cost no hashing, which is slow
+        # on purpose and would hide the rest.
+        self.agents = None
         # nginx serves as another user than the one who started it.
         self.directory.chmod(0o755)
         command = [binary, "certificate", "--name", "127.0.0.1", "--name", "localhost", "--out", str(self.directory)]
@@ -82,14 +89,16 @@ class Server:
     # What a machine compiles while it runs costs time that a server pays once, not for each request.
     is_compiled_late = False
 
-    def __init__(self, stage, binary, name, settings=""):
+    def __init__(self, stage, binary, name, settings="", agents=AGENTS, listen="127.0.0.1"):
         self.stage = stage
         self.binary = binary
         self.name = name
         # Only cc-gateway has any.
         self.settings = settings
+        self.agents = agents
+        self.listen = listen
         self.port = free_port()
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=stage.directory))
+        self.directory = Path(tempfile.mkdtemp(prefix="server-", dir=stage.directory))
         # nginx serves as another user than the one who started it.
         self.directory.chmod(0o755)
         self.log = (self.directory / "log").open("wb")
@@ -100,6 +109,7 @@ class Server:
             stderr=self.log,
             env={**os.environ, **self.environment()},
             start_new_session=True,
+            preexec_fn=allow_descriptors,
         )
         self.wait_until_listening()
 
@@ -153,6 +163,18 @@ class Server:
         """Resident memory of all the server's processes; what they share counts for each."""
         return sum(status_field(pid, "VmRSS") for pid in self.processes()) * 1024 / 1e6
 
+    def private_memory_mb(self):
+        """Resident memory of all the server's processes; what they share counts once."""
+        kib = 0
+        for pid in self.processes():
+            text = Path(f"/proc/{pid}/smaps_rollup").read_text()
+            kib += int(re.search(r"^Pss:\s*(\d+)", text, re.MULTILINE)[1])
+        return kib * 1024 / 1e6
+
+    def threads(self):
+        """Threads of all the server's processes."""
+        return sum(status_field(pid, "Threads") for pid in self.processes())
+
     def stop(self):
         """Ends the server and all it started, gently first. May be called again: the number of a process that has
         been waited for may be another's by then."""
@@ -162,6 +184,14 @@ class Server:
                 with contextlib.suppress(subprocess.TimeoutExpired):
                     self.process.wait(5)
         self.log.close()
+
+
+def allow_descriptors():
+    """Raises the limit of descriptors of the process that is about to be a server."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for limit in (max(hard, DESCRIPTORS), hard):
+        with contextlib.suppress(OSError, ValueError):
+            return resource.setrlimit(resource.RLIMIT_NOFILE, (limit, limit))
 
 
 def cpu_clock(pid):
@@ -185,7 +215,8 @@ class Gateway(Server):
     is_gateway = True
 
     def command(self):
-        write_gateway_settings(self.directory, self.stage, f"127.0.0.1:{self.port}", self.settings)
+        listen = f"{self.listen}:{self.port}"
+        write_gateway_settings(self.directory, self.stage, self.binary, listen, self.settings, self.agents)
         return [self.binary, "--config", str(self.directory / "basic.properties")]
 
     def environment(self):
@@ -193,40 +224,80 @@ class Gateway(Server):
         return dict(re.findall(r"^Environment=(\w+)=(\S+)$", UNIT.read_text(), re.MULTILINE))
 
 
-def write_gateway_settings(directory, stage, listen, more=""):
+def write_gateway_settings(directory, stage, binary, listen, more="", agents=AGENTS):
     """basic.properties and the agents file. The last line of a key counts, so `more` may replace what stands here."""
-    (directory / "agents.properties").write_text(stage.agents)
+    text = stage.agents or "".join(f"{agent} = {no_password(binary)}\n" for agent in agents)
+    (directory / "agents.properties").write_text(text)
     (directory / "basic.properties").write_text(
         f"VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {stage.mount}\nMOUNT_CHECK = OFF\n"
         f"TLS_CERTIFICATE = {stage.certificate}\nTLS_PRIVATE_KEY = {stage.private_key}\nLISTEN = {listen}\n"
         "AUTHMODE = 1\nTIMEOUT_FLAG = OFF\nAGENT_POLL_WAIT_FLAG = OFF\nDRAIN_TIMEOUT = 1000\nLOG_LEVEL = warn\n"
-        "MAX_CONNECTIONS = 4096\nMAX_CONNECTIONS_PER_ADDRESS = 4096\n"
+        "MAX_CONNECTIONS = 9500\nMAX_CONNECTIONS_PER_ADDRESS = 9500\n"
         f"MAX_DOWNLOADS = 1024\nMAX_DOWNLOADS_PER_AGENT = 1024\n{more}"
     )
+
+
+@functools.cache
+def no_password(binary):
+    """What stands in the agents file for an agent without a password: a word, or nothing in builds that came before it."""
+    with tempfile.TemporaryDirectory(prefix="cc-gateway-bench-") as directory:
+        settings = Path(directory) / "basic.properties"
+        (settings.parent / "agents.properties").write_text("1001 = no-password\n")
+        settings.write_text("TLS_CERTIFICATE = certificate.pem\nTLS_PRIVATE_KEY = private-key.pem\nMOUNT_CHECK = OFF\n")
+        run = functools.partial(subprocess.run, capture_output=True, text=True)
+        run([binary, "certificate", "--out", directory], check=True)
+        said = run([binary, "check", "--config", str(settings)])
+    # The check may fail for other reasons, too; only a complaint about that line counts.
+    return "" if "1001:" in said.stdout + said.stderr else "no-password"
 
 
 class Nginx(Server):
     """nginx with the settings of its Debian package."""
 
+    main = "worker_processes auto;\n"
+    connections = 768
+    locations = ""
+
     def command(self):
         settings = self.directory / "nginx.conf"
         settings.write_text(
-            "user www-data;\nworker_processes auto;\ndaemon off;\n"
+            f"user www-data;\n{self.main}daemon off;\n"
             f"pid {self.directory}/pid;\nerror_log {self.directory}/error.log;\n"
-            "events { worker_connections 768; }\n"
+            f"events {{ worker_connections {self.connections}; }}\n"
             "http {\n  sendfile on; tcp_nopush on; types_hash_max_size 2048; access_log off;\n"
             "  default_type application/octet-stream;\n  keepalive_requests 1000;\n"
             + "".join(f"  {kind}_temp_path {self.directory}/{kind};\n" for kind in self.temporary())
-            + f"  server {{\n    listen 127.0.0.1:{self.port} ssl;\n"
+            + f"  server {{\n    listen {self.listen}:{self.port} ssl;\n"
             f"    ssl_certificate {self.stage.certificate};\n    ssl_certificate_key {self.stage.private_key};\n"
             "    ssl_protocols TLSv1.2 TLSv1.3; ssl_session_tickets on;\n"
-            f"    root {self.stage.mount};\n  }}\n}}\n"
+            f"    root {self.stage.mount};\n{self.locations}  }}\n}}\n"
         )
         return [self.binary, "-c", str(settings)]
 
     def temporary(self):
         """Directories nginx makes whether or not it needs them."""
         return ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+
+class Nchan(Nginx):
+    """nginx with nchan, which parks polls: a channel for each agent, and nobody publishes. One worker process, which costs
+    the least: of several, each shares memory with the others for every channel."""
+
+    module = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
+    main = f"load_module {module};\nworker_processes 1;\nworker_rlimit_nofile {DESCRIPTORS};\n"
+    connections = 16384
+    locations = (
+        "    location ~ /agentevent/(\\d+)$ {\n      nchan_subscriber longpoll;\n      nchan_channel_id $1;\n"
+        "      nchan_subscriber_timeout 10s;\n    }\n"
+    )
+
+
+class BareLoop(Server):
+    """tests/bench/programs/src/bin/bare_loop.rs: the least that rustls can do it with."""
+
+    def command(self):
+        files = [self.stage.certificate, self.stage.private_key, self.stage.mount / RECORDING]
+        return [self.binary, f"127.0.0.1:{self.port}", *map(str, files)]
 
 
 class Tomcat(Server):
@@ -243,7 +314,7 @@ class Tomcat(Server):
         subprocess.run([*command, "-out", store, "-passout", "pass:changeit"], check=True)
         (self.directory / "conf" / "server.xml").write_text(
             f"""<Server port="-1"><Service name="Catalina">
-  <Connector address="127.0.0.1" port="{self.port}" protocol="org.apache.coyote.http11.Http11NioProtocol"
+  <Connector address="{self.listen}" port="{self.port}" protocol="org.apache.coyote.http11.Http11NioProtocol"
              SSLEnabled="true" scheme="https" secure="true" maxKeepAliveRequests="1000">
     <SSLHostConfig protocols="TLSv1.2+TLSv1.3">
       <Certificate certificateKeystoreFile="{store}" certificateKeystoreType="PKCS12"
@@ -270,6 +341,6 @@ class StaticWebServer(Server):
     """static-web-server: rustls like cc-gateway, but asynchronous."""
 
     def command(self):
-        command = [self.binary, "--host", "127.0.0.1", "--port", str(self.port), "--root", str(self.stage.mount)]
+        command = [self.binary, "--host", self.listen, "--port", str(self.port), "--root", str(self.stage.mount)]
         tls = ["--http2", "true", "--http2-tls-cert", str(self.stage.certificate)]
         return [*command, *tls, "--http2-tls-key", str(self.stage.private_key), "--log-level", "error"]

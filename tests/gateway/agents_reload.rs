@@ -102,7 +102,7 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
 
 #[test]
 fn a_file_that_is_none_is_an_error_and_never_a_hang() {
-    const KEPT: &str = "the agents stay as they were";
+    const KEPT: &str = "agents not reloaded";
     let server = Setup::new().expect_log(KEPT).start();
     let guid = server.sign_in(101);
     let path = server.scratch().path().join("agents.properties");

@@ -69,7 +69,6 @@ fn an_agent_works_through(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn an_agent_works_through_haproxy_that_passes_tls_on() {
     an_agent_works_through(Kind::HaproxyPassthrough);
 }
@@ -80,7 +79,6 @@ fn an_agent_works_through_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn an_agent_works_through_nginx_that_passes_tls_on() {
     an_agent_works_through(Kind::NginxPassthrough);
 }
@@ -91,7 +89,6 @@ fn an_agent_works_through_nginx_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn both_nodes_log_the_client_and_its_proxy() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, setup) else { continue };
@@ -104,7 +101,6 @@ fn both_nodes_log_the_client_and_its_proxy() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn three_hundred_clients_come_through_one_balancer() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, setup) else { continue };
@@ -120,7 +116,6 @@ fn three_hundred_clients_come_through_one_balancer() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn wrong_passwords_lock_the_client_that_sent_them_and_no_other() {
     for kind in Kind::ALL {
         let Some(site) = Site::start(kind, || setup().expect_log("is locked for clients at")) else { continue };
@@ -144,7 +139,7 @@ fn a_node_is_taken_out(kind: Kind) {
     let downloads: Vec<_> = leaving.iter().map(|seat| seat.begin(&site, QUERY, "")).collect();
     assert_eq!(metric(&site.nodes[0], "cc_gateway_downloads"), 10);
     site.nodes[0].signal("TERM");
-    site.nodes[0].log_line("stopping");
+    site.nodes[0].log_line("shutting down");
     // Nobody new gets there, those of the other node notice nothing, those of this one sign in again. The line comes
     // a moment before the last idle connection of the balancer is ended.
     let mut fresh = (261..281).map(|number| site.sign_in(number, &format!("127.0.3.{}", number - 200)).node());
@@ -178,7 +173,6 @@ fn moves_to_node_1(seat: &mut Seat, site: &Site) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_taken_out_behind_haproxy_that_passes_tls_on() {
     a_node_is_taken_out(Kind::HaproxyPassthrough);
 }
@@ -189,7 +183,6 @@ fn a_node_is_taken_out_behind_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_taken_out_behind_nginx_that_passes_tls_on() {
     a_node_is_taken_out(Kind::NginxPassthrough);
 }
@@ -214,7 +207,6 @@ fn a_node_is_drained(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_is_drained_behind_haproxy_that_passes_tls_on() {
     a_node_is_drained(Kind::HaproxyPassthrough);
 }
@@ -249,7 +241,6 @@ fn a_node_dies(kind: Kind) {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_dies_behind_haproxy_that_passes_tls_on() {
     a_node_dies(Kind::HaproxyPassthrough);
 }
@@ -260,7 +251,6 @@ fn a_node_dies_behind_haproxy_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs TRUSTED_PROXIES"]
 fn a_node_dies_behind_nginx_that_passes_tls_on() {
     a_node_dies(Kind::NginxPassthrough);
 }
@@ -271,7 +261,6 @@ fn a_node_dies_behind_nginx_that_ends_tls() {
 }
 
 #[test]
-#[ignore = "needs OPTIONS * and HEAD / in the api"]
 fn checks_by_default_find_a_healthy_node_and_a_sick_one() {
     let server = Setup::new().expect_log("is lost").expect_log("is back").start();
     let status = |request: &str| {

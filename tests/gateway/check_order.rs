@@ -170,6 +170,15 @@ fn a_reload_makes_and_unmakes_an_inspector() {
 }
 
 #[test]
+fn failures_of_the_video_download_have_the_empty_result_of_their_page() {
+    let server = setup().start();
+    let agent = server.agent(503);
+    for (query, code) in [("recordId=nonsense", "104-003"), (OTHERS, "104-002"), ("recordId=X:/a.mp4", "108-011")] {
+        agent.ask(query, "").assert_video_failure(code);
+    }
+}
+
+#[test]
 fn the_suffixes_of_videos_are_a_setting() {
     let server = setup().set("VIDEO_FILE_SUFFIXES", "v3, wav").start();
     expect(&server.agent(503), &[("recordId=Y:/1/0/20201202/503/voice.V3", "0"), (OWN, "104-003"), ("", "0")]);

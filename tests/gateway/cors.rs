@@ -40,7 +40,17 @@ fn a_preflight_is_answered_with_what_the_interface_takes() {
             assert_eq!(reply.field("Access-Control-Allow-Origin"), Some(origin));
             assert_eq!(reply.field("Access-Control-Allow-Methods"), Some(methods));
             let headers: Vec<_> = reply.field("Access-Control-Allow-Headers").unwrap().split(", ").collect();
-            assert!(headers.contains(&"Guid") && headers.contains(&"Content-Type"), "{headers:?}");
+            for name in [
+                "Guid",
+                "Content-Type",
+                "If-Match",
+                "If-Unmodified-Since",
+                "If-None-Match",
+                "If-Modified-Since",
+                "X-Requested-With",
+            ] {
+                assert!(headers.contains(&name), "{name} of {headers:?}");
+            }
             assert_eq!(reply.field("Access-Control-Allow-Credentials"), None);
             assert_eq!(reply.field("Vary"), Some("Origin"));
             assert_eq!(reply.field("Content-Length"), None, "204 has no length");
@@ -68,7 +78,7 @@ fn replies_to_an_allowed_origin_can_be_read_with_their_guid() {
         assert_eq!(reply.code(), code, "{path}");
         assert_eq!(reply.field("Access-Control-Allow-Origin"), Some(ORIGIN), "{path}");
         let exposed: Vec<_> = reply.field("Access-Control-Expose-Headers").unwrap().split(", ").collect();
-        assert!(exposed.contains(&"Set-GUID"), "{exposed:?}");
+        assert!(exposed.contains(&"Set-GUID") && exposed.contains(&"JSON-Type"), "{exposed:?}");
         assert_eq!(reply.field("Vary"), Some("Origin"), "{path}");
     }
     let reply = ask(&mut client, "GET", "/agentevent/102", &format!("{origin}guid: {guid}\r\n"), "");
@@ -130,6 +140,5 @@ fn options_without_a_preflight_are_a_method_that_is_not_allowed() {
     let reply = ask(&mut client, "OPTIONS", "/agentevent/101", &format!("Origin: {ORIGIN}\r\n"), "");
     assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET")));
     client.send(format!("OPTIONS * HTTP/1.1\r\nHost: a\r\n\r\nGET {BASE}/health HTTP/1.1\r\nHost: a\r\n\r\n"));
-    client.reply().assert_fault(404, "000-002", &[]);
-    assert_eq!(client.reply().code(), "0");
+    assert_eq!((client.head().status, client.reply().code()), (200, "0".into()));
 }

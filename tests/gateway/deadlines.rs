@@ -235,11 +235,13 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     let certificate = server.scratch().path().join("certificate.pem");
     let connect = |number: usize| connect_from(&format!("127.0.1.{}", 1 + number % 11), server.address(), None);
     let mut members: Vec<Client> = (0..1024).map(|number| Client::over(connect(number), &certificate)).collect();
+    // An agent's connection makes no room for anybody.
+    let guid = members[0].put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
+    assert!(members.iter_mut().all(|member| member.get("/agentevent/503", Some(&guid)).code() == "0"));
     let others: Vec<TcpStream> = (1024..1100).map(connect).collect();
     assert!(others.iter().all(|other| drain(other).is_empty()));
     assert!(server.memory_kib() < 80 * 1024, "{} KiB", server.memory_kib());
     // Those who are in work as ever: all of them idle, and one after the other with requests.
-    let guid = members[0].put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
     let video = members[1023].download(503, Some(&guid), "Y:/1/0/20201202/503/a.mp4");
     assert_eq!(video.body, recording_bytes(7, 100_000));
     assert!(members.iter_mut().all(|member| member.get("/health", None).status == 200));

@@ -160,8 +160,14 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
     );
     eventually("the whole flood", || server.metric("cc_gateway_requests_waiting") >= 18);
     let tasks = std::fs::read_dir(format!("/proc/{}/task", server.pid())).unwrap();
-    let names = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("comm")).unwrap_or_default());
-    assert_eq!(names.filter(|name| name.trim() == "password-check").count(), 2);
+    let stats = tasks.map(|task| std::fs::read_to_string(task.unwrap().path().join("stat")).unwrap_or_default());
+    let nice_values: Vec<_> = stats
+        .filter(|stat| stat.contains("(password-check)"))
+        // proc_pid_stat(5): the nice value is field 19, the 17th after the name in brackets.
+        .map(|stat| stat.rsplit(')').next().unwrap().split_whitespace().nth(16).unwrap().to_owned())
+        .collect();
+    assert_eq!(nice_values.len(), 2);
+    assert!(nice_values.iter().all(|nice| nice.parse::<i32>().unwrap() >= 10), "{nice_values:?}");
 }
 
 #[test]
@@ -198,6 +204,21 @@ fn a_few_guesses_at_each_of_many_agents_lock_their_address_but_not_for_the_agent
     assert_eq!(server.client_from("127.0.0.2").put("/onlineagent/102", None, SIGN_IN).code(), "0");
     assert!(server.log_line(EXHAUSTED).contains(" WARN "));
     assert_eq!(server.told(EXHAUSTED), 1);
+}
+
+#[test]
+fn guesses_that_come_at_once_do_not_exceed_the_budget_of_their_address() {
+    const EXHAUSTED: &str = "all agents that have not signed in from 127.0.0.1 are locked for clients there";
+    let server = Setup::new().agents(&costly_agents(2000..2100, 50_000)).expect_log(EXHAUSTED).start();
+    let mut clients: Vec<_> = (0..100).map(|_| server.client()).collect();
+    for (agent, client) in (2000..).zip(&mut clients) {
+        client.send_request("PUT", &format!("/onlineagent/{agent}"), "", WRONG);
+    }
+    let codes: Vec<_> = clients.iter_mut().map(|client| client.reply().code()).collect();
+    let checked = codes.iter().filter(|code| *code == "100-004").count();
+    // Two are checked at once; one more is forgiven for every five seconds this takes.
+    assert!((60..70).contains(&checked), "{codes:?}");
+    assert!(codes.iter().all(|code| ["100-004", "110-016"].contains(&&**code)), "{codes:?}");
 }
 
 #[test]

@@ -63,8 +63,12 @@ fn the_latest_day_is_that_of_the_agent_and_what_is_no_video_does_not_count() {
     fs::create_dir_all(setup.directory().join("mount/1/0/20201205/503/folder.mp4")).unwrap();
     let server = setup.start();
     let agent = server.agent(503);
-    for query in ["", "recordId=", "recordId", "other=1", "recordid=x"] {
+    for query in ["", "recordId=", "recordId", "other=1", "recordIds=x"] {
         assert_eq!(agent.ask(query, "").body, b"earlier that day", "{query}");
+    }
+    // What was meant to be a recordId is not the wish for the latest recording.
+    for query in ["recordid=x", "RECORDID=", "amp;recordId=x", "a=1&amp;recordId=x", "recordId=&recordID=x"] {
+        assert_eq!(agent.code(query), "104-003", "{query}");
     }
     let part = agent.ask("", "Range: bytes=0-6\r\n");
     assert_eq!((part.status, &part.body[..]), (206, &b"earlier"[..]));

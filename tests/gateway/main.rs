@@ -34,6 +34,7 @@ mod mounts;
 mod observed;
 mod paths;
 mod polling;
+mod presence;
 mod ranges;
 mod readme_interfaces;
 mod reload;

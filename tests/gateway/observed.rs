@@ -31,7 +31,7 @@ fn the_readme_has_every_metric_with_its_kind() {
     let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md")).unwrap();
     let rows = readme.lines().filter_map(|line| line.strip_prefix("| `cc_gateway_"));
     let told: Vec<_> = rows.map(|row| row.split('|').map(str::trim).take(2).collect::<Vec<_>>()).collect();
-    let names: Vec<_> = cc_gateway::api::METRICS.iter().map(|(name, kind, _)| [*name, *kind]).collect();
+    let names: Vec<_> = cc_gateway::api::METRICS.iter().map(|metric| [metric.name, metric.kind]).collect();
     assert_eq!(told.len(), names.len());
     for (told, [name, kind]) in told.iter().zip(names) {
         let told_name = told[0].trim_end_matches('`').split('{').next().unwrap();
@@ -111,7 +111,7 @@ fn a_failed_accept_is_counted_and_passes() {
     let pid = Pid::from_raw(server.pid().try_into().unwrap());
     let mut client = server.client();
     assert_eq!(client.get("/health", None).status, 200);
-    let few = Rlimit { current: Some(server.descriptors() as u64), maximum: None };
+    let few = Rlimit { current: Some(server.next_descriptor() as u64), maximum: None };
     let plenty = prlimit(pid, Resource::Nofile, Rlimit { maximum: limit(&server), ..few }).unwrap();
     let waiting = std::net::TcpStream::connect(server.address()).unwrap();
     let errors = || Metrics::parse(client.get("/metrics", None).text()).value("cc_gateway_accept_errors_total");
@@ -134,7 +134,12 @@ fn limit(server: &Server) -> Option<u64> {
 #[test]
 fn a_connection_over_the_limit_is_counted() {
     let server = Setup::new().set("MAX_CONNECTIONS", "2").expect_log("clients are turned away").start();
-    let (mut first, _second) = (server.client(), server.client());
+    let (mut first, mut second) = (server.client(), server.client());
+    let guid = first.put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
+    // An agent's connection makes no room for anybody.
+    for client in [&mut first, &mut second] {
+        assert_eq!(client.get("/agentevent/503", Some(&guid)).code(), "0");
+    }
     let mut seen = || Metrics::parse(first.get("/metrics", None).text()).value("cc_gateway_connections_refused_total");
     assert_eq!(seen(), 0);
     let _third = std::net::TcpStream::connect(server.address()).unwrap();

@@ -26,7 +26,6 @@ fn ask(server: &Server, version: &str, name: &[u8]) -> Option<String> {
 }
 
 #[test]
-#[ignore = "needs front::server_name in the front"]
 fn every_server_name_is_served() {
     let server = Server::start();
     let long = "a".repeat(64);

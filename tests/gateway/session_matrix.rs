@@ -10,7 +10,7 @@ const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 /// The first agent of the matrix; each cell has one of its own.
 const FIRST: u32 = 1000;
 /// How far the agent is away whose Guid another one uses.
-const STRANGER: u32 = 500;
+const STRANGER: u32 = 1000;
 
 /// What makes a state: brings the agent into it and gives the Guid its client has.
 type Bring = fn(&Server, u32) -> Option<String>;
@@ -139,14 +139,14 @@ const EXPIRED: State = state(
 const TIMED_OUT: State = state("timed out", |server, agent| Some(server.sign_in(agent)), ["0", "0", "100-006"]);
 
 fn setup() -> Setup {
-    let agents: String = (FIRST..FIRST + 1000)
+    let agents: String = (FIRST..FIRST + 2 * STRANGER)
         .map(|agent| format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
         .collect();
     Setup::new()
         .agents(&agents)
         .recording(RECORDING, "video")
         .set("DOWNLOAD_SCOPE", "ALL")
-        .set("MAX_CONNECTIONS_PER_ADDRESS", "512")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "1024")
         .expect_log("is locked for clients at 127.0.0.1: too many failed sign-ins")
 }
 
@@ -157,6 +157,8 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         "login" => state.login,
         "forceLogin" => state.force_login,
         "forceLogoutWithReason 0" if state.others == "0" => "100-005",
+        // Every agent here is idle.
+        "cancelBusy" | "cancelWork" | "cancelRest" if state.others == "0" => "100-009",
         _ => state.others,
     };
     if code != "0" {
@@ -174,6 +176,53 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         "handShake" | "health" => {
             reply.assert_json(200, &[]);
             assert_eq!(reply.text(), r#"{"message":"success","retcode":"0"}"#);
+        }
+        "resetSkill"
+        | "sayFree"
+        | "sayBusy"
+        | "sayWork"
+        | "rest"
+        | "setAgentAutoEnterIdle"
+        | "setAgentAutoAnswer"
+        | "beginMonitor"
+        | "endMonitor" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"result":{},"message":"success","retcode":"0"}"#);
+        }
+        "queryAgentSkills"
+        | "queryAgentSkillsByWorkNo"
+        | "getAgentRestReason"
+        | "grouponvdn"
+        | "querySkillQueueOnAgentVDN"
+        | "queryInNoOnVDN" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":[]}"#);
+        }
+        "queryIVRInfoOnVdn" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"result":[],"message":"success","retcode":"0"}"#);
+        }
+        "getAgentStatus" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":{"agentState":4,"isWorking":false}}"#);
+        }
+        "isCensor" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":false}"#);
+        }
+        "getAllStatusAgents" | "queryAllLoginedAgentInfoOnVdn" | "getIdleStatusAgents" | "queryAllMonitoredAgents" => {
+            reply.assert_json(200, &[]);
+            let json = reply.json();
+            let own = json["result"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .filter(|line| line["workno"].as_str() == Some(agent.to_string().as_str()));
+            assert_eq!(own.count(), 1, "{reply:?}");
+        }
+        "syncagentinfo" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.json()["result"]["agentStateInfo"]["workNo"], agent.to_string());
         }
         "updateGuid" => {
             reply.assert_json(200, &["Set-GUID"]);

@@ -1,11 +1,10 @@
 //! Paths, agent ids and methods: what leads to an interface and what does not.
 
-use crate::support::{INTERFACES, Server, Setup};
+use crate::support::{INTERFACES, Server, Setup, eventually};
 
 #[test]
 fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() {
     let server = Server::start();
-    let mut client = server.client();
     let ids = [
         "100",
         "99",
@@ -41,6 +40,7 @@ fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() 
         "",
     ];
     for interface in INTERFACES.iter().filter(|interface| !interface.is_for_everybody()) {
+        let mut client = server.client();
         for id in ids {
             let reply = client.request(interface.method, &interface.path.replace("{}", id), None, interface.body);
             assert_eq!(reply.outcome(), (200, "000-002".into()), "{} of {id:?}", interface.name);
@@ -59,12 +59,17 @@ fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
         ),
     ] {
         let server = setup.start();
-        let mut client = server.client();
         for (id, code) in ids {
-            for interface in INTERFACES.iter().filter(|interface| !interface.is_for_everybody()) {
+            // All at once, since refusals are held back.
+            let interfaces = INTERFACES.iter().filter(|interface| !interface.is_for_everybody());
+            let mut asked: Vec<_> = interfaces.map(|interface| (interface, server.client())).collect();
+            for (interface, client) in &mut asked {
+                client.send_request(interface.method, &interface.path.replace("{}", id), "", "");
+            }
+            for (interface, mut client) in asked {
                 // The content is looked at after the id, and an empty one is refused.
                 let code = if interface.is_sign_in() && code == "100-006" { "100-001" } else { code };
-                client.request(interface.method, &interface.path.replace("{}", id), None, "").assert_failure(code);
+                client.reply().assert_failure(code);
             }
         }
     }
@@ -73,7 +78,7 @@ fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
 #[test]
 fn another_method_is_refused_with_the_one_that_is_allowed() {
     let server = Server::start();
-    for interface in &INTERFACES {
+    for interface in INTERFACES.iter() {
         for method in ["GET", "PUT", "POST", "DELETE", "OPTIONS", "PATCH", "get"] {
             if method == interface.method {
                 continue;
@@ -88,10 +93,63 @@ fn another_method_is_refused_with_the_one_that_is_allowed() {
 }
 
 #[test]
-fn a_path_that_leads_nowhere_is_an_invalid_parameter_in_http_404() {
+fn an_unknown_interface_below_the_base_path_is_an_invalid_parameter_in_http_200() {
     let server = Server::start();
     let mut client = server.client();
-    for path in ["", "/", "/onlineagent/101/loginex", "/agentevent/101/more", "/recordfile/101", "/HEALTH"] {
-        client.get(path, None).assert_fault(404, "000-002", &[]);
+    for path in [
+        "",
+        "/",
+        "/onlineagent/101/loginex",
+        "/onlineagent/101/rest/5",
+        "/agentevent/101/more",
+        "/recordfile/101/other",
+        "/HEALTH",
+        "/%ff",
+        "/health%20",
+    ] {
+        for method in ["GET", "POST", "PATCH"] {
+            let reply = client.request(method, path, None, "");
+            assert_eq!(
+                reply.text(),
+                r#"{"retcode":"000-002","message":"a URL or interface parameter is invalid"}"#,
+                "{method} {path}"
+            );
+            reply.assert_failure("000-002");
+        }
+    }
+}
+
+#[test]
+fn a_path_outside_the_base_path_leads_nowhere() {
+    let server = Server::start();
+    let mut client = server.client();
+    for target in ["/", "/favicon.ico", "/agentgateway", "/agentgateway/other", "/agentgateway/resource2/health"] {
+        client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
+        client.reply().assert_fault(404, "000-002", &[]);
+    }
+}
+
+#[test]
+fn the_default_checks_of_balancers_are_told_what_health_is_without_content() {
+    let setup = Setup::new().set("MOUNT_DIR", "/nowhere/at/all").expect_log("mount /nowhere/at/all is lost");
+    let (well, ill) = (Server::start(), setup.start());
+    ill.metric_becomes("mount_up{directory=\"/nowhere/at/all\"}", 0);
+    eventually("a lost mount", || ill.client().get("/health", None).status == 503);
+    for (server, status) in [(&well, 200), (&ill, 503)] {
+        for request in [
+            "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "OPTIONS / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "HEAD / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+            "OPTIONS / HTTP/1.0\r\n\r\n",
+        ] {
+            let mut client = server.client();
+            client.send(request);
+            let reply = client.head();
+            assert_eq!((reply.status, reply.field("Content-Length")), (status, Some("0")), "{request}");
+            assert_eq!(reply.field("JSON-Type"), None);
+            if request.contains("1.1") {
+                assert_eq!(client.get("/health", None).status, status, "nothing follows");
+            }
+        }
     }
 }

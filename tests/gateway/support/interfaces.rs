@@ -1,4 +1,8 @@
-//! Every interface with a request that it carries out.
+//! Every interface with a request that it carries out, from the table of the program.
+
+use std::sync::LazyLock;
+
+use cc_gateway::api;
 
 use super::client::Reply;
 use super::server::Server;
@@ -9,35 +13,44 @@ pub struct Interface {
     pub name: &'static str,
     pub method: &'static str,
     /// `{}` stands for the agent.
-    pub path: &'static str,
+    pub path: String,
     pub body: &'static str,
-}
-
-const fn interface(name: &'static str, method: &'static str, path: &'static str, body: &'static str) -> Interface {
-    Interface { name, method, path, body }
+    needs_guid: bool,
 }
 
 /// The interfaces; the one with a reason is there twice, the second time with none.
-pub const INTERFACES: [Interface; 13] = [
-    interface("login", "PUT", "/onlineagent/{}", SIGN_IN),
-    interface("forceLogin", "PUT", "/onlineagent/{}/forcelogin", SIGN_IN),
-    interface("logout", "DELETE", "/onlineagent/{}/logout", ""),
-    interface("forceLogout", "DELETE", "/onlineagent/{}/forcelogout", ""),
-    interface("forceLogoutWithReason", "DELETE", "/onlineagent/{}/forcelogoutwithreason/255", ""),
-    interface("forceLogoutWithReason 0", "DELETE", "/onlineagent/{}/forcelogoutwithreason/0", ""),
-    interface("updateGuid", "PUT", "/onlineagent/{}/updateGuid", ""),
-    interface("handShake", "POST", "/onlineagent/{}/handshake", ""),
-    interface("heartBeat", "PUT", "/onlineagent/{}/heartbeat", ""),
-    interface("getAgentEvent", "GET", "/agentevent/{}", ""),
-    interface(
-        "downloadVideoFileEx",
-        "GET",
-        "/recordfile/{}/videofiledownloadEx?recordId=Y:/1/0/20201202/503/1714442.mp4",
-        "",
-    ),
-    interface("health", "GET", "/health", ""),
-    interface("metrics", "GET", "/metrics", ""),
-];
+pub static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
+    let mut all: Vec<Interface> = api::INTERFACES.iter().map(Interface::from).collect();
+    let with_reason = all.iter().find(|interface| interface.name == "forceLogoutWithReason").unwrap();
+    let (method, path) = (with_reason.method, with_reason.path.replace("/255", "/0"));
+    all.push(Interface { name: "forceLogoutWithReason 0", method, path, body: "", needs_guid: true });
+    all
+});
+
+impl From<&'static api::interfaces::Entry> for Interface {
+    fn from(entry: &'static api::interfaces::Entry) -> Interface {
+        let parts = entry.path.split('/').map(|part| match part {
+            "{id}" => "{}",
+            "{reason}" => "255",
+            "{autoflag}" | "{flag}" | "{isautoanswer}" => "true",
+            "{time}" => "60",
+            "{restcause}" => "0",
+            "{workno}" => "102",
+            part => {
+                assert!(!part.starts_with('{'), "{part} needs a value here");
+                part
+            }
+        });
+        let query = match entry.log_name {
+            "downloadVideoFileEx" => "?recordId=Y:/1/0/20201202/503/1714442.mp4",
+            _ => "",
+        };
+        let path = format!("/{}{query}", parts.collect::<Vec<_>>().join("/"));
+        let name = entry.log_name;
+        let body = if matches!(name, "login" | "forceLogin") { SIGN_IN } else { "" };
+        Interface { name, method: entry.method.name(), path, body, needs_guid: entry.needs_guid }
+    }
+}
 
 impl Interface {
     pub fn ask(&self, server: &Server, agent: &str, guid: Option<&str>) -> Reply {
@@ -45,10 +58,10 @@ impl Interface {
     }
 
     pub fn is_sign_in(&self) -> bool {
-        matches!(self.name, "login" | "forceLogin")
+        !self.needs_guid && self.path.contains("{}")
     }
 
     pub fn is_for_everybody(&self) -> bool {
-        matches!(self.name, "health" | "metrics")
+        !self.path.contains("{}")
     }
 }

@@ -176,7 +176,7 @@ impl Setup {
         let stderr = BufReader::new(child.stderr.take().unwrap());
         let lines = Arc::clone(&log);
         let deaf = self.deaf;
-        thread::spawn(move || {
+        let reader = thread::spawn(move || {
             let mut stderr = stderr.lines().map_while(Result::ok);
             while let Some(line) = stderr.next() {
                 let address = line.split_once("listening on https://").map(|(_, address)| address.parse().unwrap());
@@ -199,6 +199,7 @@ impl Setup {
             log,
             expected: self.expected,
             gone: None,
+            reader: Some(reader),
             wrapper: self.wrapper,
         }
     }
@@ -235,6 +236,8 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     gone: Option<ExitStatus>,
+    /// Reads the log until its end.
+    reader: Option<thread::JoinHandle<()>>,
     wrapper: Vec<String>,
 }
 
@@ -300,6 +303,7 @@ impl Server {
             ended.is_some()
         });
         self.gone = ended;
+        self.reader.take().unwrap().join().unwrap();
         ended.unwrap()
     }
 
@@ -323,11 +327,6 @@ impl Server {
         self.thread_names().iter().filter(|name| !name.starts_with("mount")).count()
     }
 
-    /// Threads that serve a client now, or wait for the next one.
-    pub fn clients(&self) -> usize {
-        self.thread_names().iter().filter(|name| *name == "client").count()
-    }
-
     fn thread_names(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
@@ -337,6 +336,13 @@ impl Server {
     /// Open descriptors of the process now.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+    }
+
+    /// The number of the next descriptor the process will open; with this as their limit it can open no more.
+    pub fn next_descriptor(&self) -> usize {
+        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
+        let open: std::collections::HashSet<_> = open.map(|entry| entry.unwrap().file_name()).collect();
+        (0..).find(|number: &usize| !open.contains(std::ffi::OsStr::new(&number.to_string()))).unwrap()
     }
 
     /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives the former one.

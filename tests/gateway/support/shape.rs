@@ -37,7 +37,8 @@ impl Reply {
         assert_eq!(self.field("Content-Length"), Some(&*self.body.len().to_string()), "{self:?}");
         assert!(self.json().is_object());
         let mut names = self.field_names();
-        let mut usual = vec!["Cache-Control", "Connection", "Content-Length", "Content-Type", "Date"];
+        assert_eq!(self.field("JSON-Type"), Some("application/json"), "{self:?}");
+        let mut usual = vec!["Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "JSON-Type"];
         usual.extend(more);
         names.sort_unstable();
         usual.sort_unstable();
@@ -50,12 +51,26 @@ impl Reply {
         self.assert_fault(200, code, &[]);
     }
 
-    /// The reply is the failure with this status and code, to the letter.
+    /// The reply is the failure with this status and code, to the letter: a result stands only where the Guid check
+    /// refuses.
     #[track_caller]
     pub fn assert_fault(&self, status: u16, code: &str, more: &[&str]) {
+        let result = if ["000-003", "100-006"].contains(&code) { r#","result":"""# } else { "" };
+        self.assert_fault_with(status, code, more, result);
+    }
+
+    /// The reply is the failure of a video download with this code, to the letter.
+    #[track_caller]
+    pub fn assert_video_failure(&self, code: &str) {
+        self.assert_fault_with(200, code, &[], r#","result":"""#);
+    }
+
+    /// The reply is the failure with this status and code, and ends with this after the message.
+    #[track_caller]
+    pub fn assert_fault_with(&self, status: u16, code: &str, more: &[&str], end: &str) {
         self.assert_json(status, more);
         let message = ResultCode::ALL.iter().find(|known| known.wire() == code).unwrap().message();
-        assert_eq!(self.text(), format!(r#"{{"retcode":"{code}","message":"{message}","result":""}}"#));
+        assert_eq!(self.text(), format!(r#"{{"retcode":"{code}","message":"{message}"{end}}}"#));
     }
 }
 

@@ -1,0 +1,190 @@
+//! What an agent says it is doing: busy, idle, in wrap-up, resting. There are no calls here, so the state is kept in
+//! the session and told to whoever asks, and nothing else follows from it but its event.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use super::code::ResultCode;
+use super::gateway::Gateway;
+use super::reply::Reply;
+use super::router::{Route, parameter};
+use super::sign_in::epoch_ms;
+use crate::session::{AgentId, SessionId, StateCommand, StateError};
+
+/// Longest list of skills in characters.
+const SKILLS_MAX: usize = 4000;
+/// Longest flag of `autoenteridle` in characters.
+const FLAG_MAX: usize = 5;
+/// Longest rest in seconds.
+const REST_MAX_S: u32 = 86_399;
+/// What `lastState` is while there was no state before.
+const NO_STATE: u8 = 255;
+
+/// Who asks, with the session that the Guid has opened.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Asker {
+    pub(super) agent: AgentId,
+    pub(super) session: SessionId,
+    pub(super) now: Instant,
+}
+
+impl Gateway {
+    /// Does what the agent wishes, if its state permits it.
+    pub(super) fn change_state(&self, asker: Asker, command: StateCommand) -> Reply {
+        let Asker { agent, session, now } = asker;
+        match self.sessions.change_state(agent, session, command, now, epoch_ms(SystemTime::now())) {
+            Ok(()) => Reply::done(),
+            Err(StateError::NotSignedIn) => Reply::rejected(ResultCode::NOT_SIGNED_IN),
+            Err(StateError::WrongState) => Reply::rejected(ResultCode::WRONG_STATE),
+        }
+    }
+
+    /// `saybusy?reason=&prolong=`.
+    pub(super) fn say_busy(&self, asker: Asker, query: &str) -> Reply {
+        let (Ok(reason), Ok(prolong)) = (busy_reason(query), switch(query, "prolong")) else {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER);
+        };
+        self.change_state(asker, StateCommand::SayBusy { reason, prolong })
+    }
+
+    /// `rest/{time}/{restcause}?prolong=`.
+    pub(super) fn rest(&self, asker: Asker, route: &Route, query: &str) -> Reply {
+        let time = number(route.parameter(0)).filter(|time| (1..=REST_MAX_S).contains(time));
+        let cause = number(route.parameter(1)).and_then(|cause| u8::try_from(cause).ok());
+        let (Some(time), Some(cause), Ok(prolong)) = (time, cause, switch(query, "prolong")) else {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER);
+        };
+        let time = Duration::from_secs(time.into());
+        self.change_state(asker, StateCommand::Rest { time, cause, prolong })
+    }
+
+    /// `autoenteridle/{flag}`; one client writes `True`.
+    pub(super) fn set_auto_enter_idle(&self, asker: Asker, flag: &str) -> Reply {
+        if flag.chars().count() > FLAG_MAX {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER);
+        }
+        let flag = flag.eq_ignore_ascii_case("true");
+        match self.sessions.set_auto_enter_idle(asker.agent, asker.session, flag, asker.now) {
+            true => Reply::done(),
+            false => Reply::rejected(ResultCode::NOT_SIGNED_IN),
+        }
+    }
+
+    /// `syncagentinfo`, for a page that was loaded anew: empties the queue of events and tells what they would have.
+    pub(super) fn sync_agent_info(&self, asker: Asker) -> Reply {
+        let Some(info) = self.sessions.sync_agent_info(asker.agent, asker.session, asker.now) else {
+            return Reply::rejected(ResultCode::NOT_SIGNED_IN);
+        };
+        let last_state = info.last_state.map_or(NO_STATE, |state| state.sync_number());
+        let (agent, now) = (asker.agent, epoch_ms(SystemTime::now()));
+        // In the order of the documented sample; what only calls could fill is as for an agent without one.
+        Reply::json(format!(
+            r#"{{"result":{{"callinfo":null,"agentStateInfo":{{"callFeature":0,"callData":"","lastState":{last_state},"preBusy":false,"firsttalkingFlag":false,"workNo":"{agent}","qcWorkNo":"","callerNo":"","beginHoldTime":null,"state":{},"talkingCallfeature":0,"releaseFlag":0,"calledNo":"","mainCallId":"","secondTalkingTime":null,"preRest":false,"recordID":"","currentTime":"{now}","beginTalkingTime":null,"partner":"","holdCallId":"","agentStateBeginTime":{},"curCommand":0,"curCallId":"","cmdBeginTime":""}}}},"message":"success","retcode":"0"}}"#,
+            info.state.sync_number(),
+            info.since_ms,
+        ))
+    }
+}
+
+/// `resetskill/{autoflag}?skillid=&phonelinkage=`. There are no skills, so whatever is asked for is so already.
+pub(super) fn reset_skill(query: &str) -> Reply {
+    let is_list =
+        |text: &str| text.len() <= SKILLS_MAX && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
+    let (Ok(skills), Ok(linkage)) = (value(query, "skillid"), value(query, "phonelinkage")) else {
+        return Reply::rejected(ResultCode::INVALID_PARAMETER);
+    };
+    let is_fine = skills.is_none_or(|text| is_list(&text)) && linkage.is_none_or(|text| text == "0" || text == "1");
+    if is_fine { Reply::done() } else { Reply::rejected(ResultCode::INVALID_PARAMETER) }
+}
+
+/// `autoanswer/{isautoanswer}`.
+pub(super) fn set_auto_answer(flag: &str) -> Reply {
+    match flag.eq_ignore_ascii_case("true") || flag.eq_ignore_ascii_case("false") {
+        true => Reply::done(),
+        false => Reply::rejected(ResultCode::INVALID_PARAMETER),
+    }
+}
+
+/// A parameter that is out of its bounds.
+#[derive(Debug, PartialEq, Eq)]
+struct OutOfBounds;
+
+/// The value of a parameter of the query; `None` where it is not there, empty, or the `null` that one client writes for
+/// what it has not set.
+fn value(query: &str, name: &str) -> Result<Option<String>, OutOfBounds> {
+    let value = parameter(query, name).map_err(|_| OutOfBounds)?;
+    Ok(value.filter(|text| !text.is_empty() && text != "null"))
+}
+
+/// 0 is the reason of none, 200 to 250 are those of a contact centre.
+fn busy_reason(query: &str) -> Result<Option<u8>, OutOfBounds> {
+    let Some(text) = value(query, "reason")? else { return Ok(None) };
+    let reason =
+        number(&text).and_then(|reason| u8::try_from(reason).ok()).filter(|reason| matches!(reason, 0 | 200..=250));
+    reason.map(Some).ok_or(OutOfBounds)
+}
+
+fn switch(query: &str, name: &str) -> Result<Option<bool>, OutOfBounds> {
+    match value(query, name)?.as_deref().map(str::to_ascii_lowercase).as_deref() {
+        None => Ok(None),
+        Some("true") => Ok(Some(true)),
+        Some("false") => Ok(Some(false)),
+        Some(_) => Err(OutOfBounds),
+    }
+}
+
+/// A plain decimal.
+fn number(text: &str) -> Option<u32> {
+    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_none_or_one_of_a_contact_centre() {
+        for (query, reason) in [
+            ("", Ok(None)),
+            ("reason=", Ok(None)),
+            ("reason=null&prolong=null", Ok(None)),
+            ("reason=0", Ok(Some(0))),
+            ("reason=200", Ok(Some(200))),
+            ("reason=250", Ok(Some(250))),
+            ("reason=251", Err(OutOfBounds)),
+            ("reason=199", Err(OutOfBounds)),
+            ("reason=-1", Err(OutOfBounds)),
+            ("reason=+200", Err(OutOfBounds)),
+            ("reason=%ff", Err(OutOfBounds)),
+        ] {
+            assert_eq!(busy_reason(query), reason, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_switch_is_a_word_in_any_case() {
+        for (query, flag) in [
+            ("", Ok(None)),
+            ("prolong=True", Ok(Some(true))),
+            ("prolong=FALSE", Ok(Some(false))),
+            ("prolong=1", Err(OutOfBounds)),
+        ] {
+            assert_eq!(switch(query, "prolong"), flag, "{query}");
+        }
+    }
+
+    #[test]
+    fn what_clients_reset_their_skills_with_is_taken() {
+        for (query, code) in [
+            ("", "0"),
+            ("skillid=&phonelinkage=0", "0"),
+            ("phonelinkage=1", "0"),
+            ("skillid=null&phonelinkage=null", "0"),
+            ("skillid=1;2;3", "0"),
+            ("skillid=a", "000-002"),
+            ("phonelinkage=2", "000-002"),
+        ] {
+            assert_eq!(reset_skill(query).code.wire(), code, "{query}");
+        }
+        assert_eq!(reset_skill(&format!("skillid={}", "1".repeat(4001))).code.wire(), "000-002");
+    }
+}

@@ -1,0 +1,31 @@
+//! The value of a header of an answer.
+
+/// A field value that cannot break out of its line: printable ASCII and blanks only.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeaderValue(String);
+
+impl HeaderValue {
+    /// The value, or `None` if it holds a control character or anything beyond ASCII.
+    pub fn new(text: impl Into<String>) -> Option<HeaderValue> {
+        let text = text.into();
+        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(HeaderValue(text))
+    }
+
+    /// The value as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_value_holds_no_line_end_and_no_control() {
+        for text in ["a\rb", "a\nb", "a\0b", "caf\u{e9}", "\u{7f}", "a\tb"] {
+            assert_eq!(HeaderValue::new(text), None, "{text:?}");
+        }
+        assert_eq!(HeaderValue::new("bytes 0-1/2").unwrap().as_str(), "bytes 0-1/2");
+    }
+}

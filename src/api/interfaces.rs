@@ -1,0 +1,205 @@
+//! The table of the interfaces. Paths, methods, log names and result codes stand here and nowhere else: the router,
+//! the `Allow` field, the log and the tables of the documents all follow it.
+
+use super::code::ResultCode;
+use super::request::Method;
+
+/// What is known of an interface.
+#[derive(Debug, Clone, Copy)]
+pub struct Entry {
+    /// Which one it is.
+    pub interface: Interface,
+    /// The one method it answers to; the page of each says that no other is supported.
+    pub method: Method,
+    /// The path below the base path. `{id}` is the agent, any other name in braces a parameter.
+    pub path: &'static str,
+    /// The vendor's method name in logs.
+    pub log_name: &'static str,
+    /// Whether the Guid of the agent's session is asked for.
+    pub needs_guid: bool,
+    /// The result codes it answers with, in the order of their numbers.
+    pub codes: &'static [ResultCode],
+    /// What it does, for the documents.
+    pub does: &'static str,
+}
+
+macro_rules! interfaces {
+    ($($name:ident: $method:ident $path:literal $log_name:literal $access:ident [$($code:ident)*] $does:literal;)*) => {
+        /// The interfaces of the gateway.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+        pub enum Interface {
+            $(#[doc = $does] $name,)*
+            /// No interface: the path leads nowhere.
+            Unknown,
+        }
+
+        /// Every interface, in the order of the declaration of [`Interface`].
+        pub const INTERFACES: &[Entry] = &[$(Entry {
+            interface: Interface::$name,
+            method: Method::$method,
+            path: $path,
+            log_name: $log_name,
+            needs_guid: interfaces!(@$access),
+            codes: &[$(ResultCode::$code),*],
+            does: $does,
+        }),*];
+    };
+    (@guid) => { true };
+    (@open) => { false };
+}
+
+interfaces! {
+    Login: Put "onlineagent/{id}" "login" open
+        [SUCCESS INVALID_PARAMETER BUSY INVALID_SIGN_IN ALREADY_SIGNED_IN WRONG_PASSWORD INTERNAL SIGNING_IN LOCKED]
+        "signs in; the Guid is in `Set-GUID`";
+    ForceLogin: Put "onlineagent/{id}/forcelogin" "forceLogin" open
+        [SUCCESS INVALID_PARAMETER BUSY INVALID_SIGN_IN WRONG_PASSWORD INTERNAL SIGNING_IN LOCKED]
+        "signs in and ends an earlier session of the agent";
+    Logout: Delete "onlineagent/{id}/logout" "logout" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "signs out";
+    ForceLogout: Delete "onlineagent/{id}/forcelogout" "forceLogout" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "signs out";
+    ForceLogoutWithReason: Delete "onlineagent/{id}/forcelogoutwithreason/{reason}" "forceLogoutWithReason" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT INVALID_SIGN_OUT NOT_SIGNED_IN]
+        "signs out; the reason is 1 to 255";
+    UpdateGuid: Put "onlineagent/{id}/updateGuid" "updateGuid" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "gives another Guid, in `result.guid` and `Set-GUID`";
+    Handshake: Post "onlineagent/{id}/handshake" "handShake" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT INVALID_SIGN_IN NOT_SIGNED_IN]
+        "keeps alive; carries a renewed Guid";
+    Heartbeat: Put "onlineagent/{id}/heartbeat" "heartBeat" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "keeps alive, the older form";
+    GetAgentEvent: Get "agentevent/{id}" "getAgentEvent" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "long poll; keeps alive; carries a renewed Guid and one event";
+    ResetSkill: Post "onlineagent/{id}/resetskill/{autoflag}" "resetSkill" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "takes `skillid` and `phonelinkage`; there are no skills to reset";
+    SayFree: Post "onlineagent/{id}/sayfree" "sayFree" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "makes a busy agent, or one in wrap-up, idle";
+    SayBusy: Post "onlineagent/{id}/saybusy" "sayBusy" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "makes busy; `reason` 200 to 250 and `prolong`, both mandatory for an agent that is busy";
+    CancelBusy: Post "onlineagent/{id}/cancelbusy" "cancelBusy" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "makes a busy agent idle";
+    SayWork: Post "onlineagent/{id}/work" "sayWork" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "begins wrap-up";
+    CancelWork: Post "onlineagent/{id}/cancelwork" "cancelWork" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "ends wrap-up";
+    Rest: Post "onlineagent/{id}/rest/{time}/{restcause}" "rest" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "begins a rest of 1 to 86399 s for a cause of 0 to 255; `prolong` mandatory for an agent that rests";
+    CancelRest: Post "onlineagent/{id}/cancelrest" "cancelRest" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+        "ends a rest";
+    SetAgentAutoEnterIdle: Post "onlineagent/{id}/autoenteridle/{flag}" "setAgentAutoEnterIdle" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "whether the agent is idle after a call: `true` in any case of letters, or not";
+    SetAgentAutoAnswer: Post "onlineagent/{id}/autoanswer/{isautoanswer}" "setAgentAutoAnswer" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "taken and of no effect; there are no calls to answer";
+    SyncAgentInfo: Post "onlineagent/{id}/syncagentinfo" "syncagentinfo" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "tells the state of the agent and empties its queue of events";
+    GetAgentStatus: Get "onlineagent/{id}/agentstatus" "getAgentStatus" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the state of the agent";
+    QueryAgentSkills: Get "onlineagent/{id}/agentskills" "queryAgentSkills" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the skills of the agent: none";
+    QueryAgentSkillsByWorkNo: Get "onlineagent/{id}/agentskillsbyworkno/{workno}" "queryAgentSkillsByWorkNo" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the skills of another agent: none";
+    IsCensor: Get "agentgroup/{id}/iscensor" "isCensor" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "whether the agent is an inspector";
+    GetAllStatusAgents: Get "agentgroup/{id}/allagentstatus" "getAllStatusAgents" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the agents of the VDN who are signed in, with their states";
+    QueryAllLoginedAgentInfoOnVdn: Get "agentgroup/{id}/onlineagentonvdn" "queryAllLoginedAgentInfoOnVdn" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the agents of the VDN who are signed in";
+    GetIdleStatusAgents: Get "agentgroup/{id}/idleagent" "getIdleStatusAgents" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the agents of the VDN who are idle";
+    GetAgentRestReason: Get "agentgroup/{id}/restreason" "getAgentRestReason" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the causes of a rest: none are configured";
+    QueryGroupsOnVdn: Get "agentgroup/{id}/grouponvdn" "grouponvdn" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the groups of the VDN: none";
+    QueryIvrInfoOnVdn: Get "queuedevice/{id}/ivrinfo" "queryIVRInfoOnVdn" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the IVRs of the VDN: none";
+    QuerySkillQueueOnAgentVdn: Get "queuedevice/{id}/agentvdnskill" "querySkillQueueOnAgentVDN" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the skill queues of the VDN: none";
+    QueryInNoOnVdn: Get "queuedevice/{id}/innoinfo" "queryInNoOnVDN" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the access numbers of the VDN: none";
+    BeginMonitor: Post "qualitycontrol/{id}/beginmonitor" "beginMonitor" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "taken and of no effect; an agent's events go to that agent alone";
+    EndMonitor: Post "qualitycontrol/{id}/endmonitor" "endMonitor" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "taken and of no effect";
+    QueryAllMonitoredAgents: Get "qualitycontrol/{id}/allagent" "queryAllMonitoredAgents" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the agents of the VDN who are signed in, with their states";
+    DownloadVideoFileEx: Get "recordfile/{id}/videofiledownloadEx" "downloadVideoFileEx" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN NOT_OWN_RECORDING INVALID_RECORD_ID NO_LOCATION
+         DOWNLOAD_OFF VIDEO_OFF NO_RECORDING NO_MOUNT MOUNT_LOST UNREADABLE]
+        "the video; `recordId`, `locationId` in the query";
+    Health: Get "health" "health" open
+        [SUCCESS BUSY MOUNT_LOST]
+        "whether this node may be given work: HTTP 200, or 503 while it stops or a mount is lost";
+    Metrics: Get "metrics" "metrics" open
+        [SUCCESS]
+        "counters for Prometheus, for clients on this machine; HTTP 404 for others";
+}
+
+impl Interface {
+    /// The entry of the interface; `None` for [`Interface::Unknown`].
+    pub fn entry(self) -> Option<&'static Entry> {
+        INTERFACES.get(self as usize)
+    }
+
+    /// The vendor's method name in logs.
+    pub fn log_name(self) -> &'static str {
+        self.entry().map_or("unknown", |entry| entry.log_name)
+    }
+
+    /// The value of an `Allow` field.
+    pub fn allow(self) -> &'static str {
+        match self {
+            Interface::Health => "GET, HEAD",
+            _ => self.entry().map_or("", |entry| entry.method.name()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_interfaces_and_names_each_once() {
+        for (index, entry) in INTERFACES.iter().enumerate() {
+            assert_eq!(entry.interface as usize, index);
+            assert_eq!(entry.interface.entry().map(|entry| entry.path), Some(entry.path));
+            let others = &INTERFACES[..index];
+            assert!(others.iter().all(|other| other.log_name != entry.log_name && other.path != entry.path));
+            assert!(entry.codes.windows(2).all(|pair| pair[0].wire() < pair[1].wire()), "{}", entry.path);
+            assert_eq!(entry.needs_guid, entry.codes.contains(&ResultCode::NO_RIGHT), "{}", entry.path);
+        }
+        assert_eq!(Interface::Unknown as usize, INTERFACES.len());
+    }
+}
