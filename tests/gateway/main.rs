@@ -28,6 +28,7 @@ mod hostile;
 mod latest;
 mod life;
 mod listening;
+mod monitoring_files;
 mod mount_faults;
 mod mount_kinds;
 mod mounts;
