@@ -8,36 +8,16 @@ use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
 use crate::ops::failure::{Exit, Failure};
 
+mod table;
+
+use table::accepts;
+pub use table::{COMMANDS, CommandSpec, OPTIONS, OptionSpec, ValueKind, ValueSpec, help};
+
 /// Where the settings are, unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/cc-gateway/basic.properties";
 
 /// Where the demo listens, unless `--listen` says otherwise.
 const DEMO_LISTEN: &str = "127.0.0.1:8043";
-
-/// What `--help` prints.
-pub const HELP: &str = "\
-cc-gateway serves the video recordings of a contact centre to its agents over HTTPS.
-
-Usage:
-  cc-gateway [--config FILE]          serve
-  cc-gateway check [--quiet] [--config FILE]
-                                      read everything serving would read and say what is wrong with it
-  cc-gateway hash-password            make a password (asked for, or from stdin) a value for the agents file
-  cc-gateway certificate --out DIR [--name HOST_OR_IP]...
-                                      make a self-signed certificate and its key for a first start
-  cc-gateway demo [--listen ADDR]     serve sample recordings and show how to download them
-
-Options:
-  --config FILE       the settings [default: /etc/cc-gateway/basic.properties]
-  --quiet             print nothing but what is wrong
-  --out DIR           where certificate.pem and private-key.pem are to be written
-  --name HOST_OR_IP   a name or address clients use for this machine
-  --listen ADDR       address and port of the demo [default: 127.0.0.1:8043]
-  -h, --help          print this
-  -V, --version       print the version
-
-Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permission, 78 configuration.
-";
 
 /// What the program is asked to do.
 #[derive(Debug, PartialEq, Eq)]
@@ -85,16 +65,18 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
     let mut listen = None;
     let mut quiet = false;
     while let Some(argument) = parser.next()? {
+        let command = name.as_deref().unwrap_or("");
         match argument {
+            Long(option) if !matches!(option, "help" | "version") && !accepts(command, option) => {
+                return Err(argument.unexpected());
+            }
             Short('h') | Long("help") => return Ok(Command::Help),
             Short('V') | Long("version") => return Ok(Command::Version),
-            Long("config") if matches!(name.as_deref(), None | Some("check")) => {
-                config = Some(PathBuf::from(parser.value()?));
-            }
-            Long("quiet") if name.as_deref() == Some("check") => quiet = true,
-            Long("out") if name.as_deref() == Some("certificate") => out = Some(PathBuf::from(parser.value()?)),
-            Long("name") if name.as_deref() == Some("certificate") => names.push(parser.value()?.string()?),
-            Long("listen") if name.as_deref() == Some("demo") => listen = Some(parser.value()?.parse()?),
+            Long("config") => config = Some(PathBuf::from(parser.value()?)),
+            Long("quiet") => quiet = true,
+            Long("out") => out = Some(PathBuf::from(parser.value()?)),
+            Long("name") => names.push(parser.value()?.string()?),
+            Long("listen") => listen = Some(parser.value()?.parse()?),
             Value(value) if name.is_none() && config.is_none() => name = Some(value.string()?),
             other => return Err(other.unexpected()),
         }

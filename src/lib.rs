@@ -58,7 +58,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure>
         Command::HashPassword => hash_password::run(),
         Command::Certificate { out, names } => certificate::run(&out, &names),
         Command::Demo(listen) => demo::run(listen, |config, listening| serve(config, listening)),
-        Command::Help => print(cli::HELP),
+        Command::Help => print(&cli::help()),
         Command::Version => print(&format!("cc-gateway {VERSION}\n")),
     }
 }
