@@ -41,7 +41,8 @@ impl Gateway {
         // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
         let guard = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
-            return Reply::rejected(ResultCode::LOCKED).into();
+            // Every one of these is logged, so they must not come by the thousand.
+            return Gateway::held_back(now, Reply::rejected(ResultCode::LOCKED));
         }
         let Some(guard) = guard else {
             return Reply::rejected(ResultCode::SIGNING_IN).into();

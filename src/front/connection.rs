@@ -136,6 +136,11 @@ impl Connection {
         self.key
     }
 
+    /// Whom the request in flight comes from.
+    pub(super) fn client_ip(&self) -> IpAddr {
+        self.client.client
+    }
+
     /// Whom the request in flight comes from, for the log: with the port where the connection is the client's own or its
     /// proxy has named it.
     pub(super) fn peer_text(&self) -> String {

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex};
 use super::chunk_budget::ChunkBudget;
 use super::connection::Connection;
 use super::connections::Connections;
+use super::refusal_limit::RefusalLimit;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::config::IpPrefix;
@@ -23,6 +24,7 @@ pub(super) struct Context {
     pub(super) counters: Arc<Counters>,
     pub(super) trusted_proxies: Vec<IpPrefix>,
     pub(super) log_limits: LogLimits,
+    pub(super) refusals: RefusalLimit,
 }
 
 /// Log lines that a stranger, or a machine short of something, could bring about over and over.

@@ -2,10 +2,16 @@
 //! the recording that a download names.
 
 use std::io;
+use std::time::Instant;
 
 use super::connection::Connection;
-use crate::api::{Interface, Reply, RequestContext};
+use super::refusal_limit::Verdict;
+use crate::api::{Interface, Reply, RequestContext, ResultCode};
 use crate::ops::log_lines::Quoted;
+
+/// What is logged of every request, whoever it comes from: successes, and what intrusion detection reads, of which the
+/// password checks and the delay of a locked sign-in bound the number.
+const UNLIMITED: [ResultCode; 3] = [ResultCode::SUCCESS, ResultCode::WRONG_PASSWORD, ResultCode::LOCKED];
 
 /// Counts and logs a request with what it was answered.
 ///
@@ -20,6 +26,14 @@ pub(super) fn record(
     let interface = context.map_or(Interface::Unknown, |context| context.interface);
     let code = reply.code.wire();
     connection.context().counters.answered(interface.log_name(), code);
+    let is_agents = context.is_some_and(RequestContext::is_agents);
+    let is_limited = !is_agents && !UNLIMITED.contains(&reply.code);
+    let rest_left_out =
+        match is_limited.then(|| connection.context().refusals.count(connection.client_ip(), Instant::now())) {
+            Some(Verdict::LeaveOut) => return,
+            Some(Verdict::WriteLast) => " (further refused requests of this client are left out for some seconds)",
+            Some(Verdict::Write) | None => "",
+        };
     let level = match interface {
         // Monitoring asks every few seconds, and strangers may ask for anything.
         Interface::Health | Interface::Metrics | Interface::Unknown => log::Level::Debug,
@@ -28,7 +42,7 @@ pub(super) fn record(
     log::log!(
         target: "request",
         level,
-        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}{}",
+        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}{}{rest_left_out}",
         interface.log_name(),
         context.and_then(|context| context.agent).map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
         connection.peer_text(),

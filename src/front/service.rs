@@ -12,6 +12,7 @@ use super::connections::Connections;
 use super::context::{Context, LogLimits};
 use super::home::Home;
 use super::io_thread::IoThread;
+use super::refusal_limit::RefusalLimit;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::api::Gateway;
@@ -76,6 +77,7 @@ impl Service {
             counters,
             trusted_proxies: limits.trusted_proxies,
             log_limits: LogLimits::default(),
+            refusals: RefusalLimit::default(),
         });
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);

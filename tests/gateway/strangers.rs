@@ -161,3 +161,32 @@ fn garbage_on_many_connections_is_no_flood_of_log_lines() {
     server.serves();
     assert!(server.log().len() - before < 100, "{}", server.log().len() - before);
 }
+
+#[test]
+fn one_client_without_a_guid_makes_few_log_lines_whatever_it_asks() {
+    let server = Setup::new().set("LOG_LEVEL", "debug").start();
+    let before = server.log().len();
+    let requests = [
+        "PUT /onlineagent/1 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "PUT /onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\n\r\n[]",
+        "GET /onlineagent/101 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /nothing/101 HTTP/1.1\r\nHost: x\r\n\r\n",
+        "GET /recordfile/x/videofiledownloadEx HTTP/1.1\r\nHost: x\r\n\r\n",
+    ];
+    let requests: String =
+        requests.iter().map(|request| request.replacen(" /", &format!(" {BASE}/"), 1)).collect::<String>().repeat(100);
+    for _ in 0..10 {
+        let mut client = server.client();
+        client.send(&requests);
+        (0..500).for_each(|_| drop(client.reply()));
+    }
+    server.serves();
+    let lines = server.log().iter().skip(before).filter(|line| line.contains("[request]")).count();
+    assert!(lines <= 100, "{lines} lines");
+    server.log_line("further refused requests of this client are left out");
+    // What fail2ban reads is never left out.
+    for _ in 0..3 {
+        server.client().put("/onlineagent/102", None, r#"{"password":"wrong"}"#).assert_failure("100-004");
+    }
+    eventually("each of them", || server.log().iter().filter(|line| line.contains("code=100-004")).count() == 3);
+}
