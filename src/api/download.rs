@@ -12,7 +12,7 @@ use super::reply::{FailureResult, Reply};
 use super::request::{HeaderName, Headers, Request};
 use crate::config::Settings;
 use crate::recording::{Conditions, Download, Mount, OpenError, OpenRequest, Selection, Target, Video, attachment};
-use crate::session::AgentId;
+use crate::session::{AgentId, Roster};
 
 /// The type of a recording, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
@@ -90,10 +90,11 @@ impl Gateway {
             range: header(HeaderName::Range),
             if_range: header(HeaderName::IfRange),
         };
-        open(asked, conditions, now, move |gateway, context, video| gateway.hand_over(context, agent, video))
+        let roster = self.roster();
+        open(asked, conditions, now, move |gateway, context, video| gateway.hand_over(context, agent, &roster, video))
     }
 
-    fn hand_over(&self, context: &RequestContext, agent: AgentId, video: Video) -> Answer {
+    fn hand_over(&self, context: &RequestContext, agent: AgentId, roster: &Roster, video: Video) -> Answer {
         // Without a recordId it is known only now.
         context.trail().note_record(video.path());
         match video.selection() {
@@ -114,10 +115,15 @@ impl Gateway {
             Selection::Part(range) => context.trail().note_range(range),
             Selection::Whole => {}
         }
-        match self.downloads.take(agent.number(), self.mounts.stalled()) {
-            Some(permit) => Answer::Download(head(&video), Box::new(Download::new(video, permit))),
-            None => Reply::busy().into(),
+        let Some(permit) = self.downloads.take(agent.number(), self.mounts.stalled()) else {
+            return Reply::busy().into();
+        };
+        // The file server may have taken its time, and a reload the right meanwhile. Asked with the permit in hand: a
+        // reload that comes later finds it.
+        if !roster.is_kept(agent, &self.roster()) {
+            return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
+        Answer::Download(head(&video), Box::new(Download::new(video, permit)))
     }
 }
 

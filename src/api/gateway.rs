@@ -121,7 +121,7 @@ impl Gateway {
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
         // After the roster, so that a sign-in that ends meanwhile either sees the new one or is found here.
         let ended = self.sessions.revoke(&revoked);
-        // After the sessions, so that no download begins for one of them.
+        // After the roster as well: a download that begins meanwhile sees the new one, or is found here.
         for agent in revoked {
             self.downloads.revoke(agent.number());
         }

@@ -129,13 +129,17 @@ impl Roster {
         self.agents.get(&id)
     }
 
+    /// Whether an agent of this roster keeps what it has when `new` takes the place of this one; see
+    /// [`revoked_by`](Self::revoked_by).
+    pub fn is_kept(&self, id: AgentId, new: &Roster) -> bool {
+        let same = |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
+        matches!((self.agent(id), new.agent(id)), (Some(old), Some(new)) if same(old, new))
+    }
+
     /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
     /// not in it, and those whose password or role differs. Another VDN takes nothing away.
     pub fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
-        let is_kept = |id: &AgentId, agent: &Agent| {
-            new.agent(*id).is_some_and(|new| new.credential == agent.credential && new.role == agent.role)
-        };
-        let mut ids: Vec<_> = self.agents.iter().filter(|(id, agent)| !is_kept(id, agent)).map(|(id, _)| *id).collect();
+        let mut ids: Vec<_> = self.agents.keys().copied().filter(|id| !self.is_kept(*id, new)).collect();
         ids.sort_unstable();
         ids
     }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{EMPTY_POLL, SIGN_IN, Server, Setup, eventually};
+use crate::support::{EMPTY_POLL, Hang, SIGN_IN, Scratch, Server, Setup, Tree, eventually};
 
 fn agents_file(server: &Server) -> String {
     fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap()
@@ -53,6 +53,54 @@ fn a_changed_password_or_role_ends_the_session_and_a_changed_vdn_does_not() {
     assert_eq!(client.put("/onlineagent/101", None, r#"{"password":""}"#).code(), "0");
     assert_eq!(client.delete("/onlineagent/503/logout", Some(&vdn)).text(), EMPTY_POLL);
     other.reply().assert_failure("100-006");
+}
+
+#[test]
+fn downloads_of_a_removed_agent_are_cut_and_those_of_one_that_signed_out_are_not() {
+    let setup = Setup::new();
+    for agent in [101, 102, 503] {
+        setup.write_recording(&format!("1/0/20201202/{agent}/large.mp4"), vec![7; 30 << 20]);
+    }
+    let server = setup.start();
+    let query = |agent: u32| format!("recordId=Y:/1/0/20201202/{agent}/large.mp4");
+    let (removed, out, forced) = (server.agent(101), server.agent(102), server.agent(503));
+    let [mut cut, mut whole, mut other] =
+        [&removed, &out, &forced].map(|agent| agent.begin(&query(agent.number), "").0);
+    server.metric_becomes("downloads", 3);
+    assert_eq!(server.client().delete("/onlineagent/102/logout", Some(&out.guid)).text(), EMPTY_POLL);
+    assert_eq!(server.client().put("/onlineagent/503/forcelogin", None, SIGN_IN).code(), "0");
+    reload(&server, &without(&agents_file(&server), "101"), "agents reloaded: 4 may sign in, 1 sessions ended");
+    server.metric_becomes("downloads", 2);
+    let (bytes, in_order) = cut.rest();
+    assert!(!in_order && bytes.len() < 30 << 20, "{} bytes", bytes.len());
+    assert!(server.log_line("[request] downloadVideoFileEx agent=101 ").contains("the agent may no longer have it"));
+    for client in [&mut whole, &mut other] {
+        client.stream(30 << 20, |_| ());
+    }
+}
+
+#[test]
+fn a_download_that_is_still_being_opened_when_its_agent_is_removed_does_not_begin() {
+    let place = Scratch::new();
+    let directory = place.path().join("fuse");
+    let tree = Tree::new().file("1/0/20201202/101/1.mp4", "video").file("1/0/20201202/102/1.mp4", "video");
+    let Some(fuse) = tree.mount(&directory) else { return };
+    let server = Setup::new().set("MOUNT_DIR", directory.to_str().unwrap()).start();
+    let (removed, kept) = (server.agent(101), server.agent(102));
+    assert_eq!(removed.code("recordId=Y:/1/0/20201202/101/1.mp4"), "0");
+    fuse.hang(Hang::Opens);
+    let mut asked = [&removed, &kept].map(|agent| {
+        let mut client = server.client();
+        let path = agent.path(&format!("recordId=Y:/1/0/20201202/{}/1.mp4", agent.number));
+        client.send_request("GET", &path, &format!("Guid: {}\r\n", agent.guid), "");
+        client
+    });
+    server.metric_becomes("requests_waiting", 2);
+    reload(&server, &without(&agents_file(&server), "101"), "agents reloaded: 4 may sign in, 1 sessions ended");
+    fuse.hang(Hang::Nothing);
+    asked[0].reply().assert_failure("100-006");
+    assert_eq!(asked[1].reply().text(), "video");
+    drop(server);
 }
 
 #[test]
