@@ -152,7 +152,8 @@ impl std::error::Error for ReadError {}
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> io::Error {
         match error {
-            ReadError::Failed(error) => error,
+            // Wrapped, so that a log line names the error number and it is not taken for one of the socket.
+            ReadError::Failed(ref cause) => io::Error::new(cause.kind(), error),
             ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, error),
             ReadError::Changed | ReadError::Revoked => io::Error::other(error),
         }
@@ -241,6 +242,13 @@ mod tests {
             assert_eq!((kind(&found.0), kind(&found.1)), (walking, reading), "{errno}");
             assert_eq!(found.1.errno(), Some(errno));
         }
+    }
+
+    #[test]
+    fn a_cut_answer_names_the_error_number() {
+        let error = io::Error::from(ReadError::Failed(Errno::STALE.into()));
+        assert_eq!(error.to_string(), "Stale file handle (ESTALE)");
+        assert_eq!(io::Error::from(ReadError::Shrunk).kind(), io::ErrorKind::UnexpectedEof);
     }
 
     #[test]

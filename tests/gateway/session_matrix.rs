@@ -164,9 +164,7 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         _ => state.others,
     };
     if code != "0" {
-        // The client of this one casts the result of a failure to an object.
-        let as_object = interface.name == "getLocalRecordPath";
-        return if as_object { reply.assert_object_failure(code) } else { reply.assert_failure(code) };
+        return interface.assert_failure(reply, code);
     }
     match interface.name {
         "login" | "forceLogin" => {

@@ -44,7 +44,7 @@ fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() 
         for id in ids {
             let reply = client.request(interface.method, &interface.path.replace("{}", id), None, interface.body);
             assert_eq!(reply.outcome(), (200, "000-002".into()), "{} of {id:?}", interface.name);
-            reply.assert_failure("000-002");
+            interface.assert_failure(&reply, "000-002");
         }
     }
 }
@@ -69,7 +69,7 @@ fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
             for (interface, mut client) in asked {
                 // The content is looked at after the id, and an empty one is refused.
                 let code = if interface.is_sign_in() && code == "100-006" { "100-001" } else { code };
-                client.reply().assert_failure(code);
+                interface.assert_failure(&client.reply(), code);
             }
         }
     }

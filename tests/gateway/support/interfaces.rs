@@ -67,6 +67,16 @@ impl Interface {
         server.client().request(self.method, &path, guid, self.body)
     }
 
+    /// The reply is the failure of this interface with this code, to the letter. The client of one of them casts the
+    /// result of a failure to an object.
+    #[track_caller]
+    pub fn assert_failure(&self, reply: &Reply, code: &str) {
+        match self.name {
+            "getLocalRecordPath" => reply.assert_object_failure(code),
+            _ => reply.assert_failure(code),
+        }
+    }
+
     pub fn is_sign_in(&self) -> bool {
         !self.needs_guid && self.path.contains("{}")
     }
