@@ -14,6 +14,7 @@ mod automounts;
 mod balancers;
 mod certificates;
 mod check_order;
+mod client_kinds;
 mod commands;
 mod compatibility;
 mod corpora;
