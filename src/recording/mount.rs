@@ -247,9 +247,12 @@ impl Mount {
             Err(lost) => return Some(Look { failure: Some(OpenError::Unavailable(lost)), ..Look::default() }),
         };
         let look = watcher.look(root.as_fd(), agents, scope, now, now + self.timeout / 2);
-        match &look.failure {
-            Some(failure) if self.status() != MountStatus::Lost => self.log.look_failed(failure),
-            _ => {}
+        // Of a mount that is lost altogether, the watch over it tells.
+        if let Some(failure) = &look.failure
+            && self.status() != MountStatus::Lost
+            && resolve::probe(root.as_fd()).is_ok()
+        {
+            self.log.look_failed(failure);
         }
         Some(look)
     }

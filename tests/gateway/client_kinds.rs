@@ -1,248 +1,337 @@
-//! What each kind of public client does from its sign-in to a recording, in its order, on a raw TLS socket. Each ends
-//! with the recording it came for, byte for byte.
+//! The kinds of public clients, each from its sign-in over what it calls before it polls to a recording that an event
+//! has named, byte for byte as they send it.
 
-use std::thread;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
-use serde_json::Value;
+use crate::support::{BASE, Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, recording_bytes};
 
-use crate::support::{BASE, Client, EMPTY_POLL, Reply, Server, Setup, eventually, recording_bytes};
-
-/// The answer to what changes something.
-const DONE: &str = r#"{"result":{},"message":"success","retcode":"0"}"#;
-const VIDEO: &str = "1/0/20201202/503/1714442.mp4";
-const AUDIO: &str = "1/0/20201202/503/1714442.V3";
+const FOLDER: &str = "1/0/20261125";
 
 fn setup() -> Setup {
-    Setup::new().recording(VIDEO, video()).recording(AUDIO, audio())
+    Setup::new().set("RECORD_SCAN_INTERVAL", "100").recording("1/0/20261124/900/0900001.mp4", "old").endless_polls()
 }
 
-fn video() -> Vec<u8> {
-    recording_bytes(7, 70_000)
+fn looks(server: &Server) -> u64 {
+    let directory = server.scratch().path().join("mount");
+    server.metric(&format!("cc_gateway_looks_total{{directory=\"{}\"}}", directory.display()))
 }
 
-fn audio() -> Vec<u8> {
-    recording_bytes(8, 50_000)
+/// What lies on the mount is known to be old from now on.
+fn let_looks_pass(server: &Server) {
+    let before = looks(server);
+    eventually("two looks", || looks(server) >= before + 2);
 }
 
-/// Sends one request as it is written, after the base path, and reads the answer.
-fn ask(client: &mut Client, method: &str, path: &str, fields: &str, body: &str) -> Reply {
-    let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-    client.send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: gateway:8043\r\n{fields}{length}\r\n{body}"));
-    client.reply()
+/// Writes a recording of the agent, and gives its bytes.
+fn record(server: &Server, agent: u32) -> Vec<u8> {
+    let video = recording_bytes(agent.into(), 100_000);
+    let whole: PathBuf = server.scratch().file(&format!("written/{agent}"), &video);
+    let folder = server.scratch().path().join("mount").join(FOLDER).join(agent.to_string());
+    std::fs::create_dir_all(&folder).unwrap();
+    std::fs::rename(whole, folder.join("1714442.mp4")).unwrap();
+    video
 }
 
-/// Takes events until one of this type.
-fn poll_until(client: &mut Client, fields: &str, kind: &str) {
-    eventually(kind, || ask(client, "GET", "/agentevent/503", fields, "").json()["event"]["eventType"] == kind);
+/// A client that sends these fields with everything.
+struct Program {
+    client: Client,
+    fields: String,
 }
 
-fn assert_result(reply: &Reply, result: &Value) {
-    assert_eq!((reply.status, reply.code()), (200, "0".into()), "{reply:?}");
-    assert_eq!(reply.json()["result"], *result);
-}
-
-#[test]
-fn the_vendors_first_program_signs_in_by_force_resets_its_skills_and_polls() {
-    let server = setup().start();
-    let mut client = server.client();
-    let json = "Content-Type: application/json; charset=UTF-8\r\n";
-    let body = r#"{"password":"secret","phonenum":"40038","autoanswer":"true","autoenteridle":"false","releasephone":"true","agenttype":"4","status":"4","ip":"127.0.0.1"}"#;
-    let reply = ask(&mut client, "PUT", "/onlineagent/503/forcelogin", json, body);
-    assert_eq!(reply.json()["result"]["isForceChange"], "false");
-    let guid = reply.guid().unwrap().replace([':', '='], "");
-    let fields = format!("{json}guid: {guid}\r\nCookie: JSESSIONIDnode0; Path/\r\n");
-    let reply = ask(&mut client, "POST", "/onlineagent/503/resetskill/true", &fields, "");
-    assert_eq!(reply.text(), DONE);
-    for event in ["AgentOther_InService", "AgentState_Ready"] {
-        let reply = ask(&mut client, "GET", "/agentevent/503", &fields, "");
-        let json = reply.json();
-        assert!(json["event"].is_object() && json["event"]["content"].is_null(), "{json}");
-        assert_eq!((&json["event"]["eventType"], &json["event"]["workNo"]), (&event.into(), &"503".into()));
+impl Program {
+    fn new(server: &Server, fields: &str) -> Program {
+        Program { client: server.client(), fields: fields.to_owned() }
     }
-    assert_eq!(ask(&mut client, "GET", "/agentevent/503", &fields, "").text(), EMPTY_POLL);
-    let path = format!("/recordfile/503/videofiledownloadEx?recordId=Y:/{VIDEO}");
-    assert!(ask(&mut client, "GET", &path, &fields, "").body == video());
-}
 
-#[test]
-fn the_portal_signs_in_by_agent_id_asks_whether_it_inspects_and_takes_a_recording_in_two_steps() {
-    let server = setup().start();
-    let mut client = server.client();
-    let body = r#"{"password":"secret","status":5,"autoenteridle":"true","pushUrl":"","checkInWebm":false}"#;
-    let reply = ask(&mut client, "PUT", "/onlineagent/503", "Content-Type: application/json\r\n", body);
-    assert!(reply.json()["result"]["vdnid"].to_string().parse::<i64>().is_ok());
-    let fields = format!("guid: {}\r\nContent-Type: application/json;charset=UTF-8\r\n", reply.guid().unwrap());
-    assert_result(&ask(&mut client, "GET", "/agentgroup/503/iscensor/", &fields, ""), &false.into());
-    assert_eq!(ask(&mut client, "POST", "/onlineagent/503/resetskill/true", &fields, "").text(), DONE);
-    poll_until(&mut client, &fields, "AgentState_Work");
-    assert_eq!(ask(&mut client, "POST", "/onlineagent/503/sayfree", &fields, "").text(), DONE);
-    poll_until(&mut client, &fields, "AgentState_CancelWork_Success");
-    let beat = ask(&mut client, "PUT", "/onlineagent/503/heartbeat", &fields, "");
-    assert!(beat.json()["result"].is_object());
-
-    let id = format!("Y:/{AUDIO}").replace(':', "%3A").replace('/', "%2F");
-    let reply =
-        ask(&mut client, "GET", &format!("/qualitycontrol/503/localrecordpath?format=1&recordId={id}"), &fields, "");
-    let result = reply.json()["result"].clone();
-    let (token, path) = (result["token"].as_str().unwrap(), result["localRecordPath"].as_str().unwrap());
-    assert_eq!(path.rsplit('/').next(), Some("1714442.V3"));
-    let path = path.replace(':', "%3A").replace('/', "%2F");
-    let path = format!("/qualitycontrol/503/recordfile?token={token}&localRecordPath={path}");
-    let guid = fields.lines().next().unwrap();
-    assert!(ask(&mut client, "GET", &path, &format!("{guid}\r\n"), "").body == audio());
-}
-
-#[test]
-fn the_icp_bridge_signs_in_by_force_and_monitors_the_agents_it_is_told_of() {
-    let server = setup().start();
-    server.sign_in(101);
-    let mut client = server.client();
-    let reply = ask(&mut client, "PUT", "/onlineagent/503/forcelogin", "", r#"{"password":"secret"}"#);
-    let fields = format!("guid: {}\r\nContent-Type: application/json\r\n", reply.guid().unwrap());
-    let agents = ask(&mut client, "GET", "/agentgroup/503/allagentstatus", &fields, "").json();
-    let ids: Vec<_> =
-        agents["result"].as_array().unwrap().iter().map(|line| line["workno"].as_str().unwrap().to_owned()).collect();
-    assert_eq!(ids, ["101", "503"]);
-    for call in ["endmonitor", "beginmonitor"] {
-        let path = format!("/qualitycontrol/503/{call}?agents={}", ids.join(";"));
-        assert_eq!(ask(&mut client, "POST", &path, &fields, "").code(), "0", "{call}");
+    /// Sends a request on the same connection; `path` goes as it is below the base path.
+    fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let fields = &self.fields;
+        self.client.send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n{body}"));
+        self.client.reply()
     }
-    poll_until(&mut client, &fields, "AgentState_Ready");
-    let path = format!("/recordfile/503?recordId=Y:/{AUDIO}&filetype=1");
-    assert!(ask(&mut client, "GET", &path, &fields, "").body == audio());
+
+    /// As [`ask`](Self::ask), for what must succeed.
+    fn succeed(&mut self, method: &str, path: &str, body: &str) -> Reply {
+        let reply = self.ask(method, path, body);
+        assert_eq!(reply.outcome(), (200, "0".into()), "{path}");
+        reply
+    }
+
+    /// The next poll's event; its agent must be the one that polls, as clients drop it otherwise.
+    fn event(&mut self, agent: u32) -> serde_json::Value {
+        let reply = self.succeed("GET", &format!("/agentevent/{agent}"), "");
+        let event = reply.json()["event"].clone();
+        assert_eq!(event["workNo"], agent.to_string(), "{reply:?}");
+        event
+    }
+
+    fn expect_events(&mut self, agent: u32, kinds: &[&str]) {
+        for kind in kinds {
+            assert_eq!(self.event(agent)["eventType"], *kind);
+        }
+    }
+
+    /// Polls for the events of a recording, and gives what to download.
+    fn file_name(&mut self, agent: u32) -> String {
+        let started = self.event(agent);
+        assert_eq!(started["eventType"], "AgentMediaEvent_Record");
+        let stopped = self.event(agent);
+        assert_eq!(stopped["eventType"], "AgentMediaEvent_StopRecordDone");
+        assert_eq!(started["content"]["taskId"], stopped["content"]["taskId"]);
+        started["content"]["fileName"].as_str().unwrap().to_owned()
+    }
+
+    fn download(&mut self, agent: u32, record_id: &str, video: &[u8]) {
+        let reply = self.ask("GET", &format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"), "");
+        assert_eq!((reply.status, reply.body == video), (200, true), "{:?}", reply.head);
+    }
+}
+
+/// The Guid as clients of the vendor's kind cut it out and send it back, without what would need care in a header.
+fn vendor_guid(reply: &Reply) -> String {
+    let value = reply.field("Set-GUID").unwrap().replace("JSESSIONID=", "");
+    value.chars().filter(|letter| !matches!(letter, ':' | '=' | '\r' | '\n')).collect()
+}
+
+/// `java.net.URLEncoder`.
+fn url_encoded(text: &str) -> String {
+    text.replace('%', "%25").replace('/', "%2F").replace(':', "%3A").replace(' ', "+")
 }
 
 #[test]
-fn the_desktop_asks_for_queues_and_numbers_and_writes_its_booleans_with_a_capital() {
+fn the_vendors_first_program() {
     let server = setup().start();
-    // It closes the connection with each request.
-    let one = |method: &str, path: &str, fields: &str, body: &str| {
-        ask(&mut server.client(), method, path, &format!("Connection: close\r\n{fields}"), body)
+    const JSON: &str = "Content-Type: application/json;charset=UTF-8\r\nUser-Agent: Apache-HttpClient/4.5\r\n";
+    let mut program = Program::new(&server, JSON);
+    let body = r#"{"password":"secret","phonenum":"40038","autoanswer":false,"autoenteridle":false,"releasephone":true,"status":4,"ip":"10.0.0.1"}"#;
+    program.succeed("PUT", "/onlineagent/101", body);
+    assert_eq!(program.ask("PUT", "/onlineagent/101", body).code(), "100-002");
+    let signed_in = program.succeed("PUT", "/onlineagent/101/forcelogin", body);
+    assert_ne!(signed_in.json()["result"]["isForceChange"], "true");
+    let fields = format!("{JSON}guid: {}\r\nCookie: JSESSIONID=node0; Path/\r\n", vendor_guid(&signed_in));
+    // Its thread polls from now on, on a connection of its own.
+    let mut polling = Program::new(&server, &fields);
+    polling.expect_events(101, &["AgentOther_InService", "AgentState_Ready"]);
+    program.fields = fields;
+    assert!(program.succeed("POST", "/onlineagent/101/resetskill/true", "").json()["result"].is_object());
+    let_looks_pass(&server);
+    let video = record(&server, 101);
+    let name = polling.file_name(101);
+    program.download(101, &name, &video);
+    program.succeed("DELETE", "/onlineagent/101/logout", "");
+}
+
+#[test]
+fn the_portal_that_signs_in_by_agent_id() {
+    let server = setup().start();
+    let mut portal = Program::new(&server, "Content-Type: application/json;charset=UTF-8\r\nguid:\r\n");
+    let body = r#"{"password":"secret","phonenum":"40038","status":5,"autoenteridle":true,"autoanswer":true,"pushUrl":"","checkInWebm":false}"#;
+    let signed_in = portal.succeed("PUT", "/onlineagent/503", body);
+    assert!(signed_in.json()["result"]["vdnid"].as_u64().is_some());
+    portal.fields = format!("Content-Type: application/json;charset=UTF-8\r\nguid: {}\r\n", vendor_guid(&signed_in));
+    let censor = portal.succeed("GET", "/agentgroup/503/iscensor/", "").json()["result"].clone();
+    assert!(censor.is_boolean() || censor.is_string());
+    portal.succeed("POST", "/onlineagent/503/resetskill/true", "");
+    // The last of these is its "signed in".
+    portal.expect_events(503, &["AgentOther_InService", "AgentState_Ready", "AgentState_Work"]);
+    portal.succeed("POST", "/onlineagent/503/sayfree", "");
+    portal.expect_events(503, &["AgentState_CancelWork_Success"]);
+    let_looks_pass(&server);
+    let video = record(&server, 503);
+    let name = portal.file_name(503);
+    assert!(name.len() <= 129, "it refuses longer ones");
+    portal.download(503, &url_encoded(&name), &video);
+}
+
+#[test]
+fn the_bridge_that_monitors_agents() {
+    let server = setup().start();
+    for agent in [101, 102] {
+        server.sign_in(agent);
+    }
+    let mut bridge = Program::new(&server, "Content-Type: application/json;charset=UTF-8\r\n");
+    let signed_in = bridge.succeed("PUT", "/onlineagent/900/forcelogin", SIGN_IN);
+    bridge.fields = format!("{}guid: {}\r\n", bridge.fields, vendor_guid(&signed_in));
+    let status = bridge.succeed("GET", "/agentgroup/900/allagentstatus", "").json()["result"].clone();
+    let numbers: Vec<_> = status.as_array().unwrap().iter().map(|agent| agent["workno"].as_str().unwrap()).collect();
+    assert_eq!(numbers, ["101", "102", "900"]);
+    bridge.ask("POST", "/qualitycontrol/900/endmonitor?agents=101;102;900", "");
+    bridge.succeed("POST", "/qualitycontrol/900/beginmonitor?agents=101;102;900", "");
+    bridge.expect_events(900, &["AgentOther_InService", "AgentState_Ready"]);
+    let_looks_pass(&server);
+    let video = record(&server, 900);
+    let name = bridge.file_name(900);
+    bridge.download(900, &name, &video);
+    // It is an inspector, and may have those of others.
+    let video = record(&server, 101);
+    bridge.download(900, &format!("Y:/{FOLDER}/101/1714442.mp4"), &video);
+}
+
+#[test]
+fn the_desktop() {
+    let server = setup().start();
+    // Every request is on a connection of its own, and anything but 200 ends the sequence.
+    let ask = |guid: &str, method: &str, path: &str, body: &str| {
+        let fields = format!("Content-Type: application/json\r\nguid: {guid}\r\nConnection: close\r\n");
+        let mut desktop = Program::new(&server, &fields);
+        let reply = desktop.ask(method, path, body);
+        assert_eq!((reply.status, desktop.client.rest()), (200, (Vec::new(), true)), "{path}");
+        reply
     };
-    let reply = one("PUT", "/onlineagent/503", "", r#"{"password":"secret","agenttype":4,"status":4}"#);
-    let fields = format!("guid: {}\r\nContent-Type: application/json\r\n", reply.guid().unwrap());
-    for path in [
-        "/onlineagent/503/agentskills",
-        "/queuedevice/503/ivrinfo",
-        "/queuedevice/503/agentvdnskill",
-        "/queuedevice/503/innoinfo",
-    ] {
-        assert_result(&one("GET", path, &fields, ""), &Value::Array(Vec::new()));
+    let body = r#"{"password":"secret","phonenum":"40038","autoanswer":"false","autoenteridle":"true","releasephone":"true","agenttype":"4","status":"4","ip":"10.0.0.1","phonelinkage":"false"}"#;
+    let signed_in = ask("", "PUT", "/onlineagent/503", body);
+    assert!(signed_in.json()["result"].is_object());
+    // It takes what follows the first equals sign.
+    let guid = signed_in.field("Set-GUID").unwrap().split_once('=').unwrap().1.to_owned();
+    let poll = || {
+        let reply = ask(&guid, "GET", "/agentevent/503", "");
+        assert!(reply.json()["event"].is_object() || reply.text() == EMPTY_POLL);
+        reply.json()["event"].clone()
+    };
+    assert_eq!(poll()["eventType"], "AgentOther_InService");
+    for path in ["onlineagent/503/agentskills", "queuedevice/503/ivrinfo", "queuedevice/503/agentvdnskill"] {
+        assert!(ask(&guid, "GET", &format!("/{path}"), "").json()["result"].is_array(), "{path}");
     }
+    assert!(ask(&guid, "GET", "/queuedevice/503/innoinfo", "").json()["result"].is_array());
     for path in ["autoenteridle/True", "autoenteridle/False", "resetskill/true?skillid=&phonelinkage=0"] {
-        assert_eq!(one("POST", &format!("/onlineagent/503/{path}"), &fields, "").text(), DONE, "{path}");
+        let reply = ask(&guid, "POST", &format!("/onlineagent/503/{path}"), "");
+        assert_eq!((reply.code().as_str(), reply.json()["result"].is_object()), ("0", true), "{path}");
     }
-    for path in ["saybusy", "cancelbusy", "work", "cancelwork", "rest/60/1", "cancelrest"] {
-        let reply = one("POST", &format!("/onlineagent/503/{path}"), &fields, "");
-        assert!(reply.json()["result"].is_object() && reply.code() == "0", "{path}");
-    }
-    let polls: Vec<_> = (0..9).map(|_| one("GET", "/agentevent/503", &fields, "").text().to_owned()).collect();
-    assert!(polls[..8].iter().all(|body| body.contains("\"event\":{\"eventType\":\"Agent")) && polls[8] == EMPTY_POLL);
-    let path = format!("/recordfile/503/recordfiledownloadEx?callId=1-2&hwFileName=Y:/{VIDEO}");
-    assert!(one("GET", &path, &fields, "").body == video());
+    assert_eq!(poll()["eventType"], "AgentState_Ready");
+    let_looks_pass(&server);
+    let video = record(&server, 503);
+    let content = poll()["content"].clone();
+    let path = format!("/recordfile/503/videofiledownloadEx?recordId={}", content["fileName"].as_str().unwrap());
+    assert!(ask(&guid, "GET", &path, "").body == video);
 }
 
 #[test]
-fn the_browser_client_reads_its_guid_and_its_recording_across_origins() {
+fn the_browser_client_of_another_origin() {
     const ORIGIN: &str = "https://crm.example";
-    let server = setup().set("CORS_ALLOW_ORIGIN", ORIGIN).start();
-    let mut client = server.client();
-    let preflight = |client: &mut Client, method: &str, path: &str, headers: &str| {
-        let fields = format!(
-            "Origin: {ORIGIN}\r\nAccess-Control-Request-Method: {method}\r\nAccess-Control-Request-Headers: {headers}\r\n"
+    let server = setup().set("CORS_ALLOW_ORIGIN", ORIGIN).set("GUIDINTERVAL", "1").start();
+    let mut browser = Program::new(&server, &format!("Origin: {ORIGIN}\r\nAccept: application/json\r\n"));
+    let mut fetch = |guid: &mut String, method: &str, path: &str, body: &str| {
+        // Paths begin with a slash and the base ends with one.
+        let path = format!("/{path}");
+        let asks = format!(
+            "OPTIONS {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nAccess-Control-Request-Method: {method}\r\n\
+             Access-Control-Request-Headers: content-type,guid\r\n\r\n"
         );
-        client.send(format!("OPTIONS {BASE}{path} HTTP/1.1\r\nHost: gateway\r\n{fields}\r\n"));
-        let reply = client.reply();
-        assert_eq!((reply.status, reply.field("Access-Control-Allow-Methods")), (204, Some(method)));
-        let allowed = reply.field("Access-Control-Allow-Headers").unwrap().to_lowercase();
-        assert!(headers.split(',').all(|name| allowed.contains(name)), "{headers} of {allowed}");
+        browser.client.send(asks);
+        let preflight = browser.client.reply();
+        assert_eq!(preflight.status, 204);
+        assert!(preflight.field("Access-Control-Allow-Methods").unwrap().contains(method));
+        let plain = browser.fields.clone();
+        browser.fields = format!("{plain}Guid: {guid}\r\n");
+        if !body.is_empty() {
+            browser.fields.push_str("Content-Type: application/json\r\n");
+        }
+        let reply = browser.ask(method, &path, body);
+        browser.fields = plain;
+        assert_eq!((reply.status, reply.field("Access-Control-Allow-Origin")), (200, Some(ORIGIN)));
+        let exposed = reply.field("Access-Control-Expose-Headers").unwrap();
+        assert!(["Set-GUID", "JSON-Type"].iter().all(|name| exposed.contains(name)));
+        if reply.field("Content-Type").unwrap().contains("application/json") {
+            assert_eq!(reply.field("JSON-Type"), Some("application/json"));
+        }
+        // Whatever answer carries a Guid, it is the one from then on.
+        if let Some(value) = reply.field("Set-GUID") {
+            value.split('=').nth(1).unwrap().clone_into(guid);
+        }
+        reply
     };
-    preflight(&mut client, "PUT", "//onlineagent/503", "content-type,x-requested-with");
-    let origin = format!("Origin: {ORIGIN}\r\nAccept: application/json\r\n");
-    let reply = ask(&mut client, "PUT", "//onlineagent/503", &origin, r#"{"password":"secret"}"#);
-    assert_eq!(reply.field("JSON-Type"), Some("application/json"));
-    let exposed = reply.field("Access-Control-Expose-Headers").unwrap();
-    assert!(exposed.contains("Set-GUID") && exposed.contains("JSON-Type"));
-    let fields = format!("{origin}Guid: {}\r\n", reply.guid().unwrap());
-    preflight(&mut client, "GET", "//agentevent/503", "guid,if-none-match,if-modified-since");
-    for event in ["AgentOther_InService", "AgentState_Ready"] {
-        let reply = ask(&mut client, "GET", "//agentevent/503?resteasy_jsapi_anti_cache=1", &fields, "");
-        assert_eq!(reply.json()["event"]["eventType"], event);
+    let mut guid = String::new();
+    assert_eq!(fetch(&mut guid, "PUT", "/onlineagent/503", r#"{"password":"secret","status":4}"#).code(), "0");
+    let first = guid.clone();
+    for kind in ["AgentOther_InService", "AgentState_Ready"] {
+        let poll = fetch(&mut guid, "GET", "/agentevent/503?resteasy_jsapi_anti_cache=1795511730412", "");
+        assert_eq!(poll.json()["event"]["eventType"], kind);
     }
-    let path = format!("//recordfile/503/videofiledownloadEx?recordId=Y:%2f{}", VIDEO.replace('/', "%2f"));
-    let reply = ask(&mut client, "GET", &path, &format!("{fields}If-None-Match: \"a\"\r\n"), "");
-    assert_eq!((reply.field("Access-Control-Allow-Origin"), reply.field("JSON-Type")), (Some(ORIGIN), None));
-    assert!(reply.body == video());
+    assert_ne!(guid, first, "it was renewed");
+    assert_eq!(fetch(&mut guid, "POST", "/onlineagent/503/resetskill/true", "").code(), "0");
+    let_looks_pass(&server);
+    let video = record(&server, 503);
+    let started = fetch(&mut guid, "GET", "/agentevent/503", "").json()["event"]["content"].clone();
+    // Percent signs in lower case, and colons and slashes as they are.
+    let name = started["fileName"].as_str().unwrap().replace('/', "%2f");
+    let reply = fetch(&mut guid, "GET", &format!("/recordfile/503/videofiledownloadEx?recordId={name}"), "");
+    assert!(reply.body == video && reply.field("JSON-Type").is_none());
 }
 
 #[test]
-fn the_middle_tier_sends_null_for_nothing_and_takes_200_agents_through_one_address() {
-    let agents: String = (1000..1200).map(|agent| format!("{agent} = no-password\n")).collect();
-    let setup = Setup::new().agents(&agents).set("MAX_CONNECTIONS_PER_ADDRESS", "512");
-    for agent in 1000..1200 {
-        setup.write_recording(&format!("1/0/20201202/{agent}/1.mp4"), agent.to_string());
+fn the_middle_tier_with_two_hundred_agents_of_one_address() {
+    const AGENTS: std::ops::Range<u32> = 2000..2200;
+    let setup = AGENTS.fold(setup(), Setup::agent);
+    let server = setup.set("MAX_CONNECTIONS_PER_ADDRESS", "256").start();
+    const JSON: &str = "Content-Type: application/json; charset=utf-8\r\nUser-Agent: okhttp/3.8.1\r\n";
+    let mut agents: Vec<(u32, Program)> = AGENTS
+        .map(|agent| {
+            let mut program = Program::new(&server, JSON);
+            let body = r#"{"password":"secret","phonenum":"40038"}"#;
+            let signed_in = program.succeed("PUT", &format!("/onlineagent/{agent}"), body);
+            program.fields = format!("{JSON}guid: {}\r\n", signed_in.guid().unwrap());
+            // Nothing to send is sent as null, and a parameter that is not set as this word.
+            let path = format!("/onlineagent/{agent}/resetskill/true?skillid=null&phonelinkage=null");
+            program.succeed("POST", &path, "null");
+            program.succeed("PUT", &format!("/onlineagent/{agent}/heartbeat"), "null");
+            (agent, program)
+        })
+        .collect();
+    assert_eq!(server.metric("cc_gateway_sessions"), 200);
+    let_looks_pass(&server);
+    let videos: Vec<_> = AGENTS.map(|agent| record(&server, agent)).collect();
+    for ((agent, program), video) in agents.iter_mut().zip(videos) {
+        program.expect_events(*agent, &["AgentOther_InService", "AgentState_Ready"]);
+        let name = program.file_name(*agent);
+        program.download(*agent, &url_encoded(&name), &video);
+        let status = program.succeed("GET", &format!("/onlineagent/{agent}/agentstatus"), "");
+        assert_eq!(status.json()["result"]["isWorking"], false);
+        program.succeed("DELETE", &format!("/onlineagent/{agent}/logout"), "null");
     }
-    let server = setup.start();
-    thread::scope(|scope| {
-        for agents in (1000..1200).collect::<Vec<_>>().chunks(50) {
-            let server = &server;
-            let agents = agents.to_vec();
-            scope.spawn(move || agents.into_iter().for_each(|agent| middle_tier(server, agent)));
+    assert_eq!(server.metric("cc_gateway_sessions"), 0);
+}
+
+/// Four gateways, each with a client that signs in by force 25 times while its one poll is parked.
+#[test]
+fn a_client_that_goes_on_polling_over_a_forced_sign_in_never_loses_its_session() {
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| sign_in_by_force(25));
         }
     });
 }
 
-fn middle_tier(server: &Server, agent: u32) {
-    let mut client = server.client();
-    let json = "Content-Type: application/json\r\nContent-Encoding: UTF-8\r\n";
-    let path = |rest: &str| format!("/onlineagent/{agent}{rest}");
-    let reply = ask(&mut client, "PUT", &path(""), json, r#"{"password":"","phonenum":"1"}"#);
-    let fields = format!("{json}guid: {}\r\n", reply.guid().unwrap());
-    for call in
-        ["/resetskill/true?skillid=null&phonelinkage=null", "/saybusy?reason=null", "/cancelbusy", "/autoanswer/true"]
-    {
-        assert_eq!(ask(&mut client, "POST", &path(call), &fields, "null").text(), DONE, "{call}");
-    }
-    assert_eq!(ask(&mut client, "PUT", &path("/heartbeat"), &fields, "null").code(), "0");
-    let status = ask(&mut client, "GET", &path("/agentstatus"), &fields, "");
-    assert_eq!(status.json()["result"], serde_json::json!({"agentState": 4, "isWorking": false}));
-    let download = format!("/recordfile/{agent}/videofiledownloadEx?recordId=Y:/1/0/20201202/{agent}/1.mp4");
-    assert_eq!(ask(&mut client, "GET", &download, &fields, "").text(), agent.to_string());
-    assert_eq!(ask(&mut client, "DELETE", &path("/logout"), &fields, "null").text(), EMPTY_POLL);
-}
-
-#[test]
-fn a_client_that_keeps_its_poll_loop_over_a_forced_sign_in_never_loses_its_new_session() {
-    let server = setup().endless_polls().start();
-    let mut guid = server.sign_in(503);
-    // The answers are held back for a moment each, so they are read in the end.
-    let mut answers = Vec::new();
-    for round in 0..100 {
-        let mut parked = server.client();
-        parked.send_request("GET", "/agentevent/503", &format!("guid: {guid}\r\n"), "");
-        // Half of the polls are parked by then, the others may be on their way.
-        let is_parked = round % 2 == 0;
-        if is_parked {
-            eventually("a parked poll", || server.metric("cc_gateway_polls_parked") > 0);
+fn sign_in_by_force(times: usize) {
+    let server = setup().start();
+    // A poll begins with the Guid of the sign-in that has ended last.
+    let guid = Arc::new(Mutex::new(server.sign_in_only(503)));
+    let ends = Arc::new(AtomicBool::new(false));
+    let (polled, is_over, mut client) = (Arc::clone(&guid), Arc::clone(&ends), server.client());
+    let poll_loop = std::thread::spawn(move || {
+        let mut polls = 0;
+        while !is_over.load(Ordering::SeqCst) {
+            let guid = polled.lock().unwrap().clone();
+            let reply = client.get("/agentevent/503", Some(&guid));
+            assert_eq!(reply.code(), "0", "after {polls} polls its session is lost");
+            polls += 1;
         }
-        let reply = server.client().put("/onlineagent/503/forcelogin", None, r#"{"password":"secret"}"#);
-        let mut late = server.client();
-        late.send_request("GET", "/agentevent/503", &format!("guid: {guid}\r\n"), "");
-        answers.push((round, is_parked, parked, late));
-        guid = reply.guid().unwrap();
-        server.client().take_sign_in_events(503, &guid);
-        // The client has its new Guid and polls with it.
-        if answers.len() >= 25 || round == 99 {
-            for (round, is_parked, mut parked, mut late) in answers.drain(..) {
-                let old = parked.reply();
-                // On the parked poll 100-006 would end the client's loop, and with it the new session.
-                match is_parked {
-                    true => assert_eq!(old.text(), EMPTY_POLL, "round {round}"),
-                    false => assert!(old.text() == EMPTY_POLL || old.code() == "100-006", "round {round}: {old:?}"),
-                }
-                late.reply().assert_failure("100-006");
-            }
-        }
+        polls
+    });
+    let parked = || eventually("a parked poll", || server.metric("cc_gateway_polls_parked") == 1);
+    for _ in 0..times {
+        parked();
+        let mut guid = guid.lock().unwrap();
+        *guid = server.client().put("/onlineagent/503/forcelogin", None, SIGN_IN).guid().unwrap();
+        drop(guid);
+        eventually("the end of the parked poll", || server.metric("cc_gateway_polls_parked") == 0);
     }
-    assert!(server.client().download(503, Some(&guid), &format!("Y:/{VIDEO}")).body == video());
+    parked();
+    let guid = guid.lock().unwrap().clone();
+    let video = record(&server, 503);
+    ends.store(true, Ordering::SeqCst);
+    assert!(server.download(503, &guid, &format!("Y:/{FOLDER}/503/1714442.mp4")).body == video);
+    assert!(poll_loop.join().unwrap() > 3 * times, "each session has two events, and an answer at its end");
 }

@@ -12,6 +12,7 @@ mod agents_reload;
 mod arrival_figures;
 mod automounts;
 mod balancers;
+mod browser;
 mod certificates;
 mod check_order;
 mod client_kinds;

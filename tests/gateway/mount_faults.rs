@@ -225,15 +225,15 @@ fn a_mount_that_hangs_ends_its_requests_and_holds_up_nothing_else() {
     let (mut running, mut got) = faulty.stalled();
     let codes = faulty.ask_at_once(20, "a.mp4", || faulty.assert_everything_else_works());
     assert_eq!(codes, vec!["108-012"; 20]);
-    // Eight threads that open, one that probes: no more can hang, however many ask.
-    server.metric_becomes(&faulty.metric("mount_hung_threads"), 9);
+    // Eight threads that open, one that probes, one that looks: no more can hang, however many ask.
+    server.metric_becomes(&faulty.metric("mount_hung_threads"), 10);
     eventually("503 of /health", || server.client().get("/health", None).outcome() == (503, "108-012".into()));
     server.log_line(&format!("mount {} is lost: no answer in time", faulty.directory.display()));
     for _ in 0..20 {
         assert_eq!(agent.code(HANGING), "108-012");
         assert_eq!(agent.code("recordId=Z:/1/0/20201202/102/a.mp4"), "108-012");
     }
-    assert_eq!(server.metric(&format!("cc_gateway_{}", faulty.metric("mount_hung_threads"))), 9);
+    assert_eq!(server.metric(&format!("cc_gateway_{}", faulty.metric("mount_hung_threads"))), 10);
     faulty.fuse.hang(Hang::Nothing);
     got.extend(running.bytes(LENGTH - got.len()));
     assert_eq!(sha256(&got), sha256(&video), "it goes on when the file server does");
@@ -312,7 +312,7 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
         .failing(&folder("odd.mp4"), Opcode::Open, 0, Errno::NODEV)
         .failing(&folder("late.mp4"), Opcode::Read, 300_000, Errno::IO)
         .failing("1/0/20201203", Opcode::Lookup, 0, Errno::IO);
-    let set = |setup: Setup| setup.expect_log("cannot be opened: ");
+    let set = |setup: Setup| setup.expect_log("cannot be opened: ").expect_log("a look for new recordings failed: ");
     let Some(faulty) = Faulty::start_with(tree, set) else { return };
     let agent = faulty.agent();
     for (path, code) in [
