@@ -26,7 +26,7 @@ pub use code::ResultCode;
 pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Start, Ticket};
 pub use gateway::{Gateway, RequestContext};
 pub use header_value::HeaderValue;
-pub use interfaces::{INTERFACES, Interface};
+pub use interfaces::{Entry, INTERFACES, Interface};
 pub use metrics::{METRICS, Metric};
 pub use reply::{Reply, Undelivered};
 pub use request::{HeaderName, Headers, Method, Request};

@@ -33,6 +33,7 @@ mod mount_faults;
 mod mount_kinds;
 mod mounts;
 mod observed;
+mod openapi;
 mod paths;
 mod polling;
 mod presence;
