@@ -17,8 +17,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
-use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::event::Timespec;
+use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::aws_lc_rs;
@@ -157,7 +157,11 @@ impl Load {
             if !agent.tls.is_handshaking() {
                 if let State::Connecting = agent.state {
                     if self.is_gateway && agent.guid.is_empty() {
-                        agent.send("PUT", &format!("/agentgateway/resource/onlineagent/{}/forcelogin", agent.id), SIGN_IN)?;
+                        agent.send(
+                            "PUT",
+                            &format!("/agentgateway/resource/onlineagent/{}/forcelogin", agent.id),
+                            SIGN_IN,
+                        )?;
                         agent.state = State::SigningIn;
                     } else {
                         agent.poll(self.is_gateway)?;
@@ -176,7 +180,8 @@ impl Load {
                         State::SigningIn => self.arriving -= 1,
                         State::Polling(since) => {
                             // nchan answers 408 when the time is up.
-                            let is_good = if self.is_gateway { status == "200" } else { matches!(status, "200" | "304" | "408") };
+                            let is_good =
+                                if self.is_gateway { status == "200" } else { matches!(status, "200" | "304" | "408") };
                             if !is_good || self.is_gateway && !response.contains("\"retcode\":\"0\"") {
                                 return Err(format!("agent {}: {response}", agent.id).into());
                             }
@@ -277,7 +282,8 @@ impl Agent {
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
-    let line = head.lines().find(|line| line.split(':').next().is_some_and(|known| known.eq_ignore_ascii_case(name)))?;
+    let line =
+        head.lines().find(|line| line.split(':').next().is_some_and(|known| known.eq_ignore_ascii_case(name)))?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
