@@ -1,8 +1,8 @@
 //! cc-gateway: agents sign in, poll and download the video recordings of their calls over HTTPS.
 //!
-//! The storeys, each using only those below it: [`front`] takes clients' requests off the network, [`http`]
-//! carries them to workers, [`api`] answers them with the help of [`session`] and [`recording`], as
-//! [`config`] says; [`ops`] is what a service needs to live on a machine.
+//! The layers, each using only those below it: [`front`] reads requests from clients and writes responses, [`http`]
+//! passes requests to workers, [`api`] answers them with the help of [`session`] and [`recording`], [`config`] has
+//! the settings, and [`ops`] what a service needs on a machine. CONTRIBUTING.md has the picture.
 
 pub mod api;
 mod certificate;

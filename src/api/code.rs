@@ -11,70 +11,77 @@ pub struct ResultCode {
 }
 
 macro_rules! codes {
-    ($($(#[$doc:meta])* $name:ident = $wire:literal, $message:literal;)*) => {
+    ($(#[doc = $meaning:literal] $name:ident = $wire:literal, $message:literal;)*) => {
         impl ResultCode {
-            $($(#[$doc])* pub const $name: ResultCode = ResultCode { wire: $wire, message: $message };)*
+            $(
+                #[doc = $meaning]
+                pub const $name: ResultCode = ResultCode { wire: $wire, message: $message };
+            )*
 
             /// Every code this server sends, in the order of their numbers.
             pub const ALL: &'static [ResultCode] = &[$(ResultCode::$name),*];
+
+            /// When each code is sent, for the documentation, in the order of [`ResultCode::ALL`].
+            pub const MEANINGS: &'static [&'static str] = &[$($meaning),*];
         }
     };
 }
 
+// The comment on each code is also its meaning in docs/api.md.
 codes! {
     /// The request was carried out.
     SUCCESS = "0", "success";
-    /// A path, parameter or request is wrong.
+    /// The agent id, the path, the method or the request as a whole is invalid.
     INVALID_PARAMETER = "000-002", "a URL or interface parameter is invalid";
-    /// The Guid is missing, wrong or expired. The sentence is the one of the vendor's page.
+    /// The Guid is missing, wrong or expired. Answered after half a second.
     NO_RIGHT = "000-003", "no right to invite resource";
-    /// Too much of this at once; try again later.
+    /// Too much of this at once: downloads, sign-ins or requests altogether. Sent with HTTP 503.
     BUSY = "000-007", "too many requests of this kind at once, try again later";
-    /// The content of a sign-in, or a handshake token, is empty or invalid.
+    /// A field of a sign-in, or the `service_token` of a handshake, is empty or invalid.
     INVALID_SIGN_IN = "100-001", "a sign-in parameter is empty or invalid";
-    /// The agent has a session already; forcelogin replaces it.
+    /// The agent has signed in already; `forcelogin` replaces its session.
     ALREADY_SIGNED_IN = "100-002", "the agent has signed in already";
-    /// Agent unknown or password wrong; the two are not told apart.
+    /// The agent is unknown or the password is wrong. The two are not told apart.
     WRONG_PASSWORD = "100-004", "the agent or the password is wrong";
-    /// The reason of a sign-out is invalid.
+    /// The reason of a sign-out is not 1 to 255.
     INVALID_SIGN_OUT = "100-005", "a sign-out parameter is invalid";
-    /// The agent has no session.
+    /// The agent has no session. Answered after half a second.
     NOT_SIGNED_IN = "100-006", "the agent has not signed in";
-    /// Something failed inside the server.
+    /// Something failed inside the gateway. The log has the details.
     INTERNAL = "100-007", "an internal error occurred";
-    /// The state of the agent does not permit what it wishes.
+    /// The state of the agent does not permit this, for instance `cancelbusy` when not busy.
     WRONG_STATE = "100-009", "the state of the agent does not permit this";
-    /// A sign-in of this agent is still being answered.
+    /// A sign-in of this agent from this address is still running.
     SIGNING_IN = "100-021", "a sign-in of the agent is still running";
-    /// `RECORD_DOWNLOAD_FLAG` is not ON.
+    /// Audio: `RECORD_DOWNLOAD_FLAG` is not ON.
     RECORDING_OFF = "104-001", "the recording download is switched off";
-    /// The recording is another agent's.
+    /// The recording is another agent's, and this agent is not an inspector.
     NOT_OWN_RECORDING = "104-002", "no right to the recording of another agent";
-    /// The recordId is not the path of a recording of the kind that the interface sends.
+    /// The recordId is not the path of a recording of that kind, or the query nearly names it.
     INVALID_RECORD_ID = "104-003", "the recording file name is invalid";
-    /// No mount directory is configured for the drive of an audio recording.
+    /// Audio: no mount directory is configured for the drive.
     NO_DRIVE = "104-004", "no mount directory is configured for the drive of the recording";
-    /// No such audio recording.
+    /// Audio: there is no such recording.
     NO_AUDIO = "104-005", "the recording file does not exist";
-    /// The file has no suffix of an audio recording.
+    /// Audio: the file has none of the suffixes in `AUDIO_FILE_SUFFIXES`.
     NOT_AUDIO = "104-007", "the format of the recording is not supported";
-    /// The node id is missing in pool mode, or belongs to no configured node.
+    /// Pool mode: the locationId is missing, or no such node is configured.
     NO_LOCATION = "104-010", "the recording node is not given or not configured";
-    /// The mount of an audio recording is lost, or the file is there and cannot be read.
+    /// Audio: the file server does not answer, or the recording cannot be read, is not a regular file, or is empty.
     NOT_FETCHED = "104-012", "the recording cannot be fetched from its file server";
     /// `VIDEO_DOWNLOAD_FLAG` is not ON.
     DOWNLOAD_OFF = "108-001", "the video download is switched off";
     /// `IF_SUPPORT_VIDEO` is not ON.
     VIDEO_OFF = "108-002", "video is not supported";
-    /// No such recording.
+    /// There is no such recording.
     NO_RECORDING = "108-009", "the recording does not exist";
     /// No mount directory is configured for the drive.
     NO_MOUNT = "108-011", "no mount directory is configured for the recording";
     /// The mount directory is absent, not mounted, or does not answer.
     MOUNT_LOST = "108-012", "the file server does not answer";
-    /// The file is there and cannot be read as a video.
+    /// The recording cannot be read, is not a regular file, or is empty.
     UNREADABLE = "108-013", "the recording cannot be read";
-    /// Too many failed sign-ins of this agent from this address.
+    /// Agent and address are locked after failed sign-ins.
     LOCKED = "110-016", "the agent is locked after failed sign-ins, try again later";
 }
 

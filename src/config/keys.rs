@@ -1,14 +1,18 @@
 //! The keys of basic.properties that belong to the gateway; every other key belongs to another component.
 
 /// One key, or one form of a key where its name has variable parts.
+///
+/// The installed sample, the manual page and docs/configuration.md are generated from this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
     /// The name; variable parts stand in angle brackets, as in `MOUNT_DIR.<drive>`.
     pub name: &'static str,
     /// The value in force where the file has none.
     pub default: DefaultValue,
-    /// What the key decides, in one line.
+    /// What the key decides, with units and bounds, in full sentences.
     pub meaning: &'static str,
+    /// The line of the installed sample where it is not `name = default`; a leading `#` makes it a comment.
+    pub sample: Option<&'static str>,
 }
 
 /// What is in force where the file does not set a key.
@@ -40,48 +44,131 @@ impl DefaultValue {
     }
 }
 
+/// Keys that belong together, under the title that the documentation gives them.
+#[derive(Debug, Clone, Copy)]
+pub struct Section {
+    /// The title.
+    pub title: &'static str,
+    /// The name of its first key; the section ends where the next one begins.
+    pub first: &'static str,
+}
+
+/// The sections of [`KEYS`], in their order.
+pub const SECTIONS: &[Section] = &[
+    Section { title: "Set before the first start", first: "MOUNT_DIR" },
+    Section { title: "Recordings", first: "MAPPINGDISK" },
+    Section { title: "Agents", first: "AGENTS_FILE" },
+    Section { title: "Sessions", first: "AUTHMODE" },
+    Section { title: "Network", first: "LISTEN" },
+    Section { title: "Limits", first: "WORKER_THREADS" },
+    Section { title: "Operation", first: "DRAIN_TIMEOUT" },
+];
+
 /// Every key, in the order in which the documentation and the `check` command show them.
 ///
-/// The names down to `CTI_POOL_MODE`, and their defaults, are those existing gateways use; the rest are ours.
+/// docs/migration.md lists the keys whose names and defaults are those of existing gateways; the rest are ours.
 pub const KEYS: &[Key] = &[
-    key("VIDEO_DOWNLOAD_FLAG", "OFF", "ON allows the download of videos"),
-    key("IF_SUPPORT_VIDEO", "OFF", "ON where calls have video; the download needs both switches"),
-    key("AUTHMODE", "2", "1: a Guid lasts as long as its session; 2: it is renewed all the time"),
-    key("GUIDINTERVAL", "60000", "ms after which a Guid is renewed; less than GUIDTIMEOUT"),
-    key("GUIDTIMEOUT", "120000", "ms after its issue at which a Guid expires"),
-    key("AGENT_POLL_WAIT_FLAG", "ON", "ON: a poll waits while there is no event; OFF: it is answered at once"),
-    key("AGENT_POLL_WAIT_TIMES", "100", "how many intervals a poll waits at most"),
-    key("AGENT_POLL_WAIT_INTERVAL", "100", "ms of one such interval"),
-    key("TIMEOUT_FLAG", "ON", "ON: an agent that is not heard for MAXTIME is signed out"),
-    key("MAXTIME", "120000", "ms an agent may be silent"),
-    key("MAPPINGDISK", "Y", "drive letter that the short forms of MOUNT_DIR mean"),
-    key("CTI_POOL_MODE", "OFF", "ON: a download names its locationId, which selects the mount"),
-    bare("MOUNT_DIR", "mount directory of the drive MAPPINGDISK"),
-    bare("MOUNT_DIR.<drive>", "mount directory of another drive"),
-    bare("MOUNT_DIR.<locationId>", "pool mode: mount directory of a node, for the drive MAPPINGDISK"),
-    bare("MOUNT_DIR.<locationId>.<drive>", "pool mode: mount directory of a node, for another drive"),
-    key("MOUNT_CHECK", "ON", "ON: a mount directory without a file system of its own is out of service"),
-    key("RECORD_DOWNLOAD_FLAG", "ON", "ON allows the download of voice recordings"),
-    key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "suffixes of the videos that may be downloaded"),
-    key("AUDIO_FILE_SUFFIXES", "v3,wav,mp3,vox,au", "suffixes of the voice recordings that may be downloaded"),
-    key("DOWNLOAD_SCOPE", "OWN", "OWN: an agent gets its own recordings, an inspector all; ALL: everyone gets all"),
-    key("RECORD_SCAN_INTERVAL", "2000", "ms between two looks for new recordings of signed-in agents; 0: no events"),
-    key("AGENT_ID_MAX", "59999", "highest agent id; the lowest is 101"),
-    key("AGENTS_FILE", "agents.properties", "file that names who may sign in"),
-    key("SERVER_NAME", "AgentGateway", "name at the end of each Guid and in the reply to a sign-in"),
-    key("NODE_INDEX", "0", "number after that name at the end of each Guid"),
-    key("LISTEN", "0.0.0.0:8043,[::]:8043", "addresses and ports to listen on"),
-    bare("TLS_CERTIFICATE", "PEM file of the certificate and its chain; must be set"),
-    bare("TLS_PRIVATE_KEY", "PEM file of its private key; must be set"),
-    key("WORKER_THREADS", "8", "threads that answer requests, at most; no more are started than there are processors"),
-    key("MAX_CONNECTIONS", "10000", "client connections at once"),
-    derived("MAX_CONNECTIONS_PER_ADDRESS", "half of MAX_CONNECTIONS", "client connections at once from one address"),
-    bare("TRUSTED_PROXIES", "addresses and prefixes of load balancers that may name the client they speak for"),
-    key("MAX_DOWNLOADS", "128", "downloads at once"),
-    key("MAX_DOWNLOADS_PER_AGENT", "4", "downloads at once of one agent"),
-    bare("CORS_ALLOW_ORIGIN", "origins whose pages may call the gateway from a browser"),
-    key("DRAIN_TIMEOUT", "30000", "ms that running downloads may take to finish when the service stops"),
-    key("LOG_LEVEL", "info", "error, warn, info, debug or trace"),
+    bare("MOUNT_DIR", "Directory where the file server of the drive MAPPINGDISK is mounted. Required for downloads.")
+        .sample("#MOUNT_DIR = /mnt/records"),
+    bare("TLS_CERTIFICATE", "PEM file of the certificate, followed by its chain. Required.")
+        .sample("TLS_CERTIFICATE = certificate.pem"),
+    bare("TLS_PRIVATE_KEY", "PEM file of the private key, not encrypted. Required.")
+        .sample("TLS_PRIVATE_KEY = private-key.pem"),
+    key("VIDEO_DOWNLOAD_FLAG", "OFF", "ON: videos can be downloaded.").sample("VIDEO_DOWNLOAD_FLAG = ON"),
+    key(
+        "IF_SUPPORT_VIDEO",
+        "OFF",
+        "ON: calls have video, and polls announce new recordings. A video download needs both switches.",
+    )
+    .sample("IF_SUPPORT_VIDEO = ON"),
+    key("MAPPINGDISK", "Y", "Drive letter that the forms of MOUNT_DIR without a drive stand for."),
+    bare("MOUNT_DIR.<drive>", "Mount directory of another drive.").sample("#MOUNT_DIR.Z = /mnt/older-records"),
+    key(
+        "CTI_POOL_MODE",
+        "OFF",
+        "ON: each download names its recording node (locationId), which selects the mount. Then only the next two \
+         forms of MOUNT_DIR have an effect.",
+    ),
+    bare("MOUNT_DIR.<locationId>", "Pool mode: mount directory of a node, for the drive MAPPINGDISK.")
+        .sample("#MOUNT_DIR.256 = /mnt/node-256"),
+    bare("MOUNT_DIR.<locationId>.<drive>", "Pool mode: mount directory of a node, for another drive.")
+        .sample("#MOUNT_DIR.256.Z = /mnt/node-256-older"),
+    key(
+        "MOUNT_CHECK",
+        "ON",
+        "ON: a directory on which nothing is mounted is out of service, not empty. OFF: recordings are kept on the \
+         gateway itself.",
+    ),
+    key("RECORD_DOWNLOAD_FLAG", "ON", "ON: voice recordings can be downloaded."),
+    key("VIDEO_FILE_SUFFIXES", "mp4,m4v,mov,avi,mkv,webm,flv,ts,3gp", "Suffixes of the videos that may be downloaded."),
+    key("AUDIO_FILE_SUFFIXES", "v3,wav,mp3,vox,au", "Suffixes of the voice recordings that may be downloaded."),
+    key(
+        "RECORD_SCAN_INTERVAL",
+        "2000",
+        "Time between two looks for new recordings of signed-in agents, 100 to 3600000 ms. 0: no events of recordings.",
+    ),
+    key("DOWNLOAD_SCOPE", "OWN", "OWN: an agent gets its own recordings, an inspector all. ALL: every agent gets all."),
+    key("AGENTS_FILE", "agents.properties", "File that says who may sign in."),
+    key("AGENT_ID_MAX", "59999", "Highest agent id, up to 999999. The lowest is 101."),
+    key(
+        "AUTHMODE",
+        "2",
+        "1: a Guid lasts as long as its session. 2: it is renewed by polls and handshakes. Choose 1 for clients that \
+         do not take over a renewed Guid from a poll.",
+    ),
+    key("GUIDINTERVAL", "60000", "Age at which a Guid is renewed, in ms. Must be less than GUIDTIMEOUT."),
+    key("GUIDTIMEOUT", "120000", "Age at which a Guid expires, in ms, up to a day."),
+    key("AGENT_POLL_WAIT_FLAG", "ON", "ON: a poll waits for an event. OFF: it is answered at once."),
+    key(
+        "AGENT_POLL_WAIT_TIMES",
+        "100",
+        "A poll waits at most this number times AGENT_POLL_WAIT_INTERVAL. Some clients give up after 12000 ms.",
+    ),
+    key("AGENT_POLL_WAIT_INTERVAL", "100", "See AGENT_POLL_WAIT_TIMES; 1 to 60000 ms."),
+    key("TIMEOUT_FLAG", "ON", "ON: an agent that is silent for MAXTIME is signed out."),
+    key("MAXTIME", "120000", "How long an agent may be silent, in ms, up to a day."),
+    key("SERVER_NAME", "AgentGateway", "Name at the end of each Guid, from letters, digits and hyphens."),
+    key(
+        "NODE_INDEX",
+        "0",
+        "Number after that name, 0 to 65535. Give nodes behind one load balancer different numbers.",
+    ),
+    key(
+        "LISTEN",
+        "0.0.0.0:8043,[::]:8043",
+        "Addresses and ports to listen on. 0.0.0.0 is every IPv4 address, [::] every IPv6 one. A family that the \
+         kernel does not have is left out with a warning while another address remains.",
+    ),
+    bare(
+        "TRUSTED_PROXIES",
+        "Addresses and prefixes of load balancers. The client that such a proxy names, by PROXY protocol or \
+         X-Forwarded-For, counts as the client.",
+    )
+    .sample("#TRUSTED_PROXIES = 192.0.2.10,10.0.0.0/8"),
+    bare("CORS_ALLOW_ORIGIN", "Origins whose web pages may call the gateway from a browser.")
+        .sample("#CORS_ALLOW_ORIGIN = https://crm.example.com,https://desk.example.com:8443"),
+    key(
+        "WORKER_THREADS",
+        "8",
+        "Threads that answer requests, 1 to 256; no more are started than there are processors. Downloads and \
+         waiting polls hold none of them.",
+    ),
+    key(
+        "MAX_CONNECTIONS",
+        "10000",
+        "Client connections at once, up to 16384. Where open files are too few for the default, fewer clients are \
+         let in, with a warning; a value of your own then stops the start.",
+    ),
+    derived(
+        "MAX_CONNECTIONS_PER_ADDRESS",
+        "half of MAX_CONNECTIONS",
+        "Client connections at once from one address. Raise it where most agents share an address.",
+    )
+    .sample("#MAX_CONNECTIONS_PER_ADDRESS = 5000"),
+    key("MAX_DOWNLOADS", "128", "Downloads at once, up to 16384."),
+    key("MAX_DOWNLOADS_PER_AGENT", "4", "Downloads at once of one agent."),
+    key("DRAIN_TIMEOUT", "30000", "How long running downloads may take to finish at a stop, up to 3600000 ms."),
+    key("LOG_LEVEL", "info", "One of error, warn, info, debug and trace."),
 ];
 
 /// The part that all keys of mount directories begin with.
@@ -127,16 +214,23 @@ fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
     (found <= limit).then_some(found)
 }
 
+impl Key {
+    const fn sample(mut self, line: &'static str) -> Key {
+        self.sample = Some(line);
+        self
+    }
+}
+
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Fixed(default), meaning }
+    Key { name, default: DefaultValue::Fixed(default), meaning, sample: None }
 }
 
 const fn derived(name: &'static str, rule: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Derived(rule), meaning }
+    Key { name, default: DefaultValue::Derived(rule), meaning, sample: None }
 }
 
 const fn bare(name: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Unset, meaning }
+    Key { name, default: DefaultValue::Unset, meaning, sample: None }
 }
 
 #[cfg(test)]
@@ -182,6 +276,14 @@ mod tests {
         ] {
             assert_eq!(is_known(key), known, "{key}");
         }
+    }
+
+    #[test]
+    fn sections_begin_at_keys_in_their_order() {
+        let firsts: Vec<_> =
+            SECTIONS.iter().map(|section| KEYS.iter().position(|key| key.name == section.first)).collect();
+        assert_eq!(firsts.first(), Some(&Some(0)));
+        assert!(firsts.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]));
     }
 
     #[test]

@@ -17,7 +17,7 @@ mod text_file;
 mod values;
 
 pub use ip_prefix::IpPrefix;
-pub use keys::{DefaultValue, KEYS, Key};
+pub use keys::{DefaultValue, KEYS, Key, SECTIONS, Section};
 pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};

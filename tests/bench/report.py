@@ -1,4 +1,4 @@
-"""What was measured, as the Markdown that stands in README."""
+"""What was measured, as the Markdown that stands in docs/performance.md."""
 
 import platform
 import re

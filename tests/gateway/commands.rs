@@ -100,10 +100,10 @@ fn whatever_ends_hash_password_the_terminal_shows_what_is_typed_again() {
 }
 
 #[test]
-fn the_way_from_a_java_key_store_that_the_readme_gives_works() {
+fn the_documented_way_from_a_java_key_store_works() {
     let root = env!("CARGO_MANIFEST_DIR");
     let output = Command::new(format!("{root}/tests/migration"))
-        .args([env!("CARGO_BIN_EXE_cc-gateway"), &format!("{root}/README.md")])
+        .args([env!("CARGO_BIN_EXE_cc-gateway"), &format!("{root}/docs/migration.md")])
         .output()
         .unwrap();
     eprintln!("{}", text(&output.stdout));

@@ -42,7 +42,6 @@ mod paths;
 mod polling;
 mod presence;
 mod ranges;
-mod readme_interfaces;
 mod reload;
 mod renewal;
 mod resume;

@@ -117,7 +117,7 @@ info:
   version: VERSION
   license: {name: MIT OR Apache-2.0, identifier: MIT OR Apache-2.0}
   description: >-
-    Agents sign in, poll and download the recordings of their calls. A result code travels in HTTP 200; README.md explains
+    Agents sign in, poll and download the recordings of their calls. A result code travels in HTTP 200; docs/api.md explains
     the codes, the renewal of Guids and the order of checks.
 servers:
   - url: https://localhost:8043/agentgateway/resource

@@ -1,10 +1,10 @@
-//! The house stands: imports run downwards.
+//! The architecture of CONTRIBUTING.md: imports run downwards, and a download travels as told there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each storey with those it may use; within a folder anything may use anything, in no circle of folders.
-const STOREYS: [(&str, &[&str]); 7] = [
+/// Each module with those below it. Within a folder anything may use anything.
+const LAYERS: [(&str, &[&str]); 7] = [
     ("ops", &[]),
     ("config", &["ops"]),
     ("session", &["config", "ops"]),
@@ -30,17 +30,17 @@ fn root() -> PathBuf {
 }
 
 #[test]
-fn every_storey_uses_only_those_below_it() {
+fn every_layer_uses_only_those_below_it() {
     let mut looked_at = 0;
-    for (storey, below) in STOREYS {
-        for path in sources(&root().join(storey)) {
+    for (layer, below) in LAYERS {
+        for path in sources(&root().join(layer)) {
             let text = fs::read_to_string(&path).unwrap();
             for part in text.split("crate::").skip(1) {
                 let used: String =
                     part.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
-                let is_storey = STOREYS.iter().any(|(name, _)| *name == used);
-                assert!(is_storey, "{} uses {used}, which is above every storey", path.display());
-                assert!(used == storey || below.contains(&&*used), "{} uses {used}", path.display());
+                let is_layer = LAYERS.iter().any(|(name, _)| *name == used);
+                assert!(is_layer, "{} uses {used}, which is above every layer", path.display());
+                assert!(used == layer || below.contains(&&*used), "{} uses {used}", path.display());
                 looked_at += 1;
             }
         }
@@ -49,24 +49,37 @@ fn every_storey_uses_only_those_below_it() {
 }
 
 #[test]
-fn every_folder_of_sources_is_a_storey() {
+fn every_folder_of_sources_is_in_a_layer() {
     for entry in fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();
         // A folder beside a file of its name holds the parts of that file.
         if entry.file_type().unwrap().is_dir() && !entry.path().with_extension("rs").exists() {
             let name = entry.file_name().into_string().unwrap();
-            assert!(STOREYS.iter().any(|(storey, _)| *storey == name), "{name} is no storey");
+            assert!(LAYERS.iter().any(|(layer, _)| *layer == name), "{name} belongs to no layer");
         }
     }
 }
 
 #[test]
-fn only_the_http_storey_knows_tiny_http_and_only_the_front_knows_tls() {
+fn only_http_knows_tiny_http_and_only_the_front_knows_tls() {
     for path in sources(&root()) {
         let text = fs::read_to_string(&path).unwrap();
-        let storey = path.strip_prefix(root()).unwrap().components().next().unwrap().as_os_str().to_owned();
+        let layer = path.strip_prefix(root()).unwrap().components().next().unwrap().as_os_str().to_owned();
         for (name, owner) in [("tiny_http::", "http"), ("rustls::", "front"), ("TcpStream", "front")] {
-            assert!(!text.contains(name) || storey == owner, "{} uses {name}", path.display());
+            assert!(!text.contains(name) || layer == owner, "{} uses {name}", path.display());
         }
+    }
+}
+
+#[test]
+fn the_functions_on_the_way_of_a_download_are_where_contributing_has_them() {
+    let text = crate::support::document("CONTRIBUTING.md");
+    let (_, walk) = text.split_once("### How a download travels\n").unwrap();
+    let steps = walk.lines().skip(1).take_while(|line| !line.is_empty());
+    let steps: Vec<Vec<_>> = steps.map(|line| line.split('`').skip(1).step_by(2).take(2).collect()).collect();
+    let files: std::collections::BTreeSet<_> = steps.iter().map(|step| step[0]).collect();
+    assert!((10..=12).contains(&steps.len()) && files.len() <= 10, "{} in {}", steps.len(), files.len());
+    for step in steps {
+        assert!(crate::support::document(step[0]).contains(&format!("fn {}", step[1])), "{step:?}");
     }
 }

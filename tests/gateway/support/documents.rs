@@ -1,14 +1,45 @@
-//! The documents of the project, as tests read them.
+//! The documents of the project: reading them, and the parts of them that are generated from tables in code.
+
+use std::sync::{Mutex, PoisonError};
+
+/// One test at a time rewrites a document, since several parts may stand in one.
+static REWRITING: Mutex<()> = Mutex::new(());
 
 /// A file of the project.
 pub fn document(name: &str) -> String {
-    std::fs::read_to_string(format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
+    std::fs::read_to_string(path(name)).unwrap()
 }
 
-/// The tables of a section of the README: the cells of each row, with heads and rules.
-pub fn readme_rows(section: &str) -> Vec<Vec<String>> {
-    let text = document("README.md");
-    let (_, after) = text.split_once(&format!("\n{section}\n")).unwrap();
+fn path(name: &str) -> String {
+    format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The tables below a heading of a document: the cells of each row, with heads and rules.
+pub fn table_rows(name: &str, heading: &str) -> Vec<Vec<String>> {
+    let text = document(name);
+    let (_, after) = text.split_once(&format!("\n{heading}\n")).unwrap();
     let lines = after.lines().take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| "));
     lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+}
+
+/// Fails unless the document is `wanted`. With `CC_GATEWAY_UPDATE_DOCS=1` in the environment it is rewritten instead.
+pub fn is_current(name: &str, wanted: &str) {
+    if std::env::var_os("CC_GATEWAY_UPDATE_DOCS").is_some() {
+        std::fs::write(path(name), wanted).unwrap();
+    }
+    let text = document(name);
+    let differs = text.lines().zip(wanted.lines()).find(|(is, wanted)| is != wanted);
+    assert!(text == wanted, "{name} is out of date; CC_GATEWAY_UPDATE_DOCS=1 cargo test rewrites it: {differs:?}");
+}
+
+/// Like [`is_current`], for the part between the lines that hold `begin PART` and `end PART`.
+pub fn part_is_current(name: &str, part: &str, wanted: &str) {
+    let _alone = REWRITING.lock().unwrap_or_else(PoisonError::into_inner);
+    let text = document(name);
+    let (begin, end) = (format!("begin {part}:"), format!("end {part}"));
+    let lines: Vec<_> = text.lines().collect();
+    let line =
+        |mark: &str| lines.iter().position(|line| line.contains(mark)).unwrap_or_else(|| panic!("{name}: {mark}"));
+    let (before, after) = (&lines[..=line(&begin)], &lines[line(&end)..]);
+    is_current(name, &format!("{}\n{wanted}{}\n", before.join("\n"), after.join("\n")));
 }

@@ -23,7 +23,7 @@ pub use agent::Agent;
 pub use autofs::Autofs;
 pub use balancer::{Kind, Seat, Site, check_example, with_agents};
 pub use client::{BASE, Client, Reply};
-pub use documents::{document, readme_rows};
+pub use documents::{document, is_current, part_is_current, table_rows};
 pub use footprint::Footprint;
 pub use fuse::{Fuse, Hang, Tree};
 pub use fuse_wire::Opcode;
