@@ -78,7 +78,7 @@ interfaces! {
         "long poll; keeps alive; carries a renewed Guid and one event";
     ResetSkill: Post "onlineagent/{id}/resetskill/{autoflag}" "resetSkill" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
-        "takes `skillid` and `phonelinkage`; there are no skills to reset";
+        "accepts `skillid` and `phonelinkage`; there are no skills to reset";
     SayFree: Post "onlineagent/{id}/sayfree" "sayFree" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
         "makes a busy agent, or one in wrap-up, idle";
@@ -105,10 +105,10 @@ interfaces! {
         "whether the agent is idle after a call: `true` in any case of letters, or not";
     SetAgentAutoAnswer: Post "onlineagent/{id}/autoanswer/{isautoanswer}" "setAgentAutoAnswer" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
-        "taken and of no effect; there are no calls to answer";
+        "accepted, without effect; there are no calls to answer";
     SyncAgentInfo: Post "onlineagent/{id}/syncagentinfo" "syncagentinfo" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
-        "tells the state of the agent and empties its queue of events";
+        "reports the state of the agent and empties its queue of events";
     GetAgentStatus: Get "onlineagent/{id}/agentstatus" "getAgentStatus" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the state of the agent";
@@ -147,10 +147,10 @@ interfaces! {
         "the access numbers of the VDN: none";
     BeginMonitor: Post "qualitycontrol/{id}/beginmonitor" "beginMonitor" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
-        "taken and of no effect; an agent's events go to that agent alone";
+        "accepted, without effect; an agent's events go to that agent alone";
     EndMonitor: Post "qualitycontrol/{id}/endmonitor" "endMonitor" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
-        "taken and of no effect";
+        "accepted, without effect";
     QueryAllMonitoredAgents: Get "qualitycontrol/{id}/allagent" "queryAllMonitoredAgents" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the agents of the VDN who are signed in, with their states";

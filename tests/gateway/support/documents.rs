@@ -29,7 +29,10 @@ pub fn is_current(name: &str, wanted: &str) {
     }
     let text = document(name);
     let differs = text.lines().zip(wanted.lines()).find(|(is, wanted)| is != wanted);
-    assert!(text == wanted, "{name} is out of date; CC_GATEWAY_UPDATE_DOCS=1 cargo test rewrites it: {differs:?}");
+    assert!(
+        text == wanted,
+        "{name} is out of date; CC_GATEWAY_UPDATE_DOCS=1 cargo test --test gateway current rewrites it: {differs:?}"
+    );
 }
 
 /// Like [`is_current`], for the part between the lines that hold `begin PART` and `end PART`.
