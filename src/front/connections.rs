@@ -196,9 +196,18 @@ mod tests {
         drop(first);
         assert_eq!(lock(&connections.present).connections, 2);
         assert!(admit("192.0.2.1").is_ok());
+    }
+
+    /// A balancer's connection counts for no network until it has named its client.
+    #[test]
+    fn a_connection_counts_for_the_client_it_names() {
+        let connections = Arc::new(Connections::new(9, 1));
+        let first = connections.admit(Some("192.0.2.1".parse().unwrap())).unwrap();
         let mut proxied = connections.admit(None).unwrap();
-        let _fourth = admit("192.0.2.1").unwrap();
-        assert!(proxied.count_for("192.0.2.2".parse().unwrap()).is_ok());
+        assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_err());
+        drop(first);
+        assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_ok());
+        assert!(matches!(connections.admit(Some("192.0.2.1".parse().unwrap())), Err(Full::Network(_))));
     }
 
     #[test]

@@ -82,8 +82,18 @@ fn request_lines_that_are_none_are_refused() {
 
 #[test]
 fn other_versions_are_not_supported() {
-    for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/1.2", "HTTP/3.0"] {
+    for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3.0", "HTTP/9.9"] {
         assert_eq!(parse(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err(), HttpError::VersionNotSupported);
+    }
+}
+
+#[test]
+fn later_minor_versions_are_read_as_the_known_one() {
+    for version in ["HTTP/1.1", "HTTP/1.2", "HTTP/1.9"] {
+        let text = format!("GET / {version}\r\nHost: x\r\n\r\n");
+        let (head, length) = parse(&text).unwrap().unwrap();
+        assert!(head.keep_alive && length == text.len(), "{version}");
+        assert!(is_malformed(&format!("GET / {version}\r\n\r\n")), "{version} without a host");
     }
 }
 
@@ -118,11 +128,11 @@ fn contradictory_framing_is_refused() {
         "Content-Length: \u{665}\r\n",
         "Transfer-Encoding: chunked\r\nContent-Length: 5\r\n",
         "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: identity\r\n",
-        "Transfer-Encoding: gzip, chunked\r\n",
         "Transfer-Encoding: chunked, chunked\r\n",
+        "Transfer-Encoding: chunked,\r\n",
+        "Transfer-Encoding: chunked;a=b\r\n",
+        "Transfer-Encoding: gzip\r\nContent-Length: 5\r\n",
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked\r\n",
-        "Transfer-Encoding: xchunked\r\n",
         "Transfer-Encoding:\r\n",
         "Transfer-Encoding : chunked\r\n",
         "Transfer-Encoding: \u{b}chunked\r\n",
@@ -133,6 +143,14 @@ fn contradictory_framing_is_refused() {
         assert!(is_malformed(&with(lines)), "{lines}");
     }
     assert!(is_malformed("PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"));
+}
+
+#[test]
+fn codings_other_than_chunks_are_not_known() {
+    for coding in ["identity", "gzip", "gzip, chunked", "chunked, gzip", "xchunked"] {
+        let result = parse(&with(&format!("Transfer-Encoding: {coding}\r\n")));
+        assert_eq!(result.unwrap_err(), HttpError::UnknownCoding, "{coding}");
+    }
 }
 
 #[test]
@@ -211,7 +229,10 @@ fn a_head_has_bounds() {
     let frame = filler(0).len();
     assert!(parse(&filler(HEAD_MAX_BYTES - frame)).unwrap().is_some());
     assert_eq!(parse(&filler(HEAD_MAX_BYTES - frame + 1)).unwrap_err(), HttpError::HeadTooLarge);
-    assert_eq!(parse(&"x".repeat(HEAD_MAX_BYTES)).unwrap_err(), HttpError::HeadTooLarge);
+    let unfinished = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(HEAD_MAX_BYTES));
+    assert_eq!(parse(&unfinished).unwrap_err(), HttpError::HeadTooLarge);
+    assert!(matches!(parse(&"x".repeat(HEAD_MAX_BYTES - 1)), Ok(None)));
+    assert_eq!(parse(&"x".repeat(HEAD_MAX_BYTES)).unwrap_err(), HttpError::TargetTooLong);
 }
 
 #[test]
@@ -234,8 +255,13 @@ fn connections_stay_or_close_as_their_version_and_field_say() {
 
 #[test]
 fn only_one_expectation_is_known() {
-    assert!(head(&with("Expect: 100-Continue\r\n")).expects_continue);
-    assert_eq!(parse(&with("Expect: 200-ok\r\n")).unwrap_err(), HttpError::ExpectationFailed);
+    for one in ["100-Continue", ", 100-continue", "100-continue,", "100-continue, 100-continue"] {
+        assert!(head(&with(&format!("Expect: {one}\r\n"))).expects_continue, "{one}");
+    }
+    assert!(!head(&with("Expect: \r\n")).expects_continue);
+    for other in ["200-ok", "100-continue, a", "a, 100-continue", "100-continue;a"] {
+        assert_eq!(parse(&with(&format!("Expect: {other}\r\n"))).unwrap_err(), HttpError::ExpectationFailed, "{other}");
+    }
     assert!(!head("PUT / HTTP/1.0\r\nExpect: anything\r\n\r\n").expects_continue);
 }
 
@@ -243,6 +269,19 @@ fn only_one_expectation_is_known() {
 fn fields_beyond_ascii_count_as_absent() {
     let head = head(&with("Guid: \u{e9}\r\n"));
     assert_eq!(head.headers.value(HeaderName::Guid), None);
+}
+
+#[test]
+fn fields_of_forwarded_addresses_are_one_list() {
+    let lines = "X-Forwarded-For: 192.0.2.1, 192.0.2.2\r\nx-forwarded-for: 192.0.2.3\r\nX-Forwarded-For: \u{fc}\r\n";
+    assert_eq!(head(&with(lines)).forwarded_for.as_deref(), Some("192.0.2.1, 192.0.2.2,192.0.2.3,\u{fc}"));
+    assert_eq!(head(&with("")).forwarded_for, None);
+}
+
+#[test]
+fn empty_lines_begin_no_request() {
+    assert!(!is_begun(b"") && !is_begun(b"\r\n\r\n") && !is_begun(b"\r"));
+    assert!(is_begun(b"\r\nG") && is_begun(b"\0"));
 }
 
 proptest! {
