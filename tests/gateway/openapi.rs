@@ -184,7 +184,12 @@ fn operation(text: &mut String, entry: &Entry) {
         line(8, &format!("- {{name: {parameter}, in: path, required: true, schema: {schema}, example: {example}}}"));
     }
     for parameter in query(name) {
-        line(8, &format!("- {{name: {parameter}, in: query, schema: {{type: string}}}}"));
+        let example = match (*parameter, name) {
+            ("recordId", "downloadVideoFileEx") | ("hwFileName", _) => ", example: 'Y:/1/0/20201202/101/1.mp4'",
+            ("recordId", _) => ", example: 'Y:/1/0/20201202/101/1.v3'",
+            _ => "",
+        };
+        line(8, &format!("- {{name: {parameter}, in: query, schema: {{type: string}}{example}}}"));
     }
     if matches!(entry.interface, Interface::Login | Interface::ForceLogin) {
         line(6, "requestBody:");
@@ -232,10 +237,8 @@ fn operation(text: &mut String, entry: &Entry) {
         schemas.iter().for_each(|schema| line(18, &format!("- {schema}")));
     }
     if matches!(success(name), Success::Recording) {
-        // The type follows the suffix of the recording.
-        for kind in ["video/*", "audio/*", "application/octet-stream"] {
-            line(12, &format!("'{kind}': {{schema: {{type: string, format: binary}}}}"));
-        }
+        // Never the type of the video: browsers are to save it.
+        line(12, "application/octet-stream: {schema: {type: string, format: binary}}");
         for (status, what) in
             [("206", "a part of the recording"), ("412", "a precondition fails"), ("416", "no such part")]
         {
