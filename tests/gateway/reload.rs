@@ -211,8 +211,9 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     // One key more shifts none of the others.
     set(&server, "MOUNT_DIR.Z", "/mnt/older");
     set(&server, "MAXTIME", "90000");
+    // What is told of it last.
     for _ in 0..2 {
-        reload(&server, "MOUNT_DIR.Z has changed, which needs a restart");
+        reload(&server, "MAXTIME has changed, which needs a restart");
     }
     assert_eq!(server.log().iter().filter(|line| line.contains("which needs a restart")).count(), 4);
 
