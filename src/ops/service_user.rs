@@ -81,6 +81,7 @@ pub(super) fn groups() -> Vec<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::fs::{PermissionsExt as _, chown};
 
     #[test]
     fn the_user_and_its_groups_are_found_in_the_files_of_the_machine() {
@@ -105,5 +106,29 @@ mod tests {
         assert_eq!(user, 65_534);
         assert_eq!(shadow.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(geteuid().is_root(), "this thread is still root's");
+    }
+
+    #[test]
+    fn a_folder_may_be_entered_by_the_groups_of_the_user() {
+        if !geteuid().is_root() {
+            eprintln!("skipped: only root can take another user's rights");
+            return;
+        }
+        let nobody = |group| ServiceUser { user: 65_534, group: 65_534, groups: vec![group] };
+        let folder = std::env::temp_dir().join(format!("cc-gateway-service-user-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join("file"), "").unwrap();
+        let enter = |user: ServiceUser| {
+            let file = folder.join("file");
+            user.run_as(|| fs::metadata(file).map(drop).map_err(|error| error.kind())).unwrap()
+        };
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
+        assert_eq!(enter(nobody(65_534)), Ok(()));
+        fs::set_permissions(&folder, fs::Permissions::from_mode(0o710)).unwrap();
+        chown(&folder, None, Some(4242)).unwrap();
+        assert_eq!(enter(nobody(65_534)), Err(io::ErrorKind::PermissionDenied));
+        assert_eq!(enter(nobody(4242)), Ok(()));
+        fs::remove_dir_all(&folder).unwrap();
+        assert_eq!(enter(nobody(4242)), Err(io::ErrorKind::NotFound));
     }
 }

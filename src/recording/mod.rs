@@ -1,6 +1,5 @@
 //! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
 
-mod access;
 mod answer;
 mod arrival_watch;
 mod arrivals;
@@ -26,7 +25,6 @@ mod validators;
 mod video;
 mod watch;
 
-pub use access::{User, accessible_by};
 pub use arrival_watch::{ArrivalWatch, LookCounters};
 pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
