@@ -368,15 +368,7 @@ impl Connection {
                 }
             }
         }
-        match self.tls.receive(&mut self.inbound) {
-            Ok(Received::Bytes) => None,
-            Ok(Received::Nothing) => Some(Next::Wait),
-            Ok(Received::End) => {
-                self.begin_close();
-                None
-            }
-            Err(_) => Some(Next::End),
-        }
+        self.receive()
     }
 
     fn begin_body(&mut self, head: Head) {
@@ -410,6 +402,11 @@ impl Connection {
         if let Some(body) = body {
             return Some(Next::Forward(Box::new(self.complete_request(body))));
         }
+        self.receive()
+    }
+
+    /// Reads more of a request.
+    fn receive(&mut self) -> Option<Next> {
         match self.tls.receive(&mut self.inbound) {
             Ok(Received::Bytes) => None,
             Ok(Received::Nothing) => Some(Next::Wait),

@@ -216,7 +216,8 @@ impl IoLoop {
     fn handle_messages(&mut self, messages: Vec<Message>) {
         for message in messages {
             match message {
-                Message::Back(connection) => self.take_home(connection),
+                // Whoever had it has armed it already.
+                Message::Back(connection) => self.put(connection),
                 Message::Parked(key, slot, until) => {
                     if let Some(place) = self.place(key) {
                         place.state = State::Deferred(slot);
@@ -266,20 +267,15 @@ impl IoLoop {
     }
 
     fn wait_here(&mut self, connection: Box<Connection>) {
-        let key = connection.key();
-        if let Err(error) = self.home.arm(&connection.tls, key, connection.interest()) {
+        if let Err(error) = self.home.arm(&connection.tls, connection.key(), connection.interest()) {
             log::debug!("a client cannot be waited for: {error}");
             return;
         }
-        self.put(key, connection);
+        self.put(connection);
     }
 
-    /// Takes back a connection that its user has armed already.
-    fn take_home(&mut self, connection: Box<Connection>) {
-        self.put(connection.key(), connection);
-    }
-
-    fn put(&mut self, key: Key, connection: Box<Connection>) {
+    fn put(&mut self, connection: Box<Connection>) {
+        let key = connection.key();
         let deadline = connection.deadline();
         let is_stranger = connection.is_idle_stranger();
         let Some(place) = self.place(key) else { return };

@@ -42,10 +42,7 @@ impl TlsStream {
     /// # Errors
     /// When the configuration cannot be used, which its tests exclude.
     pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
-        let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        // What is queued is bounded by those who queue: a response, or one chunk of a recording.
-        tls.set_buffer_limit(None);
-        Ok(TlsStream { socket: Arc::new(socket), tls })
+        Ok(TlsStream { socket: Arc::new(socket), tls: server_connection(config)? })
     }
 
     /// Begins anew, with another configuration. Only before the client's first bytes have been taken.
@@ -53,8 +50,7 @@ impl TlsStream {
     /// # Errors
     /// As [`TlsStream::new`].
     pub(super) fn restart(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
-        self.tls = ServerConnection::new(config).map_err(io::Error::other)?;
-        self.tls.set_buffer_limit(None);
+        self.tls = server_connection(config)?;
         Ok(())
     }
 
@@ -265,6 +261,13 @@ impl TlsStream {
             }
         }
     }
+}
+
+fn server_connection(config: Arc<ServerConfig>) -> io::Result<ServerConnection> {
+    let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
+    // What is queued is bounded by those who queue: a response, or one chunk of a recording.
+    tls.set_buffer_limit(None);
+    Ok(tls)
 }
 
 impl AsFd for TlsStream {
