@@ -167,13 +167,9 @@ impl SessionTable {
     }
 
     /// Whether that very session of `agent` goes on.
-    pub fn still_open(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
+    #[cfg(test)]
+    pub(super) fn still_open(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
         self.with_session(agent, session, now, |_| ()).is_some()
-    }
-
-    /// Notes that the agent is in touch; false if the session is over.
-    pub fn touch(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
-        self.with_session(agent, session, now, |session| session.last_seen = session.last_seen.max(now)).is_some()
     }
 
     /// The Guid that the answer to a poll or handshake, admitted as `admitted`, is to carry, if one is due.

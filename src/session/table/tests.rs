@@ -158,7 +158,6 @@ fn every_end_of_a_session_is_felt_by_its_parked_poll() {
         assert!(parked.is_woken(), "{name}");
         assert_eq!(table.poll_outcome(agent(101), opened.session, start), outcome, "{name}");
         assert!(!table.still_open(agent(101), opened.session, start), "{name}");
-        assert!(!table.touch(agent(101), opened.session, start), "{name}");
         assert!(table.renew_if_due(agent(101), &admitted, start + SECOND * 60).is_none(), "{name}");
         assert!(table.update_guid(agent(101), opened.session, start).is_none(), "{name}");
         assert!(Poll::park(&table, opened.session, start).is_woken(), "{name}");
@@ -317,7 +316,8 @@ fn a_session_lasts_as_long_as_it_is_heard_of() {
     let (table, start) = (table(true), Instant::now());
     let opened = table.sign_in(agent(101), false, InitialState::default(), start, 0).unwrap();
     assert!(admit(&table, 101, &opened.guid, start + SECOND * 99).is_ok());
-    table.touch(agent(101), opened.session, start + SECOND * 190);
+    let polled = table.poll_outcome(agent(101), opened.session, start + SECOND * 190);
+    assert!(matches!(polled, PollOutcome::Event(_)));
     assert!(table.authenticate(agent(101), None, start + SECOND * 280).is_err(), "a refused request is not heard");
     assert_eq!(table.len(start + SECOND * 289), 1);
     assert_eq!(table.len(start + SECOND * 290), 0);
