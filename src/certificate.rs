@@ -102,7 +102,8 @@ fn own_names() -> Vec<String> {
     names
 }
 
-fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+/// Writes a file that is not there yet, for nobody but those whom `mode` names.
+pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)

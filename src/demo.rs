@@ -35,6 +35,8 @@ pub(crate) fn run(
     let stage = Stage::build(listen).map_err(fails)?;
     let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
     certificate::write_pair(&stage.directory, &names)?;
+    let hash = PasswordHash::derive(PASSWORD).map_err(io::Error::other).map_err(fails)?;
+    certificate::write_new(&stage.directory.join("agents.properties"), 0o600, &format!("{AGENT} = {hash}\n"))?;
     // Dropped before the stage, so that it writes nothing after that is removed.
     let _recorder = Recorder::start(stage.mount(), AGENT).map_err(fails)?;
     serve(&stage.config(), &|addresses| {
@@ -69,8 +71,6 @@ impl Stage {
             stage.names.push(name);
             began += APART;
         }
-        let hash = PasswordHash::derive(PASSWORD).map_err(io::Error::other)?;
-        fs::write(stage.directory.join("agents.properties"), format!("{AGENT} = {hash}\n"))?;
         fs::write(
             stage.config(),
             format!(

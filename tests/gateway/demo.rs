@@ -10,6 +10,8 @@ use crate::support::{Scratch, eventually};
 /// A demo that is running, and the directory it has for temporary files.
 struct Demo {
     scratch: Scratch,
+    /// Its log, in a file.
+    log: Scratch,
     child: Child,
     /// What it prints, from the first step on.
     lines: String,
@@ -17,19 +19,19 @@ struct Demo {
 
 impl Demo {
     fn start() -> Demo {
-        let scratch = Scratch::new();
+        let (scratch, log) = (Scratch::new(), Scratch::new());
         let mut child = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
             .args(["demo", "--listen", "127.0.0.1:0"])
             .env("TMPDIR", scratch.path())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(fs::File::create(log.path().join("log")).unwrap())
             .spawn()
             .unwrap();
         let printed = BufReader::new(child.stdout.as_mut().unwrap()).lines().map(Result::unwrap);
         let steps = printed.take_while(|line| !line.starts_with("Ctrl-C"));
         let lines = steps.skip_while(|line| !line.starts_with("# Sign in")).map(|line| line + "\n").collect();
-        Demo { scratch, child, lines }
+        Demo { scratch, log, child, lines }
     }
 
     /// The recordings on its mount, as far as they are written.
@@ -50,6 +52,8 @@ impl Demo {
         eventually("the end of the demo", || self.child.try_wait().unwrap().is_some());
         assert_eq!(self.child.wait().unwrap().code(), Some(0));
         assert_eq!(fs::read_dir(self.scratch.path()).unwrap().count(), 0, "the demo leaves nothing behind");
+        let log = fs::read_to_string(self.log.path().join("log")).unwrap();
+        assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
     }
 }
 
