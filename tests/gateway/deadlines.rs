@@ -159,14 +159,7 @@ fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
     for stopped in 1..=3 {
         // Its one download is free again each time.
         let mut client = inside.client();
-        client.send_request(
-            "GET",
-            &format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}"),
-            &format!("Guid: {guid}\r\n"),
-            "",
-        );
-        let head = client.head();
-        assert_eq!((head.status, head.length() as u64), (200, LENGTH));
+        assert_eq!(client.begin_download(503, &guid, RECORD_ID).length() as u64, LENGTH);
         eventually("the cut", || inside.counters().downloads_cut.value() == stopped);
         // Its socket is still open here, and yet the kernel keeps nothing for it.
         eventually("no unsent bytes", || unsent_from(inside.address().port()).0 == 0);
@@ -180,9 +173,7 @@ fn a_client_that_takes_too_little_in_each_window_is_cut() {
     let inside = with_video(Setup::new(), Timeouts { window: SHORT, ..PATIENT });
     let guid = inside.sign_in(503);
     let mut client = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
-    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
-    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
-    assert_eq!(client.head().status, 200);
+    client.begin_download(503, &guid, RECORD_ID);
     // Some bytes every moment, in all far from what a window asks for.
     let mut drip = [0; 512];
     let mut socket = client.socket();
@@ -199,9 +190,7 @@ fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs()
     let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
     let guid = inside.sign_in(503);
     let mut client = inside.client();
-    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
-    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
-    assert_eq!(client.head().status, 200);
+    client.begin_download(503, &guid, RECORD_ID);
     let (mut taken, long) = (0, Instant::now() + 3 * window);
     while Instant::now() < long {
         client.stream(512 * 1024, |_| ());
@@ -220,9 +209,7 @@ fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
     let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
     let guid = inside.sign_in(503);
     let mut client = inside.client();
-    let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
-    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
-    assert_eq!(client.head().status, 200);
+    client.begin_download(503, &guid, RECORD_ID);
     let began = Instant::now();
     while began.elapsed() < 5 * window {
         client.stream(1000, |_| ());

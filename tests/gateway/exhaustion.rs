@@ -169,8 +169,7 @@ fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
     let stalled: Vec<Client> = (0..50)
         .map(|_| {
             let mut client = server.client();
-            client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
-            assert_eq!(client.head().status, 200);
+            client.begin_download(503, &guid, RECORD_ID);
             client
         })
         .collect();

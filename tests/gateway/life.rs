@@ -12,10 +12,7 @@ const LONG: usize = 24 * 1024 * 1024;
 /// Begins a download and reads its head and a little more.
 fn begin(server: &Server, guid: &str) -> (Client, Vec<u8>) {
     let mut client = server.client();
-    let fields = format!("Guid: {guid}\r\n");
-    client.send_request("GET", &format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}"), &fields, "");
-    let head = client.head();
-    assert_eq!((head.status, head.length()), (200, LONG));
+    assert_eq!(client.begin_download(503, guid, RECORD_ID).length(), LONG);
     let beginning = client.bytes(1000);
     (client, beginning)
 }

@@ -80,9 +80,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     let mut downloads: Vec<_> = (0..DOWNLOADS)
         .map(|_| {
             let mut client = server.client();
-            let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
-            client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
-            assert_eq!(client.head().length(), LENGTH);
+            assert_eq!(client.begin_download(503, &guid, RECORD_ID).length(), LENGTH);
             (client, Context::new(&SHA256))
         })
         .collect();

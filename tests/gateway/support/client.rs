@@ -160,6 +160,15 @@ impl Client {
         self.get(&format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"), guid)
     }
 
+    /// Asks for a recording and reads the head of the answer; its content is left to be read.
+    pub fn begin_download(&mut self, agent: u32, guid: &str, record_id: &str) -> Reply {
+        let path = format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}");
+        self.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+        let head = self.head();
+        assert_eq!(head.status, 200, "{head:?}");
+        head
+    }
+
     /// Reads one whole reply.
     pub fn reply(&mut self) -> Reply {
         self.reply_to("GET")
