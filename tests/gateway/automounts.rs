@@ -11,7 +11,7 @@ fn an_automount_may_idle_and_one_that_fails_is_asked_ever_less_often() {
     let place = Scratch::new();
     place.file(&format!("source/{PATH}"), "video");
     let directory = place.path().canonicalize().unwrap().join("on demand");
-    let Some(mut autofs) = Autofs::start(&directory, &place.path().join("source")) else { return };
+    let Some(autofs) = Autofs::start(&directory, &place.path().join("source")) else { return };
     let setup = Setup::new().set("MOUNT_CHECK", "ON").set("MOUNT_DIR", directory.to_str().unwrap());
     // Looks for new recordings would keep it mounted while the agent is signed in.
     let setup = setup.set("RECORD_SCAN_INTERVAL", "0");

@@ -176,7 +176,7 @@ fn a_directory_mounted_on_demand_is_told_for_what_it_is() {
     let Some(working) = Autofs::start(&at("works"), &source) else { return };
     kind("an automount", at("works"), true, None, "0").assert_told();
     drop(working);
-    let Some(mut failing) = Autofs::start(&at("fails"), &source) else { return };
+    let Some(failing) = Autofs::start(&at("fails"), &source) else { return };
     failing.serve(false);
     let reason = Some("No such file or directory (ENOENT)");
     kind("an automount that fails", at("fails"), true, reason, "108-012").assert_told();

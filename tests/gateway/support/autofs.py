@@ -2,8 +2,9 @@
 """An automount daemon for one directory (Linux, linux/auto_fs.h, protocol 5, direct map), run as root by tests.
 
 Usage: autofs.py DIRECTORY SOURCE. Commands on stdin, one a line: `serve` and `fail` say what the next request to mount
-gets, `expire` unmounts what has been unused for longer than the timeout. On stdout: `ready` at first, `asked` for each
-request to mount, `expired` or `busy` for each `expire`. Ends with its stdin.
+gets, `expire` unmounts what has been unused for longer than the timeout, `echo` is answered once all before it has been
+said. On stdout: `ready` at first, `asked` for each request to mount, `expired` or `busy` for each `expire`, `echo` for
+each `echo`. Ends with its stdin.
 """
 
 import ctypes
@@ -64,5 +65,7 @@ for line in sys.stdin:
             say("expired")
         except OSError:
             say("busy")
+    elif line.strip() == "echo":
+        say("echo")
     else:
         serving = line.strip() == "serve"

@@ -43,17 +43,21 @@ impl Autofs {
     }
 
     /// From now on requests to mount succeed, or fail.
-    pub fn serve(&mut self, serving: bool) {
+    pub fn serve(&self, serving: bool) {
         self.command(if serving { "serve" } else { "fail" });
     }
 
     /// How often somebody made the kernel ask for the directory.
     pub fn asked(&self) -> usize {
+        // A mount may be used before the daemon's word of it has come here.
+        let echoes = self.count("echo");
+        self.command("echo");
+        eventually("an echo", || self.count("echo") > echoes);
         self.count("asked")
     }
 
     /// Waits until the directory has been unused for so long that it is unmounted.
-    pub fn expire(&mut self) {
+    pub fn expire(&self) {
         let before = self.count("expired");
         eventually("the directory to idle", || {
             let answers = |autofs: &Autofs| autofs.count("expired") + autofs.count("busy");
@@ -68,8 +72,8 @@ impl Autofs {
         self.said.lock().unwrap().iter().filter(|said| *said == word).count()
     }
 
-    fn command(&mut self, word: &str) {
-        writeln!(self.commands.as_mut().unwrap(), "{word}").unwrap();
+    fn command(&self, word: &str) {
+        writeln!(self.commands.as_ref().unwrap(), "{word}").unwrap();
     }
 }
 
