@@ -2,6 +2,10 @@
 //! client it speaks for. The rules are those of haproxy's `doc/proxy-protocol.txt`.
 //!
 //! Only what comes from a trusted proxy may be read with this: the header is a claim, and nothing in it proves it.
+//!
+//! No crate reads it as that document says. ppp 2.3, proxy-header 0.1, proxy-protocol 0.5 and haproxy-protocol 0.0.4
+//! ignore the checksum, take extensions that run past the header, and refuse LOCAL with an unassigned family; all but
+//! the first also misread lines of version 1, and proxy-protocol panics on a length that is not true.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
