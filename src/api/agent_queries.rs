@@ -1,10 +1,20 @@
 //! What clients ask about agents before they poll. Lists that only a switch could fill are empty.
 
+use std::collections::HashSet;
+use std::time::{Instant, SystemTime};
+
 use super::agent_state::Asker;
 use super::code::ResultCode;
 use super::gateway::Gateway;
+use super::parameters::{list, number, value};
 use super::reply::Reply;
-use crate::session::{AgentId, AgentState, Role};
+use super::sign_in::{MEDIA_TYPE, epoch_ms};
+use crate::session::{AgentId, AgentState, Role, SignedInAgent};
+
+/// The group that all agents are in, since there are none.
+const NO_GROUP: u32 = 0;
+/// The highest number of a VDN that the interface documents.
+const VDN_MAX: u32 = 512;
 
 impl Gateway {
     /// `agentstatus`.
@@ -35,7 +45,7 @@ impl Gateway {
 
     /// `allagentstatus`.
     pub(super) fn all_agent_status(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |agent, state| {
+        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
             Some(format!(
                 r#"{{"workno":"{agent}","name":"{agent}","status":{},"ctiStatus":{},"groupName":""}}"#,
                 state.number(),
@@ -44,33 +54,131 @@ impl Gateway {
         })
     }
 
-    /// `onlineagentonvdn`. There are no groups, so all are in group 0.
+    /// `onlineagentonvdn`.
     pub(super) fn online_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |agent, _| Some(format!(r#"{{"workno":"{agent}","name":"{agent}","groupid":0}}"#)))
+        self.list_agents(asker, |SignedInAgent { agent, .. }| {
+            Some(format!(r#"{{"workno":"{agent}","name":"{agent}","groupid":{NO_GROUP}}}"#))
+        })
     }
 
     /// `idleagent`.
     pub(super) fn idle_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |agent, state| {
-            (state == AgentState::Idle).then(|| format!(r#"{{"workno":"{agent}","name":"{agent}"}}"#))
+        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
+            (*state == AgentState::Idle).then(|| format!(r#"{{"workno":"{agent}","name":"{agent}"}}"#))
         })
     }
 
     /// `allagent` of quality control.
     pub(super) fn monitored_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |agent, state| {
+        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
             Some(format!(r#"{{"workno":"{agent}","name":"{agent}","status":{}}}"#, state.number()))
         })
     }
 
+    /// `groupbyagent/{workno}`.
+    pub(super) fn group_of(&self, asker: Asker, work_no: &str) -> Reply {
+        match self.colleague(asker, work_no) {
+            Some(_) => Reply::result(&format!(r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#)),
+            None => Reply::rejected(ResultCode::INVALID_PARAMETER),
+        }
+    }
+
+    /// `agentwasnameonvdn`. Agents have no names here, so their ids stand for them.
+    pub(super) fn agent_names(&self, asker: Asker) -> Reply {
+        let (_, agents) = self.colleagues(asker);
+        let names: Vec<_> = agents.iter().map(|known| format!(r#""{0}":"{0}""#, known.agent)).collect();
+        Reply::result(&format!("{{{}}}", names.join(",")))
+    }
+
+    /// `agentbyworkno/{workno}`. Of an agent that is not signed in nothing is known; that it exists is not told either.
+    pub(super) fn agent_info(&self, asker: Asker, work_no: &str) -> Reply {
+        match self.colleague(asker, work_no) {
+            Some((vdn, known)) => {
+                Reply::result(&info(&known, known.state.number(), vdn, asker.now, r#""skilllist":[],"#))
+            }
+            None => Reply::rejected(ResultCode::INVALID_PARAMETER),
+        }
+    }
+
+    /// `agentongroupex?groupid=`; without a group it is that of the asker.
+    pub(super) fn agents_of_group(&self, asker: Asker, query: &str) -> Reply {
+        let group = match value(query, "groupid").map(|text| text.map(|text| number(&text))) {
+            Ok(None) => NO_GROUP,
+            Ok(Some(Some(group))) => group,
+            _ => return Reply::rejected(ResultCode::INVALID_PARAMETER),
+        };
+        let (vdn, mut agents) = self.colleagues(asker);
+        agents.retain(|_| group == NO_GROUP);
+        let skills = r#""skilllist":[],"#;
+        let infos = agents.iter().map(|known| info(known, known.state.number(), vdn, asker.now, skills));
+        Reply::result(&array(infos))
+    }
+
+    /// `agentinfonoskills`. The client known reads its `status` by the table of `ctiStatus`.
+    pub(super) fn agent_infos(&self, asker: Asker, body: &[u8]) -> Reply {
+        let Some(wanted) = list(body, "agentlist") else {
+            return Reply::rejected(ResultCode::INVALID_PARAMETER);
+        };
+        let wanted: HashSet<_> =
+            wanted.iter().filter_map(|text| AgentId::parse(text, self.settings.agent_id_max)).collect();
+        let (vdn, agents) = self.colleagues(asker);
+        let agents = agents.iter().filter(|known| wanted.contains(&known.agent));
+        Reply::result(&array(agents.map(|known| info(known, known.state.cti_number(), vdn, asker.now, ""))))
+    }
+
     /// The signed-in agents of the asker's VDN, as `line` has them.
-    fn list_agents(&self, asker: Asker, line: impl Fn(AgentId, AgentState) -> Option<String>) -> Reply {
+    fn list_agents(&self, asker: Asker, line: impl Fn(&SignedInAgent) -> Option<String>) -> Reply {
+        Reply::result(&array(self.colleagues(asker).1.iter().filter_map(line)))
+    }
+
+    /// The asker's VDN and its signed-in agents, in order of id.
+    fn colleagues(&self, asker: Asker) -> (u32, Vec<SignedInAgent>) {
         let roster = self.roster();
-        let vdn = roster.agent(asker.agent).map(|entry| entry.vdn);
-        let agents = self.sessions.all_statuses(asker.now).into_iter();
-        let agents = agents.filter(|(agent, _)| roster.agent(*agent).map(|entry| entry.vdn) == vdn);
-        let lines: Vec<_> = agents.filter_map(|(agent, state)| line(agent, state)).collect();
-        Reply::result(&format!("[{}]", lines.join(",")))
+        // A reload that removes the asker ends its session; nobody is its colleague meanwhile.
+        let Some(vdn) = roster.agent(asker.agent).map(|entry| entry.vdn) else { return (0, Vec::new()) };
+        let mut agents = self.sessions.agents(asker.now);
+        agents.retain(|known| roster.agent(known.agent).is_some_and(|entry| entry.vdn == vdn));
+        (vdn, agents)
+    }
+
+    /// One of the asker's VDN who is signed in, and the VDN.
+    fn colleague(&self, asker: Asker, work_no: &str) -> Option<(u32, SignedInAgent)> {
+        let agent = AgentId::parse(work_no, self.settings.agent_id_max)?;
+        let (vdn, agents) = self.colleagues(asker);
+        agents.into_iter().find(|known| known.agent == agent).map(|known| (vdn, known))
+    }
+}
+
+/// What is known of an agent, in the order of the page of `agentbyworkno`. Times are milliseconds since 1970, and seconds
+/// in the present state.
+fn info(known: &SignedInAgent, status: u8, vdn: u32, now: Instant, skills: &str) -> String {
+    let SignedInAgent { agent, state, since_ms, signed_in } = known;
+    let wall = SystemTime::now();
+    let in_state = epoch_ms(wall).saturating_sub(*since_ms) / 1000;
+    let signed_in = epoch_ms(wall - now.saturating_duration_since(*signed_in));
+    format!(
+        r#"{{"workno":"{agent}","name":"{agent}","status":{status},"ctiStatus":{},"groupid":{NO_GROUP},"groupname":"",{skills}"callids":[],"mediatype":"{MEDIA_TYPE}","phonenumber":"","vdnid":{vdn},"currentstatetime":{in_state},"logindate":{signed_in}}}"#,
+        state.cti_number(),
+    )
+}
+
+fn array(entries: impl Iterator<Item = String>) -> String {
+    format!("[{}]", entries.collect::<Vec<_>>().join(","))
+}
+
+/// `vdnskill/{vdnid}`.
+pub(super) fn skill_queues_of_vdn(vdn: &str) -> Reply {
+    match number(vdn).filter(|vdn| (1..=VDN_MAX).contains(vdn)) {
+        Some(_) => Reply::result("[]"),
+        None => Reply::rejected(ResultCode::INVALID_PARAMETER),
+    }
+}
+
+/// `queryacdstat`.
+pub(super) fn queue_figures(body: &[u8]) -> Reply {
+    match list(body, "skills") {
+        Some(_) => Reply::result("[]"),
+        None => Reply::rejected(ResultCode::INVALID_PARAMETER),
     }
 }
 

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 
 use super::code::ResultCode;
 use super::gateway::Gateway;
+use super::parameters::{OutOfBounds, flag, number, switch, value};
 use super::reply::Reply;
-use super::router::{Route, parameter};
+use super::router::Route;
 use super::sign_in::epoch_ms;
 use crate::session::{AgentId, SessionId, StateCommand, StateError};
 
@@ -58,12 +59,13 @@ impl Gateway {
     }
 
     /// `autoenteridle/{flag}`; one client writes `True`.
-    pub(super) fn set_auto_enter_idle(&self, asker: Asker, flag: &str) -> Reply {
-        if flag.chars().count() > FLAG_MAX {
+    pub(super) fn set_auto_enter_idle(&self, asker: Asker, text: &str) -> Reply {
+        if text.chars().count() > FLAG_MAX {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         }
-        let flag = flag.eq_ignore_ascii_case("true");
-        match self.sessions.set_auto_enter_idle(asker.agent, asker.session, flag, asker.now) {
+        // Anything else is false, says its page.
+        let is_set = flag(text).unwrap_or(false);
+        match self.sessions.set_auto_enter_idle(asker.agent, asker.session, is_set, asker.now) {
             true => Reply::done(),
             false => Reply::rejected(ResultCode::NOT_SIGNED_IN),
         }
@@ -89,30 +91,18 @@ impl Gateway {
 pub(super) fn reset_skill(query: &str) -> Reply {
     let is_list =
         |text: &str| text.len() <= SKILLS_MAX && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
-    let (Ok(skills), Ok(linkage)) = (value(query, "skillid"), value(query, "phonelinkage")) else {
-        return Reply::rejected(ResultCode::INVALID_PARAMETER);
-    };
-    let is_fine = skills.is_none_or(|text| is_list(&text)) && linkage.is_none_or(|text| text == "0" || text == "1");
-    if is_fine { Reply::done() } else { Reply::rejected(ResultCode::INVALID_PARAMETER) }
-}
-
-/// `autoanswer/{isautoanswer}`.
-pub(super) fn set_auto_answer(flag: &str) -> Reply {
-    match flag.eq_ignore_ascii_case("true") || flag.eq_ignore_ascii_case("false") {
-        true => Reply::done(),
-        false => Reply::rejected(ResultCode::INVALID_PARAMETER),
+    match (value(query, "skillid"), switch(query, "phonelinkage")) {
+        (Ok(skills), Ok(_)) if skills.as_deref().is_none_or(is_list) => Reply::done(),
+        _ => Reply::rejected(ResultCode::INVALID_PARAMETER),
     }
 }
 
-/// A parameter that is out of its bounds.
-#[derive(Debug, PartialEq, Eq)]
-struct OutOfBounds;
-
-/// The value of a parameter of the query; `None` where it is not there, empty, or the `null` that one client writes for
-/// what it has not set.
-fn value(query: &str, name: &str) -> Result<Option<String>, OutOfBounds> {
-    let value = parameter(query, name).map_err(|_| OutOfBounds)?;
-    Ok(value.filter(|text| !text.is_empty() && text != "null"))
+/// `autoanswer/{isautoanswer}`.
+pub(super) fn set_auto_answer(text: &str) -> Reply {
+    match flag(text) {
+        Some(_) => Reply::done(),
+        None => Reply::rejected(ResultCode::INVALID_PARAMETER),
+    }
 }
 
 /// 0 is the reason of none, 200 to 250 are those of a contact centre.
@@ -121,20 +111,6 @@ fn busy_reason(query: &str) -> Result<Option<u8>, OutOfBounds> {
     let reason =
         number(&text).and_then(|reason| u8::try_from(reason).ok()).filter(|reason| matches!(reason, 0 | 200..=250));
     reason.map(Some).ok_or(OutOfBounds)
-}
-
-fn switch(query: &str, name: &str) -> Result<Option<bool>, OutOfBounds> {
-    match value(query, name)?.as_deref().map(str::to_ascii_lowercase).as_deref() {
-        None => Ok(None),
-        Some("true") => Ok(Some(true)),
-        Some("false") => Ok(Some(false)),
-        Some(_) => Err(OutOfBounds),
-    }
-}
-
-/// A plain decimal.
-fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
 #[cfg(test)]
@@ -149,26 +125,15 @@ mod tests {
             ("reason=null&prolong=null", Ok(None)),
             ("reason=0", Ok(Some(0))),
             ("reason=200", Ok(Some(200))),
+            ("reason=+210+", Ok(Some(210))),
             ("reason=250", Ok(Some(250))),
             ("reason=251", Err(OutOfBounds)),
             ("reason=199", Err(OutOfBounds)),
             ("reason=-1", Err(OutOfBounds)),
-            ("reason=+200", Err(OutOfBounds)),
+            ("reason=%2B200", Err(OutOfBounds)),
             ("reason=%ff", Err(OutOfBounds)),
         ] {
             assert_eq!(busy_reason(query), reason, "{query}");
-        }
-    }
-
-    #[test]
-    fn a_switch_is_a_word_in_any_case() {
-        for (query, flag) in [
-            ("", Ok(None)),
-            ("prolong=True", Ok(Some(true))),
-            ("prolong=FALSE", Ok(Some(false))),
-            ("prolong=1", Err(OutOfBounds)),
-        ] {
-            assert_eq!(switch(query, "prolong"), flag, "{query}");
         }
     }
 
@@ -179,6 +144,9 @@ mod tests {
             ("skillid=&phonelinkage=0", "0"),
             ("phonelinkage=1", "0"),
             ("skillid=null&phonelinkage=null", "0"),
+            ("phonelinkage=true", "0"),
+            ("phonelinkage=False", "0"),
+            ("skillid=&phonelinkage=+1", "0"),
             ("skillid=1;2;3", "0"),
             ("skillid=a", "000-002"),
             ("phonelinkage=2", "000-002"),

@@ -31,6 +31,8 @@ macro_rules! codes {
 codes! {
     /// The request was carried out.
     SUCCESS = "0", "success";
+    /// Events are polled by each agent for itself; there is no poll for those of all agents. Answered after half a second.
+    WRONG_EVENT_METHOD = "000-001", "events are polled by each agent for itself";
     /// The agent id, the path, the method or the request as a whole is invalid.
     INVALID_PARAMETER = "000-002", "a URL or interface parameter is invalid";
     /// The Guid is missing, wrong or expired. Answered after half a second.
@@ -53,6 +55,8 @@ codes! {
     WRONG_STATE = "100-009", "the state of the agent does not permit this";
     /// A sign-in of this agent from this address is still running.
     SIGNING_IN = "100-021", "a sign-in of the agent is still running";
+    /// Agents sign in by their ids; there are no accounts. Answered after half a second.
+    NO_ACCOUNTS = "100-060", "there are no accounts, sign in by agent id";
     /// Audio: `RECORD_DOWNLOAD_FLAG` is not ON.
     RECORDING_OFF = "104-001", "the recording download is switched off";
     /// The recording is another agent's, and this agent is not an inspector.

@@ -72,6 +72,11 @@ impl Gateway {
         match interface {
             Interface::Health => return self.health().into(),
             Interface::Metrics => return self.metrics(request).into(),
+            // Anybody may ask for these, and each is logged.
+            Interface::GetAllAgentEvent => {
+                return Gateway::held_back(now, Reply::rejected(ResultCode::WRONG_EVENT_METHOD));
+            }
+            Interface::LoginByAccount => return Gateway::held_back(now, Reply::rejected(ResultCode::NO_ACCOUNTS)),
             _ => {}
         }
         let Some(agent) = context.agent else {
@@ -131,11 +136,20 @@ impl Gateway {
             Interface::QueryAllLoginedAgentInfoOnVdn => self.online_agents(asker),
             Interface::GetIdleStatusAgents => self.idle_agents(asker),
             Interface::QueryAllMonitoredAgents => self.monitored_agents(asker),
+            Interface::QueryGroupInfoByWorkNo => self.group_of(asker, route.parameter(0)),
+            Interface::QueryAllAgentWasNameOnVdn => self.agent_names(asker),
+            Interface::QueryAgentInfoByWorkNo => self.agent_info(asker, route.parameter(0)),
+            Interface::QueryAllAgentInfoOnMyGroupEx => self.agents_of_group(asker, request.query),
+            Interface::QueryAgentInfoWithoutSkills => self.agent_infos(asker, request.body),
+            Interface::QuerySkillQueueOnVdn => agent_queries::skill_queues_of_vdn(route.parameter(0)),
+            Interface::QuerySkillQueueOnAgent => self.agent_skills_of(route.parameter(0)),
+            Interface::QueryStatInfoOfAcd => agent_queries::queue_figures(request.body),
+            Interface::GetConnectToken => Reply::rejected(ResultCode::INVALID_PARAMETER),
             Interface::BeginMonitor | Interface::EndMonitor => Reply::done(),
             Interface::QueryIvrInfoOnVdn => agent_queries::no_ivrs(),
             Interface::QueryAgentSkills
             | Interface::GetAgentRestReason
-            | Interface::QueryGroupsOnVdn
+            | Interface::QueryGroupInfoOnVdn
             | Interface::QuerySkillQueueOnAgentVdn
             | Interface::QueryInNoOnVdn => Reply::result("[]"),
             // Answered before.

@@ -133,15 +133,39 @@ interfaces! {
     GetAgentRestReason: Get "agentgroup/{id}/restreason" "getAgentRestReason" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the causes of a rest: none are configured";
-    QueryGroupsOnVdn: Get "agentgroup/{id}/grouponvdn" "grouponvdn" guid
+    QueryGroupInfoOnVdn: Get "agentgroup/{id}/grouponvdn" "queryGroupInfoOnVdn" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the groups of the VDN: none";
+    QueryGroupInfoByWorkNo: Get "agentgroup/{id}/groupbyagent/{workno}" "queryGroupInfoByWorkNo" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the group of a signed-in agent of the VDN: 0, which stands for none";
+    QueryAllAgentWasNameOnVdn: Get "agentgroup/{id}/agentwasnameonvdn" "queryAllAgentWasNameOnVdn" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the names of the agents of the VDN who are signed in, by their ids";
+    QueryAgentInfoByWorkNo: Get "agentgroup/{id}/agentbyworkno/{workno}" "queryAgentInfoByWorkNo" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "what is known of a signed-in agent of the VDN";
+    QueryAllAgentInfoOnMyGroupEx: Get "agentgroup/{id}/agentongroupex" "queryAllAgentInfoOnMyGroupEx" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "what is known of the agents in group `groupid`: in 0, all of the VDN who are signed in; in others nobody";
+    QueryAgentInfoWithoutSkills: Post "agentgroup/{id}/agentinfonoskills" "queryAgentInfoWithoutSkills" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "what is known of those agents in `agentlist` of the body who are signed in to the VDN";
     QueryIvrInfoOnVdn: Get "queuedevice/{id}/ivrinfo" "queryIVRInfoOnVdn" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the IVRs of the VDN: none";
     QuerySkillQueueOnAgentVdn: Get "queuedevice/{id}/agentvdnskill" "querySkillQueueOnAgentVDN" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skill queues of the VDN: none";
+    QuerySkillQueueOnVdn: Get "queuedevice/{id}/vdnskill/{vdnid}" "querySkillQueueOnVDN" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the skill queues of a VDN of 1 to 512: none";
+    QuerySkillQueueOnAgent: Get "queuedevice/{id}/agentskill/{workno}" "querySkillQueueOnAgent" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "the skill queues of an agent: none";
+    QueryStatInfoOfAcd: Post "queuedevice/{id}/queryacdstat" "queryStatInfoOfAcd" guid
+        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "figures of the skill queues in `skills` of the body: none";
     QueryInNoOnVdn: Get "queuedevice/{id}/innoinfo" "queryInNoOnVDN" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the access numbers of the VDN: none";
@@ -174,6 +198,15 @@ interfaces! {
         [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN RECORDING_OFF NOT_OWN_RECORDING
          INVALID_RECORD_ID NO_DRIVE NO_AUDIO NOT_AUDIO NO_LOCATION NOT_FETCHED]
         "the voice recording; `token`, `localRecordPath` in the query, good once and for 60 s";
+    GetConnectToken: Get "recordplay/{id}/getconnecttoken" "getConnectToken" guid
+        [INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
+        "refused with 000-002: there is no recorder of screens to connect to";
+    GetAllAgentEvent: Get "agentevent/allagentevent" "getAllAgentEvent" open
+        [WRONG_EVENT_METHOD]
+        "refused: events of all agents are for nobody, least of all without a Guid";
+    LoginByAccount: Put "onlineagent/loginbyaccount" "loginByAccount" open
+        [NO_ACCOUNTS]
+        "refused: agents have ids here, and no accounts";
     Health: Get "health" "health" open
         [SUCCESS BUSY MOUNT_LOST]
         "whether this node may be given work: HTTP 200, or 503 while it stops or a mount is lost";

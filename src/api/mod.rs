@@ -16,6 +16,7 @@ pub mod interfaces;
 mod keep_alive;
 mod local_record;
 mod metrics;
+mod parameters;
 mod poll;
 mod recording_events;
 mod reply;

@@ -14,7 +14,7 @@ use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInErro
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Media the session is good for, as the vendor's sample has it.
-const MEDIA_TYPE: &str = "TTF";
+pub(super) const MEDIA_TYPE: &str = "TTF";
 /// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
 const TIME_REMAINING: &str = "9999";
 

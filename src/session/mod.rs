@@ -32,6 +32,6 @@ pub use password_verifier::{PasswordVerifier, QueueFull};
 pub use roster::{Agent, Role, Roster};
 pub use table::{
     AuthError, Authenticated, InitialState, NewSession, OpenSession, PollOutcome, PushOutcome, SessionId, SessionTable,
-    SignInError, StateError,
+    SignInError, SignedInAgent, StateError,
 };
 pub use throttle::{Locked, Throttle};

@@ -15,7 +15,7 @@ mod presence;
 mod state;
 
 pub use events::{PollOutcome, PushOutcome};
-pub use presence::StateError;
+pub use presence::{SignedInAgent, StateError};
 
 /// Tells a session from earlier and later ones of the same agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

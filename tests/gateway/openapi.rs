@@ -22,6 +22,8 @@ enum Success {
     Recording,
     /// Text for Prometheus.
     Text,
+    /// None: the interface refuses everything.
+    Never,
 }
 
 fn object(fields: &[(&str, &str)]) -> String {
@@ -36,6 +38,15 @@ fn object(fields: &[(&str, &str)]) -> String {
 
 fn list_of(fields: &[(&str, &str)]) -> String {
     format!("{{type: array, items: {}}}", object(fields))
+}
+
+/// What is known of an agent, with its skills or without.
+fn agent_info(skills: Option<(&'static str, &'static str)>) -> Vec<(&'static str, &'static str)> {
+    let (text, number) = ("{type: string}", "{type: integer}");
+    let who = [("workno", text), ("name", text), ("status", number), ("ctiStatus", number), ("groupid", number)];
+    let calls = [("groupname", text)].into_iter().chain(skills).chain([("callids", EMPTY_LIST), ("mediatype", text)]);
+    let rest = [("phonenumber", text), ("vdnid", number), ("currentstatetime", number), ("logindate", number)];
+    who.into_iter().chain(calls).chain(rest).collect()
 }
 
 fn success(log_name: &str) -> Success {
@@ -72,15 +83,25 @@ fn success(log_name: &str) -> Success {
         "queryAgentSkills"
         | "queryAgentSkillsByWorkNo"
         | "getAgentRestReason"
-        | "grouponvdn"
+        | "queryGroupInfoOnVdn"
         | "queryIVRInfoOnVdn"
         | "querySkillQueueOnAgentVDN"
+        | "querySkillQueueOnVDN"
+        | "querySkillQueueOnAgent"
+        | "queryStatInfoOfAcd"
         | "queryInNoOnVDN" => EMPTY_LIST.to_owned(),
         "getAllStatusAgents" => {
             list_of(&[agent[0], agent[1], ("status", number), ("ctiStatus", number), ("groupName", text)])
         }
         "queryAllLoginedAgentInfoOnVdn" => list_of(&[agent[0], agent[1], ("groupid", number)]),
         "getIdleStatusAgents" => list_of(&agent),
+        "queryGroupInfoByWorkNo" => {
+            object(&[("id", number), ("name", text), ("monitorno", number), ("monitorname", text)])
+        }
+        "queryAllAgentWasNameOnVdn" => format!("{{type: object, additionalProperties: {text}}}"),
+        "queryAgentInfoByWorkNo" => object(&agent_info(Some(("skilllist", EMPTY_LIST)))),
+        "queryAllAgentInfoOnMyGroupEx" => list_of(&agent_info(Some(("skilllist", EMPTY_LIST)))),
+        "queryAgentInfoWithoutSkills" => list_of(&agent_info(None)),
         "queryAllMonitoredAgents" => list_of(&[agent[0], agent[1], ("status", number)]),
         "getLocalRecordPath" => object(&[("token", text), ("localRecordPath", text)]),
         "logout" | "forceLogout" | "forceLogoutWithReason" | "handShake" | "health" => return Success::Plain,
@@ -89,6 +110,7 @@ fn success(log_name: &str) -> Success {
             return Success::Recording;
         }
         "metrics" => return Success::Text,
+        "getConnectToken" | "getAllAgentEvent" | "loginByAccount" => return Success::Never,
         other => panic!("what does {other} answer?"),
     };
     Success::Result(result)
@@ -100,6 +122,7 @@ fn query(log_name: &str) -> &'static [&'static str] {
         "resetSkill" => &["skillid", "phonelinkage"],
         "sayBusy" => &["reason", "prolong"],
         "rest" => &["prolong"],
+        "queryAllAgentInfoOnMyGroupEx" => &["groupid"],
         "downloadVideoFileEx" => &["recordId", "locationId"],
         "recordfiledownloadEx" => &["callId", "hwFileName", "locationId"],
         "downloadRecordFile" => &["recordId", "filetype", "locationId"],
@@ -141,6 +164,14 @@ components:
         phonenum: {type: string}
         status: {type: integer}
         ip: {type: string}
+    Agents:
+      type: object
+      required: [agentlist]
+      properties: {agentlist: {type: array, items: {type: string}}}
+    Skills:
+      type: object
+      required: [skills]
+      properties: {skills: {type: array, items: {type: string}}}
   headers:
     SetGuid:
       description: JSESSIONID= and the Guid to be sent from now on.
@@ -191,10 +222,16 @@ fn operation(text: &mut String, entry: &Entry) {
         };
         line(8, &format!("- {{name: {parameter}, in: query, schema: {{type: string}}{example}}}"));
     }
-    if matches!(entry.interface, Interface::Login | Interface::ForceLogin) {
+    let body = match entry.interface {
+        Interface::Login | Interface::ForceLogin => Some("SignIn"),
+        Interface::QueryAgentInfoWithoutSkills => Some("Agents"),
+        Interface::QueryStatInfoOfAcd => Some("Skills"),
+        _ => None,
+    };
+    if let Some(body) = body {
         line(6, "requestBody:");
         line(8, "required: true");
-        line(8, "content: {application/json: {schema: {$ref: \"#/components/schemas/SignIn\"}}}");
+        line(8, &format!("content: {{application/json: {{schema: {{$ref: \"#/components/schemas/{body}\"}}}}}}"));
     }
     line(6, "responses:");
     line(8, "'200':");
@@ -225,7 +262,7 @@ fn operation(text: &mut String, entry: &Entry) {
                          {type: string}, eventGenTime: {type: integer}, workNo: {type: string}, content: {}}}";
             Some(done(&format!(", event: {event}"), ""))
         }
-        Success::Recording | Success::Text => None,
+        Success::Recording | Success::Text | Success::Never => None,
     };
     if matches!(success(name), Success::Text) {
         line(12, "text/plain: {schema: {type: string}}");

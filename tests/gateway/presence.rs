@@ -120,6 +120,7 @@ fn a_parameter_out_of_its_bounds_is_refused_and_changes_nothing() {
         "saybusy?reason=251",
         "saybusy?reason=x",
         "saybusy?prolong=2",
+        "saybusy?prolong=yes",
         "rest/0/0",
         "rest/86400/0",
         "rest/-1/0",
@@ -141,10 +142,13 @@ fn a_parameter_out_of_its_bounds_is_refused_and_changes_nothing() {
         "resetskill/true?skillid=&phonelinkage=0",
         "resetskill/false?phonelinkage=1",
         "resetskill/true?skillid=null&phonelinkage=null",
+        "resetskill/true?phonelinkage=False",
+        "resetskill/true?phonelinkage=%201%20",
         "resetskill/anything?skillid=1;2;3",
         "autoenteridle/True",
         "autoenteridle/False",
         "autoanswer/TRUE",
+        "autoanswer/0",
         "saybusy?reason=null",
     ] {
         assert_eq!(post(&mut client, path, &guid).text(), DONE, "{path}");
@@ -210,6 +214,103 @@ fn agents_of_the_vdn_are_listed_with_their_states() {
     }
     let is_censor = server.client().get("/agentgroup/101/iscensor", Some(&busy));
     assert_eq!(is_censor.text(), r#"{"message":"","retcode":"0","result":false}"#);
+}
+
+#[test]
+fn what_is_known_of_agents_is_told_in_these_very_bytes_and_of_others_nothing() {
+    let server = Setup::new().agents("503.vdn = 2\n").start();
+    let guid = server.sign_in(900);
+    let busy = server.sign_in(101);
+    server.sign_in(503);
+    let mut client = server.client();
+    assert_eq!(post(&mut client, "saybusy", &busy).text(), DONE);
+    let info = |agent: u32, status: [u8; 2], skills: &str, told: &serde_json::Value| {
+        let (seconds, since) = (&told["currentstatetime"], &told["logindate"]);
+        assert!(seconds.is_u64() && since.as_u64().unwrap() > 1_600_000_000_000, "{told}");
+        let [status, cti] = status;
+        format!(
+            r#"{{"workno":"{agent}","name":"{agent}","status":{status},"ctiStatus":{cti},"groupid":0,"groupname":"",{skills}"callids":[],"mediatype":"TTF","phonenumber":"","vdnid":1,"currentstatetime":{seconds},"logindate":{since}}}"#
+        )
+    };
+    let frame = |result: &str| format!(r#"{{"message":"","retcode":"0","result":{result}}}"#);
+    let skills = r#""skilllist":[],"#;
+    for (agent, status) in [(900, [4, 1]), (101, [3, 7])] {
+        let reply = client.get(&format!("/agentgroup/900/agentbyworkno/{agent}"), Some(&guid));
+        reply.assert_json(200, &[]);
+        assert_eq!(reply.text(), frame(&info(agent, status, skills, &reply.json()["result"])));
+        let reply = client.get(&format!("/agentgroup/900/groupbyagent/{agent}"), Some(&guid));
+        assert_eq!(reply.text(), frame(r#"{"id":0,"name":"","monitorno":0,"monitorname":""}"#));
+    }
+    let both = |statuses: [[u8; 2]; 2], skills: &str, told: &serde_json::Value| {
+        let [first, second] = statuses;
+        format!("[{},{}]", info(101, first, skills, &told[0]), info(900, second, skills, &told[1]))
+    };
+    for query in ["", "?groupid=0", "?groupid=null", "?groupid="] {
+        let reply = client.get(&format!("/agentgroup/900/agentongroupex{query}"), Some(&guid));
+        assert_eq!(reply.text(), frame(&both([[3, 7], [4, 1]], skills, &reply.json()["result"])), "{query}");
+    }
+    assert_eq!(client.get("/agentgroup/900/agentongroupex?groupid=1", Some(&guid)).text(), frame("[]"));
+    let reply = client.get("/agentgroup/900/agentwasnameonvdn", Some(&guid));
+    assert_eq!(reply.text(), frame(r#"{"101":"101","900":"900"}"#));
+    for (body, result) in [
+        (r#"{"agentlist":["900","101",900," 503 ","102","x"]}"#, None),
+        (r#"{"agentlist":["503","102"]}"#, Some("[]")),
+        (r#"{"agentlist":[]}"#, Some("[]")),
+    ] {
+        let reply = client.request("POST", "/agentgroup/900/agentinfonoskills", Some(&guid), body);
+        reply.assert_json(200, &[]);
+        let result = result.map_or_else(|| both([[7, 7], [1, 1]], "", &reply.json()["result"]), str::to_owned);
+        assert_eq!(reply.text(), frame(&result), "{body}");
+    }
+    // Of another VDN, not signed in, not there at all: one is as good as the other.
+    for path in ["agentbyworkno", "groupbyagent"] {
+        for agent in ["503", "102", "777", "7", "x"] {
+            let reply = client.get(&format!("/agentgroup/900/{path}/{agent}"), Some(&guid));
+            reply.assert_failure("000-002");
+        }
+    }
+    client.get("/agentgroup/900/agentongroupex?groupid=x", Some(&guid)).assert_failure("000-002");
+}
+
+#[test]
+fn what_only_a_switch_could_tell_is_empty() {
+    let server = Server::start();
+    let guid = server.sign_in(101);
+    let mut client = server.client();
+    for (method, path, body) in [
+        ("GET", "onlineagent/101/agentskills", ""),
+        ("GET", "onlineagent/101/agentskillsbyworkno/102", ""),
+        ("GET", "agentgroup/101/restreason", ""),
+        ("GET", "agentgroup/101/grouponvdn", ""),
+        ("GET", "queuedevice/101/agentvdnskill", ""),
+        ("GET", "queuedevice/101/vdnskill/1", ""),
+        ("GET", "queuedevice/101/vdnskill/512", ""),
+        ("GET", "queuedevice/101/agentskill/102", ""),
+        ("GET", "queuedevice/101/innoinfo", ""),
+        ("POST", "queuedevice/101/queryacdstat", r#"{"skills":["1"]}"#),
+        ("POST", "queuedevice/101/queryacdstat", r#"{"skills":[1,2]}"#),
+    ] {
+        let reply = client.request(method, &format!("/{path}"), Some(&guid), body);
+        reply.assert_json(200, &[]);
+        assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":[]}"#, "{path}");
+    }
+    for (method, path, body) in [
+        ("GET", "queuedevice/101/vdnskill/0", ""),
+        ("GET", "queuedevice/101/vdnskill/513", ""),
+        ("GET", "queuedevice/101/vdnskill/x", ""),
+        ("GET", "queuedevice/101/agentskill/7", ""),
+        ("POST", "queuedevice/101/queryacdstat", ""),
+        ("POST", "queuedevice/101/queryacdstat", "null"),
+        ("POST", "queuedevice/101/queryacdstat", r#"{"skills":"1"}"#),
+        ("POST", "agentgroup/101/agentinfonoskills", "{}"),
+        // There is nothing to connect to, and nobody to watch everybody's events.
+        ("GET", "recordplay/101/getconnecttoken", ""),
+    ] {
+        client.request(method, &format!("/{path}"), Some(&guid), body).assert_failure("000-002");
+    }
+    client.get("/agentevent/allagentevent?time=1795511730412", Some(&guid)).assert_failure("000-001");
+    let account = r#"{"account":"101","password":"secret","status":4}"#;
+    client.put("/onlineagent/loginbyaccount", None, account).assert_failure("100-060");
 }
 
 #[test]

@@ -156,6 +156,9 @@ fn setup() -> Setup {
 fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
     let code = match interface.name {
         "health" | "metrics" => "0",
+        "getAllAgentEvent" => "000-001",
+        "loginByAccount" => "100-060",
+        "getConnectToken" if state.others == "0" => "000-002",
         "login" => state.login,
         "forceLogin" => state.force_login,
         "forceLogoutWithReason 0" if state.others == "0" => "100-005",
@@ -194,8 +197,11 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         "queryAgentSkills"
         | "queryAgentSkillsByWorkNo"
         | "getAgentRestReason"
-        | "grouponvdn"
+        | "queryGroupInfoOnVdn"
         | "querySkillQueueOnAgentVDN"
+        | "querySkillQueueOnVDN"
+        | "querySkillQueueOnAgent"
+        | "queryStatInfoOfAcd"
         | "queryInNoOnVDN" => {
             reply.assert_json(200, &[]);
             assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":[]}"#);
@@ -212,7 +218,25 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
             reply.assert_json(200, &[]);
             assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":false}"#);
         }
-        "getAllStatusAgents" | "queryAllLoginedAgentInfoOnVdn" | "getIdleStatusAgents" | "queryAllMonitoredAgents" => {
+        "queryGroupInfoByWorkNo" => {
+            reply.assert_json(200, &[]);
+            let group = r#"{"id":0,"name":"","monitorno":0,"monitorname":""}"#;
+            assert_eq!(reply.text(), format!(r#"{{"message":"","retcode":"0","result":{group}}}"#));
+        }
+        "queryAllAgentWasNameOnVdn" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.json()["result"][agent.to_string()], agent.to_string());
+        }
+        "queryAgentInfoByWorkNo" => {
+            reply.assert_json(200, &[]);
+            assert_eq!(reply.json()["result"]["workno"], agent.to_string());
+        }
+        "getAllStatusAgents"
+        | "queryAllLoginedAgentInfoOnVdn"
+        | "getIdleStatusAgents"
+        | "queryAllMonitoredAgents"
+        | "queryAllAgentInfoOnMyGroupEx"
+        | "queryAgentInfoWithoutSkills" => {
             reply.assert_json(200, &[]);
             let json = reply.json();
             let own = json["result"]

@@ -15,6 +15,19 @@ pub enum StateError {
     WrongState,
 }
 
+/// What others may know of an agent that is signed in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SignedInAgent {
+    /// Who it is.
+    pub agent: AgentId,
+    /// What it is doing.
+    pub state: AgentState,
+    /// When that began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// When its session began.
+    pub signed_in: Instant,
+}
+
 impl From<WrongState> for StateError {
     fn from(_: WrongState) -> StateError {
         StateError::WrongState
@@ -54,14 +67,18 @@ impl SessionTable {
         self.with_state(|state| Some(state.open(agent, &self.policy, now)?.presence.state()))
     }
 
-    /// The states of all agents that are signed in, in order of id.
-    pub fn all_statuses(&self, now: Instant) -> Vec<(AgentId, AgentState)> {
-        let mut statuses: Vec<_> = self.with_state(|state| {
+    /// What others may know of the agents that are signed in, in order of id.
+    pub fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
+        let mut agents: Vec<_> = self.with_state(|state| {
             let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
-            open.map(|(agent, session)| (*agent, session.presence.state())).collect()
+            open.map(|(agent, session)| {
+                let SyncInfo { state, since_ms, .. } = session.presence.sync_info();
+                SignedInAgent { agent: *agent, state, since_ms, signed_in: session.signed_in }
+            })
+            .collect()
         });
-        statuses.sort_unstable_by_key(|(agent, _)| *agent);
-        statuses
+        agents.sort_unstable_by_key(|known| known.agent);
+        agents
     }
 
     /// What `syncagentinfo` tells, and empties the queue of the session as the interface says; `None` if it is over.

@@ -268,7 +268,8 @@ fn the_state_of_an_agent_is_kept_in_its_session_and_told_at_once() {
     let initial = InitialState { state: AgentState::Work, auto_enter_idle: false };
     let session = table.sign_in(agent(101), false, initial, now, 7).unwrap().session;
     table.sign_in(agent(102), false, InitialState::default(), now, 7).unwrap();
-    assert_eq!(table.all_statuses(now), [(agent(101), AgentState::Work), (agent(102), AgentState::Idle)]);
+    let states = |now| table.agents(now).into_iter().map(|known| (known.agent, known.state)).collect::<Vec<_>>();
+    assert_eq!(states(now), [(agent(101), AgentState::Work), (agent(102), AgentState::Idle)]);
     let change = |command| table.change_state(agent(101), session, command, now, 9);
     assert_eq!(change(StateCommand::CancelBusy), Err(StateError::WrongState));
     assert_eq!(change(StateCommand::CancelWork), Ok(()));
@@ -291,7 +292,7 @@ fn the_state_of_an_agent_is_kept_in_its_session_and_told_at_once() {
     assert_eq!(table.agent_status(agent(101), now), None);
     assert_eq!(table.sync_agent_info(agent(101), session, now), None);
     assert!(!table.set_auto_enter_idle(agent(101), session, true, now));
-    assert_eq!(table.all_statuses(now + SECOND * 100), []);
+    assert_eq!(table.agents(now + SECOND * 100), []);
 }
 
 #[test]

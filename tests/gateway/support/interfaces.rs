@@ -12,8 +12,9 @@ use super::shape::SIGN_IN;
 pub struct Interface {
     pub name: &'static str,
     pub method: &'static str,
-    /// `{}` stands for the agent.
+    /// `{}` stands for the agent, and `WORKNO` for the one it asks about, itself in [`Interface::ask`].
     pub path: String,
+    /// Here too, `{}` stands for the agent.
     pub body: &'static str,
     needs_guid: bool,
 }
@@ -35,7 +36,8 @@ impl From<&'static api::interfaces::Entry> for Interface {
             "{autoflag}" | "{flag}" | "{isautoanswer}" => "true",
             "{time}" => "60",
             "{restcause}" => "0",
-            "{workno}" => "102",
+            "{workno}" => "WORKNO",
+            "{vdnid}" => "512",
             part => {
                 assert!(!part.starts_with('{'), "{part} needs a value here");
                 part
@@ -51,20 +53,25 @@ impl From<&'static api::interfaces::Entry> for Interface {
         };
         let path = format!("/{}{query}", parts.collect::<Vec<_>>().join("/"));
         let name = entry.log_name;
-        let body = if matches!(name, "login" | "forceLogin") { SIGN_IN } else { "" };
+        let body = match name {
+            "login" | "forceLogin" => SIGN_IN,
+            "queryAgentInfoWithoutSkills" => r#"{"agentlist":["{}"]}"#,
+            "queryStatInfoOfAcd" => r#"{"skills":["1"]}"#,
+            _ => "",
+        };
         Interface { name, method: entry.method.name(), path, body, needs_guid: entry.needs_guid }
     }
 }
 
 impl Interface {
     pub fn ask(&self, server: &Server, agent: &str, guid: Option<&str>) -> Reply {
-        let mut path = self.path.replace("{}", agent);
+        let mut path = self.path.replace("{}", agent).replace("WORKNO", agent);
         if path.contains("TOKEN") {
             let first = INTERFACES.iter().find(|interface| interface.name == "getLocalRecordPath").unwrap();
             let first = first.ask(server, agent, guid).json();
             path = path.replace("TOKEN", first["result"]["token"].as_str().unwrap_or("none"));
         }
-        server.client().request(self.method, &path, guid, self.body)
+        server.client().request(self.method, &path, guid, &self.body.replace("{}", agent))
     }
 
     /// The reply is the failure of this interface with this code, to the letter. The client of one of them casts the
