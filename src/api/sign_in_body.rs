@@ -4,6 +4,7 @@
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::parameters::flag;
 use crate::session::{AgentState, InitialState, PASSWORD_CHARS_MAX};
 
 /// What the gateway takes from the content of a sign-in.
@@ -20,7 +21,7 @@ pub struct SignInBody {
 enum Kind {
     /// Text of at most so many characters; a number or a boolean is the text it is written as.
     Text(usize),
-    /// A boolean, 0 or 1, or the text of a boolean.
+    /// A boolean, 0 or 1, or the text of one of them.
     Switch,
     /// A whole number of a range, or the text of one.
     Number(i64, i64),
@@ -91,50 +92,38 @@ impl Kind {
     /// The value of a field of this kind, if it is looked at; `None` outside if the field is out of its bounds.
     fn read(self, raw: &str) -> Option<Option<Scalar>> {
         let value: Value = serde_json::from_str(raw).ok()?;
-        match (self, &value) {
-            (_, Value::Null) => Some(None),
-            (Kind::Text(longest), value) => (text_of(raw, value)?.chars().count() <= longest).then_some(None),
-            (Kind::Switch, value) => match value {
-                Value::Bool(flag) => Some(Some(Scalar::Switch(*flag))),
-                Value::Number(_) => match whole(value)? {
-                    0 => Some(Some(Scalar::Switch(false))),
-                    1 => Some(Some(Scalar::Switch(true))),
-                    _ => None,
-                },
-                Value::String(text) => match text.trim() {
-                    "" => Some(None),
-                    text if text.eq_ignore_ascii_case("true") => Some(Some(Scalar::Switch(true))),
-                    text if text.eq_ignore_ascii_case("false") => Some(Some(Scalar::Switch(false))),
-                    _ => None,
-                },
-                _ => None,
-            },
-            (Kind::Number(least, most), value) => {
-                let number = match value {
-                    Value::String(text) if text.trim().is_empty() => return Some(None),
-                    Value::String(text) => text.trim().parse().ok()?,
-                    value => whole(value)?,
-                };
-                (least..=most).contains(&number).then_some(Some(Scalar::Number(number)))
+        let text = match &value {
+            Value::Null => return Some(None),
+            value => text_of(raw, value)?,
+        };
+        let trimmed = text.trim();
+        let scalar = match self {
+            Kind::Text(longest) => return (text.chars().count() <= longest).then_some(None),
+            Kind::Token => return is_service_token(trimmed).then_some(None),
+            _ if trimmed.is_empty() => return Some(None),
+            Kind::Address => return trimmed.parse::<std::net::Ipv4Addr>().is_ok().then_some(None),
+            Kind::Switch => Scalar::Switch(match whole(trimmed) {
+                Some(0) => false,
+                Some(1) => true,
+                Some(_) => return None,
+                None => flag(trimmed)?,
+            }),
+            Kind::Number(least, most) => {
+                Scalar::Number(whole(trimmed).filter(|number| (least..=most).contains(number))?)
             }
-            (Kind::Address, Value::String(text)) => {
-                let text = text.trim();
-                (text.is_empty() || text.parse::<std::net::Ipv4Addr>().is_ok()).then_some(None)
-            }
-            (Kind::Token, Value::String(text)) => is_service_token(text.trim()).then_some(None),
-            (Kind::Address | Kind::Token, _) => None,
-        }
+        };
+        Some(Some(scalar))
     }
 }
 
-/// The whole number that a JSON number is, also where it is written as `4.0`.
-fn whole(value: &Value) -> Option<i64> {
+/// The whole number that is written, also where it is written as `4.0`.
+fn whole(text: &str) -> Option<i64> {
     /// Beyond it, not every whole number has a double of its own.
     const EXACT: f64 = 9_007_199_254_740_992.0;
-    value.as_i64().or_else(|| {
-        let number = value.as_f64().filter(|number| number.fract() == 0.0 && number.abs() < EXACT)?;
+    text.parse().ok().or_else(|| {
+        let number: f64 = serde_json::from_str(text).ok()?;
         // Exact for such a number, and the only conversion there is without a lossy cast.
-        format!("{number:.0}").parse().ok()
+        (number.fract() == 0.0 && number.abs() < EXACT).then(|| format!("{number:.0}").parse().ok()).flatten()
     })
 }
 
@@ -262,6 +251,68 @@ mod tests {
         }
     }
 
+    /// Every documented field in every form that the usual Java reader takes for its type, and in some that it does not.
+    #[test]
+    fn every_field_is_read_in_every_form_of_its_type() {
+        let switches = [
+            "true",
+            "false",
+            "1",
+            "0",
+            "1.0",
+            "0.0",
+            r#""true""#,
+            r#""False""#,
+            r#""TRUE""#,
+            r#""1""#,
+            r#""0""#,
+            r#""1.0""#,
+            r#"" true ""#,
+            r#"" 0 ""#,
+            r#""""#,
+            r#"" ""#,
+            "null",
+        ];
+        let no_switches = ["2", "-1", "0.5", r#""2""#, r#""yes""#, r#""on""#, r#""truefalse""#, "[]", "[1]", "{}"];
+        let numbers = ["4", "4.0", "4e0", r#""4""#, r#""4.0""#, r#"" 4 ""#, r#""+4""#, r#""""#, r#"" ""#, "null"];
+        let no_numbers =
+            ["4.5", r#""4.5""#, "true", r#""true""#, "-4", "1000", r#""1000""#, "1e300", r#""four""#, "[4]", "{}"];
+        let texts = [r#""1""#, "1", "1.50", "true", "false", r#""""#, r#"" a ""#, "null"];
+        let no_texts = ["[]", "{}", r#"["a"]"#];
+        let addresses = [r#""127.0.0.1""#, r#"" 10.0.0.1 ""#, r#""""#, r#"" ""#, "null"];
+        let no_addresses = ["1", "true", r#""localhost""#, r#""::1""#, r#""1.2.3""#, r#""1.2.3.4.5""#, "[]", "{}"];
+        let tokens = [r#""a1-b_c.d""#, "12", "true", r#""""#, r#"" a ""#, "null"];
+        let no_tokens = [r#""a b""#, r#""a;b""#, "[]", "{}"];
+        for (name, kind) in FIELDS {
+            let (taken, refused): (&[&str], &[&str]) = match kind {
+                Kind::Switch => (&switches, &no_switches),
+                Kind::Number(..) => (&numbers, &no_numbers),
+                Kind::Text(_) => (&texts, &no_texts),
+                Kind::Address => (&addresses, &no_addresses),
+                Kind::Token => (&tokens, &no_tokens),
+            };
+            for (forms, is_taken) in [(taken, true), (refused, false)] {
+                for form in forms {
+                    let content = format!(r#"{{"password":"","{name}":{form}}}"#);
+                    assert_eq!(accepts(&content), is_taken, "{content}");
+                    let marked = format!("\u{feff} {content}\r\n");
+                    assert_eq!(accepts(&marked), is_taken, "{marked}");
+                    // What an older client calls the same is nobody's business.
+                    assert!(accepts(&format!(r#"{{"password":"","{}":{form}}}"#, name.to_uppercase())));
+                }
+            }
+        }
+        for (form, password) in
+            [(r#""""#, ""), (r#"" a ""#, " a "), ("1", "1"), ("1.50", "1.50"), ("true", "true"), ("false", "false")]
+        {
+            let body = SignInBody::parse(format!(r#"{{"password":{form}}}"#).as_bytes()).unwrap();
+            assert_eq!(*body.password, password);
+        }
+        for form in ["null", "[]", "{}", r#"[""]"#] {
+            assert!(!accepts(&format!(r#"{{"password":{form}}}"#)), "{form}");
+        }
+    }
+
     #[test]
     fn contents_that_break_a_rule_are_refused() {
         let long = |name: &str, length: usize| format!(r#"{{"password":"","{name}":"{}"}}"#, "x".repeat(length));
@@ -293,6 +344,10 @@ mod tests {
             r#"{"password":"","autoanswer":0.5}"#.into(),
             r#"{"password":"","agenttype":4.5}"#.into(),
             r#"{"password":"","agenttype":"4.5"}"#.into(),
+            r#"{"password":"","agenttype":"four"}"#.into(),
+            r#"{"password":"","phonelinkage":"2"}"#.into(),
+            r#"{"password":"","phonelinkage":"0x1"}"#.into(),
+            r#"{"password":"","ip":1}"#.into(),
             r#"{"password":"","agenttype":1e300}"#.into(),
             r#"[{"password":""}]"#.into(),
             r#"{"password":"a","password":"b"}"#.into(),
@@ -331,6 +386,8 @@ mod tests {
             (r#"{"password":true,"status":null,"autoenteridle":0}"#, "true", Idle, false),
             (r#"{"password":" a ","status":"","status":3,"status":4.0,"autoenteridle":null}"#, " a ", Idle, true),
             (r#"{"p\u0061ssword":"x","status":" 5 "}"#, "x", Work, true),
+            (r#"{"password":"","autoenteridle":"0"}"#, "", Idle, false),
+            (r#"{"password":"","autoenteridle":" 1.0 ","status":"3.0"}"#, "", Busy, true),
         ] {
             let body = SignInBody::parse(content.as_bytes()).unwrap();
             assert_eq!(*body.password, password, "{content}");
