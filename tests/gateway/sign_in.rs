@@ -47,8 +47,8 @@ fn every_documented_field_has_its_type_and_bounds() {
     let server = Server::start();
     let mut client = server.client();
     let text = |length| format!("\"{}\"", "x".repeat(length));
-    let switch = vec!["true", "false", "\"true\"", "\" False \"", "\"\"", "null", "1", "0"];
-    let no_switch = vec!["\"yes\"", "2", "\"1\"", "[]", "{}"];
+    let switch = vec!["true", "false", "\"true\"", "\" False \"", "\"\"", "null", "1", "0", "\"1\"", "\" 0 \""];
+    let no_switch = vec!["\"yes\"", "2", "\"2\"", "[]", "{}"];
     let (long_24, long_25, long_200, long_201) = (text(24), text(25), text(200), text(201));
     let (long_50, long_51) = (text(50), text(51));
     let mut fields = vec![
@@ -67,7 +67,7 @@ fn every_documented_field_has_its_type_and_bounds() {
         ("entryIp", vec!["\"192.0.2.1\"", "\"\""], vec!["[]", "{}"]),
         ("vcPhoneNumber", vec!["\"1\"", "1", &long_24], vec![&*long_25, "[1]"]),
         ("callBackUri", vec!["\"https://crm.example/events\"", &long_200], vec![&*long_201, "{}"]),
-        ("serviceToken", vec!["\"aZ0-_.\"", &long_50], vec![&*long_51, "\"a b\"", "\"<a>\"", "\"a;b\"", "7"]),
+        ("serviceToken", vec!["\"aZ0-_.\"", &long_50, "7"], vec![&*long_51, "\"a b\"", "\"<a>\"", "\"a;b\"", "[7]"]),
     ];
     for name in
         ["autoanswer", "autoenteridle", "releasephone", "phonelinkage", "checkInWebm", "checkInMailm", "listenStatus"]
