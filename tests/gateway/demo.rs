@@ -65,7 +65,7 @@ impl Drop for Demo {
 }
 
 fn samples() -> Vec<Vec<u8>> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands/demo");
     let paths = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
     paths
         .filter(|path| path.extension().is_some_and(|suffix| suffix == "mp4"))
@@ -106,7 +106,7 @@ fn every_sample_plays() {
         eprintln!("skipped: ffprobe is not installed, so no sample was read");
         return;
     }
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/demo");
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/commands/demo");
     let scratch = Scratch::new();
     assert!(samples().len() >= 3, "{}", folder.display());
     for (number, sample) in samples().iter().enumerate() {

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Each module with those below it. Within a folder anything may use anything.
-const LAYERS: [(&str, &[&str]); 7] = [
+const LAYERS: [(&str, &[&str]); 8] = [
     ("ops", &[]),
     ("config", &["ops"]),
     ("session", &["config", "ops"]),
@@ -12,6 +12,7 @@ const LAYERS: [(&str, &[&str]); 7] = [
     ("api", &["session", "recording", "config", "ops"]),
     ("http", &["api", "session", "recording", "config", "ops"]),
     ("front", &["http", "api", "session", "recording", "config", "ops"]),
+    ("commands", &["front", "api", "session", "recording", "config", "ops"]),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {

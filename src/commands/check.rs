@@ -8,6 +8,7 @@ use std::time::Instant;
 
 use log::Level;
 
+use super::serve;
 use crate::config::{self, Problem, Settings};
 use crate::front::{KeyPairFiles, try_addresses};
 use crate::ops::console::{print, remark};
@@ -15,7 +16,6 @@ use crate::ops::failure::Failure;
 use crate::ops::service_user::ServiceUser;
 use crate::recording::{ANSWER_TIMEOUT, Lost, Mounts};
 use crate::session::Roster;
-use crate::start;
 
 /// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with `quiet`, neither.
 ///
@@ -57,7 +57,7 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
     }
     let lines = settings.lines().to_vec();
     // The limit is that of whoever runs this, and so may be another one than the service's.
-    match start::fit_connections(&mut settings) {
+    match serve::fit_connections(&mut settings) {
         Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
         Err(failure) => remarks.push((Level::Warn, format!("with the limit of this command no start: {failure}"))),
     }

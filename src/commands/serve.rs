@@ -1,18 +1,25 @@
-//! What a start needs of the machine: descriptors for its clients, and its addresses.
+//! `cc-gateway`: serves until a signal ends it.
 
 use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use signal_hook::consts::SIGHUP;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
-use crate::config::Settings;
-use crate::front::Listeners;
-use crate::ops::descriptors;
+use super::reload::Reload;
+use crate::api::{EventThread, Gateway};
+use crate::config::{self, Notice, Problem, Settings};
+use crate::front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
+use crate::ops::counters::Counters;
 use crate::ops::failure::{Exit, Failure};
 use crate::ops::notify::ServiceManager;
+use crate::ops::{descriptors, log_lines, panics};
 use crate::recording;
+use crate::session::Roster;
 
 /// How long a start waits for an address that another program has, if a service manager waits with it. Two seconds
 /// short of a minute, which with the unit's RestartSec makes one line a minute in the journal; below its
@@ -21,6 +28,79 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(58);
 /// How often the address is tried meanwhile.
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
+/// Serves until a signal ends it; `listening` is told the addresses once clients can come.
+pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
+    let manager = Arc::new(ServiceManager::from_environment());
+
+    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+    log_lines::start(settings.log_level)
+        .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+    panics::install_panic_hook();
+    notices.iter().for_each(Notice::log);
+    let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
+        .map_err(|problems| Problem::all(&problems))?;
+    warnings.iter().for_each(|warning| log::warn!("{warning}"));
+    let key_pair = KeyPairFiles::from(&settings).load().map_err(|problems| Problem::all(&problems))?;
+    key_pair.warnings().iter().for_each(Notice::log);
+    let tls = Tls::new(key_pair)?;
+
+    if let Some(warning) = fit_connections(&mut settings)? {
+        log::warn!("{warning}");
+    }
+    let Some(listeners) = bind(&settings.listen, &mut signals, &manager)? else { return Ok(()) };
+    let addresses = listeners.addresses();
+    let counters = Arc::new(Counters::default());
+    counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
+    let no_thread = |error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}"));
+    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters)).map(Arc::new).map_err(no_thread)?;
+    let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
+    let limits = Limits {
+        connections: settings.max_connections,
+        connections_per_address: settings.max_connections_per_address,
+        workers: settings.worker_threads,
+        trusted_proxies: settings.trusted_proxies.clone(),
+    };
+    let service = Service::start(
+        listeners,
+        tls.clone(),
+        Arc::clone(&gateway),
+        limits,
+        Timeouts::default(),
+        counters,
+        Arc::clone(&manager),
+    )?;
+    for address in &addresses {
+        log::info!("listening on https://{address}");
+    }
+    manager.ready();
+    listening(&addresses);
+
+    let mut reload = Reload::new(config, settings, gateway, tls);
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        manager.reloading();
+        reload.run();
+        manager.ready();
+    }
+
+    let drain = reload.settings().drain_timeout;
+    manager.stopping(drain + Service::SHUTDOWN_GRACE + Duration::from_secs(5));
+    match service.begin_drain() {
+        0 => log::info!("shutting down"),
+        downloads => log::info!("shutting down; waiting up to {} ms for {downloads} downloads", drain.as_millis()),
+    }
+    let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
+    match cut {
+        0 => log::info!("stopped"),
+        cut => log::warn!("stopped; downloads cut: {cut}"),
+    }
+    Ok(())
+}
+
 /// Listens on the addresses; `None` if a signal ends the wait for them.
 ///
 /// A start from a shell fails at once. Under a service manager what may pass is waited for here, because a service
@@ -28,7 +108,7 @@ const BIND_INTERVAL: Duration = Duration::from_millis(500);
 ///
 /// # Errors
 /// The first address that cannot be had.
-pub(crate) fn bind(
+fn bind(
     addresses: &[SocketAddr],
     signals: &mut Signals,
     manager: &ServiceManager,
@@ -96,7 +176,6 @@ fn descriptors_besides_clients(settings: &Settings) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
 
     fn settings(text: &str) -> Settings {
         let text = format!("TLS_CERTIFICATE=c.pem\nTLS_PRIVATE_KEY=k.pem\n{text}");
@@ -105,7 +184,7 @@ mod tests {
 
     #[test]
     fn the_limit_of_the_unit_is_enough_for_the_highest_settings_and_many_mounts() {
-        let unit = include_str!("../packaging/systemd/cc-gateway.service");
+        let unit = include_str!("../../packaging/systemd/cc-gateway.service");
         let limit: u64 = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap().parse().unwrap();
         let mounts: String = (0..100).map(|node| format!("MOUNT_DIR.{node}=/mnt/{node}\n")).collect();
         let highest = settings(&format!("MAX_CONNECTIONS=16384\nWORKER_THREADS=256\nCTI_POOL_MODE=ON\n{mounts}"));

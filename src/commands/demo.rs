@@ -7,10 +7,11 @@ use std::fs::{self, DirBuilder};
 use std::io;
 use std::net::SocketAddr;
 use std::os::unix::fs::DirBuilderExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use crate::certificate::{self, CERTIFICATE, PRIVATE_KEY};
+use super::certificate::{self, CERTIFICATE, PRIVATE_KEY};
+use super::serve;
 use crate::ops::console::print;
 use crate::ops::failure::{Exit, Failure};
 use crate::session::PasswordHash;
@@ -24,12 +25,8 @@ const PASSWORD: &str = "demo-password";
 const BEFORE: Duration = Duration::from_secs(180);
 const APART: Duration = Duration::from_secs(60);
 
-/// Has samples served on `listen` by `serve`, which is given the settings and whom to tell the addresses, and records
-/// new ones meanwhile; leaves nothing behind.
-pub(crate) fn run(
-    listen: SocketAddr,
-    serve: impl FnOnce(&Path, &dyn Fn(&[SocketAddr])) -> Result<(), Failure>,
-) -> Result<(), Failure> {
+/// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
+pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
     let fails =
         |error: io::Error| Failure::new(Exit::of_io(&error, Exit::Io), format!("the demo cannot be set up: {error}"));
     let stage = Stage::build(listen).map_err(fails)?;
@@ -39,7 +36,7 @@ pub(crate) fn run(
     certificate::write_new(&stage.directory.join("agents.properties"), 0o600, &format!("{AGENT} = {hash}\n"))?;
     // Dropped before the stage, so that it writes nothing after that is removed.
     let _recorder = Recorder::start(stage.mount(), AGENT).map_err(fails)?;
-    serve(&stage.config(), &|addresses| {
+    serve::run(&stage.config(), |addresses| {
         if let Some(address) = addresses.first() {
             // Without its lines the demo is still a server.
             let _ = print(&stage.tour(*address));
