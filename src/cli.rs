@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use lexopt::prelude::{Long, Short, Value, ValueExt as _};
 
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 
 mod table;
 
@@ -52,8 +52,8 @@ pub enum Command {
 ///
 /// # Errors
 /// 64 with what cannot be understood.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, Failure> {
-    read(arguments).map_err(|error| Failure::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
+pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FatalError> {
+    read(arguments).map_err(|error| FatalError::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
 }
 
 fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {

@@ -19,7 +19,7 @@ use std::ffi::OsString;
 use cli::Command;
 use commands::{certificate, check, demo, hash_password, serve};
 use ops::console::print;
-use ops::failure::Failure;
+use ops::fatal_error::FatalError;
 
 /// The version, with the commit it was built from where the build knew it.
 pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
@@ -31,7 +31,7 @@ pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
 ///
 /// # Errors
 /// What ends the program, with its exit code.
-pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), Failure> {
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), FatalError> {
     match cli::parse(arguments)? {
         Command::Serve(config) => serve::run(&config, |_| ()),
         Command::Check { config, quiet } => check::run(&config, quiet),

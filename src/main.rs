@@ -7,9 +7,9 @@ fn main() -> ExitCode {
     log::logger().flush();
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            cc_gateway::ops::log_lines::last_words(&failure);
-            ExitCode::from(failure.exit() as u8)
+        Err(error) => {
+            cc_gateway::ops::log_lines::print_fatal(&error);
+            ExitCode::from(error.exit() as u8)
         }
     }
 }

@@ -9,7 +9,7 @@ use super::gateway::Gateway;
 use super::sign_in::epoch_ms;
 use crate::config::{MountPoint, Settings};
 use crate::ops::counters::Counter;
-use crate::ops::latch::{left, lock};
+use crate::ops::sync::{lock, remaining};
 use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent};
 use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
 
@@ -96,10 +96,10 @@ impl Bell {
 
     fn wait_until(&self, deadline: Instant) -> Rung {
         let mut rung = lock(&self.rung);
-        while let Some(left) = left(deadline)
+        while let Some(remaining) = remaining(deadline)
             && !(rung.new_agents || rung.look_ended || rung.stop)
         {
-            rung = self.condvar.wait_timeout(rung, left).unwrap_or_else(PoisonError::into_inner).0;
+            rung = self.condvar.wait_timeout(rung, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         std::mem::take(&mut *rung)
     }

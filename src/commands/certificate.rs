@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 use rcgen::{CertificateParams, DnType, ExtendedKeyUsagePurpose, KeyPair, KeyUsagePurpose};
 
 use crate::ops::console::print;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 
 /// The file of the certificate.
 pub(crate) const CERTIFICATE: &str = "certificate.pem";
@@ -34,7 +34,7 @@ const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
 const WRITTEN: u64 = 1_795_305_600;
 
 /// Writes the pair and says what to set.
-pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), Failure> {
+pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let names = if names.is_empty() { own_names() } else { names.to_vec() };
     write_pair(out, &names)?;
     print(&format!(
@@ -49,11 +49,11 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), Failure> {
 ///
 /// # Errors
 /// When one of the files is there already: a pair in use is never replaced by accident.
-pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), Failure> {
+pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let now = SystemTime::now();
     is_after_build(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT))?;
     let (certificate, key) = make(names, now)
-        .map_err(|error| Failure::new(Exit::Usage, format!("no certificate for {}: {error}", names.join(", "))))?;
+        .map_err(|error| FatalError::new(Exit::Usage, format!("no certificate for {}: {error}", names.join(", "))))?;
     for name in [PRIVATE_KEY, CERTIFICATE] {
         let path = out.join(name);
         if path.symlink_metadata().is_ok() {
@@ -66,7 +66,7 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), Failure> {
 
 /// Refuses a clock that is wrong for sure. Appliances without a battery begin in 1970, and clients would take a
 /// certificate of then for one that has expired.
-fn is_after_build(now: SystemTime, built: SystemTime) -> Result<(), Failure> {
+fn is_after_build(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
     if now >= built {
         return Ok(());
     }
@@ -76,7 +76,7 @@ fn is_after_build(now: SystemTime, built: SystemTime) -> Result<(), Failure> {
         httpdate::fmt_http_date(now),
         httpdate::fmt_http_date(built),
     );
-    Err(Failure::new(Exit::Unavailable, text))
+    Err(FatalError::new(Exit::Unavailable, text))
 }
 
 fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Error> {
@@ -103,7 +103,7 @@ fn own_names() -> Vec<String> {
 }
 
 /// Writes a file that is not there yet, for nobody but those whom `mode` names.
-pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failure> {
+pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), FatalError> {
     let written = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -112,12 +112,12 @@ pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), Failur
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => exists(path),
-        _ => Failure::new(Exit::of_io(&error, Exit::Io), format!("{} cannot be written: {error}", path.display())),
+        _ => FatalError::new(Exit::from_io(&error, Exit::Io), format!("{} cannot be written: {error}", path.display())),
     })
 }
 
-fn exists(path: &Path) -> Failure {
-    Failure::new(Exit::Io, format!("{} already exists, not overwritten; move it away first", path.display()))
+fn exists(path: &Path) -> FatalError {
+    FatalError::new(Exit::Io, format!("{} already exists, not overwritten; move it away first", path.display()))
 }
 
 #[cfg(test)]

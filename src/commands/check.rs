@@ -9,10 +9,10 @@ use std::time::Instant;
 use log::Level;
 
 use super::serve;
-use crate::config::{self, Problem, Settings};
+use crate::config::{self, Settings};
 use crate::front::{KeyPairFiles, try_addresses};
-use crate::ops::console::{print, remark};
-use crate::ops::failure::Failure;
+use crate::ops::console::{print, print_remark};
+use crate::ops::fatal_error::FatalError;
 use crate::ops::service_user::ServiceUser;
 use crate::recording::{ANSWER_TIMEOUT, Lost, Mounts};
 use crate::session::Roster;
@@ -24,8 +24,8 @@ use crate::session::Roster;
 ///
 /// # Errors
 /// All problems of the settings; or else those of the agents, the certificate and the addresses.
-pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
-    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
+    let (mut settings, notices) = config::read(config)?;
     let mut remarks: Vec<_> = notices.iter().map(|notice| (notice.level(), notice.to_string())).collect();
     let mut failures = Vec::new();
 
@@ -35,13 +35,13 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
             roster
         }
         Err(problems) => {
-            failures.push(Problem::all(&problems));
+            failures.push(problems.into());
             Roster::default()
         }
     };
     match KeyPairFiles::from(&settings).load() {
         Ok(pair) => remarks.extend(pair.warnings().iter().map(|notice| (notice.level(), notice.to_string()))),
-        Err(problems) => failures.push(Problem::all(&problems)),
+        Err(problems) => failures.push(problems.into()),
     }
     match try_addresses(&settings.listen) {
         Ok(left_out) => remarks.extend(left_out.into_iter().map(|warning| (Level::Warn, warning))),
@@ -49,8 +49,8 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
         Err(error) => failures.push(error.failure),
     }
     if let Some(first) = failures.first() {
-        let texts: Vec<_> = failures.iter().map(Failure::to_string).collect();
-        return Err(Failure::new(first.exit(), texts.join("\n")));
+        let texts: Vec<_> = failures.iter().map(FatalError::to_string).collect();
+        return Err(FatalError::new(first.exit(), texts.join("\n")));
     }
     if quiet {
         return Ok(());
@@ -66,7 +66,7 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), Failure> {
     remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
     for (position, (level, text)) in remarks.iter().enumerate() {
         if !remarks.iter().take(position).any(|(_, before)| before == text) {
-            remark(*level, text);
+            print_remark(*level, text);
         }
     }
     let mut text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
@@ -85,7 +85,7 @@ fn as_service(config: &Path, settings: &Settings) -> (String, Vec<String>) {
         let text = format!("root ran this check: what the user of the service may read was not tried ({reason})\n");
         (mounts(settings) + &text, Vec::new())
     };
-    let Some(user) = ServiceUser::other_than_root() else { return untried("this machine has no user cc-gateway") };
+    let Some(user) = ServiceUser::lookup_as_root() else { return untried("this machine has no user cc-gateway") };
     let tried = user.run_as(|| {
         let files = [config, &settings.agents_file, &settings.tls_certificate, &settings.tls_private_key];
         let unreadable = files.into_iter().filter_map(|path| {

@@ -13,7 +13,7 @@ use std::time::{Duration, SystemTime};
 use super::certificate::{self, CERTIFICATE, PRIVATE_KEY};
 use super::serve;
 use crate::ops::console::print;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 use crate::session::PasswordHash;
 use recorder::{INTERVAL, Recorder, SAMPLES, place};
 use tour::Tour;
@@ -26,9 +26,10 @@ const BEFORE: Duration = Duration::from_secs(180);
 const APART: Duration = Duration::from_secs(60);
 
 /// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
-pub(crate) fn run(listen: SocketAddr) -> Result<(), Failure> {
-    let fails =
-        |error: io::Error| Failure::new(Exit::of_io(&error, Exit::Io), format!("the demo cannot be set up: {error}"));
+pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
+    let fails = |error: io::Error| {
+        FatalError::new(Exit::from_io(&error, Exit::Io), format!("the demo cannot be set up: {error}"))
+    };
     let stage = Stage::build(listen).map_err(fails)?;
     let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
     certificate::write_pair(&stage.directory, &names)?;

@@ -10,26 +10,26 @@ use signal_hook::low_level::emulate_default_handler;
 use zeroize::Zeroizing;
 
 use crate::ops::console::print;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 use crate::session::PasswordHash;
 
 /// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints its value.
-pub(crate) fn run() -> Result<(), Failure> {
+pub(crate) fn run() -> Result<(), FatalError> {
     let password = if io::stdin().is_terminal() { ask()? } else { line()? };
-    let hash = PasswordHash::derive(&password).map_err(|error| Failure::new(Exit::Usage, error.to_string()))?;
+    let hash = PasswordHash::derive(&password).map_err(|error| FatalError::new(Exit::Usage, error.to_string()))?;
     print(&format!("{hash}\n"))
 }
 
-fn ask() -> Result<Zeroizing<String>, Failure> {
+fn ask() -> Result<Zeroizing<String>, FatalError> {
     let _hidden = HiddenTyping::begin()?;
     let password = prompt("Password: ")?;
     if *prompt("Again: ")? != *password {
-        return Err(Failure::new(Exit::Usage, "the two passwords differ; nothing was made"));
+        return Err(FatalError::new(Exit::Usage, "the two passwords differ; nothing was made"));
     }
     Ok(password)
 }
 
-fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
+fn prompt(text: &str) -> Result<Zeroizing<String>, FatalError> {
     // The value alone goes to stdout.
     eprint!("{text}");
     let _ = io::stderr().flush();
@@ -38,14 +38,14 @@ fn prompt(text: &str) -> Result<Zeroizing<String>, Failure> {
     line
 }
 
-fn line() -> Result<Zeroizing<String>, Failure> {
+fn line() -> Result<Zeroizing<String>, FatalError> {
     let mut line = Zeroizing::new(String::new());
     let length = io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|error| Failure::new(Exit::Io, format!("the password cannot be read: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Io, format!("the password cannot be read: {error}")))?;
     if length == 0 {
-        return Err(Failure::new(Exit::Usage, "no password was given; nothing was made"));
+        return Err(FatalError::new(Exit::Usage, "no password was given; nothing was made"));
     }
     let length = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(length);
@@ -63,9 +63,9 @@ struct HiddenTyping {
 }
 
 impl HiddenTyping {
-    fn begin() -> Result<HiddenTyping, Failure> {
+    fn begin() -> Result<HiddenTyping, FatalError> {
         let failed = |error: io::Error| {
-            Failure::new(Exit::Io, format!("the terminal cannot be made to hide what is typed: {error}"))
+            FatalError::new(Exit::Io, format!("the terminal cannot be made to hide what is typed: {error}"))
         };
         let before = tcgetattr(io::stdin()).map_err(|error| failed(error.into()))?;
         // From here on a signal does nothing by itself, so that none can come between.

@@ -12,10 +12,10 @@ use signal_hook::iterator::Signals;
 
 use super::reload::Reload;
 use crate::api::{EventThread, Gateway};
-use crate::config::{self, Notice, Problem, Settings};
+use crate::config::{self, Notice, Settings};
 use crate::front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
 use crate::ops::counters::Counters;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 use crate::ops::notify::ServiceManager;
 use crate::ops::{descriptors, log_lines, panics};
 use crate::recording;
@@ -29,20 +29,19 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(58);
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves until a signal ends it; `listening` is told the addresses once clients can come.
-pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), Failure> {
+pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), FatalError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
-    let (mut settings, notices) = config::read(config).map_err(|problems| Problem::all(&problems))?;
+    let (mut settings, notices) = config::read(config)?;
     log_lines::start(settings.log_level)
-        .map_err(|error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
     panics::install_panic_hook();
     notices.iter().for_each(Notice::log);
-    let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)
-        .map_err(|problems| Problem::all(&problems))?;
+    let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
-    let key_pair = KeyPairFiles::from(&settings).load().map_err(|problems| Problem::all(&problems))?;
+    let key_pair = KeyPairFiles::from(&settings).load()?;
     key_pair.warnings().iter().for_each(Notice::log);
     let tls = Tls::new(key_pair)?;
 
@@ -53,7 +52,7 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
     counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
-    let no_thread = |error| Failure::new(Exit::Unavailable, format!("a thread cannot be started: {error}"));
+    let no_thread = |error| FatalError::new(Exit::Unavailable, format!("a thread cannot be started: {error}"));
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters)).map(Arc::new).map_err(no_thread)?;
     let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
     let limits = Limits {
@@ -112,7 +111,7 @@ fn bind(
     addresses: &[SocketAddr],
     signals: &mut Signals,
     manager: &ServiceManager,
-) -> Result<Option<Listeners>, Failure> {
+) -> Result<Option<Listeners>, FatalError> {
     let deadline = Instant::now() + BIND_TIMEOUT;
     let mut is_told = false;
     loop {
@@ -120,11 +119,11 @@ fn bind(
             Ok(listeners) => return Ok(Some(listeners)),
             Err(error) => error,
         };
-        if !error.may_pass || !manager.is_there() {
+        if !error.may_pass || !manager.is_present() {
             return Err(error.failure);
         }
         if Instant::now() >= deadline {
-            return Err(Failure::already_logged(error.failure.exit()));
+            return Err(FatalError::already_logged(error.failure.exit()));
         }
         if !is_told {
             log::error!("{}; trying until it can be had", error.failure);
@@ -143,7 +142,7 @@ fn bind(
 /// # Errors
 /// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
 /// turned away for a reason that nobody looks for.
-pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, Failure> {
+pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, FatalError> {
     /// A gateway with fewer clients than this is of no use to anybody.
     const FEWEST: u64 = 16;
     let wanted = settings.max_connections;
@@ -158,8 +157,8 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
         "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
     );
     const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
-    if settings.has_chosen_max_connections() || fitting < FEWEST {
-        return Err(Failure::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
+    if settings.has_custom_max_connections() || fitting < FEWEST {
+        return Err(FatalError::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
     }
     settings.lower_max_connections(usize::try_from(fitting).unwrap_or(usize::MAX));
     Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))

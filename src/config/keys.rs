@@ -68,11 +68,14 @@ pub const SECTIONS: &[Section] = &[
 ///
 /// docs/migration.md lists the keys whose names and defaults are those of existing gateways; the rest are ours.
 pub const KEYS: &[Key] = &[
-    bare("MOUNT_DIR", "Directory where the file server of the drive MAPPINGDISK is mounted. Required for downloads.")
-        .sample("#MOUNT_DIR = /mnt/records"),
-    bare("TLS_CERTIFICATE", "PEM file of the certificate, followed by its chain. Required.")
+    without_default(
+        "MOUNT_DIR",
+        "Directory where the file server of the drive MAPPINGDISK is mounted. Required for downloads.",
+    )
+    .sample("#MOUNT_DIR = /mnt/records"),
+    without_default("TLS_CERTIFICATE", "PEM file of the certificate, followed by its chain. Required.")
         .sample("TLS_CERTIFICATE = certificate.pem"),
-    bare("TLS_PRIVATE_KEY", "PEM file of the private key, not encrypted. Required.")
+    without_default("TLS_PRIVATE_KEY", "PEM file of the private key, not encrypted. Required.")
         .sample("TLS_PRIVATE_KEY = private-key.pem"),
     key("VIDEO_DOWNLOAD_FLAG", "OFF", "ON: videos can be downloaded.").sample("VIDEO_DOWNLOAD_FLAG = ON"),
     key(
@@ -82,16 +85,17 @@ pub const KEYS: &[Key] = &[
     )
     .sample("IF_SUPPORT_VIDEO = ON"),
     key("MAPPINGDISK", "Y", "Drive letter that the forms of MOUNT_DIR without a drive stand for."),
-    bare("MOUNT_DIR.<drive>", "Mount directory of another drive.").sample("#MOUNT_DIR.Z = /mnt/older-records"),
+    without_default("MOUNT_DIR.<drive>", "Mount directory of another drive.")
+        .sample("#MOUNT_DIR.Z = /mnt/older-records"),
     key(
         "CTI_POOL_MODE",
         "OFF",
         "ON: each download names its recording node (locationId), which selects the mount. Then only the next two \
          forms of MOUNT_DIR have an effect.",
     ),
-    bare("MOUNT_DIR.<locationId>", "Pool mode: mount directory of a node, for the drive MAPPINGDISK.")
+    without_default("MOUNT_DIR.<locationId>", "Pool mode: mount directory of a node, for the drive MAPPINGDISK.")
         .sample("#MOUNT_DIR.256 = /mnt/node-256"),
-    bare("MOUNT_DIR.<locationId>.<drive>", "Pool mode: mount directory of a node, for another drive.")
+    without_default("MOUNT_DIR.<locationId>.<drive>", "Pool mode: mount directory of a node, for another drive.")
         .sample("#MOUNT_DIR.256.Z = /mnt/node-256-older"),
     key(
         "MOUNT_CHECK",
@@ -139,13 +143,13 @@ pub const KEYS: &[Key] = &[
         "Addresses and ports to listen on. 0.0.0.0 is every IPv4 address, [::] every IPv6 one. A family that the \
          kernel does not have is left out with a warning while another address remains.",
     ),
-    bare(
+    without_default(
         "TRUSTED_PROXIES",
         "Addresses and prefixes of load balancers. The client that such a proxy names, by PROXY protocol or \
          X-Forwarded-For, counts as the client.",
     )
     .sample("#TRUSTED_PROXIES = 192.0.2.10,10.0.0.0/8"),
-    bare("CORS_ALLOW_ORIGIN", "Origins whose web pages may call the gateway from a browser.")
+    without_default("CORS_ALLOW_ORIGIN", "Origins whose web pages may call the gateway from a browser.")
         .sample("#CORS_ALLOW_ORIGIN = https://crm.example.com,https://desk.example.com:8443"),
     key(
         "WORKER_THREADS",
@@ -191,7 +195,7 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
 
 /// The key an unknown one was probably meant to be: it differs in at most two characters, in one where it is
 /// short, or in upper and lower case only. Two characters next to each other count as one when swapped.
-pub(super) fn nearest(unknown: &str) -> Option<&'static str> {
+pub(super) fn closest_match(unknown: &str) -> Option<&'static str> {
     // The variable parts of MOUNT_DIR follow a dot, and no other key has one.
     let stem = unknown.split('.').next().unwrap_or(unknown);
     let names = KEYS.iter().map(|key| key.name).filter(|name| !name.contains('.'));
@@ -229,7 +233,7 @@ const fn derived(name: &'static str, rule: &'static str, meaning: &'static str) 
     Key { name, default: DefaultValue::Derived(rule), meaning, sample: None }
 }
 
-const fn bare(name: &'static str, meaning: &'static str) -> Key {
+const fn without_default(name: &'static str, meaning: &'static str) -> Key {
     Key { name, default: DefaultValue::Unset, meaning, sample: None }
 }
 
@@ -261,7 +265,7 @@ mod tests {
             ("", None),
             ("\u{4f60}\u{597d}", None),
         ] {
-            assert_eq!(nearest(written), meant, "{written}");
+            assert_eq!(closest_match(written), meant, "{written}");
         }
     }
 
@@ -289,7 +293,7 @@ mod tests {
     #[test]
     fn no_key_is_mistaken_for_another() {
         for key in KEYS.iter().filter(|key| !key.name.contains('.')) {
-            assert_eq!(nearest(key.name), Some(key.name));
+            assert_eq!(closest_match(key.name), Some(key.name));
             assert_eq!(find(key.name), Some(key));
         }
     }

@@ -21,7 +21,7 @@ pub use keys::{DefaultValue, KEYS, Key, SECTIONS, Section};
 pub use load::{from_text, read};
 pub use mounts::{Drive, MountPoint};
 pub use notice::{Notice, Severity};
-pub use problem::{Kind, Problem};
+pub use problem::{Problem, ProblemKind};
 pub use settings::{Change, RELOADABLE, Settings};
 pub use text_file::read_secret_text;
 pub use values::{AuthMode, DownloadScope};

@@ -62,9 +62,9 @@ impl fmt::Display for MountPoint {
 }
 
 /// The mount directories in force; a key without a value names none.
-pub(super) fn take(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool) -> BTreeMap<MountPoint, PathBuf> {
+pub(super) fn parse(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool) -> BTreeMap<MountPoint, PathBuf> {
     // A wrong MAPPINGDISK would make drives equal that are not meant to be.
-    let comparable = source.is_sound(&["MAPPINGDISK"]);
+    let comparable = source.are_valid(&["MAPPINGDISK"]);
     let mut mounts = BTreeMap::new();
     for entry in source.entries_in_force(is_mount_key) {
         let (line, key) = (Some(entry.line), entry.key.as_str());
@@ -76,17 +76,17 @@ pub(super) fn take(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool
             Ok(Some(mount)) => mount,
             Ok(None) => continue,
             Err(text) => {
-                source.refuse(line, key, text);
+                source.add_problem(line, key, text);
                 continue;
             }
         };
         if point.location.is_some() != pool_mode {
-            source.warn(line, key, useless(pool_mode));
+            source.add_warning(line, key, useless(pool_mode));
         }
         let named = mounts.entry(point).or_insert_with(|| directory.clone());
         if *named != directory && comparable {
             let text = format!("stands for {point}, and so does another key that names {named:?}; remove one of them");
-            source.refuse(line, key, text);
+            source.add_problem(line, key, text);
         }
     }
     if mounts.is_empty() {

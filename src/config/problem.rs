@@ -1,13 +1,13 @@
 //! What stops a start: one place in a configuration file, and what the operator is to write there.
 
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// What sort of trouble a problem is; it decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum ProblemKind {
     /// Something in the file is wrong.
     Config,
     /// The file may not be read.
@@ -16,13 +16,13 @@ pub enum Kind {
     Io,
 }
 
-impl Kind {
+impl ProblemKind {
     /// The code of a process that ends because of such a problem.
     pub fn exit(self) -> Exit {
         match self {
-            Kind::Config => Exit::Config,
-            Kind::Permission => Exit::Permission,
-            Kind::Io => Exit::Io,
+            ProblemKind::Config => Exit::Config,
+            ProblemKind::Permission => Exit::Permission,
+            ProblemKind::Io => Exit::Io,
         }
     }
 }
@@ -33,7 +33,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What sort of trouble it is.
-    pub kind: Kind,
+    pub kind: ProblemKind,
     /// The file to look into.
     pub file: PathBuf,
     /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a missing key.
@@ -45,37 +45,39 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// One failure for all that is wrong with the files, so that the operator can mend them in one go. The
-    /// first decides on the exit code.
-    pub fn all(problems: &[Problem]) -> Failure {
-        let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
-        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
-        Failure::new(exit, lines.join("\n"))
-    }
-
     /// A problem with what a file says.
-    pub fn of_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
+    pub fn in_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
         let key = key.map(str::to_owned);
-        Problem { kind: Kind::Config, file: file.to_owned(), line, key, text: text.into() }
+        Problem { kind: ProblemKind::Config, file: file.to_owned(), line, key, text: text.into() }
     }
 
     /// A file that cannot be read because of `error`; `advice` tells what to do where the reason is neither
     /// a missing file nor a missing permission.
     ///
     /// A missing file counts as a configuration problem: somewhere a wrong name is written.
-    pub fn of_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
+    pub fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
         let (kind, text) = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                (Kind::Permission, format!("may not be read ({error}); let the user of the service read it"))
+                (ProblemKind::Permission, format!("may not be read ({error}); let the user of the service read it"))
             }
             // Not a regular file, or a file of another size than such files have: another one is meant.
             io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
-                (Kind::Config, format!("cannot be read: {error}; {advice}"))
+                (ProblemKind::Config, format!("cannot be read: {error}; {advice}"))
             }
-            io::ErrorKind::NotFound => (Kind::Config, format!("there is no such file; {advice}")),
-            _ => (Kind::Io, format!("cannot be read ({error}); {advice}")),
+            io::ErrorKind::NotFound => (ProblemKind::Config, format!("there is no such file; {advice}")),
+            _ => (ProblemKind::Io, format!("cannot be read ({error}); {advice}")),
         };
         Problem { kind, file: file.to_owned(), line: None, key: None, text }
+    }
+}
+
+/// One error for all that is wrong with the files, so that the operator can mend them in one go. The first problem decides
+/// on the exit code.
+impl From<Vec<Problem>> for FatalError {
+    fn from(problems: Vec<Problem>) -> FatalError {
+        let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
+        let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
+        FatalError::new(exit, lines.join("\n"))
     }
 }
 
@@ -121,7 +123,7 @@ mod tests {
             (None, None, ": "),
             (Some(1), Some("A\nB"), ":1: A\\nB: "),
         ] {
-            let problem = Problem::of_config(file, line, key, text);
+            let problem = Problem::in_config(file, line, key, text);
             assert_eq!(problem.to_string(), format!("/etc/cc-gateway/basic.properties{shown}{text}"));
         }
     }
@@ -135,7 +137,7 @@ mod tests {
             (io::ErrorKind::FileTooLarge, Exit::Config, "name another"),
             (io::ErrorKind::StorageFull, Exit::Io, "name another"),
         ] {
-            let problem = Problem::of_io(Path::new("agents.properties"), &error.into(), "name another");
+            let problem = Problem::from_io(Path::new("agents.properties"), &error.into(), "name another");
             assert_eq!(problem.kind.exit(), exit);
             assert!(problem.to_string().contains(says), "{problem}");
         }

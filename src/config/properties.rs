@@ -54,7 +54,7 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
 }
 
 /// The entry that is in force for `key`: of duplicates, the last one.
-pub fn last<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
+pub fn last_entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
     entries.iter().rev().find(|entry| entry.key == key)
 }
 
@@ -209,8 +209,8 @@ mod tests {
     #[test]
     fn of_duplicates_the_last_one_is_in_force() {
         let (entries, _) = parse("a = 1\nb = 2\na = 3\n");
-        assert_eq!(last(&entries, "a"), Some(&Entry { line: 3, key: "a".to_owned(), value: "3".to_owned() }));
-        assert_eq!(last(&entries, "A"), None);
+        assert_eq!(last_entry(&entries, "a"), Some(&Entry { line: 3, key: "a".to_owned(), value: "3".to_owned() }));
+        assert_eq!(last_entry(&entries, "A"), None);
     }
 
     #[test]

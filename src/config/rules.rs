@@ -25,7 +25,7 @@ pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
 fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
     const INTERVAL: &str = "GUIDINTERVAL";
     const TIMEOUT: &str = "GUIDTIMEOUT";
-    if !source.is_sound(&[INTERVAL, TIMEOUT]) || settings.guid_interval < settings.guid_timeout {
+    if !source.are_valid(&[INTERVAL, TIMEOUT]) || settings.guid_interval < settings.guid_timeout {
         return;
     }
     let (interval, timeout) = (settings.guid_interval.as_millis(), settings.guid_timeout.as_millis());
@@ -34,7 +34,7 @@ fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
     let text = format!(
         "a Guid must be renewed before it expires; make {INTERVAL} ({interval}) less than {TIMEOUT} ({timeout})"
     );
-    source.refuse(source.line(key), key, text);
+    source.add_problem(source.line(key), key, text);
 }
 
 fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
@@ -44,14 +44,18 @@ fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
     let lasts = format!("a poll waits {} ms (times AGENT_POLL_WAIT_INTERVAL)", wait.as_millis());
     if wait > POLL_WAIT_MAX {
         let text = format!("{lasts}; make it {} ms at most", POLL_WAIT_MAX.as_millis());
-        source.refuse(line, TIMES, text);
+        source.add_problem(line, TIMES, text);
         return;
     }
     if wait >= CLIENT_POLL_TIMEOUT {
-        source.warn(line, TIMES, format!("{lasts}, but some clients give up after 12000 ms; make it 10000 or less"));
+        source.add_warning(
+            line,
+            TIMES,
+            format!("{lasts}, but some clients give up after 12000 ms; make it 10000 or less"),
+        );
     }
     if settings.idle_timeout.is_some_and(|limit| wait >= limit) {
-        source.warn(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
+        source.add_warning(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
     }
 }
 
@@ -61,7 +65,7 @@ fn switches(settings: &Settings, source: &mut Source<'_>) {
         (false, true) => ("IF_SUPPORT_VIDEO", "VIDEO_DOWNLOAD_FLAG"),
         _ => return,
     };
-    source.warn(source.line(on), on, format!("is ON, but no video can be downloaded until {off} is ON, too"));
+    source.add_warning(source.line(on), on, format!("is ON, but no video can be downloaded until {off} is ON, too"));
 }
 
 /// A gateway that is to serve videos and has none of them can only answer every download with a failure, which
@@ -75,7 +79,7 @@ fn mounts(settings: &Settings, source: &mut Source<'_>) {
     written.retain(|entry| !entry.value.trim().is_empty());
     let mut involved: Vec<_> = written.iter().map(|entry| entry.key.as_str()).collect();
     involved.extend(["MAPPINGDISK", "CTI_POOL_MODE"]);
-    if !source.is_sound(&involved) {
+    if !source.are_valid(&involved) {
         return;
     }
     let text = if settings.pool_mode {
@@ -85,13 +89,17 @@ fn mounts(settings: &Settings, source: &mut Source<'_>) {
     } else {
         "names no directory without a locationId; add MOUNT_DIR = DIRECTORY, or set CTI_POOL_MODE to ON"
     };
-    source.refuse_missing(MOUNT_DIR, text);
+    source.add_missing(MOUNT_DIR, text);
 }
 
 /// Whoever is trusted as a proxy may claim any address, this machine's own included.
 fn proxies(settings: &Settings, source: &mut Source<'_>) {
     const KEY: &str = "TRUSTED_PROXIES";
     if settings.trusted_proxies.iter().any(IpPrefix::is_everyone) {
-        source.warn(source.line(KEY), KEY, "trusts every client to name any address as its own; name the proxies only");
+        source.add_warning(
+            source.line(KEY),
+            KEY,
+            "trusts every client to name any address as its own; name the proxies only",
+        );
     }
 }

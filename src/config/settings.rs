@@ -91,7 +91,7 @@ impl Settings {
 
     /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as not chosen even
     /// where the file repeats it, as the installed one does.
-    pub fn has_chosen_max_connections(&self) -> bool {
+    pub fn has_custom_max_connections(&self) -> bool {
         self.max_connections != MAX_CONNECTIONS_DEFAULT
     }
 
@@ -186,7 +186,7 @@ mod tests {
             ("MAX_CONNECTIONS=10000\nMAX_CONNECTIONS_PER_ADDRESS=9000", false, 400, (400, 9000)),
         ] {
             let mut settings = settings(text);
-            assert_eq!(settings.has_chosen_max_connections(), chosen, "{text}");
+            assert_eq!(settings.has_custom_max_connections(), chosen, "{text}");
             let lines = settings.lines().to_vec();
             settings.lower_max_connections(fitting);
             assert_eq!((settings.max_connections, settings.max_connections_per_address), lowered, "{text}");

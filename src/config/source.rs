@@ -24,8 +24,8 @@ impl<'a> Source<'a> {
     pub(super) fn new(file: &'a Path, entries: &'a [Entry]) -> Source<'a> {
         let in_force = entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
         let mut source = Source { file, in_force, problems: Vec::new(), notices: Vec::new(), shown: Vec::new() };
-        source.remark_on_duplicates(entries);
-        source.remark_on_unknown();
+        source.warn_of_duplicates(entries);
+        source.warn_of_unknown();
         source
     }
 
@@ -33,52 +33,52 @@ impl<'a> Source<'a> {
     ///
     /// Blanks around a value are ignored: at its end Java keeps them, but nobody sees them. An empty value
     /// says that a key without default is not set, and is a problem for any other key.
-    pub(super) fn take<T: Default>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> T {
+    pub(super) fn parse<T: Default>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> T {
         let (line, value) = self.value(name);
         self.show(name.to_owned(), value);
-        self.accept(line, name, value, read)
+        self.parse_value(line, name, value, read)
     }
 
-    /// As [`take`](Self::take), for a key whose default follows from another key: it is `derived` where the file has
+    /// As [`parse`](Self::take), for a key whose default follows from another key: it is `derived` where the file has
     /// no line for it.
-    pub(super) fn take_or<T: Default + Display>(
+    pub(super) fn parse_or<T: Default + Display>(
         &mut self,
         name: &str,
         derived: T,
         read: impl FnOnce(&str) -> Result<T, String>,
     ) -> T {
         if self.line(name).is_some() {
-            return self.take(name, read);
+            return self.parse(name, read);
         }
         self.show(name.to_owned(), &derived.to_string());
         derived
     }
 
     /// The path of a file, found from the folder of this file; empty if the key is not set.
-    pub(super) fn take_file(&mut self, name: &str) -> PathBuf {
+    pub(super) fn parse_path(&mut self, name: &str) -> PathBuf {
         let folder = self.file.parent().unwrap_or(Path::new(""));
         let (line, value) = self.value(name);
-        let path = self.accept(line, name, value, |value| values::file(value, folder));
+        let path = self.parse_value(line, name, value, |value| values::file(value, folder));
         self.show(name.to_owned(), &path.to_string_lossy());
         path
     }
 
     /// The same for a key that must be set; `advice` tells how to come by such a file.
-    pub(super) fn take_needed_file(&mut self, name: &str, advice: &str) -> PathBuf {
-        let path = self.take_file(name);
-        if path.as_os_str().is_empty() && self.is_sound(&[name]) {
-            self.refuse_missing(name, &format!("is not set; {advice}"));
+    pub(super) fn parse_required_path(&mut self, name: &str, advice: &str) -> PathBuf {
+        let path = self.parse_path(name);
+        if path.as_os_str().is_empty() && self.are_valid(&[name]) {
+            self.add_missing(name, &format!("is not set; {advice}"));
         }
         path
     }
 
     /// Notes a key that is needed and not there.
-    pub(super) fn refuse_missing(&mut self, name: &str, text: &str) {
+    pub(super) fn add_missing(&mut self, name: &str, text: &str) {
         // A misspelt key is only a warning, and warnings are not shown where there are problems.
-        let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::nearest(key) == Some(name));
+        let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::closest_match(key) == Some(name));
         match misspelt.first() {
-            Some(entry) => self.refuse(None, name, format!("is not set; is it the key of line {}?", entry.line)),
-            None => self.refuse(self.line(name), name, text),
+            Some(entry) => self.add_problem(None, name, format!("is not set; is it the key of line {}?", entry.line)),
+            None => self.add_problem(self.line(name), name, text),
         }
     }
 
@@ -90,7 +90,7 @@ impl<'a> Source<'a> {
     }
 
     /// Whether nothing is wrong with any of these keys, so that they can be compared with each other.
-    pub(super) fn is_sound(&self, names: &[&str]) -> bool {
+    pub(super) fn are_valid(&self, names: &[&str]) -> bool {
         !self.problems.iter().any(|problem| problem.key.as_deref().is_some_and(|key| names.contains(&key)))
     }
 
@@ -100,18 +100,18 @@ impl<'a> Source<'a> {
     }
 
     /// Notes an entry that cannot be read at all.
-    pub(super) fn refuse_line(&mut self, line: u32, reason: &str) {
-        self.problems.push(Problem::of_config(self.file, Some(line), None, reason));
+    pub(super) fn add_line_problem(&mut self, line: u32, reason: &str) {
+        self.problems.push(Problem::in_config(self.file, Some(line), None, reason));
     }
 
     /// Notes a problem with a key.
-    pub(super) fn refuse(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
-        self.problems.push(Problem::of_config(self.file, line, Some(key), text));
+    pub(super) fn add_problem(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
+        self.problems.push(Problem::in_config(self.file, line, Some(key), text));
     }
 
     /// Notes a warning about a key.
-    pub(super) fn warn(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
-        self.notice(Severity::Warn, line, Some(key), text.into());
+    pub(super) fn add_warning(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
+        self.add_notice(Severity::Warn, line, Some(key), text.into());
     }
 
     /// Notes a value in force, in a form that a properties file could hold.
@@ -137,7 +137,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    fn accept<T: Default>(
+    fn parse_value<T: Default>(
         &mut self,
         line: Option<u32>,
         name: &str,
@@ -154,38 +154,40 @@ impl<'a> Source<'a> {
             },
         };
         let hint = default.shown().map(|default| format!(" (the default is {default})")).unwrap_or_default();
-        self.refuse(line, name, refusal + &hint);
+        self.add_problem(line, name, refusal + &hint);
         T::default()
     }
 
-    fn remark_on_duplicates(&mut self, entries: &[Entry]) {
+    fn warn_of_duplicates(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| keys::is_known(&entry.key)) {
             match self.line(&entry.key) {
                 Some(line) if line != entry.line => {
                     let text = format!("is written again in line {line}, which is the one in force; remove one");
-                    self.warn(Some(entry.line), &entry.key, text);
+                    self.add_warning(Some(entry.line), &entry.key, text);
                 }
                 _ => {}
             }
         }
     }
 
-    fn remark_on_unknown(&mut self) {
+    fn warn_of_unknown(&mut self) {
         let mut others = 0_usize;
         for entry in self.entries_in_force(|key| !keys::is_known(key)) {
-            match keys::nearest(&entry.key) {
-                Some(name) => self.warn(Some(entry.line), &entry.key, format!("is ignored; did you mean {name}?")),
+            match keys::closest_match(&entry.key) {
+                Some(name) => {
+                    self.add_warning(Some(entry.line), &entry.key, format!("is ignored; did you mean {name}?"))
+                }
                 None => others += 1,
             }
         }
         match others {
             0 => {}
-            1 => self.notice(Severity::Info, None, None, "1 key of other components is ignored".to_owned()),
-            _ => self.notice(Severity::Info, None, None, format!("{others} keys of other components are ignored")),
+            1 => self.add_notice(Severity::Info, None, None, "1 key of other components is ignored".to_owned()),
+            _ => self.add_notice(Severity::Info, None, None, format!("{others} keys of other components are ignored")),
         }
     }
 
-    fn notice(&mut self, severity: Severity, line: Option<u32>, key: Option<&str>, text: String) {
+    fn add_notice(&mut self, severity: Severity, line: Option<u32>, key: Option<&str>, text: String) {
         let key = key.map(str::to_owned);
         self.notices.push(Notice { severity, file: self.file.to_owned(), line, key, text });
     }

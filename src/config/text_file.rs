@@ -20,13 +20,13 @@ pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, P
 /// # Errors
 /// Why it cannot be read. Only regular files are.
 pub fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
-    let file = BoundedFile::read(path, max).map_err(|error| Problem::of_io(path, &error, advice))?;
+    let file = BoundedFile::read(path, max).map_err(|error| Problem::from_io(path, &error, advice))?;
     if is_utf16(&file.bytes) {
-        return Err(Problem::of_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
+        return Err(Problem::in_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
     }
     let warning = file.exposure().map(|exposure| {
         let text = format!("{exposure}; run: chgrp cc-gateway {0} && chmod 0640 {0}", path.display());
-        Problem::of_config(path, None, None, text)
+        Problem::in_config(path, None, None, text)
     });
     Ok((properties::decode(file.bytes.to_vec()), warning))
 }

@@ -9,7 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 /// The longest value that a message repeats in full, in characters.
-const SHOWN: usize = 60;
+const QUOTED_CHARS_MAX: usize = 60;
 
 /// How long a Guid lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -33,7 +33,7 @@ pub enum DownloadScope {
 
 /// `value` in quotes, on one line and shortened, to be repeated in a message.
 pub(super) fn quoted(value: &str) -> String {
-    match value.char_indices().nth(SHOWN) {
+    match value.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{:?}...", value.split_at(end).0),
         None => format!("{value:?}"),
     }
@@ -78,12 +78,12 @@ pub(super) fn millis(bounds: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result
 /// The time between two looks for new recordings; 0 is never. A shorter one than 100 ms would keep a file server busy
 /// with nothing else.
 pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
-    const SHORTEST: Duration = Duration::from_millis(100);
+    const INTERVAL_MIN: Duration = Duration::from_millis(100);
     let interval = millis(0..=3_600_000)(value)?;
     if interval.is_zero() {
         return Ok(None);
     }
-    if interval < SHORTEST {
+    if interval < INTERVAL_MIN {
         return Err(format!("{} is out of bounds; write 0 for no events, or 100 to 3600000", quoted(value)));
     }
     Ok(Some(interval))
@@ -205,6 +205,6 @@ mod tests {
     #[test]
     fn a_message_repeats_a_value_on_one_line_and_in_short() {
         assert_eq!(quoted("a\nb"), "\"a\\nb\"");
-        assert_eq!(quoted(&"\u{e9}".repeat(1000)).chars().count(), SHOWN + 5);
+        assert_eq!(quoted(&"\u{e9}".repeat(1000)).chars().count(), QUOTED_CHARS_MAX + 5);
     }
 }

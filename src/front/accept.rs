@@ -11,7 +11,7 @@ use super::address_limits::NetworkFull;
 use super::connections::Full;
 use super::tls_stream::UNSENT_MAX_BYTES;
 use crate::ops::counters::Counters;
-use crate::ops::seldom::Seldom;
+use crate::ops::rate_limited_log::RateLimitedLog;
 
 /// Most clients taken from one listener before others have their turn.
 const ACCEPT_BATCH: usize = 64;
@@ -26,9 +26,9 @@ const USER_TIMEOUT_MS: u32 = 60_000;
 /// Log lines about what keeps clients out, each of which could come a thousand times a second.
 #[derive(Debug, Default)]
 pub(super) struct LogLimits {
-    accepting: Seldom,
-    full: Seldom,
-    full_network: Seldom,
+    accepting: RateLimitedLog,
+    full: RateLimitedLog,
+    full_network: RateLimitedLog,
 }
 
 /// Sets what accepted sockets take over from their listener (tcp(7), socket(7)).

@@ -6,7 +6,7 @@ use std::os::fd::OwnedFd;
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 
 /// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
 const BACKLOG: i32 = 1024;
@@ -19,7 +19,7 @@ pub struct Listeners(pub(super) Vec<TcpListener>);
 #[derive(Debug)]
 pub struct BindError {
     /// What the operator is told.
-    pub failure: Failure,
+    pub failure: FatalError,
     /// Whether time alone may mend it: another program ends, an interface comes up.
     pub may_pass: bool,
 }
@@ -132,7 +132,7 @@ fn refusal(address: SocketAddr, error: Errno) -> BindError {
         _ if lacks_family(address, error) => Exit::Config,
         _ => Exit::Unavailable,
     };
-    let failure = Failure::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
+    let failure = FatalError::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
     BindError { failure, may_pass }
 }
 

@@ -3,7 +3,7 @@
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// Buffers of one size that nobody uses right now.
 ///

@@ -28,8 +28,8 @@ use super::tls_stream::{Received, TlsStream};
 use super::transfer;
 use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId, Undelivered};
 use crate::http::{ForwardedRequest, Response, Waiting};
-use crate::ops::latch::lock;
 use crate::ops::log_lines::Quoted;
+use crate::ops::sync::lock;
 
 /// Most requests of one connection; after it the client connects anew.
 const REQUESTS_MAX: u32 = 1000;

@@ -7,7 +7,7 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::address_limits::{AddressLimits, NetworkFull};
-use crate::ops::latch::{left, lock};
+use crate::ops::sync::{lock, remaining};
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -124,8 +124,8 @@ impl Connections {
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
         let mut present = lock(&self.present);
         while present.connections > 0 {
-            let Some(left) = left(deadline) else { return false };
-            present = self.changed.wait_timeout(present, left).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(remaining) = remaining(deadline) else { return false };
+            present = self.changed.wait_timeout(present, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -12,7 +12,7 @@ use super::tls::Tls;
 use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
-use crate::ops::seldom::Seldom;
+use crate::ops::rate_limited_log::RateLimitedLog;
 
 /// What all connections share.
 pub(super) struct Context {
@@ -31,11 +31,11 @@ pub(super) struct Context {
 #[derive(Debug, Default)]
 pub(super) struct LogLimits {
     /// Downloads that no thread could be had for.
-    pub(super) threads: Mutex<Seldom>,
+    pub(super) threads: Mutex<RateLimitedLog>,
     /// Headers of proxies that could not be read.
-    pub(super) proxy_headers: Mutex<Seldom>,
+    pub(super) proxy_headers: Mutex<RateLimitedLog>,
     /// Networks with too many connections through proxies.
-    pub(super) full_networks: Mutex<Seldom>,
+    pub(super) full_networks: Mutex<RateLimitedLog>,
 }
 
 impl Context {

@@ -10,7 +10,7 @@ use rustix::event::{EventfdFlags, epoll, eventfd};
 
 use super::connection::Connection;
 use crate::api::SlotId;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// Names a connection to its I/O thread; never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -123,7 +123,7 @@ fn signing_key(bytes: &[u8]) -> Result<Arc<dyn SigningKey>, Flaw> {
 
 fn read(path: &Path, key: &str) -> Result<BoundedFile, Problem> {
     BoundedFile::read(path, FILE_MAX)
-        .map_err(|error| Problem { key: Some(key.to_owned()), ..Problem::of_io(path, &error, "name a PEM file") })
+        .map_err(|error| Problem { key: Some(key.to_owned()), ..Problem::from_io(path, &error, "name a PEM file") })
 }
 
 fn exposure(file: &BoundedFile, path: &Path, key: &str) -> Option<Notice> {
@@ -133,7 +133,7 @@ fn exposure(file: &BoundedFile, path: &Path, key: &str) -> Option<Notice> {
 }
 
 fn problem(flaw: &Flaw, path: &Path, key: &str) -> Problem {
-    Problem::of_config(path, flaw.line, Some(key), shown(&flaw.text, path))
+    Problem::in_config(path, flaw.line, Some(key), shown(&flaw.text, path))
 }
 
 fn warning(line: Option<u32>, text: String, path: &Path, key: &str) -> Notice {

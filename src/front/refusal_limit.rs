@@ -6,7 +6,7 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use crate::ops::client_prefix::client_prefix;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// Lines a client has in each [`WINDOW`]: enough to see what is wrong with one that means well.
 const LINES_MAX: u32 = 50;

@@ -25,7 +25,7 @@ pub(super) fn record(
 ) {
     let interface = context.map_or(Interface::Unknown, |context| context.interface);
     let code = reply.code.wire();
-    connection.context().counters.answered(interface.log_name(), code);
+    connection.context().counters.count_request(interface.log_name(), code);
     let is_agents = context.is_some_and(RequestContext::is_agents);
     let is_limited = !is_agents && !UNLIMITED.contains(&reply.code);
     let rest_left_out =

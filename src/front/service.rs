@@ -19,7 +19,7 @@ use crate::api::Gateway;
 use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 use crate::ops::notify::ServiceManager;
 
 /// Most I/O threads. Beyond as many, requests wait for the interfaces and downloads for the disk.
@@ -59,9 +59,9 @@ impl Service {
         timeouts: Timeouts,
         counters: Arc<Counters>,
         manager: Arc<ServiceManager>,
-    ) -> Result<Service, Failure> {
+    ) -> Result<Service, FatalError> {
         let failed = |error: std::io::Error| {
-            Failure::new(Exit::of_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
+            FatalError::new(Exit::from_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
         // A worker never waits for anything but the next request, so more of them than processors only take turns: with
@@ -129,7 +129,7 @@ impl Service {
         let began = Instant::now();
         let (mut forced, mut abandoned, mut aborted) = (false, None, None);
         while !connections.wait_empty(Instant::now() + POLL_INTERVAL) {
-            self.manager.alive();
+            self.manager.ping_watchdog();
             forced |= force();
             let now = Instant::now();
             if aborted.is_none() && (forced || now - began >= drain) {
@@ -178,7 +178,7 @@ fn feed_watchdog(
         while !ended.load(Ordering::SeqCst) {
             let now: Vec<u64> = io_threads.iter().map(IoThread::turns).collect();
             if now.iter().zip(&turns).all(|(now, before)| now != before) {
-                manager.alive();
+                manager.ping_watchdog();
                 turns = now;
             }
             thread::park_timeout(tick);

@@ -11,7 +11,7 @@ use rustls::version::{TLS12, TLS13};
 
 use super::key_pair::KeyPair;
 use super::server_name::tolerant_provider;
-use crate::ops::failure::{Exit, Failure};
+use crate::ops::fatal_error::{Exit, FatalError};
 
 /// The configuration every connection is made with.
 #[derive(Debug, Clone)]
@@ -26,7 +26,7 @@ impl Tls {
     ///
     /// # Errors
     /// When the crypto library cannot give what it promises, which no input can bring about.
-    pub fn new(pair: KeyPair) -> Result<Tls, Failure> {
+    pub fn new(pair: KeyPair) -> Result<Tls, FatalError> {
         let expiry = AtomicI64::new(pair.expiry());
         let pair = Arc::new(InForce { certified: RwLock::new(pair.certified), expiry });
         let provider = aws_lc_rs::default_provider();
@@ -61,8 +61,8 @@ impl Tls {
     }
 }
 
-fn server_config(provider: CryptoProvider, pair: &Arc<InForce>) -> Result<Arc<ServerConfig>, Failure> {
-    let broken = |error: rustls::Error| Failure::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
+fn server_config(provider: CryptoProvider, pair: &Arc<InForce>) -> Result<Arc<ServerConfig>, FatalError> {
+    let broken = |error: rustls::Error| FatalError::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(broken)?

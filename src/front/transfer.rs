@@ -13,7 +13,7 @@ use super::response::{Framing, render};
 use super::timeouts::MinRate;
 use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES};
 use crate::api::{Reply, RequestContext};
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 use crate::recording::{Download, ReadError};
 
 /// Deep enough for encrypting; the buffers are on the heap.

@@ -16,8 +16,8 @@ use super::forwarded_request::ForwardedRequest;
 use super::in_flight::{InFlight, Waiting};
 use super::worker;
 use crate::api::{Gateway, SlotId};
-use crate::ops::failure::{Exit, Failure};
-use crate::ops::latch::lock;
+use crate::ops::fatal_error::{Exit, FatalError};
+use crate::ops::sync::lock;
 
 /// Nobody but this user may enter the directory of the socket.
 const PRIVATE_MODE: u32 = 0o700;
@@ -48,7 +48,7 @@ impl<C: Waiting> Http<C> {
         gateway: Arc<Gateway>,
         workers: usize,
         connections: usize,
-    ) -> Result<(Arc<Http<C>>, Vec<ToBackend>), Failure> {
+    ) -> Result<(Arc<Http<C>>, Vec<ToBackend>), FatalError> {
         let http = Arc::new(Http { in_flight: InFlight::new(gateway), workers, servers: Mutex::default() });
         let streams = http.add_server(connections).map_err(|error| {
             let temporary = std::env::temp_dir();
@@ -56,7 +56,7 @@ impl<C: Waiting> Http<C> {
                 "the private socket below {} cannot be made: {error}; TMPDIR names that directory",
                 temporary.display()
             );
-            Failure::new(Exit::of_io(&error, Exit::Io), what)
+            FatalError::new(Exit::from_io(&error, Exit::Io), what)
         })?;
         Ok((http, streams))
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
 use crate::api::{Answer, Deferred, Finish, Gateway, Reply, RequestContext, ResultCode, SlotId, Slots, Ticket};
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 use crate::recording::Download;
 
 /// A client whose request is in flight: what the front puts into a slot.

@@ -29,8 +29,8 @@ impl BoundedFile {
         let file = open(path)?;
         // Asked of what was opened: the name may mean something else a moment later.
         let metadata = file.metadata()?;
-        if let Some(kind) = other_kind(metadata.file_type()) {
-            return Err(other_than_file(kind));
+        if let Some(kind) = irregular_kind(metadata.file_type()) {
+            return Err(not_a_regular_file(kind));
         }
         // All at once, so that no copy of a secret stays behind where the buffer grew; some files of /proc have no size.
         let room = metadata.len().min(max).saturating_add(1);
@@ -62,14 +62,14 @@ fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
         // open(2): a socket cannot be opened, nor can a device without a driver.
         match Errno::from_io_error(&error) {
-            Some(Errno::NXIO | Errno::NODEV) => other_than_file("a socket or a device"),
+            Some(Errno::NXIO | Errno::NODEV) => not_a_regular_file("a socket or a device"),
             _ => error,
         }
     })
 }
 
 /// What a file is that is not a regular one.
-fn other_kind(kind: std::fs::FileType) -> Option<&'static str> {
+fn irregular_kind(kind: std::fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;
     }
@@ -85,7 +85,7 @@ fn other_kind(kind: std::fs::FileType) -> Option<&'static str> {
     Some(name)
 }
 
-fn other_than_file(kind: &str) -> io::Error {
+fn not_a_regular_file(kind: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}, not a file"))
 }
 

@@ -4,23 +4,23 @@ use std::io::Write as _;
 
 use log::Level;
 
-use super::failure::{Exit, Failure};
+use super::fatal_error::{Exit, FatalError};
 use super::log_lines;
 
 /// Prints to stdout.
 ///
 /// # Errors
 /// 74 when the reader is gone or the disk is full: an output that is cut off must not look whole.
-pub fn print(text: &str) -> Result<(), Failure> {
+pub fn print(text: &str) -> Result<(), FatalError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| Failure::new(Exit::Io, format!("the output cannot be written: {error}")))
+        .map_err(|error| FatalError::new(Exit::Io, format!("the output cannot be written: {error}")))
 }
 
 /// Prints remarks of a command to stderr, for the journal with their priority.
-pub fn remark(level: Level, text: &str) {
-    let prefix = log_lines::prefix(level);
+pub fn print_remark(level: Level, text: &str) {
+    let prefix = log_lines::priority_prefix(level);
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
         // There is nowhere left to say that this failed.

@@ -5,7 +5,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Instant;
 
-use super::latch::lock;
+use super::sync::lock;
 
 /// A number that only grows. Relaxed: counters order nothing.
 #[derive(Debug, Default)]
@@ -107,7 +107,7 @@ impl Default for Counters {
 impl Counters {
     /// Counts one request answered with `code` by `interface`. Both come from the program's own tables,
     /// so strangers cannot grow the map.
-    pub fn answered(&self, interface: &'static str, code: &'static str) {
+    pub fn count_request(&self, interface: &'static str, code: &'static str) {
         *lock(&self.requests).entry((interface, code)).or_default() += 1;
     }
 
@@ -134,9 +134,9 @@ mod tests {
     #[test]
     fn requests_are_counted_by_interface_and_code() {
         let counters = Counters::default();
-        counters.answered("login", "0");
-        counters.answered("login", "100-004");
-        counters.answered("login", "0");
+        counters.count_request("login", "0");
+        counters.count_request("login", "100-004");
+        counters.count_request("login", "0");
         assert_eq!(counters.requests(), [(("login", "0"), 2), (("login", "100-004"), 1)]);
     }
 }

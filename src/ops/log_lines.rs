@@ -66,7 +66,7 @@ struct Writer {
     logger: SimpleLogger,
     journal: bool,
     /// Dropped lines that have been told.
-    told: u64,
+    reported: u64,
 }
 
 thread_local! {
@@ -86,7 +86,7 @@ impl Writer {
                 Ok(entry) => entry,
                 Err(RecvTimeoutError::Disconnected) => return,
                 Err(RecvTimeoutError::Timeout) => {
-                    self.tell_dropped();
+                    self.report_dropped();
                     match queue.recv() {
                         Ok(entry) => entry,
                         Err(_) => return,
@@ -96,17 +96,17 @@ impl Writer {
             match entry {
                 Entry::Line(level, target, text) => self.write(level, &target, &text),
                 Entry::Flush(done) => {
-                    self.tell_dropped();
+                    self.report_dropped();
                     let _ = done.send(());
                 }
             }
         }
     }
 
-    fn tell_dropped(&mut self) {
+    fn report_dropped(&mut self) {
         let dropped = dropped_lines();
-        let more = dropped - self.told;
-        self.told = dropped;
+        let more = dropped - self.reported;
+        self.reported = dropped;
         if more > 0 {
             let text = format!("{more} log lines were dropped: whoever reads the log did not keep up");
             self.write(Level::Warn, "cc_gateway", &text);
@@ -147,7 +147,7 @@ pub fn start(level: LevelFilter) -> std::io::Result<()> {
         if journal { logger.without_timestamps() } else { logger.with_utc_timestamps() }
     };
     let (queue, entries) = sync_channel(QUEUE_LINES);
-    let writer = Writer { logger: logger(), journal, told: 0 };
+    let writer = Writer { logger: logger(), journal, reported: 0 };
     thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(move || writer.run(&entries))?;
     if log::set_boxed_logger(Box::new(QueuedLog { logger: logger(), queue })).is_ok() {
         set_level(level);
@@ -156,23 +156,18 @@ pub fn start(level: LevelFilter) -> std::io::Result<()> {
 }
 
 /// Prints why the process ends, whether or not the log was started.
-pub fn last_words(failure: &impl fmt::Display) {
-    let prefix = error_prefix();
+pub fn print_fatal(error: &impl fmt::Display) {
+    let prefix = priority_prefix(Level::Error);
     let mut stderr = std::io::stderr().lock();
-    for (number, line) in failure.to_string().lines().enumerate() {
+    for (number, line) in error.to_string().lines().enumerate() {
         let name = if number == 0 { "cc-gateway: " } else { "" };
         // There is nowhere left to say that this failed.
         let _ = writeln!(stderr, "{prefix}{name}{line}");
     }
 }
 
-/// What stands before an error that does not go through the log.
-pub(super) fn error_prefix() -> &'static str {
-    prefix(Level::Error)
-}
-
 /// What stands before a line of this level that does not go through the log: its priority, where stderr is the journal.
-pub(super) fn prefix(level: Level) -> &'static str {
+pub(super) fn priority_prefix(level: Level) -> &'static str {
     if stderr_is_journal() { priority(level) } else { "" }
 }
 

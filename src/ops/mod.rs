@@ -6,13 +6,13 @@ pub mod client_prefix;
 pub mod console;
 pub mod counters;
 pub mod descriptors;
-pub mod failure;
-pub mod latch;
+pub mod fatal_error;
 pub mod log_lines;
 pub mod notify;
 pub mod panics;
-pub mod seldom;
+pub mod rate_limited_log;
 pub mod service_user;
+pub mod sync;
 mod thread_pool;
 
 pub use thread_pool::{Job, ThreadPool};

@@ -7,7 +7,7 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-use super::latch::lock;
+use super::sync::lock;
 
 /// The way to tell the service manager how the service is; says nothing where there is none.
 #[derive(Debug, Default)]
@@ -15,7 +15,7 @@ pub struct ServiceManager {
     channel: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
     /// When the watchdog was fed last.
-    fed: Mutex<Option<Instant>>,
+    last_ping: Mutex<Option<Instant>>,
 }
 
 impl ServiceManager {
@@ -41,11 +41,11 @@ impl ServiceManager {
         if let Some((datagrams, _)) = &channel {
             let _ = datagrams.set_nonblocking(true);
         }
-        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, fed: Mutex::default() }
+        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, last_ping: Mutex::default() }
     }
 
     /// Whether there is a service manager that is told.
-    pub fn is_there(&self) -> bool {
+    pub fn is_present(&self) -> bool {
         self.channel.is_some()
     }
 
@@ -74,12 +74,12 @@ impl ServiceManager {
 
     /// The loop that calls this is alive. May be called as often as it likes: the manager is told four times
     /// while its patience lasts, because every message is work for the one process all services share.
-    pub fn alive(&self) {
+    pub fn ping_watchdog(&self) {
         let Some(allowed) = self.watchdog else { return };
         let now = Instant::now();
-        let mut fed = lock(&self.fed);
-        if fed.is_none_or(|fed| now.saturating_duration_since(fed) >= allowed / 4) {
-            *fed = Some(now);
+        let mut last_ping = lock(&self.last_ping);
+        if last_ping.is_none_or(|last_ping| now.saturating_duration_since(last_ping) >= allowed / 4) {
+            *last_ping = Some(now);
             self.send("WATCHDOG=1");
         }
     }
@@ -117,7 +117,7 @@ mod tests {
         let name = format!("cc-gateway-watchdog-test-{}", std::process::id());
         let manager_side = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
         let manager = ServiceManager::new(Some(OsStr::new(&format!("@{name}"))), Some(Duration::from_secs(3600)));
-        (0..100).for_each(|_| manager.alive());
+        (0..100).for_each(|_| manager.ping_watchdog());
         manager.stopping(Duration::from_secs(30));
         let mut buffer = [0; 128];
         for expected in ["WATCHDOG=1", "STOPPING=1\nEXTEND_TIMEOUT_USEC=30000000"] {
@@ -131,7 +131,7 @@ mod tests {
         for socket in [None, Some(OsStr::new("")), Some(OsStr::new("relative")), Some(OsStr::new("/nowhere/at/all"))] {
             let manager = ServiceManager::new(socket, None);
             manager.ready();
-            manager.alive();
+            manager.ping_watchdog();
             manager.stopping(Duration::ZERO);
             assert_eq!(manager.watchdog_interval(), None);
         }

@@ -9,25 +9,25 @@ use std::panic;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use super::latch::lock;
 use super::log_lines::{self, Quoted};
-use super::seldom::Seldom;
+use super::rate_limited_log::RateLimitedLog;
+use super::sync::lock;
 
 /// Replaces the hook of the process.
 pub fn install_panic_hook() {
-    let places: Mutex<BTreeMap<String, Seldom>> = Mutex::default();
+    let places: Mutex<BTreeMap<String, RateLimitedLog>> = Mutex::default();
     panic::set_hook(Box::new(move |info| {
         // A line that stderr did not take is a panic of the logger; there is nowhere left to say so.
         if log_lines::is_writing() {
             return;
         }
         let place = info.location().map_or_else(String::new, ToString::to_string);
-        let due = lock(&places).entry(place.clone()).or_default().due(Instant::now());
-        if let Some(left_out) = due {
+        let permitted = lock(&places).entry(place.clone()).or_default().permit(Instant::now());
+        if let Some(suppressed) = permitted {
             let thread = std::thread::current();
             let line = line(thread.name().unwrap_or("-"), &place, text(info.payload()));
             // The log does not wait, and nothing in it panics in this thread.
-            log::error!(target: "cc_gateway", "{line}{left_out}");
+            log::error!(target: "cc_gateway", "{line}{suppressed}");
         }
     }));
 }

@@ -22,7 +22,7 @@ impl ServiceUser {
     /// The user, if this process is root's and the machine has it.
     ///
     /// /etc/passwd and /etc/group are read as they are: a static binary has no name service.
-    pub fn other_than_root() -> Option<ServiceUser> {
+    pub fn lookup_as_root() -> Option<ServiceUser> {
         if !geteuid().is_root() {
             return None;
         }
@@ -75,7 +75,7 @@ impl ServiceUser {
 /// the service's user.
 pub(super) fn groups() -> Vec<u32> {
     let own = getgroups().unwrap_or_default().into_iter().chain([getegid()]).map(Gid::as_raw);
-    own.chain(ServiceUser::other_than_root().into_iter().flat_map(|user| user.groups)).collect()
+    own.chain(ServiceUser::lookup_as_root().into_iter().flat_map(|user| user.groups)).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::latch::lock;
+use super::sync::lock;
 
 /// How long a thread waits for its next job before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -224,7 +224,7 @@ fn contain(job: impl FnOnce()) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::latch::Latch;
+    use super::super::sync::Latch;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -247,7 +247,7 @@ mod tests {
 
     impl Drop for OnDrop {
         fn drop(&mut self) {
-            self.0.raise();
+            self.0.set();
         }
     }
 
@@ -256,7 +256,7 @@ mod tests {
         let (release, begun) = (Arc::clone(release), Arc::new(Latch::new()));
         let running = Arc::clone(&begun);
         let job = move || {
-            running.raise();
+            running.set();
             release.wait_until(Instant::now() + LONG);
         };
         (Box::new(job), begun)
@@ -301,9 +301,9 @@ mod tests {
         let refused = Arc::new(Latch::new());
         let on_drop = OnDrop(Arc::clone(&refused));
         assert!(!pool.execute(soon(), Box::new(move || drop(on_drop))));
-        assert!(refused.is_raised());
+        assert!(refused.is_set());
         assert_eq!(pool.threads(), 2);
-        release.raise();
+        release.set();
         eventually(|| pool.overdue() == 0);
         let (job, begun) = blocking(&release);
         assert!(pool.execute(soon(), job));
@@ -321,7 +321,7 @@ mod tests {
         assert!(pool.execute_within(Instant::now() + LONG, Duration::ZERO, job));
         assert!(!pool.execute(soon(), Box::new(|| ())), "one runs, one waits");
         assert_eq!(pool.overdue(), 0);
-        release.raise();
+        release.set();
         assert!(waiting.wait_until(Instant::now() + LONG));
         eventually(|| pool.execute(soon(), Box::new(|| ())));
     }
@@ -333,7 +333,7 @@ mod tests {
         pool.execute_within(Instant::now() + LONG, Duration::ZERO, job);
         assert!(begun.wait_until(Instant::now() + LONG));
         eventually(|| pool.overdue() == 1);
-        release.raise();
+        release.set();
         eventually(|| pool.overdue() == 0);
     }
 
@@ -345,9 +345,9 @@ mod tests {
         assert!(begun.wait_until(Instant::now() + LONG));
         let dropped = Arc::new(Latch::new());
         let on_drop = OnDrop(Arc::clone(&dropped));
-        pool.execute(Some(Instant::now()), Box::new(move || panic!("run though late, {}", on_drop.0.is_raised())));
-        assert!(!dropped.is_raised());
-        release.raise();
+        pool.execute(Some(Instant::now()), Box::new(move || panic!("run though late, {}", on_drop.0.is_set())));
+        assert!(!dropped.is_set());
+        release.set();
         assert!(dropped.wait_until(Instant::now() + LONG));
     }
 
@@ -370,7 +370,7 @@ mod tests {
         pool.execute(Some(Instant::now()), Box::new(move || drop(resubmits)));
         let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&refused));
         pool.execute(soon(), Box::new(move || drop(resubmits)));
-        release.raise();
+        release.set();
         assert!(expired.wait_until(Instant::now() + LONG) && refused.wait_until(Instant::now() + LONG));
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::arrivals::{Figures, Limits, Look, Scope, Suffixes, WatchedAgent, Watcher};
 use super::mount::Mount;
 use crate::config::MountPoint;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// What is watched of one mount, and what that has cost so far.
 ///

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::open_error::ReadError;
 use super::video::Video;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// The count of running downloads and its two limits.
 #[derive(Debug)]

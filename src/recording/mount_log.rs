@@ -8,9 +8,9 @@ use std::time::Instant;
 
 use log::warn;
 
-use crate::ops::latch::lock;
 use crate::ops::log_lines::Quoted;
-use crate::ops::seldom::Seldom;
+use crate::ops::rate_limited_log::RateLimitedLog;
+use crate::ops::sync::lock;
 
 /// The lines of one mount: refusals by policy once each, failures of the machine rate-limited.
 #[derive(Debug)]
@@ -18,9 +18,9 @@ pub(super) struct MountLog {
     mount: String,
     link: AtomicBool,
     irregular: AtomicBool,
-    failures: Mutex<Seldom>,
-    searches: Mutex<Seldom>,
-    looks: Mutex<Seldom>,
+    failures: Mutex<RateLimitedLog>,
+    searches: Mutex<RateLimitedLog>,
+    looks: Mutex<RateLimitedLog>,
 }
 
 impl MountLog {
@@ -53,18 +53,18 @@ impl MountLog {
     /// A recording or folder could not be opened or read for a reason of the machine.
     pub(super) fn failed(&self, path: &impl Display, reason: &impl Display) {
         // Written without the lock: whoever reads the log may be slow.
-        let due = lock(&self.failures).due(Instant::now());
-        if let Some(left_out) = due {
-            self.line(path, &format!("cannot be opened: {reason}{left_out}"));
+        let permitted = lock(&self.failures).permit(Instant::now());
+        if let Some(suppressed) = permitted {
+            self.line(path, &format!("cannot be opened: {reason}{suppressed}"));
         }
     }
 
     /// A search for an agent's latest recording met one of its bounds.
     pub(super) fn gave_up(&self, what: &impl Display) {
-        let due = lock(&self.searches).due(Instant::now());
-        if let Some(left_out) = due {
+        let permitted = lock(&self.searches).permit(Instant::now());
+        if let Some(suppressed) = permitted {
             warn!(
-                "mount {}: the search for an agent's latest recording was given up after {what}{left_out}",
+                "mount {}: the search for an agent's latest recording was given up after {what}{suppressed}",
                 self.mount
             );
         }
@@ -72,9 +72,9 @@ impl MountLog {
 
     /// A look for new recordings failed; what it found until then stands.
     pub(super) fn look_failed(&self, reason: &impl Display) {
-        let due = lock(&self.looks).due(Instant::now());
-        if let Some(left_out) = due {
-            warn!("mount {}: a look for new recordings failed: {reason}{left_out}", self.mount);
+        let permitted = lock(&self.looks).permit(Instant::now());
+        if let Some(suppressed) = permitted {
+            warn!("mount {}: a look for new recordings failed: {reason}{suppressed}", self.mount);
         }
     }
 

@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use super::resolve::{self, FileStat};
 use crate::ops::ThreadPool;
-use crate::ops::latch::{left, lock};
+use crate::ops::sync::{lock, remaining};
 
 /// Threads that close files of one mount.
 pub(super) const CLOSING_THREADS: usize = 2;
@@ -95,8 +95,8 @@ impl OpenFiles {
     pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
         let mut closing = lock(&self.closing);
         while closing.unclosed() >= MAX_UNCLOSED {
-            let Some(left) = left(deadline) else { return false };
-            closing = self.closed.wait_timeout(closing, left).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(remaining) = remaining(deadline) else { return false };
+            closing = self.closed.wait_timeout(closing, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// The agents whose search waits or runs.
 #[derive(Debug, Clone, Default)]

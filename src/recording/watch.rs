@@ -10,7 +10,7 @@ use log::{info, warn};
 use super::mount::{Mount, MountStatus};
 use super::mount_table;
 use super::open_error::Lost;
-use crate::ops::latch::Latch;
+use crate::ops::sync::Latch;
 
 /// How often a mount is probed.
 pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
@@ -55,7 +55,7 @@ impl MountWatch {
         let watch = MountWatch { mount: Arc::clone(&mount), stop: Arc::clone(&stop) };
         let probe_loop = move || {
             let mut schedule = Schedule::new(interval);
-            while !stop.is_raised() {
+            while !stop.is_set() {
                 let next = Instant::now() + interval;
                 let is_automount = mount_table::is_automount(mount.directory());
                 mount.set_automount(is_automount);
@@ -76,7 +76,7 @@ impl MountWatch {
 impl Drop for MountWatch {
     /// Ends the watch. Its thread is not joined, as a probe may keep it for as long as a mount may take.
     fn drop(&mut self) {
-        self.stop.raise();
+        self.stop.set();
     }
 }
 

@@ -11,7 +11,7 @@ use super::agent::AgentId;
 use super::guid::Fingerprint;
 use super::hex;
 use super::table::SessionId;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// How long a token is good for. The one client known uses it within the same request of its own user.
 const TIMEOUT: Duration = Duration::from_secs(60);

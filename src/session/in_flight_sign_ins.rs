@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 
 use super::agent::AgentId;
 use crate::ops::client_prefix::client_prefix;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 

@@ -14,7 +14,7 @@ use zeroize::Zeroizing;
 use super::fair_queue::FairQueue;
 use super::password::{Credential, DEFAULT_ITERATIONS, PasswordHash};
 use crate::ops::client_prefix::client_prefix;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 const THREADS: usize = 2;
 /// Nice value of the threads: under load, polls and downloads get about nine times their share of a processor.

@@ -66,7 +66,7 @@ impl Roster {
         if roster.is_empty() {
             let text = "names no agent, so nobody could sign in; add a line ID = VALUE for each, with the value that \
                         `cc-gateway hash-password` prints";
-            return Err(vec![Problem::of_config(path, None, None, text)]);
+            return Err(vec![Problem::in_config(path, None, None, text)]);
         }
         Ok((roster, warnings))
     }
@@ -83,7 +83,7 @@ impl Roster {
     /// All mistakes of the file.
     pub fn from_text(text: &str, file: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (entries, malformed) = properties::parse(text);
-        let malformed = malformed.iter().map(|spot| Problem::of_config(file, Some(spot.line), None, spot.reason));
+        let malformed = malformed.iter().map(|spot| Problem::in_config(file, Some(spot.line), None, spot.reason));
         let mut problems: Vec<_> = malformed.collect();
         let mut warnings = Vec::new();
         let mut lines = HashMap::new();
@@ -165,7 +165,7 @@ impl Roster {
                  their clients can send a password, give them a value of `cc-gateway hash-password`",
                 runs.join(", ")
             );
-            Problem::of_config(file, None, None, text)
+            Problem::in_config(file, None, None, text)
         };
         runs.chunks(RUNS_MAX).map(warning).collect()
     }
@@ -248,7 +248,7 @@ fn about(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
         Some(_) => id,
     };
     let key = Some(key).filter(|_| is_id(id) && !is_exchanged);
-    Problem::of_config(file, Some(entry.line), key, text)
+    Problem::in_config(file, Some(entry.line), key, text)
 }
 
 /// The numbers in ascending order, those that follow each other as `FIRST-LAST`.

@@ -7,7 +7,7 @@ use super::agent::AgentId;
 use super::agent_state::{AgentState, Presence};
 use super::guid::{Fingerprint, Guid};
 use super::guid_history::{GuidHistory, Policy};
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 use state::{Session, State};
 
 mod events;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use super::agent::AgentId;
 use super::prefix_budget::PrefixBudgets;
 use crate::ops::client_prefix::client_prefix;
-use crate::ops::latch::lock;
+use crate::ops::sync::lock;
 
 /// Failures within [`WINDOW`] that lock a pair.
 const FAILURES: usize = 5;

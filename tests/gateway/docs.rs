@@ -7,7 +7,7 @@ use std::path::Path;
 use cc_gateway::api::{INTERFACES, METRICS, ResultCode};
 use cc_gateway::cli::{COMMANDS, OPTIONS, help};
 use cc_gateway::config::{DefaultValue, KEYS, Key, RELOADABLE, SECTIONS, Section};
-use cc_gateway::ops::failure::Exit;
+use cc_gateway::ops::fatal_error::Exit;
 
 use crate::support::{Server, document, is_current, part_is_current, table_rows};
 

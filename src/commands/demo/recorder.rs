@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use crate::ops::latch::Latch;
+use crate::ops::sync::Latch;
 
 /// Where the agent's recordings of a day lie: this VDN and media folder, the day, the agent.
 const VDN_AND_MEDIA: &str = "1/0";
@@ -57,7 +57,7 @@ impl Recorder {
 
 impl Drop for Recorder {
     fn drop(&mut self) {
-        self.stop.raise();
+        self.stop.set();
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -88,7 +88,7 @@ fn day(days: u64) -> String {
     format!("{year:04}{month:02}{day:02}")
 }
 
-/// Writes one recording piece by piece; what is left is left out once `stop` is raised.
+/// Writes one recording piece by piece; what is left is left out once `stop` is set.
 fn write(mount: &Path, agent: &str, sample: &[u8], stop: &Latch) -> io::Result<()> {
     let (folder, name) = place(agent, SystemTime::now());
     let folder = mount.join(folder);

@@ -1,7 +1,7 @@
 //! Reading whole files: defaults, problems, warnings, and the lines in force.
 
 use super::*;
-use crate::config::{KEYS, Kind, MountPoint, Severity};
+use crate::config::{KEYS, MountPoint, ProblemKind, Severity};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -223,7 +223,8 @@ fn the_lines_in_force_follow_the_table_and_mean_the_same_when_read_again() {
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_of_its_own_kind() {
     let folder = std::env::temp_dir();
-    for (path, kind) in [(folder.join("no/such/basic.properties"), Kind::Config), (folder, Kind::Config)] {
+    for (path, kind) in [(folder.join("no/such/basic.properties"), ProblemKind::Config), (folder, ProblemKind::Config)]
+    {
         assert_eq!(read(&path).unwrap_err().iter().map(|problem| problem.kind).collect::<Vec<_>>(), [kind]);
     }
 }

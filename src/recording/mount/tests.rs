@@ -1,5 +1,5 @@
 use super::*;
-use crate::ops::latch::Latch;
+use crate::ops::sync::Latch;
 use crate::recording::rel_path::Segment;
 use crate::recording::scratch::{Scratch, eventually};
 use rustix::io::Errno;
@@ -43,7 +43,7 @@ fn hang(pool: &ThreadPool, threads: usize) -> Arc<Latch> {
         let (release, begun) = (Arc::clone(&release), Arc::new(Latch::new()));
         let running = Arc::clone(&begun);
         let job = move || {
-            running.raise();
+            running.set();
             release.wait_until(Instant::now() + LONG);
         };
         pool.execute_within(Instant::now() + LONG, SHORT, Box::new(job));
@@ -110,7 +110,7 @@ fn a_mount_that_hangs_refuses_at_once_and_holds_up_nothing_else() {
     assert_eq!((mount.status(), other.status()), (MountStatus::Lost, MountStatus::Unknown));
     let refused = begin(&mount, path("1", "a.mp4")).try_recv().unwrap();
     assert_eq!(refused.unwrap_err(), OpenError::Unavailable(Lost::Stuck), "at once");
-    release.raise();
+    release.set();
     eventually(|| mount.hung() == 0);
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 5);
 }
@@ -128,7 +128,7 @@ fn an_opening_that_waits_beyond_its_deadline_is_refused_and_opens_nothing() {
     let waiting = begin(&mount, path("1", "a.mp4"));
     let passed = Instant::now() + Duration::from_millis(1);
     eventually(|| Instant::now() > passed);
-    release.raise();
+    release.set();
     assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap_err(), SILENT);
 }
 
@@ -142,7 +142,7 @@ fn while_a_probe_hangs_nothing_is_opened() {
     assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), SILENT);
     assert_eq!(probe(&mount), Err(Lost::Silent));
     assert_eq!(mount.openers.threads() + mount.searchers.threads(), 0);
-    release.raise();
+    release.set();
     eventually(|| mount.hung() == 0);
     assert!(open(&mount, path("1", "a.mp4")).is_ok());
 }
@@ -164,7 +164,7 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
     assert!(refused >= 200 - SEARCHING_QUEUE_LEN, "the queue is bounded: {refused}");
     assert_eq!(open(&mount, path("1/0/20201202/503", "1.mp4")).unwrap().length(), 5);
     assert_eq!((mount.hung(), mount.stuck(), probe(&mount)), (0, None, Ok(())), "a queue is no hung server");
-    release.raise();
+    release.set();
     assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap().length(), 5);
     eventually(|| open(&mount, latest(503)).is_ok());
 }

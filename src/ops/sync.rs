@@ -12,42 +12,42 @@ pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// What is left until `deadline`; `None` when nothing is.
-pub fn left(deadline: Instant) -> Option<Duration> {
-    deadline.checked_duration_since(Instant::now()).filter(|left| !left.is_zero())
+pub fn remaining(deadline: Instant) -> Option<Duration> {
+    deadline.checked_duration_since(Instant::now()).filter(|remaining| !remaining.is_zero())
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
 #[derive(Debug, Default)]
 pub struct Latch {
-    raised: Mutex<bool>,
-    bell: Condvar,
+    is_set: Mutex<bool>,
+    condvar: Condvar,
 }
 
 impl Latch {
     /// A latch that is not raised yet.
     pub const fn new() -> Latch {
-        Latch { raised: Mutex::new(false), bell: Condvar::new() }
+        Latch { is_set: Mutex::new(false), condvar: Condvar::new() }
     }
 
     /// Raises the latch and wakes every waiter. Raising it again changes nothing.
-    pub fn raise(&self) {
-        *lock(&self.raised) = true;
-        self.bell.notify_all();
+    pub fn set(&self) {
+        *lock(&self.is_set) = true;
+        self.condvar.notify_all();
     }
 
     /// Whether the latch has been raised.
-    pub fn is_raised(&self) -> bool {
-        *lock(&self.raised)
+    pub fn is_set(&self) -> bool {
+        *lock(&self.is_set)
     }
 
     /// Waits until the latch is raised or `deadline` has passed; true if it was raised.
     pub fn wait_until(&self, deadline: Instant) -> bool {
-        let mut raised = lock(&self.raised);
-        while !*raised {
-            let Some(left) = left(deadline) else {
+        let mut is_set = lock(&self.is_set);
+        while !*is_set {
+            let Some(remaining) = remaining(deadline) else {
                 return false;
             };
-            raised = self.bell.wait_timeout(raised, left).unwrap_or_else(PoisonError::into_inner).0;
+            is_set = self.condvar.wait_timeout(is_set, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
@@ -67,9 +67,9 @@ mod tests {
                 std::thread::spawn(move || latch.wait_until(Instant::now() + Duration::from_secs(60)))
             })
             .collect();
-        latch.raise();
+        latch.set();
         assert!(waiters.into_iter().all(|waiter| waiter.join().unwrap()));
-        assert!(latch.is_raised());
+        assert!(latch.is_set());
     }
 
     #[test]

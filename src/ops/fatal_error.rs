@@ -19,7 +19,7 @@ pub enum Exit {
 
 impl Exit {
     /// The code for a failed system call: 77 where permission was refused, else `otherwise`.
-    pub fn of_io(error: &std::io::Error, otherwise: Exit) -> Exit {
+    pub fn from_io(error: &std::io::Error, otherwise: Exit) -> Exit {
         match error.kind() {
             std::io::ErrorKind::PermissionDenied => Exit::Permission,
             _ => otherwise,
@@ -29,20 +29,20 @@ impl Exit {
 
 /// A failure that ends a command, written for the operator.
 #[derive(Debug)]
-pub struct Failure {
+pub struct FatalError {
     exit: Exit,
     text: String,
 }
 
-impl Failure {
+impl FatalError {
     /// A failure with its exit code and the text the operator is to read.
-    pub fn new(exit: Exit, text: impl Into<String>) -> Failure {
-        Failure { exit, text: text.into() }
+    pub fn new(exit: Exit, text: impl Into<String>) -> FatalError {
+        FatalError { exit, text: text.into() }
     }
 
     /// A failure that the log has told of already, so that nothing is left to print.
-    pub fn already_logged(exit: Exit) -> Failure {
-        Failure { exit, text: String::new() }
+    pub fn already_logged(exit: Exit) -> FatalError {
+        FatalError { exit, text: String::new() }
     }
 
     /// The code the process ends with.
@@ -51,10 +51,10 @@ impl Failure {
     }
 }
 
-impl fmt::Display for Failure {
+impl fmt::Display for FatalError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
 }
 
-impl std::error::Error for Failure {}
+impl std::error::Error for FatalError {}

@@ -1,0 +1,102 @@
+//! Log lines about what strangers or a machine in want can bring about over and over: told once, and while it
+//! lasts ever more seldom.
+
+use std::time::{Duration, Instant};
+
+/// Between the first line and the second; each pause after it is twice as long.
+const INTERVAL_MIN: Duration = Duration::from_secs(1);
+/// No pause is longer, so that the log of a lasting trouble shows that it lasts.
+const INTERVAL_MAX: Duration = Duration::from_secs(60);
+
+/// Keeps one kind of event that comes a thousand times from becoming a thousand log lines.
+#[derive(Debug)]
+pub struct RateLimitedLog {
+    /// When the last line was written.
+    last_logged: Option<Instant>,
+    /// When the last event came, told or not.
+    last_event: Option<Instant>,
+    interval: Duration,
+    suppressed: u64,
+}
+
+impl Default for RateLimitedLog {
+    fn default() -> RateLimitedLog {
+        RateLimitedLog::new()
+    }
+}
+
+impl RateLimitedLog {
+    /// The first line is written at once.
+    pub const fn new() -> RateLimitedLog {
+        RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
+    }
+
+    /// Logs an error, if it is time.
+    pub fn error(&mut self, text: &str) {
+        if let Some(suppressed) = self.permit(Instant::now()) {
+            log::error!(target: "cc_gateway", "{text}{suppressed}");
+        }
+    }
+
+    /// Logs a warning, if it is time.
+    pub fn warn(&mut self, text: &str) {
+        if let Some(suppressed) = self.permit(Instant::now()) {
+            log::warn!(target: "cc_gateway", "{text}{suppressed}");
+        }
+    }
+
+    /// If a line may be written now: what to add to it.
+    pub fn permit(&mut self, now: Instant) -> Option<String> {
+        let since = |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
+        if since(self.last_event.replace(now)).is_none_or(|quiet| quiet >= INTERVAL_MAX) {
+            // Whatever comes after a quiet time is a new trouble.
+            self.interval = INTERVAL_MIN;
+        } else if since(self.last_logged).is_some_and(|since| since < self.interval) {
+            self.suppressed += 1;
+            return None;
+        } else {
+            self.interval = INTERVAL_MAX.min(2 * self.interval);
+        }
+        self.last_logged = Some(now);
+        Some(match std::mem::take(&mut self.suppressed) {
+            0 => String::new(),
+            more => format!(" ({more} lines like this left out)"),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_line_is_written_and_the_next_tells_how_many_were_left_out() {
+        let mut log = RateLimitedLog::new();
+        let start = Instant::now();
+        assert_eq!(log.permit(start).unwrap(), "");
+        assert_eq!(log.permit(start + Duration::from_millis(1)), None);
+        assert_eq!(log.permit(start + Duration::from_millis(999)), None);
+        assert_eq!(log.permit(start + Duration::from_secs(1)).unwrap(), " (2 lines like this left out)");
+        assert_eq!(log.permit(start + Duration::from_secs(9)).unwrap(), "");
+    }
+
+    #[test]
+    fn a_trouble_that_lasts_is_told_ever_more_seldom_and_never_forgotten() {
+        let mut log = RateLimitedLog::new();
+        let start = Instant::now();
+        // A day of a thing that happens ten times a second.
+        let times = (0..864_000).map(|tenth| start + Duration::from_millis(100) * tenth);
+        let written: Vec<Instant> = times.filter(|&now| log.permit(now).is_some()).collect();
+        assert!((1440..1460).contains(&written.len()), "{}", written.len());
+        assert!(written.windows(2).all(|pair| pair[1] - pair[0] <= INTERVAL_MAX + Duration::from_millis(100)));
+    }
+
+    #[test]
+    fn after_a_quiet_time_a_trouble_is_told_as_at_first() {
+        let mut log = RateLimitedLog::new();
+        let start = Instant::now();
+        let mut tells_at = |seconds| log.permit(start + Duration::from_secs(seconds)).is_some();
+        assert!((0..600).filter(|&seconds| tells_at(seconds)).count() < 20);
+        assert!(tells_at(700) && tells_at(701) && !tells_at(702) && tells_at(703));
+    }
+}
