@@ -245,12 +245,12 @@ pub fn client_hello(input: &[u8]) {
     }
     match whole {
         Examined::Incomplete => assert!(input.len() < server_name::HELLO_MAX),
-        Examined::AsItIs => {}
+        Examined::Unchanged => {}
         Examined::BadName(bad) => {
             let mut hidden = input.to_vec();
             bad.hide(&mut hidden);
             assert_eq!(hidden.iter().zip(input).filter(|(one, other)| one != other).count(), 2);
-            assert_eq!(server_name::examine(&hidden), Examined::AsItIs);
+            assert_eq!(server_name::examine(&hidden), Examined::Unchanged);
         }
     }
 }

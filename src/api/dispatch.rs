@@ -23,8 +23,16 @@ impl Gateway {
         let now = Instant::now();
         let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
         let context = |interface, agent| {
-            let (is_agents, trail) = (AtomicBool::new(false), OnceLock::new());
-            Box::new(RequestContext { interface, agent, peer: request.peer, began: now, is_agents, origin, trail })
+            let (is_authenticated, trail) = (AtomicBool::new(false), OnceLock::new());
+            Box::new(RequestContext {
+                interface,
+                agent,
+                peer: request.peer,
+                began: now,
+                is_authenticated,
+                origin,
+                trail,
+            })
         };
         let (interface, route) = match router::route(request.path) {
             Some(route) => (route.interface, Some(route)),
@@ -38,7 +46,7 @@ impl Gateway {
             None if interface == Interface::Health => self.health_status().into(),
             None => Reply::http_error(404, ResultCode::INVALID_PARAMETER).into(),
         };
-        context.is_agents.store(request.authenticated.get(), Ordering::Relaxed);
+        context.is_authenticated.store(request.authenticated.get(), Ordering::Relaxed);
         let answer = self.expose(&context, answer);
         (context, answer)
     }

@@ -44,7 +44,7 @@ pub struct RequestContext {
     /// When the request had arrived whole.
     pub began: Instant,
     /// Whether the request carried a Guid that is in force, or got one: its connection is an agent's.
-    pub(super) is_agents: AtomicBool,
+    pub(super) is_authenticated: AtomicBool,
     /// The origin of a browser client that may read the answer.
     pub(super) origin: Option<HeaderValue>,
     /// Boxed, because most requests have none and thousands of them wait.
@@ -53,8 +53,8 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Whether the request is known to come from a signed-in agent.
-    pub fn is_agents(&self) -> bool {
-        self.is_agents.load(Ordering::Relaxed)
+    pub fn is_authenticated(&self) -> bool {
+        self.is_authenticated.load(Ordering::Relaxed)
     }
 
     /// Where a download notes what its log line says of the recording.

@@ -90,7 +90,7 @@ impl Gateway {
             }
         };
         self.recording_events.agent_signed_in();
-        context.is_agents.store(true, Ordering::Relaxed);
+        context.is_authenticated.store(true, Ordering::Relaxed);
         // A reload may have removed the agent or changed its password since the check began. It ends the sessions it
         // finds; this one it may not have found.
         let roster = self.roster();

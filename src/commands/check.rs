@@ -44,9 +44,9 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
         Err(problems) => failures.push(problems.into()),
     }
     match try_addresses(&settings.listen) {
-        Ok(left_out) => remarks.extend(left_out.into_iter().map(|warning| (Level::Warn, warning))),
-        Err(error) if error.may_pass => remarks.push((Level::Warn, error.failure.to_string())),
-        Err(error) => failures.push(error.failure),
+        Ok(skipped) => remarks.extend(skipped.into_iter().map(|warning| (Level::Warn, warning))),
+        Err(error) if error.is_transient => remarks.push((Level::Warn, error.cause.to_string())),
+        Err(error) => failures.push(error.cause),
     }
     if let Some(first) = failures.first() {
         let texts: Vec<_> = failures.iter().map(FatalError::to_string).collect();

@@ -119,14 +119,14 @@ fn bind(
             Ok(listeners) => return Ok(Some(listeners)),
             Err(error) => error,
         };
-        if !error.may_pass || !manager.is_present() {
-            return Err(error.failure);
+        if !error.is_transient || !manager.is_present() {
+            return Err(error.cause);
         }
         if Instant::now() >= deadline {
-            return Err(FatalError::already_logged(error.failure.exit()));
+            return Err(FatalError::already_logged(error.cause.exit()));
         }
         if !is_told {
-            log::error!("{}; trying until it can be had", error.failure);
+            log::error!("{}; trying until it can be had", error.cause);
             is_told = true;
         }
         thread::sleep(BIND_INTERVAL);

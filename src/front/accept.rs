@@ -8,7 +8,7 @@ use rustix::net::{SocketFlags, acceptfrom_with, sockopt};
 use socket2::SockRef;
 
 use super::address_limits::NetworkFull;
-use super::connections::Full;
+use super::connections::LimitReached;
 use super::tls_stream::UNSENT_MAX_BYTES;
 use crate::ops::counters::Counters;
 use crate::ops::rate_limited_log::RateLimitedLog;
@@ -25,7 +25,7 @@ const USER_TIMEOUT_MS: u32 = 60_000;
 
 /// Log lines about what keeps clients out, each of which could come a thousand times a second.
 #[derive(Debug, Default)]
-pub(super) struct LogLimits {
+pub(super) struct AcceptLog {
     accepting: RateLimitedLog,
     full: RateLimitedLog,
     full_network: RateLimitedLog,
@@ -83,13 +83,13 @@ pub(super) fn accept_batch(
 }
 
 /// Counts and logs that a client is turned away.
-pub(super) fn log_refusal(full: Full, peer: SocketAddr, counters: &Counters, limits: &mut LogLimits) {
+pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Counters, log: &mut AcceptLog) {
     counters.connections_refused.add(1);
     match full {
-        Full::Connections => limits
+        LimitReached::Connections => log
             .full
             .warn(&format!("clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip())),
-        Full::Network(full) => limits.full_network.warn(&network_full(&full)),
+        LimitReached::Network(full) => log.full_network.warn(&network_full(&full)),
     }
 }
 
@@ -100,7 +100,7 @@ pub(super) fn network_full(full: &NetworkFull) -> String {
 }
 
 /// Counts and logs an error of [`accept_batch`].
-pub(super) fn log_error(error: &io::Error, counters: &Counters, limits: &mut LogLimits) {
+pub(super) fn log_error(error: &io::Error, counters: &Counters, log: &mut AcceptLog) {
     counters.accept_errors.add(1);
-    limits.accepting.error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
+    log.accepting.error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
 }

@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr};
 /// An IPv6 site has a /64 at least, often a /56 or a /48 (RFC 6177), and as many addresses in it as it likes.
 const V6_PREFIXES: [u8; 3] = [64, 56, 48];
 /// Below this capacity a table is not made smaller; some 2 KB.
-const KEPT_CAPACITY: usize = 64;
+const CAPACITY_MIN: usize = 64;
 
 /// Counts connections by network and says when one has its share.
 ///
@@ -95,8 +95,8 @@ impl AddressLimits {
             }
         }
         // After a flood its memory goes back; halving keeps the cost of it in proportion to the removals.
-        if self.counts.capacity() > KEPT_CAPACITY && self.counts.len() < self.counts.capacity() / 8 {
-            self.counts.shrink_to((self.counts.len() * 2).max(KEPT_CAPACITY / 2));
+        if self.counts.capacity() > CAPACITY_MIN && self.counts.len() < self.counts.capacity() / 8 {
+            self.counts.shrink_to((self.counts.len() * 2).max(CAPACITY_MIN / 2));
         }
     }
 
@@ -185,7 +185,7 @@ mod tests {
             limits.remove(address(n));
         }
         assert!(limits.counts.is_empty());
-        assert!(limits.counts.capacity() <= 2 * KEPT_CAPACITY, "{}", limits.counts.capacity());
+        assert!(limits.counts.capacity() <= 2 * CAPACITY_MIN, "{}", limits.counts.capacity());
         limits.remove(address(1));
         assert!(limits.insert(address(1)).is_ok());
     }

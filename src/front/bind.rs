@@ -19,9 +19,9 @@ pub struct Listeners(pub(super) Vec<TcpListener>);
 #[derive(Debug)]
 pub struct BindError {
     /// What the operator is told.
-    pub failure: FatalError,
+    pub cause: FatalError,
     /// Whether time alone may mend it: another program ends, an interface comes up.
-    pub may_pass: bool,
+    pub is_transient: bool,
 }
 
 impl Listeners {
@@ -30,8 +30,8 @@ impl Listeners {
     /// # Errors
     /// The first address that cannot be had; then none of them is bound. Also if the kernel has the family of none.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
-        let (listeners, left_out) = each(addresses, listen)?;
-        left_out.iter().for_each(|warning| log::warn!("{warning}"));
+        let (listeners, skipped) = open_each(addresses, listen)?;
+        skipped.iter().for_each(|warning| log::warn!("{warning}"));
         Ok(Listeners(listeners))
     }
 
@@ -47,11 +47,11 @@ impl Listeners {
 /// # Errors
 /// As `bind`, but for ports that are taken or forbidden.
 pub fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, BindError> {
-    let bound = each(addresses, |mut address| {
+    let bound = open_each(addresses, |mut address| {
         address.set_port(0);
         socket(address).map(drop)
     });
-    bound.map(|(_, left_out)| left_out)
+    bound.map(|(_, skipped)| skipped)
 }
 
 /// Listens on one address. The socket does not block, because a client that waits may be gone again before it is
@@ -77,21 +77,21 @@ fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
 
 /// Does `open` for each address. What the kernel lacks the family for is left out, with a warning, as long as something
 /// remains.
-fn each<T>(
+fn open_each<T>(
     addresses: &[SocketAddr],
     mut open: impl FnMut(SocketAddr) -> Result<T, Errno>,
 ) -> Result<(Vec<T>, Vec<String>), BindError> {
     let mut opened = Vec::new();
-    let mut left_out = Vec::new();
+    let mut skipped = Vec::new();
     for &address in addresses {
         match open(address) {
             Ok(one) => opened.push(one),
-            Err(error) if lacks_family(address, error) => left_out.push((address, error)),
-            Err(error) => return Err(refusal(address, error)),
+            Err(error) if lacks_family(address, error) => skipped.push((address, error)),
+            Err(error) => return Err(bind_error(address, error)),
         }
     }
-    match left_out.first() {
-        Some(&(address, error)) if opened.is_empty() => Err(refusal(address, error)),
+    match skipped.first() {
+        Some(&(address, error)) if opened.is_empty() => Err(bind_error(address, error)),
         _ => {
             let warn = |(address, _): &(SocketAddr, Errno)| {
                 format!(
@@ -99,7 +99,7 @@ fn each<T>(
                     family(*address)
                 )
             };
-            Ok((opened, left_out.iter().map(warn).collect()))
+            Ok((opened, skipped.iter().map(warn).collect()))
         }
     }
 }
@@ -116,8 +116,8 @@ fn family(address: SocketAddr) -> &'static str {
 }
 
 /// 69, or 77 where a right is missing, or 78 where the family is, with what to do about it.
-fn refusal(address: SocketAddr, error: Errno) -> BindError {
-    let (advice, may_pass) = match error {
+fn bind_error(address: SocketAddr, error: Errno) -> BindError {
+    let (advice, is_transient) = match error {
         _ if lacks_family(address, error) => {
             ("this machine has no such protocol; take the address out of LISTEN", false)
         }
@@ -132,8 +132,8 @@ fn refusal(address: SocketAddr, error: Errno) -> BindError {
         _ if lacks_family(address, error) => Exit::Config,
         _ => Exit::Unavailable,
     };
-    let failure = FatalError::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
-    BindError { failure, may_pass }
+    let cause = FatalError::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
+    BindError { cause, is_transient }
 }
 
 #[cfg(test)]
@@ -147,8 +147,8 @@ mod tests {
     /// A kernel on which these addresses fail.
     fn without(failing: &'static [(&'static str, Errno)]) -> impl FnMut(SocketAddr) -> Result<SocketAddr, Errno> {
         move |address| {
-            let failure = failing.iter().find(|(text, _)| text.parse() == Ok(address));
-            failure.map_or(Ok(address), |(_, error)| Err(*error))
+            let error = failing.iter().find(|(text, _)| text.parse() == Ok(address));
+            error.map_or(Ok(address), |(_, error)| Err(*error))
         }
     }
 
@@ -157,11 +157,11 @@ mod tests {
         let both = addresses(&["0.0.0.0:8043", "[::]:8043"]);
         for error in [Errno::AFNOSUPPORT, Errno::ADDRNOTAVAIL] {
             let failing: &'static _ = Box::leak(Box::new([("[::]:8043", error)]));
-            let (opened, left_out) = each(&both, without(failing)).unwrap();
+            let (opened, skipped) = open_each(&both, without(failing)).unwrap();
             assert_eq!(opened, both[..1]);
-            assert_eq!(left_out, ["LISTEN: [::]:8043 is left out: this machine has no IPv6; take it out of LISTEN"]);
+            assert_eq!(skipped, ["LISTEN: [::]:8043 is left out: this machine has no IPv6; take it out of LISTEN"]);
         }
-        for (failing, part, exit, may_pass) in [
+        for (failing, part, exit, is_transient) in [
             (&[("[::]:8043", Errno::ADDRINUSE)][..], "cannot listen on [::]:8043: ", Exit::Unavailable, true),
             (&[("0.0.0.0:8043", Errno::ACCESS)], "CAP_NET_BIND_SERVICE", Exit::Permission, false),
             (
@@ -171,20 +171,20 @@ mod tests {
                 false,
             ),
         ] {
-            let error = each(&both, without(failing)).unwrap_err();
-            assert!(error.failure.to_string().contains(part), "{}", error.failure);
-            assert_eq!((error.failure.exit(), error.may_pass), (exit, may_pass));
+            let error = open_each(&both, without(failing)).unwrap_err();
+            assert!(error.cause.to_string().contains(part), "{}", error.cause);
+            assert_eq!((error.cause.exit(), error.is_transient), (exit, is_transient));
         }
         // An address of its own may come yet.
         let own = addresses(&["0.0.0.0:1", "[2001:db8::1]:1"]);
-        let error = each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();
-        assert!(error.may_pass && error.failure.to_string().contains("no interface"), "{}", error.failure);
+        let error = open_each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();
+        assert!(error.is_transient && error.cause.to_string().contains("no interface"), "{}", error.cause);
     }
 
     #[test]
     fn an_address_in_use_is_free_to_be_tried() {
         let taken = Listeners::bind(&addresses(&["127.0.0.1:0"])).unwrap();
-        assert!(Listeners::bind(&taken.addresses()).unwrap_err().may_pass);
+        assert!(Listeners::bind(&taken.addresses()).unwrap_err().is_transient);
         assert_eq!(try_addresses(&taken.addresses()).unwrap(), [""; 0]);
     }
 }

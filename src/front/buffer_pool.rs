@@ -12,14 +12,14 @@ use crate::ops::sync::lock;
 #[derive(Debug)]
 pub(super) struct BufferPool {
     size: usize,
-    kept: usize,
+    max_idle: usize,
     idle: Mutex<Vec<Vec<u8>>>,
 }
 
 impl BufferPool {
-    /// Buffers of `size` bytes each, of which `kept` are kept for the next ones who need one.
-    pub(super) fn new(size: usize, kept: usize) -> BufferPool {
-        BufferPool { size, kept, idle: Mutex::default() }
+    /// Buffers of `size` bytes each, of which `max_idle` are kept for the next ones who need one.
+    pub(super) fn new(size: usize, max_idle: usize) -> BufferPool {
+        BufferPool { size, max_idle, idle: Mutex::default() }
     }
 
     /// Borrows a buffer.
@@ -52,7 +52,7 @@ impl DerefMut for Pooled<'_> {
 impl Drop for Pooled<'_> {
     fn drop(&mut self) {
         let mut idle = lock(&self.buffers.idle);
-        if idle.len() < self.buffers.kept {
+        if idle.len() < self.buffers.max_idle {
             idle.push(std::mem::take(&mut self.buffer));
         }
     }

@@ -14,7 +14,7 @@ const EXPIRES_SOON: i64 = 30 * DAY;
 const DAY: i64 = 24 * 3600;
 
 /// What to do about a certificate that is not whole.
-const COPY: &str = "copy it anew";
+const COPY_AGAIN: &str = "copy it anew";
 
 /// The certificates among the blocks of a file, each with its line.
 ///
@@ -30,7 +30,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
                     .decode()
                     .map_err(|flaw| Flaw { text: format!("certificate {position} {}", flaw.text), ..flaw })?;
                 let Some(Item::X509Certificate(der)) = item else {
-                    return Err(Flaw::at(block.line, format!("certificate {position} is damaged; {COPY}")));
+                    return Err(Flaw::at(block.line, format!("certificate {position} is damaged; {COPY_AGAIN}")));
                 };
                 certificates.push((block.line, der));
             }
@@ -42,7 +42,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
     }
     if certificates.is_empty() {
         let has_key = blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY"));
-        return Err(Flaw::of_file(match has_key {
+        return Err(Flaw::whole_file(match has_key {
             true => "holds a private key but no certificate; are the two settings exchanged?",
             false => "holds no certificate",
         }));
@@ -85,12 +85,12 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
     let mut certificates = Vec::new();
     for (position, (line, der)) in (1..).zip(chain) {
         let facts = Certificate::parse(der)
-            .map_err(|reason| Flaw::at(*line, format!("certificate {position} {reason}; {COPY}")))?;
+            .map_err(|reason| Flaw::at(*line, format!("certificate {position} {reason}; {COPY_AGAIN}")))?;
         certificates.push(Numbered { position, line: *line, facts });
     }
     no_duplicates(chain)?;
     let Some((leaf, issuers)) = certificates.split_first() else {
-        return Err(Flaw::of_file("holds no certificate"));
+        return Err(Flaw::whole_file("holds no certificate"));
     };
     if let Some(key) = key {
         belongs_to_key(&certificates, key)?;
@@ -109,7 +109,7 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
         warnings.extend(has_its_place(issuer, &certificates)?);
     }
     if leaf.facts.is_self_issued() && is_signed_by(&leaf.facts, &leaf.facts.key) == Some(false) {
-        return Err(leaf.flaw(format!("is damaged: its signature does not fit its content; {COPY}")));
+        return Err(leaf.flaw(format!("is damaged: its signature does not fit its content; {COPY_AGAIN}")));
     }
     warnings.extend(usage(leaf));
     warnings.extend(certificates.iter().filter_map(|certificate| validity(certificate, now)));
@@ -149,7 +149,7 @@ fn belongs_to_key(certificates: &[Numbered<'_>], key: &[u8]) -> Result<(), Flaw>
         Some(leaf) => {
             Err(leaf.flaw("is the one of the private key and must stand first, each issuer behind what it issued"))
         }
-        None => Err(Flaw::of_file(
+        None => Err(Flaw::whole_file(
             "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
         )),

@@ -13,17 +13,17 @@ const RECORD_BYTES: usize = 16 * 1024;
 /// The larger, the fewer wake-ups and system calls a byte costs: in server CPU per GB over TLS 1.3 from the page
 /// cache, one download with 256 KiB cost 5 % less than with 96, and 20 % less with 1 MiB. With many downloads at once
 /// 256 KiB are the best, as the processor's cache holds no more.
-const LARGEST_BYTES: usize = 64 * RECORD_BYTES;
+const CHUNK_BYTES_MAX: usize = 64 * RECORD_BYTES;
 /// The smallest chunk, in bytes. What is encrypted and not yet taken stays in memory with each stalled download, of
 /// which 200 are to fit into 40 MB.
-const SMALLEST_BYTES: usize = 5 * RECORD_BYTES;
+const CHUNK_BYTES_MIN: usize = 5 * RECORD_BYTES;
 /// What all chunks above the smallest may have together, encrypted, in bytes; the next one gets a third of what is
 /// left. So there are seven of them at most, which may have as many of the large buffers at worst.
-const BUDGET_BYTES: usize = 3 * LARGEST_BYTES;
+const BUDGET_BYTES: usize = 3 * CHUNK_BYTES_MAX;
 /// BufferPool kept for the smallest chunks.
-const SMALL_KEPT: usize = 16;
+const SMALL_IDLE_MAX: usize = 16;
 /// BufferPool kept for all others; few threads read and encrypt at the same moment.
-const LARGE_KEPT: usize = 2;
+const LARGE_IDLE_MAX: usize = 2;
 /// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget from the others.
 const QUICK_BYTES_PER_MICROSECOND: u64 = 4;
 /// Bytes of a video after which a client can be judged: the first ones are taken by the buffers of both kernels,
@@ -35,7 +35,7 @@ const JUDGED_AFTER_BYTES: u64 = 4 * 1024 * 1024;
 pub(super) struct ChunkBudget {
     small: BufferPool,
     large: BufferPool,
-    left: AtomicUsize,
+    remaining: AtomicUsize,
 }
 
 impl ChunkBudget {
@@ -45,11 +45,11 @@ impl ChunkBudget {
         // keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). Else it would
         // return what was encrypted to the system after each chunk, and get it back page by page for the next one:
         // a third more CPU per GB.
-        drop(black_box(vec![0_u8; LARGEST_BYTES]));
+        drop(black_box(vec![0_u8; CHUNK_BYTES_MAX]));
         ChunkBudget {
-            small: BufferPool::new(SMALLEST_BYTES, SMALL_KEPT),
-            large: BufferPool::new(LARGEST_BYTES, LARGE_KEPT),
-            left: AtomicUsize::new(BUDGET_BYTES),
+            small: BufferPool::new(CHUNK_BYTES_MIN, SMALL_IDLE_MAX),
+            large: BufferPool::new(CHUNK_BYTES_MAX, LARGE_IDLE_MAX),
+            remaining: AtomicUsize::new(BUDGET_BYTES),
         }
     }
 
@@ -57,17 +57,17 @@ impl ChunkBudget {
     pub(super) fn next(&self, sent: u64, taken: usize, time: Duration) -> ChunkGrant<'_> {
         let is_quick =
             sent >= JUDGED_AFTER_BYTES && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
-        let bytes = if is_quick { self.claim() } else { SMALLEST_BYTES };
+        let bytes = if is_quick { self.claim() } else { CHUNK_BYTES_MIN };
         ChunkGrant { budget: self, bytes }
     }
 
     /// Takes a share of the budget.
     fn claim(&self) -> usize {
-        let share = |left: usize| left / 3 / RECORD_BYTES * RECORD_BYTES;
-        let claimed = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
-            (share(left) > SMALLEST_BYTES).then(|| left - share(left))
+        let share = |remaining: usize| remaining / 3 / RECORD_BYTES * RECORD_BYTES;
+        let claimed = self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| {
+            (share(remaining) > CHUNK_BYTES_MIN).then(|| remaining - share(remaining))
         });
-        claimed.map_or(SMALLEST_BYTES, share)
+        claimed.map_or(CHUNK_BYTES_MIN, share)
     }
 }
 
@@ -81,7 +81,7 @@ pub(super) struct ChunkGrant<'a> {
 impl ChunkGrant<'_> {
     /// Whether it is larger than what everybody gets.
     pub(super) fn is_large(&self) -> bool {
-        self.bytes > SMALLEST_BYTES
+        self.bytes > CHUNK_BYTES_MIN
     }
 
     /// A buffer to read it into, which may have more room than that; to be kept until its bytes are encrypted.
@@ -93,7 +93,7 @@ impl ChunkGrant<'_> {
 impl Drop for ChunkGrant<'_> {
     fn drop(&mut self) {
         if self.is_large() {
-            self.budget.left.fetch_add(self.bytes, Ordering::Relaxed);
+            self.budget.remaining.fetch_add(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -106,12 +106,12 @@ mod tests {
     fn only_a_quick_client_gets_more_than_the_smallest_portion() {
         let budget = ChunkBudget::new();
         let table = [
-            ("at first", 0, 0, Duration::MAX, SMALLEST_BYTES),
-            ("not known yet", JUDGED_AFTER_BYTES - 1, SMALLEST_BYTES, Duration::ZERO, SMALLEST_BYTES),
-            ("at once", JUDGED_AFTER_BYTES, RECORD_BYTES, Duration::ZERO, LARGEST_BYTES),
-            ("4 MB a second", JUDGED_AFTER_BYTES, 40_000, Duration::from_millis(10), LARGEST_BYTES),
-            ("a little less", JUDGED_AFTER_BYTES, 40_000, Duration::from_micros(10_001), SMALLEST_BYTES),
-            ("stalled", u64::MAX, LARGEST_BYTES, Duration::from_secs(29), SMALLEST_BYTES),
+            ("at first", 0, 0, Duration::MAX, CHUNK_BYTES_MIN),
+            ("not known yet", JUDGED_AFTER_BYTES - 1, CHUNK_BYTES_MIN, Duration::ZERO, CHUNK_BYTES_MIN),
+            ("at once", JUDGED_AFTER_BYTES, RECORD_BYTES, Duration::ZERO, CHUNK_BYTES_MAX),
+            ("4 MB a second", JUDGED_AFTER_BYTES, 40_000, Duration::from_millis(10), CHUNK_BYTES_MAX),
+            ("a little less", JUDGED_AFTER_BYTES, 40_000, Duration::from_micros(10_001), CHUNK_BYTES_MIN),
+            ("stalled", u64::MAX, CHUNK_BYTES_MAX, Duration::from_secs(29), CHUNK_BYTES_MIN),
         ];
         for (what, sent, taken, time, bytes) in table {
             assert_eq!(budget.next(sent, taken, time).bytes, bytes, "{what}");
@@ -125,11 +125,11 @@ mod tests {
         let held: Vec<_> = (0..100).map(|_| quick()).collect();
         assert!(held.iter().all(|grant| grant.bytes % RECORD_BYTES == 0 && grant.bytes <= grant.buffer().len()));
         assert!(held.is_sorted_by_key(|grant| std::cmp::Reverse(grant.bytes)));
-        assert_eq!(held[0].bytes, LARGEST_BYTES);
-        assert_eq!(held[99].bytes, SMALLEST_BYTES);
-        let shared: usize = held.iter().map(|grant| grant.bytes).filter(|bytes| *bytes > SMALLEST_BYTES).sum();
+        assert_eq!(held[0].bytes, CHUNK_BYTES_MAX);
+        assert_eq!(held[99].bytes, CHUNK_BYTES_MIN);
+        let shared: usize = held.iter().map(|grant| grant.bytes).filter(|bytes| *bytes > CHUNK_BYTES_MIN).sum();
         assert!(shared <= BUDGET_BYTES, "{shared}");
         drop(held);
-        assert_eq!(quick().bytes, LARGEST_BYTES);
+        assert_eq!(quick().bytes, CHUNK_BYTES_MAX);
     }
 }

@@ -18,8 +18,8 @@ use super::connections::ConnectionPermit;
 use super::content::ChunkedDecoder;
 use super::context::Context;
 use super::head::{self, Framing, Head};
-use super::home::{Home, Key};
 use super::http_error::HttpError;
+use super::io_handle::{IoHandle, Key};
 use super::proxy_protocol::{self, Parsed};
 use super::request_log;
 use super::response::{self, render};
@@ -61,20 +61,20 @@ enum Stage {
 }
 
 /// How an I/O thread goes on with a connection.
-pub(super) enum Next {
+pub(super) enum Action {
     /// Waits for [`Connection::interest`] until [`Connection::deadline`].
     Wait,
     /// Sends this request to the backend.
     Forward(Box<ForwardedRequest>),
     /// The connection is over.
-    End,
+    Close,
 }
 
 /// A client's connection.
 pub(super) struct Connection {
     pub(super) tls: TlsStream,
     context: Arc<Context>,
-    home: Arc<Home>,
+    io_handle: Arc<IoHandle>,
     key: Key,
     peer: SocketAddr,
     /// The client that a trusted proxy has named for the whole connection.
@@ -91,7 +91,7 @@ pub(super) struct Connection {
     /// Of the request in flight: whether it is a HEAD, and whether another may follow.
     is_head: bool,
     keep_alive: bool,
-    is_agents: bool,
+    is_authenticated: bool,
     /// Takes back what the response being sent carries.
     undelivered: Option<Undelivered>,
     permit: ConnectionPermit,
@@ -102,7 +102,7 @@ impl Connection {
     pub(super) fn new(
         tls: TlsStream,
         context: Arc<Context>,
-        home: Arc<Home>,
+        io_handle: Arc<IoHandle>,
         key: Key,
         peer: SocketAddr,
         permit: ConnectionPermit,
@@ -113,7 +113,7 @@ impl Connection {
         Connection {
             tls,
             context,
-            home,
+            io_handle,
             key,
             peer,
             source: None,
@@ -125,7 +125,7 @@ impl Connection {
             requests: 0,
             is_head: false,
             keep_alive: false,
-            is_agents: false,
+            is_authenticated: false,
             undelivered: None,
             permit,
         }
@@ -161,7 +161,7 @@ impl Connection {
         self.deadline
     }
 
-    /// What the socket is to be watched for after [`Next::Wait`].
+    /// What the socket is to be watched for after [`Action::Wait`].
     pub(super) fn interest(&self) -> EventFlags {
         match self.stage {
             Stage::Sending { .. } | Stage::Closing => EventFlags::OUT,
@@ -172,7 +172,7 @@ impl Connection {
 
     /// What the socket is to be watched for when the connection comes home: the next request may be there already, and a
     /// socket that can be written to says so at once.
-    pub(super) fn interest_at_home(&self) -> EventFlags {
+    pub(super) fn interest_on_return(&self) -> EventFlags {
         match self.stage {
             Stage::Head { .. } if !self.inbound.is_empty() => EventFlags::IN | EventFlags::OUT,
             _ => self.interest(),
@@ -180,8 +180,8 @@ impl Connection {
     }
 
     /// Whether the connection may make room for another: no agent's, and nothing of its is being answered.
-    pub(super) fn is_idle_stranger(&self) -> bool {
-        !self.is_agents
+    pub(super) fn is_evictable(&self) -> bool {
+        !self.is_authenticated
             && matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
     }
 
@@ -191,14 +191,14 @@ impl Connection {
     }
 
     /// Goes on as far as the socket lets it.
-    pub(super) fn advance(&mut self) -> Next {
+    pub(super) fn advance(&mut self) -> Action {
         loop {
             let step = match self.stage {
                 Stage::Opening { proxied } => self.open(proxied),
                 Stage::Handshake => self.handshake(),
                 Stage::Head { .. } => self.read_head(),
                 Stage::Body(..) => self.read_body(),
-                Stage::InFlight | Stage::Gone => return Next::End,
+                Stage::InFlight | Stage::Gone => return Action::Close,
                 Stage::Sending { keep_alive } => self.send_rest(keep_alive),
                 Stage::Closing => self.close_rest(),
                 Stage::Lingering { dropped } => self.linger(dropped),
@@ -210,11 +210,11 @@ impl Connection {
     }
 
     /// The deadline of the stage has passed.
-    pub(super) fn expire(&mut self) -> Next {
+    pub(super) fn expire(&mut self) -> Action {
         match self.stage {
             Stage::Opening { .. } | Stage::Handshake => {
                 self.handshake_failed("it took too long");
-                Next::End
+                Action::Close
             }
             Stage::Head { begun: true } | Stage::Body(..) => {
                 self.refuse(HttpError::TooSlow);
@@ -226,21 +226,21 @@ impl Connection {
             }
             Stage::Sending { .. } | Stage::Closing => {
                 self.tls.reset_on_close();
-                Next::End
+                Action::Close
             }
-            Stage::InFlight | Stage::Lingering { .. } | Stage::Gone => Next::End,
+            Stage::InFlight | Stage::Lingering { .. } | Stage::Gone => Action::Close,
         }
     }
 
     /// Ends the connection in order, as far as nothing has begun that has to be finished.
-    pub(super) fn close_idle(&mut self) -> Next {
+    pub(super) fn close_idle(&mut self) -> Action {
         match self.stage {
-            Stage::Opening { .. } | Stage::Handshake => Next::End,
+            Stage::Opening { .. } | Stage::Handshake => Action::Close,
             Stage::Head { .. } => {
                 self.begin_close();
                 self.advance()
             }
-            _ => Next::Wait,
+            _ => Action::Wait,
         }
     }
 
@@ -250,7 +250,7 @@ impl Connection {
     }
 
     /// Looks at the first bytes before TLS does.
-    fn open(&mut self, proxied: bool) -> Option<Next> {
+    fn open(&mut self, proxied: bool) -> Option<Action> {
         if proxied {
             match proxy_protocol::parse(&self.inbound) {
                 Ok(Parsed::Incomplete) => return self.receive_opening(),
@@ -261,33 +261,33 @@ impl Connection {
                     if let Err(full) = self.count_client() {
                         self.context.counters.connections_refused.add(1);
                         lock(&self.context.log_limits.full_networks).warn(&accept::network_full(&full));
-                        return Some(Next::End);
+                        return Some(Action::Close);
                     }
                 }
                 Err(malformed) => {
                     let text = format!("{} sent a PROXY protocol header that cannot be read: {malformed}", self.peer);
                     lock(&self.context.log_limits.proxy_headers).warn(&text);
-                    return Some(Next::End);
+                    return Some(Action::Close);
                 }
             }
             self.stage = Stage::Opening { proxied: false };
         }
         match server_name::examine(&self.inbound) {
             Examined::Incomplete => return self.receive_opening(),
-            Examined::AsItIs => {}
+            Examined::Unchanged => {}
             Examined::BadName(name) => {
                 log::debug!("{} asks for the server name {}", self.peer, Quoted(&name.name));
                 name.hide(&mut self.inbound);
                 let first = !std::mem::replace(&mut self.hides_name, true);
                 if first && self.tls.restart(self.context.tls.tolerant_config()).is_err() {
-                    return Some(Next::End);
+                    return Some(Action::Close);
                 }
             }
         }
         let opening = std::mem::take(&mut self.inbound);
         if let Err(error) = self.tls.feed(&opening) {
             self.handshake_failed(&error.to_string());
-            return Some(Next::End);
+            return Some(Action::Close);
         }
         // The client sends its hello once more, and its name with it.
         self.stage = match self.hides_name && self.tls.awaits_second_hello() {
@@ -298,13 +298,13 @@ impl Connection {
         None
     }
 
-    fn receive_opening(&mut self) -> Option<Next> {
+    fn receive_opening(&mut self) -> Option<Action> {
         match self.tls.receive_raw(&mut self.inbound) {
             Ok(Received::Bytes) => None,
-            Ok(_) => Some(Next::Wait),
+            Ok(_) => Some(Action::Wait),
             Err(error) => {
                 self.handshake_failed(&error.to_string());
-                Some(Next::End)
+                Some(Action::Close)
             }
         }
     }
@@ -317,16 +317,16 @@ impl Connection {
         }
     }
 
-    fn handshake(&mut self) -> Option<Next> {
+    fn handshake(&mut self) -> Option<Action> {
         match self.tls.handshake() {
             Ok(true) => {
                 self.wait_for_request(self.context.timeouts.first_request);
                 None
             }
-            Ok(false) => Some(Next::Wait),
+            Ok(false) => Some(Action::Wait),
             Err(error) => {
                 self.handshake_failed(&error.to_string());
-                Some(Next::End)
+                Some(Action::Close)
             }
         }
     }
@@ -345,7 +345,7 @@ impl Connection {
         }
     }
 
-    fn read_head(&mut self) -> Option<Next> {
+    fn read_head(&mut self) -> Option<Action> {
         if self.context.connections.is_draining() {
             self.begin_close();
             return None;
@@ -380,8 +380,8 @@ impl Connection {
         self.stage = Stage::Body(Box::new(head), ChunkedDecoder::default());
     }
 
-    fn read_body(&mut self) -> Option<Next> {
-        let Stage::Body(head, decoder) = &mut self.stage else { return Some(Next::End) };
+    fn read_body(&mut self) -> Option<Action> {
+        let Stage::Body(head, decoder) = &mut self.stage else { return Some(Action::Close) };
         let body = match head.framing {
             Framing::Length(length) if self.inbound.len() >= length => {
                 let rest = self.inbound.split_off(length);
@@ -400,21 +400,21 @@ impl Connection {
             },
         };
         if let Some(body) = body {
-            return Some(Next::Forward(Box::new(self.complete_request(body))));
+            return Some(Action::Forward(Box::new(self.complete_request(body))));
         }
         self.receive()
     }
 
     /// Reads more of a request.
-    fn receive(&mut self) -> Option<Next> {
+    fn receive(&mut self) -> Option<Action> {
         match self.tls.receive(&mut self.inbound) {
             Ok(Received::Bytes) => None,
-            Ok(Received::Nothing) => Some(Next::Wait),
+            Ok(Received::Nothing) => Some(Action::Wait),
             Ok(Received::End) => {
                 self.begin_close();
                 None
             }
-            Err(_) => Some(Next::End),
+            Err(_) => Some(Action::Close),
         }
     }
 
@@ -481,14 +481,14 @@ impl Connection {
         }
     }
 
-    fn send_rest(&mut self, keep_alive: bool) -> Option<Next> {
+    fn send_rest(&mut self, keep_alive: bool) -> Option<Action> {
         match self.tls.flush() {
-            Ok(false) => Some(Next::Wait),
+            Ok(false) => Some(Action::Wait),
             Ok(true) => {
                 self.after_response(keep_alive);
                 None
             }
-            Err(_) => Some(Next::End),
+            Err(_) => Some(Action::Close),
         }
     }
 
@@ -499,12 +499,12 @@ impl Connection {
         self.deadline = Instant::now() + self.context.timeouts.response;
     }
 
-    fn close_rest(&mut self) -> Option<Next> {
+    fn close_rest(&mut self) -> Option<Action> {
         match self.tls.flush() {
-            Ok(false) => Some(Next::Wait),
+            Ok(false) => Some(Action::Wait),
             // What the client does not take is reset when its time is up. It keeps its place among the connections until
             // then, so that nobody can fill the kernel's memory by coming again.
-            Ok(true) if !self.tls.wait_sent(Duration::ZERO) => Some(Next::Wait),
+            Ok(true) if !self.tls.wait_sent(Duration::ZERO) => Some(Action::Wait),
             Ok(true) => {
                 self.tls.shut_down_writing();
                 self.inbound = Vec::new();
@@ -512,18 +512,18 @@ impl Connection {
                 self.deadline = Instant::now() + self.context.timeouts.linger;
                 None
             }
-            Err(_) => Some(Next::End),
+            Err(_) => Some(Action::Close),
         }
     }
 
-    fn linger(&mut self, dropped: usize) -> Option<Next> {
+    fn linger(&mut self, dropped: usize) -> Option<Action> {
         if self.context.connections.is_draining() {
-            return Some(Next::End);
+            return Some(Action::Close);
         }
         match self.tls.discard() {
-            None => Some(Next::End),
-            Some(0) => Some(Next::Wait),
-            Some(count) if dropped + count > LINGER_MAX_BYTES => Some(Next::End),
+            None => Some(Action::Close),
+            Some(0) => Some(Action::Wait),
+            Some(count) if dropped + count > LINGER_MAX_BYTES => Some(Action::Close),
             Some(count) => {
                 self.stage = Stage::Lingering { dropped: dropped + count };
                 None
@@ -549,28 +549,28 @@ impl Connection {
         self.undelivered = reply.undelivered.take();
         let result = self.send_reply(&reply);
         request_log::record(&self, &reply, context, reply.body.len() as u64, result.as_ref().err());
-        self.go_home();
+        self.return_to_io_thread();
     }
 
     /// Goes on after a download, which has left nothing unsent.
     pub(super) fn after_download(mut self: Box<Self>, keep_alive: bool) {
         self.after_response(keep_alive);
-        self.go_home();
+        self.return_to_io_thread();
     }
 
     /// Gives the connection back to its I/O thread.
-    fn go_home(mut self: Box<Self>) {
+    fn return_to_io_thread(mut self: Box<Self>) {
         // Most clients take a response at once, and what is left of an end is a matter of system calls.
         if matches!(self.stage, Stage::Closing | Stage::Gone)
-            && let Next::End = self.advance()
+            && let Action::Close = self.advance()
         {
             return;
         }
-        let (home, context) = (Arc::clone(&self.home), Arc::clone(&self.context));
-        home.give_back(self);
+        let (io_handle, context) = (Arc::clone(&self.io_handle), Arc::clone(&self.context));
+        io_handle.return_connection(self);
         // Its I/O thread may have let the idle connections go just before.
         if context.connections.is_draining() {
-            home.wake();
+            io_handle.wake();
         }
     }
 }
@@ -581,13 +581,13 @@ impl Waiting for Box<Connection> {
     }
 
     fn park(&mut self, slot: SlotId, until: Instant) {
-        self.home.park(&self.tls, self.key, slot, until);
+        self.io_handle.park(&self.tls, self.key, slot, until);
     }
 
     fn respond(mut self, _gateway: &Gateway, response: Response) {
         let Response { reply, download, context } = response;
         self.keep_alive = self.keep_alive && !self.context.connections.is_draining();
-        self.is_agents |= context.as_ref().is_some_and(|context| context.is_agents());
+        self.is_authenticated |= context.as_ref().is_some_and(|context| context.is_authenticated());
         if let Some(download) = download {
             return transfer::start(self, reply, download, context);
         }
@@ -602,6 +602,6 @@ impl Drop for Connection {
         }
         self.tls.limit_orphan();
         self.context.counters.connected.decrement();
-        self.home.forget(self.key);
+        self.io_handle.notify_closed(self.key);
     }
 }

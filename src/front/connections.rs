@@ -11,7 +11,7 @@ use crate::ops::sync::{lock, remaining};
 
 /// Why a client is not let in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Full {
+pub(super) enum LimitReached {
     /// `MAX_CONNECTIONS` clients are connected.
     Connections,
     /// This network has its share.
@@ -24,12 +24,12 @@ pub(super) struct Connections {
     max: usize,
     draining: AtomicBool,
     aborting: AtomicBool,
-    present: Mutex<Present>,
+    state: Mutex<State>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct Present {
+struct State {
     connections: usize,
     per_network: AddressLimits,
     /// The sockets of running downloads, by a number of their own: their threads can only be reached by these.
@@ -58,7 +58,7 @@ impl Connections {
             max,
             draining: AtomicBool::new(false),
             aborting: AtomicBool::new(false),
-            present: Mutex::new(Present {
+            state: Mutex::new(State {
                 connections: 0,
                 per_network: AddressLimits::new(bounded(max_per_address), bounded(max)),
                 downloads: HashMap::new(),
@@ -69,31 +69,31 @@ impl Connections {
     }
 
     /// Lets a client in, or says why not. `address` is `None` for the connection of a trusted proxy, which is nobody's yet.
-    pub(super) fn admit(self: &Arc<Connections>, address: Option<IpAddr>) -> Result<ConnectionPermit, Full> {
-        let mut present = lock(&self.present);
+    pub(super) fn acquire(self: &Arc<Connections>, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+        let mut state = lock(&self.state);
         if let Some(address) = address {
-            present.per_network.insert(address).map_err(Full::Network)?;
+            state.per_network.insert(address).map_err(LimitReached::Network)?;
         }
-        if present.connections >= self.max {
+        if state.connections >= self.max {
             if let Some(address) = address {
-                present.per_network.remove(address);
+                state.per_network.remove(address);
             }
-            return Err(Full::Connections);
+            return Err(LimitReached::Connections);
         }
-        present.connections += 1;
+        state.connections += 1;
         Ok(ConnectionPermit { connections: Arc::clone(self), address })
     }
 
     /// Counts a download until the result is dropped; `None` when everything is being cut.
     pub(super) fn begin_download(self: &Arc<Connections>, socket: &Arc<TcpStream>) -> Option<RunningDownload> {
-        let mut present = lock(&self.present);
+        let mut state = lock(&self.state);
         // Looked at with the lock that `abort_all` takes after it has set this.
         if self.is_aborting() {
             return None;
         }
-        let number = present.next_download;
-        present.next_download += 1;
-        present.downloads.insert(number, Arc::clone(socket));
+        let number = state.next_download;
+        state.next_download += 1;
+        state.downloads.insert(number, Arc::clone(socket));
         Some(RunningDownload { connections: Arc::clone(self), number })
     }
 
@@ -110,7 +110,7 @@ impl Connections {
     /// Cuts the running downloads; no other begins.
     pub(super) fn abort_all(&self) {
         self.aborting.store(true, Ordering::SeqCst);
-        for socket in lock(&self.present).downloads.values() {
+        for socket in lock(&self.state).downloads.values() {
             let _ = socket.shutdown(Shutdown::Both);
         }
     }
@@ -122,17 +122,17 @@ impl Connections {
 
     /// Waits until nobody is connected or `deadline` has passed; whether nobody is.
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
-        let mut present = lock(&self.present);
-        while present.connections > 0 {
+        let mut state = lock(&self.state);
+        while state.connections > 0 {
             let Some(remaining) = remaining(deadline) else { return false };
-            present = self.changed.wait_timeout(present, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         true
     }
 
     /// How many downloads are running.
     pub(super) fn downloads(&self) -> usize {
-        lock(&self.present).downloads.len()
+        lock(&self.state).downloads.len()
     }
 }
 
@@ -143,7 +143,7 @@ impl ConnectionPermit {
     /// The network that has its share already.
     pub(super) fn count_for(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
         if self.address.is_none() {
-            lock(&self.connections.present).per_network.insert(address)?;
+            lock(&self.connections.state).per_network.insert(address)?;
             self.address = Some(address);
         }
         Ok(())
@@ -156,19 +156,19 @@ fn bounded(count: usize) -> u32 {
 
 impl Drop for ConnectionPermit {
     fn drop(&mut self) {
-        let mut present = lock(&self.connections.present);
-        present.connections -= 1;
+        let mut state = lock(&self.connections.state);
+        state.connections -= 1;
         if let Some(address) = self.address {
-            present.per_network.remove(address);
+            state.per_network.remove(address);
         }
-        drop(present);
+        drop(state);
         self.connections.changed.notify_all();
     }
 }
 
 impl Drop for RunningDownload {
     fn drop(&mut self) {
-        lock(&self.connections.present).downloads.remove(&self.number);
+        lock(&self.connections.state).downloads.remove(&self.number);
     }
 }
 
@@ -187,14 +187,14 @@ mod tests {
     #[test]
     fn limits_count_those_who_are_there() {
         let connections = Arc::new(Connections::new(3, 2));
-        let admit = |from: &str| connections.admit(Some(from.parse().unwrap()));
+        let admit = |from: &str| connections.acquire(Some(from.parse().unwrap()));
         let first = admit("192.0.2.1").unwrap();
         let _second = admit("192.0.2.1").unwrap();
-        assert!(matches!(admit("192.0.2.1"), Err(Full::Network(_))));
+        assert!(matches!(admit("192.0.2.1"), Err(LimitReached::Network(_))));
         let _third = admit("192.0.2.2").unwrap();
-        assert_eq!(admit("192.0.2.3").unwrap_err(), Full::Connections);
+        assert_eq!(admit("192.0.2.3").unwrap_err(), LimitReached::Connections);
         drop(first);
-        assert_eq!(lock(&connections.present).connections, 2);
+        assert_eq!(lock(&connections.state).connections, 2);
         assert!(admit("192.0.2.1").is_ok());
     }
 
@@ -202,19 +202,19 @@ mod tests {
     #[test]
     fn a_connection_counts_for_the_client_it_names() {
         let connections = Arc::new(Connections::new(9, 1));
-        let first = connections.admit(Some("192.0.2.1".parse().unwrap())).unwrap();
-        let mut proxied = connections.admit(None).unwrap();
+        let first = connections.acquire(Some("192.0.2.1".parse().unwrap())).unwrap();
+        let mut proxied = connections.acquire(None).unwrap();
         assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_err());
         drop(first);
         assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_ok());
-        assert!(matches!(connections.admit(Some("192.0.2.1".parse().unwrap())), Err(Full::Network(_))));
+        assert!(matches!(connections.acquire(Some("192.0.2.1".parse().unwrap())), Err(LimitReached::Network(_))));
     }
 
     #[test]
     fn running_downloads_are_cut_by_their_sockets() {
         use std::io::Read as _;
         let connections = Arc::new(Connections::new(9, 9));
-        let permit = connections.admit(Some("192.0.2.1".parse().unwrap())).unwrap();
+        let permit = connections.acquire(Some("192.0.2.1".parse().unwrap())).unwrap();
         let (mut far, near) = pair();
         let near = Arc::new(near);
         let download = connections.begin_download(&near).unwrap();

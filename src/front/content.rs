@@ -11,25 +11,25 @@ const TRAILERS_MAX_BYTES: usize = 2048;
 
 /// What the decoder expects next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Next {
+enum ChunkState {
     Size,
     Data(usize),
     DataEnd,
     Trailer,
-    Nothing,
+    Done,
 }
 
 /// Decodes chunked content as it comes (RFC 9112 section 7.1).
 #[derive(Debug)]
 pub struct ChunkedDecoder {
-    next: Next,
+    state: ChunkState,
     content: Vec<u8>,
     trailers: usize,
 }
 
 impl Default for ChunkedDecoder {
     fn default() -> ChunkedDecoder {
-        ChunkedDecoder { next: Next::Size, content: Vec::new(), trailers: 0 }
+        ChunkedDecoder { state: ChunkState::Size, content: Vec::new(), trailers: 0 }
     }
 }
 
@@ -40,41 +40,45 @@ impl ChunkedDecoder {
     /// The error to answer with; the connection cannot go on after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, HttpError> {
         let mut used = 0;
-        while self.next != Next::Nothing {
+        while self.state != ChunkState::Done {
             let rest = bytes.get(used..).unwrap_or_default();
-            let taken = match self.next {
-                Next::Size => match line(rest)? {
+            let taken = match self.state {
+                ChunkState::Size => match line(rest)? {
                     Some(text) => {
                         self.size(text)?;
                         text.len() + 2
                     }
                     None => break,
                 },
-                Next::Data(left) => {
-                    let part = rest.get(..left.min(rest.len())).unwrap_or_default();
+                ChunkState::Data(remaining) => {
+                    let part = rest.get(..remaining.min(rest.len())).unwrap_or_default();
                     if part.is_empty() {
                         break;
                     }
                     self.content.extend_from_slice(part);
-                    self.next = if part.len() == left { Next::DataEnd } else { Next::Data(left - part.len()) };
+                    self.state = if part.len() == remaining {
+                        ChunkState::DataEnd
+                    } else {
+                        ChunkState::Data(remaining - part.len())
+                    };
                     part.len()
                 }
-                Next::DataEnd => match rest {
+                ChunkState::DataEnd => match rest {
                     [b'\r', b'\n', ..] => {
-                        self.next = Next::Size;
+                        self.state = ChunkState::Size;
                         2
                     }
                     [] | [b'\r'] => break,
                     _ => return Err(HttpError::Malformed("a chunk longer than its size")),
                 },
-                Next::Trailer => match line(rest)? {
+                ChunkState::Trailer => match line(rest)? {
                     Some(text) => {
                         self.trailer(text)?;
                         text.len() + 2
                     }
                     None => break,
                 },
-                Next::Nothing => break,
+                ChunkState::Done => break,
             };
             used += taken;
         }
@@ -83,7 +87,7 @@ impl ChunkedDecoder {
 
     /// The whole content, once the last chunk and the trailers have come.
     pub fn finished(&mut self) -> Option<Vec<u8>> {
-        (self.next == Next::Nothing).then(|| std::mem::take(&mut self.content))
+        (self.state == ChunkState::Done).then(|| std::mem::take(&mut self.content))
     }
 
     fn size(&mut self, line: &[u8]) -> Result<(), HttpError> {
@@ -101,7 +105,7 @@ impl ChunkedDecoder {
         if size > limit.saturating_sub(self.content.len()) {
             return Err(HttpError::ContentTooLarge);
         }
-        self.next = if size == 0 { Next::Trailer } else { Next::Data(size) };
+        self.state = if size == 0 { ChunkState::Trailer } else { ChunkState::Data(size) };
         Ok(())
     }
 
@@ -111,7 +115,7 @@ impl ChunkedDecoder {
             return Err(HttpError::HeadTooLarge);
         }
         if line.is_empty() {
-            self.next = Next::Nothing;
+            self.state = ChunkState::Done;
         } else if !line.contains(&b':') || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default()) {
             return Err(HttpError::Malformed("a trailer that is no field"));
         }

@@ -121,7 +121,7 @@ impl Head {
                 // To a gateway that makes variables of fields these are the same as with a hyphen.
                 return Err(HttpError::Malformed("a framing field that is none"));
             } else if is("Connection") {
-                keep_alive = wants_to_stay(value, keep_alive);
+                keep_alive = wants_keep_alive(value, keep_alive);
             } else if is("Expect") {
                 // RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
                 // Else it is a list: empty elements mean nothing, and the same one twice is one.
@@ -262,7 +262,7 @@ fn parse_length(value: &[u8]) -> Result<u64, HttpError> {
 }
 
 /// `Connection` is a list of tokens in any case (RFC 9110 section 7.6.1); `close` wins over `keep-alive`.
-fn wants_to_stay(value: &[u8], before: bool) -> bool {
+fn wants_keep_alive(value: &[u8], before: bool) -> bool {
     let mut tokens = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
     if tokens.clone().any(|token| token.eq_ignore_ascii_case(b"close")) {
         return false;

@@ -14,11 +14,11 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventFlags};
 use rustix::io::Errno;
 
-use super::accept::{self, LogLimits};
-use super::connection::{Connection, Next};
-use super::connections::{ConnectionPermit, Full};
+use super::accept::{self, AcceptLog};
+use super::connection::{Action, Connection};
+use super::connections::{ConnectionPermit, LimitReached};
 use super::context::Context;
-use super::home::{BACKEND_TOKEN, FIRST_LISTENER_TOKEN, Home, Key, Message, WAKE_TOKEN};
+use super::io_handle::{BACKEND_TOKEN, FIRST_LISTENER_TOKEN, IoHandle, Key, Message, WAKE_TOKEN};
 use super::timers::Timers;
 use super::tls_stream::TlsStream;
 use crate::api::{SlotId, Slots as _};
@@ -41,64 +41,64 @@ const EXIT_SOFTWARE: i32 = 70;
 
 /// An I/O thread as its service sees it.
 pub(super) struct IoThread {
-    home: Arc<Home>,
-    shared: Arc<Shared>,
+    io_handle: Arc<IoHandle>,
+    control: Arc<Control>,
     handle: JoinHandle<()>,
 }
 
 /// What the service asks of the thread, and knows of it.
 #[derive(Default)]
-struct Shared {
+struct Control {
     /// Turns the loop has taken: a thread that is stuck takes none.
-    turns: AtomicU64,
+    iterations: AtomicU64,
     /// The thread has let the idle clients go and accepts no more.
     drained: AtomicBool,
     /// Everything that is not a running download is to end at once.
-    abandon: AtomicBool,
-    end: AtomicBool,
+    close_all: AtomicBool,
+    stop: AtomicBool,
 }
 
 /// A place for a connection.
-struct Place {
+struct Entry {
     generation: u32,
-    state: State,
+    state: EntryState,
     /// The step at which the nearest timer of the connection goes off.
     timer: Option<u64>,
     deadline: Option<Instant>,
     /// Since when it is an idle stranger's.
-    stranger_since: Option<Instant>,
+    evictable_since: Option<Instant>,
 }
 
-enum State {
+enum EntryState {
     Vacant,
     /// It waits here for its client.
-    Here(Box<Connection>),
+    Owned(Box<Connection>),
     /// Its request waits in this slot for a worker.
     Forwarded(SlotId),
     /// Its request waits in this slot for something else.
     Deferred(SlotId),
     /// Somebody else has it.
-    Away,
+    Elsewhere,
 }
 
 struct IoLoop {
     context: Arc<Context>,
-    home: Arc<Home>,
+    io_handle: Arc<IoHandle>,
     /// Those of all I/O threads, and which of them this is.
-    homes: Arc<[Arc<Home>]>,
+    io_handles: Arc<[Arc<IoHandle>]>,
     number: usize,
-    shared: Arc<Shared>,
+    control: Arc<Control>,
     listeners: Arc<Vec<TcpListener>>,
     listening: bool,
-    accept_again: Option<Instant>,
-    limits: LogLimits,
+    accept_paused_until: Option<Instant>,
+    accept_log: AcceptLog,
     backend: ToBackend,
     backend_is_full: bool,
-    places: Vec<Place>,
+    entries: Vec<Entry>,
     vacant: Vec<u32>,
     timers: Timers,
     /// Those who may make room for others, the longest idle first.
-    strangers: BTreeSet<(Instant, Key)>,
+    evictable: BTreeSet<(Instant, Key)>,
     tick: Option<Duration>,
 }
 
@@ -108,30 +108,30 @@ impl IoThread {
     /// # Errors
     /// When a descriptor or the thread cannot be made.
     pub(super) fn start(
-        (number, homes): (usize, Arc<[Arc<Home>]>),
+        (number, io_handles): (usize, Arc<[Arc<IoHandle>]>),
         context: Arc<Context>,
         listeners: Arc<Vec<TcpListener>>,
         backend: ToBackend,
         tick: Option<Duration>,
     ) -> io::Result<IoThread> {
-        let home = homes.get(number).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
-        let shared = Arc::new(Shared::default());
+        let io_handle = io_handles.get(number).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
+        let control = Arc::new(Control::default());
         let mut io_loop = IoLoop {
             context,
-            home: Arc::clone(&home),
-            homes,
+            io_handle: Arc::clone(&io_handle),
+            io_handles,
             number,
-            shared: Arc::clone(&shared),
+            control: Arc::clone(&control),
             listeners,
             listening: false,
-            accept_again: None,
-            limits: LogLimits::default(),
+            accept_paused_until: None,
+            accept_log: AcceptLog::default(),
             backend,
             backend_is_full: false,
-            places: Vec::new(),
+            entries: Vec::new(),
             vacant: Vec::new(),
             timers: Timers::new(Instant::now()),
-            strangers: BTreeSet::new(),
+            evictable: BTreeSet::new(),
             tick,
         };
         io_loop.watch_backend()?;
@@ -144,34 +144,34 @@ impl IoThread {
             }
         };
         let handle = thread::Builder::new().name(format!("io-{number}")).stack_size(STACK_BYTES).spawn(run)?;
-        Ok(IoThread { home, shared, handle })
+        Ok(IoThread { io_handle, control, handle })
     }
 
     /// Turns the loop has taken.
-    pub(super) fn turns(&self) -> u64 {
-        self.shared.turns.load(Ordering::Relaxed)
+    pub(super) fn iterations(&self) -> u64 {
+        self.control.iterations.load(Ordering::Relaxed)
     }
 
     /// Makes the thread look at what has changed: the service drains.
     pub(super) fn wake(&self) {
-        self.home.wake();
+        self.io_handle.wake();
     }
 
     /// Whether the thread accepts no more clients and has let the idle ones go.
     pub(super) fn is_drained(&self) -> bool {
-        self.shared.drained.load(Ordering::SeqCst)
+        self.control.drained.load(Ordering::SeqCst)
     }
 
     /// Ends everything at once that is not a running download.
-    pub(super) fn abandon(&self) {
-        self.shared.abandon.store(true, Ordering::SeqCst);
-        self.home.wake();
+    pub(super) fn close_all(&self) {
+        self.control.close_all.store(true, Ordering::SeqCst);
+        self.io_handle.wake();
     }
 
     /// Ends the thread.
-    pub(super) fn end(self) {
-        self.shared.end.store(true, Ordering::SeqCst);
-        self.home.wake();
+    pub(super) fn stop(self) {
+        self.control.stop.store(true, Ordering::SeqCst);
+        self.io_handle.wake();
         let _ = self.handle.join();
     }
 }
@@ -179,21 +179,21 @@ impl IoThread {
 impl IoLoop {
     fn run(&mut self) {
         let mut events = Vec::with_capacity(EVENTS);
-        while !self.shared.end.load(Ordering::SeqCst) {
-            let next = self.next_turn();
-            let messages = self.home.take_messages(Some(next));
+        while !self.control.stop.load(Ordering::SeqCst) {
+            let next = self.next_wakeup();
+            let messages = self.io_handle.take_messages(Some(next));
             let timeout =
                 if messages.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
             self.handle_messages(messages);
             events.clear();
             let timeout = Timespec::try_from(timeout).ok();
-            match epoll::wait(self.home.epoll(), spare_capacity(&mut events), timeout.as_ref()) {
+            match epoll::wait(self.io_handle.epoll(), spare_capacity(&mut events), timeout.as_ref()) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => log::error!("waiting for clients failed: {error}"),
             }
-            self.shared.turns.fetch_add(1, Ordering::Relaxed);
+            self.control.iterations.fetch_add(1, Ordering::Relaxed);
             // Who has come home since: an event may be about it.
-            let messages = self.home.take_messages(None);
+            let messages = self.io_handle.take_messages(None);
             self.handle_messages(messages);
             for event in &events {
                 self.handle_event(event.data.u64(), event.flags);
@@ -207,32 +207,32 @@ impl IoLoop {
     }
 
     /// Until when there is nothing to do unless something happens.
-    fn next_turn(&self) -> Instant {
+    fn next_wakeup(&self) -> Instant {
         let now = Instant::now();
         let longest = now + self.tick.unwrap_or(SLEEP_MAX);
-        [self.timers.next(), self.accept_again].into_iter().flatten().fold(longest, Instant::min)
+        [self.timers.next(), self.accept_paused_until].into_iter().flatten().fold(longest, Instant::min)
     }
 
     fn handle_messages(&mut self, messages: Vec<Message>) {
         for message in messages {
             match message {
                 // Whoever had it has armed it already.
-                Message::Back(connection) => self.put(connection),
+                Message::Returned(connection) => self.store(connection),
                 Message::Parked(key, slot, until) => {
-                    if let Some(place) = self.place(key) {
-                        place.state = State::Deferred(slot);
+                    if let Some(entry) = self.entry(key) {
+                        entry.state = EntryState::Deferred(slot);
                         self.set_deadline(key, until);
                     }
                 }
-                Message::Gone(key) => self.vacate(key),
-                Message::Newcomer(socket, peer, asked) => self.let_in(socket, peer, asked),
+                Message::Closed(key) => self.vacate(key),
+                Message::Accepted(socket, peer, declined) => self.admit_or_offer(socket, peer, declined),
             }
         }
     }
 
     fn handle_event(&mut self, token: u64, flags: EventFlags) {
         match token {
-            WAKE_TOKEN => self.home.acknowledge_wake(),
+            WAKE_TOKEN => self.io_handle.acknowledge_wake(),
             BACKEND_TOKEN => self.handle_backend(flags),
             token if token > u64::MAX - 1024 => {
                 let number = usize::try_from(FIRST_LISTENER_TOKEN - token).unwrap_or(usize::MAX);
@@ -243,47 +243,47 @@ impl IoLoop {
     }
 
     fn handle_connection(&mut self, key: Key) {
-        let Some(place) = self.place(key) else { return };
-        match std::mem::replace(&mut place.state, State::Away) {
-            State::Here(mut connection) => {
-                self.forget_stranger(key);
+        let Some(entry) = self.entry(key) else { return };
+        match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
+            EntryState::Owned(mut connection) => {
+                self.unmark_evictable(key);
                 let next = connection.advance();
-                self.go_on(connection, next);
+                self.apply(connection, next);
             }
             // Only an end is watched for: the client has left.
-            State::Deferred(slot) => drop(self.context.http.in_flight().cancel(slot)),
-            state => place.state = state,
+            EntryState::Deferred(slot) => drop(self.context.http.in_flight().cancel(slot)),
+            state => entry.state = state,
         }
     }
 
     /// Does what a connection wants next.
-    fn go_on(&mut self, connection: Box<Connection>, next: Next) {
-        match next {
-            Next::Wait => self.wait_here(connection),
-            Next::Forward(request) => self.forward(connection, &request),
+    fn apply(&mut self, connection: Box<Connection>, action: Action) {
+        match action {
+            Action::Wait => self.wait_here(connection),
+            Action::Forward(request) => self.forward(connection, &request),
             // Its place goes with the message of its end.
-            Next::End => drop(connection),
+            Action::Close => drop(connection),
         }
     }
 
     fn wait_here(&mut self, connection: Box<Connection>) {
-        if let Err(error) = self.home.arm(&connection.tls, connection.key(), connection.interest()) {
+        if let Err(error) = self.io_handle.arm(&connection.tls, connection.key(), connection.interest()) {
             log::debug!("a client cannot be waited for: {error}");
             return;
         }
-        self.put(connection);
+        self.store(connection);
     }
 
-    fn put(&mut self, connection: Box<Connection>) {
+    fn store(&mut self, connection: Box<Connection>) {
         let key = connection.key();
         let deadline = connection.deadline();
-        let is_stranger = connection.is_idle_stranger();
-        let Some(place) = self.place(key) else { return };
-        place.state = State::Here(connection);
-        if is_stranger {
+        let is_evictable = connection.is_evictable();
+        let Some(entry) = self.entry(key) else { return };
+        entry.state = EntryState::Owned(connection);
+        if is_evictable {
             let now = Instant::now();
-            place.stranger_since = Some(now);
-            self.strangers.insert((now, key));
+            entry.evictable_since = Some(now);
+            self.evictable.insert((now, key));
         }
         self.set_deadline(key, deadline);
     }
@@ -291,8 +291,8 @@ impl IoLoop {
     fn forward(&mut self, connection: Box<Connection>, request: &ForwardedRequest) {
         let key = connection.key();
         let slot = self.context.http.in_flight().insert(connection);
-        if let Some(place) = self.place(key) {
-            place.state = State::Forwarded(slot);
+        if let Some(entry) = self.entry(key) {
+            entry.state = EntryState::Forwarded(slot);
         }
         self.set_deadline(key, Instant::now() + WORKER_TIMEOUT);
         if self.backend.queue(request, slot) {
@@ -312,34 +312,34 @@ impl IoLoop {
     fn run_timers(&mut self) {
         let now = Instant::now();
         while let Some((step, key)) = self.timers.pop_expired(now) {
-            let Some(place) = self.place(key).filter(|place| place.timer == Some(step)) else { continue };
-            place.timer = None;
-            match place.deadline {
+            let Some(entry) = self.entry(key).filter(|entry| entry.timer == Some(step)) else { continue };
+            entry.timer = None;
+            match entry.deadline {
                 Some(deadline) if deadline <= now => self.expire(key),
                 Some(deadline) => self.set_deadline(key, deadline),
                 None => {}
             }
         }
-        if self.accept_again.is_some_and(|at| at <= now) {
-            self.accept_again = None;
+        if self.accept_paused_until.is_some_and(|at| at <= now) {
+            self.accept_paused_until = None;
             if let Err(error) = self.listen() {
-                accept::log_error(&error, &self.context.counters, &mut self.limits);
-                self.accept_again = Some(now + ACCEPT_PAUSE);
+                accept::log_error(&error, &self.context.counters, &mut self.accept_log);
+                self.accept_paused_until = Some(now + ACCEPT_PAUSE);
             }
         }
     }
 
     fn expire(&mut self, key: Key) {
-        let Some(place) = self.place(key) else { return };
-        match std::mem::replace(&mut place.state, State::Away) {
-            State::Here(mut connection) => {
-                self.forget_stranger(key);
+        let Some(entry) = self.entry(key) else { return };
+        match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
+            EntryState::Owned(mut connection) => {
+                self.unmark_evictable(key);
                 let next = connection.expire();
-                self.go_on(connection, next);
+                self.apply(connection, next);
             }
-            State::Deferred(slot) => self.context.http.in_flight().complete(slot, None),
-            State::Forwarded(slot) => self.refuse_forwarded(slot),
-            state => place.state = state,
+            EntryState::Deferred(slot) => self.context.http.in_flight().complete(slot, None),
+            EntryState::Forwarded(slot) => self.refuse_forwarded(slot),
+            state => entry.state = state,
         }
     }
 
@@ -348,7 +348,7 @@ impl IoLoop {
         if let Some(mut connection) = self.context.http.in_flight().take_forwarded(slot) {
             connection.refuse_overloaded();
             let next = connection.advance();
-            self.go_on(connection, next);
+            self.apply(connection, next);
         }
     }
 
@@ -356,7 +356,7 @@ impl IoLoop {
         for (number, listener) in (0..).zip(self.listeners.iter()) {
             let data = epoll::EventData::new_u64(FIRST_LISTENER_TOKEN - number);
             // One thread is woken for a client, not all of them.
-            epoll::add(self.home.epoll(), listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
+            epoll::add(self.io_handle.epoll(), listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
         }
         self.listening = true;
         Ok(())
@@ -365,7 +365,7 @@ impl IoLoop {
     fn stop_listening(&mut self) {
         if std::mem::take(&mut self.listening) {
             for listener in self.listeners.iter() {
-                let _ = epoll::delete(self.home.epoll(), listener);
+                let _ = epoll::delete(self.io_handle.epoll(), listener);
             }
         }
     }
@@ -376,58 +376,59 @@ impl IoLoop {
         }
         let (context, listeners) = (Arc::clone(&self.context), Arc::clone(&self.listeners));
         let Some(listener) = listeners.get(number) else { return };
-        let accepted = accept::accept_batch(listener, &context.counters, |socket, peer| self.let_in(socket, peer, 0));
+        let accepted =
+            accept::accept_batch(listener, &context.counters, |socket, peer| self.admit_or_offer(socket, peer, 0));
         if let Err(error) = accepted {
-            accept::log_error(&error, &self.context.counters, &mut self.limits);
+            accept::log_error(&error, &self.context.counters, &mut self.accept_log);
             // The client stays in the backlog, so the listener would wake the thread at once.
             self.stop_listening();
-            self.accept_again = Some(Instant::now() + ACCEPT_PAUSE);
+            self.accept_paused_until = Some(Instant::now() + ACCEPT_PAUSE);
         }
     }
 
-    /// Lets a client in if there is room, or can be made: here, or by the other threads, of which `asked` could not.
-    fn let_in(&mut self, socket: TcpStream, peer: SocketAddr, asked: usize) {
+    /// Lets a client in if there is room, or can be made: here, or by the other threads, of which `declined` could not.
+    fn admit_or_offer(&mut self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         let address = (!self.context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
         let connections = Arc::clone(&self.context.connections);
-        let admitted = connections.admit(address).or_else(|full| match full {
-            Full::Connections if self.make_room() => connections.admit(address),
+        let permit = connections.acquire(address).or_else(|full| match full {
+            LimitReached::Connections if self.evict_oldest() => connections.acquire(address),
             full => Err(full),
         });
-        let other = self.homes.get((self.number + 1) % self.homes.len().max(1));
-        match (admitted, other) {
+        let other = self.io_handles.get((self.number + 1) % self.io_handles.len().max(1));
+        match (permit, other) {
             (Ok(permit), _) => {
                 self.context.counters.connections.add(1);
-                self.admit(socket, peer, permit);
+                self.register(socket, peer, permit);
             }
-            (Err(Full::Connections), Some(other)) if asked + 1 < self.homes.len() => {
-                other.hand_over(socket, peer, asked + 1);
+            (Err(LimitReached::Connections), Some(other)) if declined + 1 < self.io_handles.len() => {
+                other.hand_over(socket, peer, declined + 1);
             }
-            (Err(full), _) => accept::log_refusal(full, peer, &self.context.counters, &mut self.limits),
+            (Err(full), _) => accept::log_refusal(full, peer, &self.context.counters, &mut self.accept_log),
         }
     }
 
     /// Lets the stranger go who has been idle longest.
-    fn make_room(&mut self) -> bool {
-        let Some(&(_, key)) = self.strangers.first() else { return false };
-        self.forget_stranger(key);
-        let Some(place) = self.place(key) else { return false };
-        place.state = State::Away;
+    fn evict_oldest(&mut self) -> bool {
+        let Some(&(_, key)) = self.evictable.first() else { return false };
+        self.unmark_evictable(key);
+        let Some(entry) = self.entry(key) else { return false };
+        entry.state = EntryState::Elsewhere;
         self.context.counters.connections_evicted.add(1);
         true
     }
 
-    fn admit(&mut self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
+    fn register(&mut self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
         let key = self.reserve();
         let data = epoll::EventData::new_u64(key.token());
         // Armed by whoever puts the connection down.
-        let added = epoll::add(self.home.epoll(), &socket, data, EventFlags::ONESHOT);
+        let added = epoll::add(self.io_handle.epoll(), &socket, data, EventFlags::ONESHOT);
         let tls = added.map_err(io::Error::from).and_then(|()| TlsStream::new(socket, self.context.tls.config()));
         match tls {
             Ok(tls) => {
-                let (context, home) = (Arc::clone(&self.context), Arc::clone(&self.home));
-                let mut connection = Box::new(Connection::new(tls, context, home, key, peer, permit));
+                let (context, io_handle) = (Arc::clone(&self.context), Arc::clone(&self.io_handle));
+                let mut connection = Box::new(Connection::new(tls, context, io_handle, key, peer, permit));
                 let next = connection.advance();
-                self.go_on(connection, next);
+                self.apply(connection, next);
             }
             Err(error) => {
                 log::debug!("a client cannot be served: {error}");
@@ -439,7 +440,7 @@ impl IoLoop {
     fn watch_backend(&mut self) -> io::Result<()> {
         self.backend_is_full = false;
         let data = epoll::EventData::new_u64(BACKEND_TOKEN);
-        Ok(epoll::add(self.home.epoll(), &self.backend, data, EventFlags::IN)?)
+        Ok(epoll::add(self.io_handle.epoll(), &self.backend, data, EventFlags::IN)?)
     }
 
     fn watch_backend_for_room(&mut self, full: bool) {
@@ -447,7 +448,7 @@ impl IoLoop {
             self.backend_is_full = full;
             let interest = if full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
             let data = epoll::EventData::new_u64(BACKEND_TOKEN);
-            if let Err(error) = epoll::modify(self.home.epoll(), &self.backend, data, interest) {
+            if let Err(error) = epoll::modify(self.io_handle.epoll(), &self.backend, data, interest) {
                 log::error!("the backend cannot be waited for: {error}");
             }
         }
@@ -480,81 +481,81 @@ impl IoLoop {
             log::error!("the backend cannot be waited for: {error}");
         }
         let forwarded: Vec<SlotId> = self
-            .places
+            .entries
             .iter()
-            .filter_map(|place| if let State::Forwarded(slot) = place.state { Some(slot) } else { None })
+            .filter_map(|entry| if let EntryState::Forwarded(slot) = entry.state { Some(slot) } else { None })
             .collect();
         forwarded.into_iter().for_each(|slot| self.refuse_forwarded(slot));
     }
 
-    /// Lets go who has nothing under way; with `abandon`, everybody who has no running download.
+    /// Lets go who has nothing under way; with `close_all`, everybody who has no running download.
     fn drain(&mut self) {
         self.stop_listening();
-        self.accept_again = None;
+        self.accept_paused_until = None;
         self.listeners = Arc::default();
-        let abandon = self.shared.abandon.load(Ordering::SeqCst);
-        for index in 0..self.places.len() {
-            let Some(place) = self.places.get_mut(index) else { return };
-            let key = Key { index: u32::try_from(index).unwrap_or(u32::MAX), generation: place.generation };
-            match std::mem::replace(&mut place.state, State::Away) {
-                State::Here(mut connection) if !abandon && connection.is_idle() => {
-                    self.forget_stranger(key);
+        let close_all = self.control.close_all.load(Ordering::SeqCst);
+        for index in 0..self.entries.len() {
+            let Some(entry) = self.entries.get_mut(index) else { return };
+            let key = Key { index: u32::try_from(index).unwrap_or(u32::MAX), generation: entry.generation };
+            match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
+                EntryState::Owned(mut connection) if !close_all && connection.is_idle() => {
+                    self.unmark_evictable(key);
                     let next = connection.close_idle();
-                    self.go_on(connection, next);
+                    self.apply(connection, next);
                 }
-                State::Here(connection) if abandon => {
+                EntryState::Owned(connection) if close_all => {
                     connection.tls.reset_on_close();
                     drop(connection);
                 }
-                State::Deferred(slot) | State::Forwarded(slot) if abandon => {
+                EntryState::Deferred(slot) | EntryState::Forwarded(slot) if close_all => {
                     drop(self.context.http.in_flight().cancel(slot));
                 }
-                state => place.state = state,
+                state => entry.state = state,
             }
         }
-        self.shared.drained.store(true, Ordering::SeqCst);
+        self.control.drained.store(true, Ordering::SeqCst);
     }
 
     fn reserve(&mut self) -> Key {
         let index = self.vacant.pop().unwrap_or_else(|| {
-            let state = State::Vacant;
-            self.places.push(Place { generation: 0, state, timer: None, deadline: None, stranger_since: None });
-            u32::try_from(self.places.len() - 1).unwrap_or(u32::MAX)
+            let state = EntryState::Vacant;
+            self.entries.push(Entry { generation: 0, state, timer: None, deadline: None, evictable_since: None });
+            u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
-        let Some(place) = self.places.get_mut(index as usize) else { return Key { index, generation: 0 } };
-        place.generation = place.generation.wrapping_add(1);
-        place.state = State::Away;
-        Key { index, generation: place.generation }
+        let Some(entry) = self.entries.get_mut(index as usize) else { return Key { index, generation: 0 } };
+        entry.generation = entry.generation.wrapping_add(1);
+        entry.state = EntryState::Elsewhere;
+        Key { index, generation: entry.generation }
     }
 
     fn vacate(&mut self, key: Key) {
-        self.forget_stranger(key);
-        let Some(place) = self.place(key) else { return };
-        place.state = State::Vacant;
+        self.unmark_evictable(key);
+        let Some(entry) = self.entry(key) else { return };
+        entry.state = EntryState::Vacant;
         // A timer that still goes off finds another generation, or none.
-        place.timer = None;
-        place.deadline = None;
-        place.generation = place.generation.wrapping_add(1);
+        entry.timer = None;
+        entry.deadline = None;
+        entry.generation = entry.generation.wrapping_add(1);
         self.vacant.push(key.index);
     }
 
     /// The place of that very connection.
-    fn place(&mut self, key: Key) -> Option<&mut Place> {
-        self.places.get_mut(key.index as usize).filter(|place| place.generation == key.generation)
+    fn entry(&mut self, key: Key) -> Option<&mut Entry> {
+        self.entries.get_mut(key.index as usize).filter(|entry| entry.generation == key.generation)
     }
 
-    fn forget_stranger(&mut self, key: Key) {
-        if let Some(since) = self.place(key).and_then(|place| place.stranger_since.take()) {
-            self.strangers.remove(&(since, key));
+    fn unmark_evictable(&mut self, key: Key) {
+        if let Some(since) = self.entry(key).and_then(|entry| entry.evictable_since.take()) {
+            self.evictable.remove(&(since, key));
         }
     }
 
     fn set_deadline(&mut self, key: Key, deadline: Instant) {
         let step = self.timers.step(deadline);
-        let Some(place) = self.place(key) else { return };
-        place.deadline = Some(deadline);
-        if place.timer.is_none_or(|timer| step < timer) {
-            place.timer = Some(step);
+        let Some(entry) = self.entry(key) else { return };
+        entry.deadline = Some(deadline);
+        if entry.timer.is_none_or(|timer| step < timer) {
+            entry.timer = Some(step);
             self.timers.set(step, key);
         }
     }

@@ -91,7 +91,7 @@ impl KeyPairFiles {
         if let Err(error @ rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
             certified.keys_match()
         {
-            let flaw = Flaw::of_file(format!("its certificate and TLS_PRIVATE_KEY do not belong together: {error}"));
+            let flaw = Flaw::whole_file(format!("its certificate and TLS_PRIVATE_KEY do not belong together: {error}"));
             return Err(vec![problem(&flaw, &self.certificate, CERTIFICATE)]);
         }
         let warnings = findings.warnings.into_iter().map(|flaw| {
@@ -116,9 +116,9 @@ impl KeyPair {
 
 fn signing_key(bytes: &[u8]) -> Result<Arc<dyn SigningKey>, Flaw> {
     let blocks = pem::blocks(bytes)?;
-    let private_key::Found { key, suspicion } = private_key::find(&blocks)?;
+    let private_key::FoundKey { key, likely_flaw } = private_key::find(&blocks)?;
     // The provider does not say why it refuses a key.
-    aws_lc_rs::default_provider().key_provider.load_private_key(key).map_err(|_| suspicion)
+    aws_lc_rs::default_provider().key_provider.load_private_key(key).map_err(|_| likely_flaw)
 }
 
 fn read(path: &Path, key: &str) -> Result<BoundedFile, Problem> {

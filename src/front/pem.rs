@@ -34,7 +34,7 @@ impl Flaw {
     }
 
     /// A flaw of the whole file.
-    pub(super) fn of_file(text: impl Into<String>) -> Flaw {
+    pub(super) fn whole_file(text: impl Into<String>) -> Flaw {
         Flaw { line: None, text: text.into() }
     }
 }
@@ -59,11 +59,11 @@ impl Block<'_> {
 const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it anew";
 
 /// What a line is to the structure of the file.
-enum Line<'a> {
+enum LineKind<'a> {
     Begin(&'a str),
     End(&'a str),
     /// Meant as one of these, but not written as one.
-    Spoilt(&'static str),
+    Malformed(&'static str),
     Other,
 }
 
@@ -82,33 +82,33 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
                 None => continue,
             }
         };
-        match (kind(line), open.as_mut()) {
-            (Line::Spoilt(reason), _) => return Err(Flaw::at(number, reason)),
-            (Line::Begin(label), None) => {
+        match (line_kind(line), open.as_mut()) {
+            (LineKind::Malformed(reason), _) => return Err(Flaw::at(number, reason)),
+            (LineKind::Begin(label), None) => {
                 open = Some(Block { line: number, label, is_encrypted: false, base64: Zeroizing::default() });
             }
-            (Line::Begin(_), Some(before)) => {
+            (LineKind::Begin(_), Some(before)) => {
                 let text =
                     format!("begins inside the block of line {}, whose END line is missing; copy it anew", before.line);
                 return Err(Flaw::at(number, text));
             }
-            (Line::End(label), Some(block)) if block.label == label => {
+            (LineKind::End(label), Some(block)) if block.label == label => {
                 if block.base64.is_empty() {
                     return Err(Flaw::at(block.line, "is empty: there is nothing between BEGIN and END"));
                 }
                 blocks.extend(open.take());
             }
-            (Line::End(_), Some(block)) => {
+            (LineKind::End(_), Some(block)) => {
                 let text =
                     format!("does not end what begins in line {}, BEGIN {}; copy it anew", block.line, block.label);
                 return Err(Flaw::at(number, text));
             }
-            (Line::End(_), None) => {
+            (LineKind::End(_), None) => {
                 return Err(Flaw::at(number, "ends a block whose BEGIN line is missing; copy it anew"));
             }
-            (Line::Other, Some(block)) => block.add(number, line)?,
-            (Line::Other, None) => {
-                if is_left_over(line) {
+            (LineKind::Other, Some(block)) => block.add(number, line)?,
+            (LineKind::Other, None) => {
+                if is_stray_base64(line) {
                     return Err(Flaw::at(number, "is part of a block whose BEGIN line is missing; copy it anew"));
                 }
             }
@@ -139,7 +139,7 @@ impl Block<'_> {
 /// What a file is if it is not text, with a byte order mark at its beginning taken off.
 fn content(bytes: &[u8]) -> Result<&[u8], Flaw> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    other_format(bytes).map_or(Ok(bytes), |kind| Err(Flaw::of_file(kind)))
+    other_format(bytes).map_or(Ok(bytes), |kind| Err(Flaw::whole_file(kind)))
 }
 
 /// What a file is that is not text, with the way to PEM.
@@ -183,23 +183,23 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<&str>> {
     bytes.split(move |byte| *byte == end).map(|line| std::str::from_utf8(line).ok().map(str::trim_end))
 }
 
-fn kind(line: &str) -> Line<'_> {
+fn line_kind(line: &str) -> LineKind<'_> {
     const DASHES: &str = "-----";
     let framed = |line: &'_ str, word| {
         let label = line.strip_prefix(DASHES)?.strip_prefix(word)?.strip_suffix(DASHES)?;
         (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(())
     };
-    for (word, made) in [("BEGIN ", Line::Begin as fn(_) -> _), ("END ", Line::End as fn(_) -> _)] {
+    for (word, made) in [("BEGIN ", LineKind::Begin as fn(_) -> _), ("END ", LineKind::End as fn(_) -> _)] {
         if framed(line, word).is_some() {
             // The frame is as long as was just seen.
             return made(line.get(DASHES.len() + word.len()..line.len() - DASHES.len()).unwrap_or_default());
         }
     }
-    if !is_meant_as_frame(line) {
-        return Line::Other;
+    if !looks_like_boundary(line) {
+        return LineKind::Other;
     }
     let bare = line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
-    Line::Spoilt(if line.contains("END ") && line.contains("BEGIN ") {
+    LineKind::Malformed(if line.contains("END ") && line.contains("BEGIN ") {
         "holds the end of one block and the beginning of the next: put a line end between the two"
     } else if bare != line && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some()) {
         "has blanks or a byte order mark before its dashes: remove them"
@@ -210,7 +210,7 @@ fn kind(line: &str) -> Line<'_> {
 
 /// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors make of them, stand
 /// before one of the words.
-fn is_meant_as_frame(line: &str) -> bool {
+fn looks_like_boundary(line: &str) -> bool {
     let is_dash = |letter: char| matches!(letter, '\u{2010}'..='\u{2015}' | '\u{2212}');
     ["BEGIN ", "END "].iter().any(|word| {
         line.match_indices(word).any(|(at, _)| {
@@ -221,7 +221,7 @@ fn is_meant_as_frame(line: &str) -> bool {
 }
 
 /// Whether a line outside every block can only have come from within one.
-fn is_left_over(line: &str) -> bool {
+fn is_stray_base64(line: &str) -> bool {
     line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 

@@ -29,22 +29,22 @@ const OTHER_KINDS: [(&[u8], &str); 7] = [
 const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
 /// A key that looks as if it could be used.
-pub(super) struct Found {
+pub(super) struct FoundKey {
     /// The key.
     pub(super) key: PrivateKeyDer<'static>,
     /// What is wrong with it if it cannot be used all the same.
-    pub(super) suspicion: Flaw,
+    pub(super) likely_flaw: Flaw,
 }
 
 /// The key among the blocks of a file. Certificates and parameters may stand beside it.
 ///
 /// # Errors
 /// Why there is none that can be used. No part of the key is repeated.
-pub(super) fn find(blocks: &[Block<'_>]) -> Result<Found, Flaw> {
+pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     let keys: Vec<_> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     let block = match keys.as_slice() {
         [block] => block,
-        [] => return Err(Flaw::of_file(absence(blocks))),
+        [] => return Err(Flaw::whole_file(absence(blocks))),
         [first, second, ..] => {
             let text =
                 format!("is a second private key, after that of line {}; keep the one of the certificate", first.line);
@@ -79,7 +79,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Found, Flaw> {
         }
     };
     match kind {
-        Ok(suspicion) => Ok(Found { key, suspicion: Flaw::at(block.line, suspicion) }),
+        Ok(likely_flaw) => Ok(FoundKey { key, likely_flaw: Flaw::at(block.line, likely_flaw) }),
         Err(reason) => Err(Flaw::at(block.line, reason)),
     }
 }

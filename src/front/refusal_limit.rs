@@ -33,18 +33,18 @@ struct Count {
 
 /// What to do with the log line of a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum LogDecision {
     /// It is written.
-    Write,
+    Log,
     /// It is written as the last one of this client for a while.
-    WriteLast,
+    LogLast,
     /// It is left out; the request is in the metrics all the same.
-    LeaveOut,
+    Suppress,
 }
 
 impl RefusalLimit {
     /// Counts a refused request of this client.
-    pub(super) fn count(&self, client: IpAddr, now: Instant) -> Verdict {
+    pub(super) fn count(&self, client: IpAddr, now: Instant) -> LogDecision {
         let mut counts = lock(&self.0);
         if counts.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= WINDOW) {
             counts.swept = Some(now);
@@ -59,9 +59,9 @@ impl RefusalLimit {
         }
         count.lines = count.lines.saturating_add(1);
         match count.lines {
-            LINES_MAX => Verdict::WriteLast,
-            lines if lines < LINES_MAX => Verdict::Write,
-            _ => Verdict::LeaveOut,
+            LINES_MAX => LogDecision::LogLast,
+            lines if lines < LINES_MAX => LogDecision::Log,
+            _ => LogDecision::Suppress,
         }
     }
 }
@@ -78,10 +78,10 @@ mod tests {
         for window in 0..3 {
             let now = start + WINDOW * window;
             let verdicts: Vec<_> = (0..1000).map(|_| limit.count(client("192.0.2.1"), now)).collect();
-            assert_eq!(verdicts.iter().filter(|verdict| **verdict == Verdict::Write).count(), 49);
-            assert_eq!(verdicts[49], Verdict::WriteLast);
-            assert!(verdicts[50..].iter().all(|verdict| *verdict == Verdict::LeaveOut));
-            assert_eq!(limit.count(client("192.0.2.2"), now), Verdict::Write);
+            assert_eq!(verdicts.iter().filter(|verdict| **verdict == LogDecision::Log).count(), 49);
+            assert_eq!(verdicts[49], LogDecision::LogLast);
+            assert!(verdicts[50..].iter().all(|verdict| *verdict == LogDecision::Suppress));
+            assert_eq!(limit.count(client("192.0.2.2"), now), LogDecision::Log);
         }
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let mut written = 0;
         for number in 0..100_000_u32 {
             let client = IpAddr::V4(std::net::Ipv4Addr::from_bits(number));
-            written += usize::from(limit.count(client, start) != Verdict::LeaveOut);
+            written += usize::from(limit.count(client, start) != LogDecision::Suppress);
         }
         assert!(lock(&limit.0).clients.len() <= CLIENTS_MAX + 1);
         assert!(written <= CLIENTS_MAX + LINES_MAX as usize, "{written}");

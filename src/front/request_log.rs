@@ -5,7 +5,7 @@ use std::io;
 use std::time::Instant;
 
 use super::connection::Connection;
-use super::refusal_limit::Verdict;
+use super::refusal_limit::LogDecision;
 use crate::api::{Interface, Reply, RequestContext, ResultCode};
 use crate::ops::log_lines::Quoted;
 
@@ -26,13 +26,13 @@ pub(super) fn record(
     let interface = context.map_or(Interface::Unknown, |context| context.interface);
     let code = reply.code.wire();
     connection.context().counters.count_request(interface.log_name(), code);
-    let is_agents = context.is_some_and(RequestContext::is_agents);
-    let is_limited = !is_agents && !UNLIMITED.contains(&reply.code);
-    let rest_left_out =
+    let is_authenticated = context.is_some_and(RequestContext::is_authenticated);
+    let is_limited = !is_authenticated && !UNLIMITED.contains(&reply.code);
+    let suppression_note =
         match is_limited.then(|| connection.context().refusals.count(connection.client_ip(), Instant::now())) {
-            Some(Verdict::LeaveOut) => return,
-            Some(Verdict::WriteLast) => " (further refused requests of this client are left out for some seconds)",
-            Some(Verdict::Write) | None => "",
+            Some(LogDecision::Suppress) => return,
+            Some(LogDecision::LogLast) => " (further refused requests of this client are left out for some seconds)",
+            Some(LogDecision::Log) | None => "",
         };
     let level = match interface {
         // Monitoring asks every few seconds, and strangers may ask for anything.
@@ -42,7 +42,7 @@ pub(super) fn record(
     log::log!(
         target: "request",
         level,
-        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}{}{rest_left_out}",
+        "{} agent={} peer={} status={} code={code} bytes={bytes} ms={}{}{}{suppression_note}",
         interface.log_name(),
         context.and_then(|context| context.agent).map_or_else(|| "-".to_owned(), |agent| agent.to_string()),
         connection.peer_text(),

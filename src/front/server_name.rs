@@ -41,7 +41,7 @@ pub enum Examined {
     /// The ClientHello is not complete; no more than [`HELLO_MAX`] bytes are ever asked for.
     Incomplete,
     /// rustls is to judge the bytes as they are: a name it takes, no name, or no ClientHello at all.
-    AsItIs,
+    Unchanged,
     /// rustls would refuse the name.
     BadName(BadName),
 }
@@ -77,11 +77,11 @@ pub fn examine(bytes: &[u8]) -> Examined {
     loop {
         if let Some(length) = message_length(&message) {
             if message.first() != Some(&CLIENT_HELLO) || length > HELLO_MAX {
-                return Examined::AsItIs;
+                return Examined::Unchanged;
             }
             if message.len() >= length {
                 message.truncate(length);
-                return bad_name(&message, &places).map_or(Examined::AsItIs, Examined::BadName);
+                return bad_name(&message, &places).map_or(Examined::Unchanged, Examined::BadName);
             }
         }
         let Some(&[kind, major, _, high, low]) = bytes.get(at..at + RECORD_FIXED) else { break };
@@ -96,11 +96,11 @@ pub fn examine(bytes: &[u8]) -> Examined {
                 message.extend_from_slice(bytes.get(content..end).unwrap_or_default());
                 places.extend(content..end);
             }
-            _ => return Examined::AsItIs,
+            _ => return Examined::Unchanged,
         }
     }
     let begins_otherwise = bytes.first().is_some_and(|kind| ![CHANGE_CIPHER_SPEC, HANDSHAKE].contains(kind));
-    if begins_otherwise || bytes.len() == HELLO_MAX { Examined::AsItIs } else { Examined::Incomplete }
+    if begins_otherwise || bytes.len() == HELLO_MAX { Examined::Unchanged } else { Examined::Incomplete }
 }
 
 fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {

@@ -10,7 +10,7 @@ use super::bind::Listeners;
 use super::chunk_budget::ChunkBudget;
 use super::connections::Connections;
 use super::context::{Context, LogLimits};
-use super::home::Home;
+use super::io_handle::IoHandle;
 use super::io_thread::IoThread;
 use super::refusal_limit::RefusalLimit;
 use super::timeouts::Timeouts;
@@ -82,11 +82,11 @@ impl Service {
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);
         let tick = manager.watchdog_interval().map(|interval| interval / 2);
-        let homes =
-            backends.iter().map(|_| Home::new().map(Arc::new)).collect::<Result<Arc<[_]>, _>>().map_err(failed)?;
+        let io_handles =
+            backends.iter().map(|_| IoHandle::new().map(Arc::new)).collect::<Result<Arc<[_]>, _>>().map_err(failed)?;
         let start = |(number, backend)| {
-            let place = (number, Arc::clone(&homes));
-            IoThread::start(place, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
+            let position = (number, Arc::clone(&io_handles));
+            IoThread::start(position, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
         };
         let io_threads = (0..).zip(backends).map(start).collect::<Result<Vec<_>, _>>().map_err(failed)?;
         let io_threads = Arc::new(io_threads);
@@ -127,7 +127,7 @@ impl Service {
         self.begin_drain();
         let connections = &self.context.connections;
         let began = Instant::now();
-        let (mut forced, mut abandoned, mut aborted) = (false, None, None);
+        let (mut forced, mut closed_all, mut aborted) = (false, None, None);
         while !connections.wait_empty(Instant::now() + POLL_INTERVAL) {
             self.manager.ping_watchdog();
             forced |= force();
@@ -136,12 +136,12 @@ impl Service {
                 connections.abort_all();
                 aborted = Some(now);
             }
-            if abandoned.is_none() && (forced || now - began >= Service::DRAIN_GRACE) {
-                self.io_threads.iter().for_each(IoThread::abandon);
-                abandoned = Some(now);
+            if closed_all.is_none() && (forced || now - began >= Service::DRAIN_GRACE) {
+                self.io_threads.iter().for_each(IoThread::close_all);
+                closed_all = Some(now);
             }
-            if let (Some(aborted), Some(abandoned)) = (aborted, abandoned)
-                && now - aborted.max(abandoned) >= Service::SHUTDOWN_GRACE
+            if let (Some(aborted), Some(closed_all)) = (aborted, closed_all)
+                && now - aborted.max(closed_all) >= Service::SHUTDOWN_GRACE
             {
                 break;
             }
@@ -159,7 +159,7 @@ impl Service {
             let _ = watchdog.join();
         }
         if let Some(io_threads) = Arc::get_mut(&mut self.io_threads) {
-            std::mem::take(io_threads).into_iter().for_each(IoThread::end);
+            std::mem::take(io_threads).into_iter().for_each(IoThread::stop);
         }
         self.context.http.close();
     }
@@ -174,12 +174,12 @@ fn feed_watchdog(
     let end = Arc::new(AtomicBool::new(false));
     let ended = Arc::clone(&end);
     let feed = move || {
-        let mut turns = vec![u64::MAX; io_threads.len()];
+        let mut iterations = vec![u64::MAX; io_threads.len()];
         while !ended.load(Ordering::SeqCst) {
-            let now: Vec<u64> = io_threads.iter().map(IoThread::turns).collect();
-            if now.iter().zip(&turns).all(|(now, before)| now != before) {
+            let now: Vec<u64> = io_threads.iter().map(IoThread::iterations).collect();
+            if now.iter().zip(&iterations).all(|(now, before)| now != before) {
                 manager.ping_watchdog();
-                turns = now;
+                iterations = now;
             }
             thread::park_timeout(tick);
         }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::home::Key;
+use super::io_handle::Key;
 
 /// Timers go off at multiples of this, none before its time. Thousands of polls end every second, and a thread that wakes for
 /// each of them spends more on waking than on the answer.

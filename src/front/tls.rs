@@ -16,7 +16,7 @@ use crate::ops::fatal_error::{Exit, FatalError};
 /// The configuration every connection is made with.
 #[derive(Debug, Clone)]
 pub struct Tls {
-    pair: Arc<InForce>,
+    pair: Arc<CurrentKeyPair>,
     config: Arc<ServerConfig>,
     tolerant: Arc<ServerConfig>,
 }
@@ -28,7 +28,7 @@ impl Tls {
     /// When the crypto library cannot give what it promises, which no input can bring about.
     pub fn new(pair: KeyPair) -> Result<Tls, FatalError> {
         let expiry = AtomicI64::new(pair.expiry());
-        let pair = Arc::new(InForce { certified: RwLock::new(pair.certified), expiry });
+        let pair = Arc::new(CurrentKeyPair { certified: RwLock::new(pair.certified), expiry });
         let provider = aws_lc_rs::default_provider();
         let tolerant = server_config(tolerant_provider(provider.clone()), &pair)?;
         let config = server_config(provider, &pair)?;
@@ -61,7 +61,7 @@ impl Tls {
     }
 }
 
-fn server_config(provider: CryptoProvider, pair: &Arc<InForce>) -> Result<Arc<ServerConfig>, FatalError> {
+fn server_config(provider: CryptoProvider, pair: &Arc<CurrentKeyPair>) -> Result<Arc<ServerConfig>, FatalError> {
     let broken = |error: rustls::Error| FatalError::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
@@ -80,12 +80,12 @@ fn server_config(provider: CryptoProvider, pair: &Arc<InForce>) -> Result<Arc<Se
 
 /// The pair in force.
 #[derive(Debug)]
-struct InForce {
+struct CurrentKeyPair {
     certified: RwLock<Arc<CertifiedKey>>,
     expiry: AtomicI64,
 }
 
-impl ResolvesServerCert for InForce {
+impl ResolvesServerCert for CurrentKeyPair {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         Some(Arc::clone(&self.certified.read().unwrap_or_else(PoisonError::into_inner)))
     }

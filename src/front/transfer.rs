@@ -27,7 +27,7 @@ const DOWNLOAD_UNSENT_BYTES: u32 = 128 * 1024;
 const QUICK_UNSENT_BYTES: u32 = 2 * 1024 * 1024;
 
 /// What a download thread needs.
-struct Job {
+struct DownloadJob {
     connection: Box<Connection>,
     reply: Reply,
     download: Box<Download>,
@@ -42,8 +42,8 @@ pub(super) fn start(
     context: Option<Box<RequestContext>>,
 ) {
     // A thread that cannot be started takes what it was given with it. What it would find here stays.
-    let place = Arc::new(Mutex::new(Some(Job { connection, reply, download, context })));
-    let taken = Arc::clone(&place);
+    let job_cell = Arc::new(Mutex::new(Some(DownloadJob { connection, reply, download, context })));
+    let taken = Arc::clone(&job_cell);
     let work = move || {
         let job = lock(&taken).take();
         if let Some(job) = job {
@@ -52,32 +52,32 @@ pub(super) fn start(
     };
     let spawned = thread::Builder::new().name("download".to_owned()).stack_size(STACK_BYTES).spawn(work);
     if let Err(error) = spawned
-        && let Some(Job { connection, context, .. }) = lock(&place).take()
+        && let Some(DownloadJob { connection, context, .. }) = lock(&job_cell).take()
     {
         connection.refuse_download(&error, context.as_deref());
     }
 }
 
-impl Job {
+impl DownloadJob {
     fn run(self) {
-        let Job { mut connection, reply, mut download, context } = self;
-        let shared = Arc::clone(connection.context());
+        let DownloadJob { mut connection, reply, mut download, context } = self;
+        let server = Arc::clone(connection.context());
         let keep_alive = connection.keeps_alive();
         let framing = Framing { length: download.video.selected(), with_body: false, keep_alive };
         let head = render(&reply, framing);
-        let running = shared.connections.begin_download(connection.tls.socket());
-        let rate = MinRate::new(shared.timeouts.window, Instant::now());
+        let running = server.connections.begin_download(connection.tls.socket());
+        let rate = MinRate::new(server.timeouts.window, Instant::now());
         let mut transfer =
-            Transfer { tls: &mut connection.tls, download: &mut download, context: &shared, rate, sent: 0 };
+            Transfer { tls: &mut connection.tls, download: &mut download, context: &server, rate, sent: 0 };
         let result = transfer.send(&head);
         let sent = transfer.sent;
         if result.is_err() {
-            shared.counters.downloads_cut.add(1);
+            server.counters.downloads_cut.add(1);
         }
         request_log::record(&connection, &reply, context.as_deref(), sent, result.as_ref().err());
         drop((download, running));
         match result {
-            Ok(()) => connection.after_download(keep_alive && !shared.connections.is_draining()),
+            Ok(()) => connection.after_download(keep_alive && !server.connections.is_draining()),
             // The client has less than it was promised. A close_notify would say that this was all (RFC 9112 section 8),
             // and without a reset what it has not taken would stay in the kernel.
             Err(_) => connection.tls.reset_on_close(),
@@ -103,7 +103,7 @@ impl Transfer<'_> {
         self.tls.queue(head)?;
         let (mut taken, mut time, mut quick) = (0, Duration::MAX, false);
         loop {
-            self.check_goes_on()?;
+            self.check_aborted()?;
             let grant = context.chunk_budget.next(self.sent, taken, time);
             if grant.is_large() != quick {
                 quick = grant.is_large();
@@ -137,14 +137,14 @@ impl Transfer<'_> {
     /// Sends what was queued.
     ///
     /// # Errors
-    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_goes_on`] or what the socket says.
+    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_aborted`] or what the socket says.
     fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_records() {
                 Ok(count) => self.rate.taken(count, Instant::now())?,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     self.rate.taken(0, Instant::now())?;
-                    self.check_goes_on()?;
+                    self.check_aborted()?;
                 }
                 Err(error) => return Err(error),
             }
@@ -158,7 +158,7 @@ impl Transfer<'_> {
         let window = self.context.timeouts.window;
         let deadline = Instant::now() + 2 * window;
         while !self.tls.wait_sent(WRITE_TIMEOUT.min(window)) {
-            self.check_goes_on()?;
+            self.check_aborted()?;
             if Instant::now() >= deadline {
                 return Err(io::ErrorKind::TimedOut.into());
             }
@@ -170,7 +170,7 @@ impl Transfer<'_> {
     ///
     /// # Errors
     /// `ConnectionAborted` when the service ends, or the agent may no longer have the recording.
-    fn check_goes_on(&self) -> io::Result<()> {
+    fn check_aborted(&self) -> io::Result<()> {
         if self.context.connections.is_aborting() {
             return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the service ends"));
         }

@@ -227,7 +227,7 @@ fn shake_hands(
             }
         };
         if expects_hello && !inbound.is_empty() {
-            let examined = if treatment == Treatment::Untouched { Examined::AsItIs } else { examine(&inbound) };
+            let examined = if treatment == Treatment::Untouched { Examined::Unchanged } else { examine(&inbound) };
             let is_bad = matches!(examined, Examined::BadName(_));
             if let Examined::BadName(bad) = examined {
                 bad.hide(&mut inbound);
@@ -408,7 +408,7 @@ fn a_hello_in_many_records_is_patched_where_its_bytes_are() {
         // Two bytes are others, and with them nothing is wrong any more.
         let before = in_records_of(size, &hello);
         assert_eq!(before.iter().zip(&bytes).filter(|(one, other)| one != other).count(), 2);
-        assert_eq!(examine(&bytes), Examined::AsItIs);
+        assert_eq!(examine(&bytes), Examined::Unchanged);
     }
 }
 
@@ -422,7 +422,7 @@ fn a_hello_that_is_too_long_with_its_records_is_for_rustls_at_any_time() {
     }
     let longer = [stuffed.clone(), bytes[HELLO_MAX..].to_vec()].concat();
     assert_eq!(examine(&stuffed[..HELLO_MAX - 1]), Examined::Incomplete);
-    assert_eq!([examine(&stuffed), examine(&longer)], [Examined::AsItIs, Examined::AsItIs]);
+    assert_eq!([examine(&stuffed), examine(&longer)], [Examined::Unchanged, Examined::Unchanged]);
 }
 
 #[test]
@@ -434,21 +434,21 @@ fn what_is_no_client_hello_is_for_rustls() {
         RECORD_FIXED + extensions(&ours[RECORD_FIXED..]).find(|extension| extension.kind != SERVER_NAME).unwrap().at;
     ours[at..at + 2].copy_from_slice(&HIDDEN.to_be_bytes());
     for (bytes, expected) in [
-        (&good[..], Examined::AsItIs),
+        (&good[..], Examined::Unchanged),
         (&good[..good.len() - 1], Examined::Incomplete),
-        (&ours, Examined::AsItIs),
+        (&ours, Examined::Unchanged),
         (b"", Examined::Incomplete),
         (b"\x16", Examined::Incomplete),
         (b"\x14\x03\x03\0\x01\x01", Examined::Incomplete),
-        (b"GET / HTTP/1.1\r\n\r\n", Examined::AsItIs),
-        (b"G", Examined::AsItIs),
-        (b"\x16\x02\x01\0\x05\x01\0\0\0\0", Examined::AsItIs),
-        (b"\x16\x03\x01\0\0", Examined::AsItIs),
-        (b"\x16\x03\x01\0\x04\x02\0\0\0", Examined::AsItIs),
-        (b"\x16\x03\x01\0\x04\x01\0\0\0", Examined::AsItIs),
-        (b"\x15\x03\x01\0\x02\x01\0", Examined::AsItIs),
-        (&long, Examined::AsItIs),
-        (&long[..9], Examined::AsItIs),
+        (b"GET / HTTP/1.1\r\n\r\n", Examined::Unchanged),
+        (b"G", Examined::Unchanged),
+        (b"\x16\x02\x01\0\x05\x01\0\0\0\0", Examined::Unchanged),
+        (b"\x16\x03\x01\0\0", Examined::Unchanged),
+        (b"\x16\x03\x01\0\x04\x02\0\0\0", Examined::Unchanged),
+        (b"\x16\x03\x01\0\x04\x01\0\0\0", Examined::Unchanged),
+        (b"\x15\x03\x01\0\x02\x01\0", Examined::Unchanged),
+        (&long, Examined::Unchanged),
+        (&long[..9], Examined::Unchanged),
     ] {
         assert_eq!(examine(bytes), expected, "{:x?}", &bytes[..bytes.len().min(20)]);
     }

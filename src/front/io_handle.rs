@@ -44,17 +44,17 @@ impl Key {
 /// What an I/O thread is told.
 pub(super) enum Message {
     /// A connection comes back; it is armed already.
-    Back(Box<Connection>),
+    Returned(Box<Connection>),
     /// A connection's request is deferred in this slot until then.
     Parked(Key, SlotId, Instant),
     /// A connection is gone.
-    Gone(Key),
+    Closed(Key),
     /// A client for whom so many other threads had no room.
-    Newcomer(TcpStream, SocketAddr, usize),
+    Accepted(TcpStream, SocketAddr, usize),
 }
 
 /// What the others know of an I/O thread.
-pub(super) struct Home {
+pub(super) struct IoHandle {
     epoll: OwnedFd,
     wake: OwnedFd,
     inbox: Mutex<Inbox>,
@@ -67,16 +67,16 @@ struct Inbox {
     sleeping_until: Option<Instant>,
 }
 
-impl Home {
+impl IoHandle {
     /// A home whose thread is yet to come.
     ///
     /// # Errors
     /// When there is no descriptor.
-    pub(super) fn new() -> io::Result<Home> {
+    pub(super) fn new() -> io::Result<IoHandle> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE_TOKEN), epoll::EventFlags::IN)?;
-        Ok(Home { epoll, wake, inbox: Mutex::default() })
+        Ok(IoHandle { epoll, wake, inbox: Mutex::default() })
     }
 
     /// The set of descriptors the thread waits for.
@@ -94,12 +94,12 @@ impl Home {
     }
 
     /// Gives a connection back to the thread.
-    pub(super) fn give_back(&self, connection: Box<Connection>) {
+    pub(super) fn return_connection(&self, connection: Box<Connection>) {
         let mut inbox = lock(&self.inbox);
         // Armed with the inbox locked: the thread that is woken by the event finds the connection there.
-        let armed = self.arm(&connection.tls, connection.key(), connection.interest_at_home()).is_ok();
+        let armed = self.arm(&connection.tls, connection.key(), connection.interest_on_return()).is_ok();
         let deadline = connection.deadline();
-        inbox.messages.push(Message::Back(connection));
+        inbox.messages.push(Message::Returned(connection));
         self.wake_before(inbox, if armed { deadline } else { Instant::now() });
     }
 
@@ -115,13 +115,13 @@ impl Home {
     }
 
     /// Says that a connection is gone.
-    pub(super) fn forget(&self, key: Key) {
-        lock(&self.inbox).messages.push(Message::Gone(key));
+    pub(super) fn notify_closed(&self, key: Key) {
+        lock(&self.inbox).messages.push(Message::Closed(key));
     }
 
-    /// Hands a client over for whom `asked` threads, this one's not among them, had no room.
-    pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, asked: usize) {
-        lock(&self.inbox).messages.push(Message::Newcomer(socket, peer, asked));
+    /// Hands a client over for whom `declined` threads, this one's not among them, had no room.
+    pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, declined: usize) {
+        lock(&self.inbox).messages.push(Message::Accepted(socket, peer, declined));
         self.wake();
     }
 
