@@ -27,7 +27,7 @@ use super::server_name::{self, Examined};
 use super::tls_stream::{Received, TlsStream};
 use super::transfer;
 use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId, Undelivered};
-use crate::http::{ForwardedRequest, Response, Waiting};
+use crate::http::{ForwardedRequest, PendingClient, Response};
 use crate::ops::log_lines::Quoted;
 use crate::ops::sync::lock;
 
@@ -575,7 +575,7 @@ impl Connection {
     }
 }
 
-impl Waiting for Box<Connection> {
+impl PendingClient for Box<Connection> {
     fn client(&self) -> (IpAddr, Option<IpAddr>) {
         (self.client.client, self.client.via)
     }

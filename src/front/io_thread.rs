@@ -22,7 +22,7 @@ use super::io_handle::{BACKEND_TOKEN, FIRST_LISTENER_TOKEN, IoHandle, Key, Messa
 use super::timers::Timers;
 use super::tls_stream::TlsStream;
 use crate::api::{SlotId, Slots as _};
-use crate::http::{ForwardedRequest, ToBackend};
+use crate::http::{BackendConnection, ForwardedRequest};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -92,7 +92,7 @@ struct IoLoop {
     listening: bool,
     accept_paused_until: Option<Instant>,
     accept_log: AcceptLog,
-    backend: ToBackend,
+    backend: BackendConnection,
     backend_is_full: bool,
     entries: Vec<Entry>,
     vacant: Vec<u32>,
@@ -111,7 +111,7 @@ impl IoThread {
         (number, io_handles): (usize, Arc<[Arc<IoHandle>]>),
         context: Arc<Context>,
         listeners: Arc<Vec<TcpListener>>,
-        backend: ToBackend,
+        backend: BackendConnection,
         tick: Option<Duration>,
     ) -> io::Result<IoThread> {
         let io_handle = io_handles.get(number).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;

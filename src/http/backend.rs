@@ -13,7 +13,7 @@ use std::time::Duration;
 use tiny_http::Server;
 
 use super::forwarded_request::ForwardedRequest;
-use super::in_flight::{InFlight, Waiting};
+use super::in_flight::{InFlight, PendingClient};
 use super::worker;
 use crate::api::{Gateway, SlotId};
 use crate::ops::fatal_error::{Exit, FatalError};
@@ -22,7 +22,7 @@ use crate::ops::sync::lock;
 /// Nobody but this user may enter the directory of the socket.
 const PRIVATE_MODE: u32 = 0o700;
 /// Names tried for that directory before its parent is called full.
-const NAMES_TRIED: usize = 100;
+const NAME_ATTEMPTS_MAX: usize = 100;
 /// How long tiny_http may take to show that it reads a new connection. It takes less than a millisecond on an idle
 /// machine; beyond this the machine cannot start a service.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,7 +39,7 @@ pub struct Http<C> {
     servers: Mutex<Vec<Arc<Server>>>,
 }
 
-impl<C: Waiting> Http<C> {
+impl<C: PendingClient> Http<C> {
     /// Starts tiny_http with `workers` workers, and makes `connections` connections to it.
     ///
     /// # Errors
@@ -48,7 +48,7 @@ impl<C: Waiting> Http<C> {
         gateway: Arc<Gateway>,
         workers: usize,
         connections: usize,
-    ) -> Result<(Arc<Http<C>>, Vec<ToBackend>), FatalError> {
+    ) -> Result<(Arc<Http<C>>, Vec<BackendConnection>), FatalError> {
         let http = Arc::new(Http { in_flight: InFlight::new(gateway), workers, servers: Mutex::default() });
         let streams = http.add_server(connections).map_err(|error| {
             let temporary = std::env::temp_dir();
@@ -71,7 +71,7 @@ impl<C: Waiting> Http<C> {
     ///
     /// # Errors
     /// As [`Http::start`].
-    pub fn reconnect(&self) -> io::Result<ToBackend> {
+    pub fn reconnect(&self) -> io::Result<BackendConnection> {
         self.add_server(1)?.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
@@ -82,7 +82,7 @@ impl<C: Waiting> Http<C> {
         }
     }
 
-    fn add_server(&self, connections: usize) -> io::Result<Vec<ToBackend>> {
+    fn add_server(&self, connections: usize) -> io::Result<Vec<BackendConnection>> {
         let directory = PrivateDirectory::make(&std::env::temp_dir())?;
         let path = directory.socket_path();
         let listener = UnixListener::bind(&path)?;
@@ -91,7 +91,8 @@ impl<C: Waiting> Http<C> {
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(listener, None)))
             .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?
             .map_err(io::Error::other)?;
-        let streams = (0..connections).map(|_| ToBackend::connect(&path, &server)).collect::<io::Result<Vec<_>>>();
+        let streams =
+            (0..connections).map(|_| BackendConnection::connect(&path, &server)).collect::<io::Result<Vec<_>>>();
         // Ends the accept thread. From here on nobody can reach tiny_http, not even this process.
         let _ = rustix::net::shutdown(&listening, rustix::net::Shutdown::Both);
         drop(directory);
@@ -110,34 +111,34 @@ impl<C: Waiting> Http<C> {
 
 /// An I/O thread's own connection to tiny_http, over which its requests follow each other without waiting for answers.
 #[derive(Debug)]
-pub struct ToBackend {
+pub struct BackendConnection {
     stream: UnixStream,
     unsent: Vec<u8>,
 }
 
-impl ToBackend {
+impl BackendConnection {
     /// Connects, and waits until tiny_http has read from the connection.
     ///
     /// tiny_http counts a thread as idle until it wakes: of connections that come faster than its threads wake, all are
     /// given to the same few, and the others are never read. So each is used before the next one is made. No worker is
     /// there yet to take the greeting.
-    fn connect(path: &Path, server: &Server) -> io::Result<ToBackend> {
+    fn connect(path: &Path, server: &Server) -> io::Result<BackendConnection> {
         let mut stream = UnixStream::connect(path)?;
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
         let greeting = server.recv_timeout(GREETING_TIMEOUT)?.ok_or(io::ErrorKind::TimedOut)?;
         drop(greeting.into_writer());
         stream.set_nonblocking(true)?;
-        Ok(ToBackend { stream, unsent: Vec::new() })
+        Ok(BackendConnection { stream, unsent: Vec::new() })
     }
 
-    /// Puts the request of the client in `slot` behind those that wait for [`ToBackend::flush`]: every write wakes a thread
+    /// Puts the request of the client in `slot` behind those that wait for [`BackendConnection::flush`]: every write wakes a thread
     /// of tiny_http, so the requests that come together are better written together. Returns whether that is many by now.
     pub fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
         request.write(slot, &mut self.unsent);
         self.unsent.len() >= BATCH_BYTES
     }
 
-    /// Whether a request waits for [`ToBackend::flush`].
+    /// Whether a request waits for [`BackendConnection::flush`].
     pub fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
@@ -183,7 +184,7 @@ impl ToBackend {
     }
 }
 
-impl AsFd for ToBackend {
+impl AsFd for BackendConnection {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.stream.as_fd()
     }
@@ -200,7 +201,7 @@ impl PrivateDirectory {
     const SOCKET: &'static str = "cc-gateway-backend.socket";
 
     fn make(parent: &Path) -> io::Result<PrivateDirectory> {
-        for _ in 0..NAMES_TRIED {
+        for _ in 0..NAME_ATTEMPTS_MAX {
             let number = getrandom::u64().map_err(io::Error::other)?;
             let path = parent.join(format!("cc-gateway-{number:016x}"));
             // mkdir fails on a name that exists, whatever that is, so nobody can prepare the directory for us.

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use crate::api::{Headers, Method, SlotId};
 
 /// The header that names the slot of the request's client.
-pub(super) const SLOT: &str = "X-Slot";
+pub(super) const SLOT_HEADER: &str = "X-Slot";
 
 /// A request that the front has read whole and checked, in the only form that travels on.
 #[derive(Debug)]
@@ -26,7 +26,8 @@ impl ForwardedRequest {
     pub(super) fn write(&self, slot: SlotId, out: &mut Vec<u8>) {
         let SlotId { index, generation } = slot;
         // Writing to a Vec cannot fail.
-        let _ = write!(out, "{} {} HTTP/1.1\r\n{SLOT}: {index}.{generation}\r\n", self.method.name(), self.target);
+        let _ =
+            write!(out, "{} {} HTTP/1.1\r\n{SLOT_HEADER}: {index}.{generation}\r\n", self.method.name(), self.target);
         for (header, value) in self.headers.present() {
             let _ = write!(out, "{}: {value}\r\n", header.name());
         }
@@ -38,7 +39,7 @@ impl ForwardedRequest {
     }
 }
 
-/// Reads the value of the header [`SLOT`].
+/// Reads the value of the header [`SLOT_HEADER`].
 pub(super) fn parse_slot(text: &str) -> Option<SlotId> {
     let (index, generation) = text.split_once('.')?;
     Some(SlotId { index: u32::from_str(index).ok()?, generation: u32::from_str(generation).ok()? })

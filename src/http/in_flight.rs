@@ -10,7 +10,7 @@ use crate::ops::sync::lock;
 use crate::recording::Download;
 
 /// A client whose request is in flight: what the front puts into a slot.
-pub trait Waiting: Send + Sized + 'static {
+pub trait PendingClient: Send + Sized + 'static {
     /// The client's address, and the trusted proxy that the request came through, if it did.
     fn client(&self) -> (IpAddr, Option<IpAddr>);
 
@@ -66,7 +66,7 @@ struct Table<C> {
     vacant: Vec<u32>,
 }
 
-impl<C: Waiting> InFlight<C> {
+impl<C: PendingClient> InFlight<C> {
     /// No request yet.
     pub fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
         let table = Mutex::new(Table { slots: Vec::new(), vacant: Vec::new() });
@@ -98,7 +98,7 @@ impl<C: Waiting> InFlight<C> {
         match request {
             Request::Forwarded(client) => Some(client),
             Request::Deferred { client, is_poll, .. } => {
-                self.count_out(is_poll);
+                self.count_finished(is_poll);
                 Some(client)
             }
         }
@@ -140,7 +140,7 @@ impl<C: Waiting> InFlight<C> {
         }
     }
 
-    fn count_out(&self, is_poll: bool) {
+    fn count_finished(&self, is_poll: bool) {
         let counters = self.gateway.counters();
         counters.waiting.decrement();
         if is_poll {
@@ -149,12 +149,12 @@ impl<C: Waiting> InFlight<C> {
     }
 }
 
-impl<C: Waiting> Slots for InFlight<C> {
+impl<C: PendingClient> Slots for InFlight<C> {
     fn complete(&self, slot: SlotId, finish: Option<Finish>) {
         let is_deferred = |request: &Request<C>| matches!(request, Request::Deferred { .. });
         let taken = lock(&self.table).take_if(slot, is_deferred);
         let Some(Request::Deferred { client, context, on_timeout, is_poll }) = taken else { return };
-        self.count_out(is_poll);
+        self.count_finished(is_poll);
         let finish = finish.unwrap_or(on_timeout);
         match catch_unwind(AssertUnwindSafe(|| self.gateway.resume(&context, finish))) {
             Ok(answer) => self.answer(client, context, answer),

@@ -10,6 +10,6 @@ mod forwarded_request;
 mod in_flight;
 mod worker;
 
-pub use backend::{Http, ToBackend};
+pub use backend::{BackendConnection, Http};
 pub use forwarded_request::ForwardedRequest;
-pub use in_flight::{InFlight, Response, Waiting};
+pub use in_flight::{InFlight, PendingClient, Response};

@@ -12,8 +12,8 @@ use std::thread;
 
 use tiny_http::{Request, Server};
 
-use super::forwarded_request::{SLOT, parse_slot};
-use super::in_flight::{InFlight, Waiting};
+use super::forwarded_request::{SLOT_HEADER, parse_slot};
+use super::in_flight::{InFlight, PendingClient};
 use crate::api::{self, Answer, HeaderName, Headers, Method, RequestContext, SlotId};
 
 /// A worker calls a few shallow functions; hashing and file access happen elsewhere. Encrypting an answer is the deepest.
@@ -22,7 +22,11 @@ const STACK_BYTES: usize = 256 * 1024;
 const BODY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Starts one worker. It ends when the server is unblocked.
-pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>, number: usize) -> io::Result<()> {
+pub(super) fn start<C: PendingClient>(
+    in_flight: Arc<InFlight<C>>,
+    server: Arc<Server>,
+    number: usize,
+) -> io::Result<()> {
     let work = move || {
         loop {
             match server.recv() {
@@ -37,10 +41,10 @@ pub(super) fn start<C: Waiting>(in_flight: Arc<InFlight<C>>, server: Arc<Server>
     thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK_BYTES).spawn(work).map(drop)
 }
 
-fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
+fn handle<C: PendingClient>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
     // Else its client has left, or has been answered that no worker came.
-    if let Some(client) = slot_of(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
-        match catch_unwind(AssertUnwindSafe(|| ask_gateway(in_flight, &mut request, client.client()))) {
+    if let Some(client) = find_slot(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
+        match catch_unwind(AssertUnwindSafe(|| call_gateway(in_flight, &mut request, client.client()))) {
             Ok((context, answer)) => in_flight.answer(client, context, answer),
             Err(_) => in_flight.answer_panic(client),
         }
@@ -49,7 +53,7 @@ fn handle<C: Waiting>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
     drop(request.into_writer());
 }
 
-fn ask_gateway<C: Waiting>(
+fn call_gateway<C: PendingClient>(
     in_flight: &InFlight<C>,
     request: &mut Request,
     (peer, via): (IpAddr, Option<IpAddr>),
@@ -63,7 +67,7 @@ fn ask_gateway<C: Waiting>(
         method: Method::from_name(request.method().as_str()),
         path,
         query,
-        headers: &headers_of(request),
+        headers: &parse_headers(request),
         body: &body,
         peer,
         via,
@@ -71,12 +75,12 @@ fn ask_gateway<C: Waiting>(
     })
 }
 
-fn slot_of(request: &Request) -> Option<SlotId> {
-    let header = request.headers().iter().find(|header| header.field.as_str().as_str() == SLOT)?;
+fn find_slot(request: &Request) -> Option<SlotId> {
+    let header = request.headers().iter().find(|header| header.field.as_str().as_str() == SLOT_HEADER)?;
     parse_slot(header.value.as_str())
 }
 
-fn headers_of(request: &Request) -> Headers {
+fn parse_headers(request: &Request) -> Headers {
     let mut headers = Headers::default();
     for header in request.headers() {
         if let Some(name) = HeaderName::from_name(header.field.as_str().as_str()) {

@@ -22,7 +22,7 @@ struct Client {
     panics: bool,
 }
 
-impl Waiting for Client {
+impl PendingClient for Client {
     fn client(&self) -> (IpAddr, Option<IpAddr>) {
         if self.panics {
             // Not `panic!`, which would also print.
@@ -82,7 +82,7 @@ fn defer(in_flight: &InFlight<Client>, client: Client) -> Ticket {
     ticket.recv().unwrap()
 }
 
-fn slot_of(in_flight: &InFlight<Client>) -> SlotId {
+fn find_slot(in_flight: &InFlight<Client>) -> SlotId {
     let table = lock(&in_flight.table);
     let index = table.slots.iter().position(|slot| slot.request.is_some()).unwrap();
     SlotId { index: u32::try_from(index).unwrap(), generation: table.slots[index].generation }
@@ -95,7 +95,7 @@ fn of_two_who_would_finish_a_request_one_answers_and_the_other_finds_it_gone() {
     for _ in 0..10_000 {
         let (client, answered) = client(false);
         let ticket = defer(&in_flight, client);
-        let slot = slot_of(&in_flight);
+        let slot = find_slot(&in_flight);
         let together = Barrier::new(2);
         thread::scope(|scope| {
             scope.spawn(|| {
@@ -124,7 +124,7 @@ fn a_client_that_leaves_is_answered_by_nobody() {
     let ticket = defer(&in_flight, client);
     assert!(ticket.is_live() && ticket.liveness()());
     let is_live = ticket.liveness();
-    drop(in_flight.cancel(slot_of(&in_flight)).unwrap());
+    drop(in_flight.cancel(find_slot(&in_flight)).unwrap());
     assert!(!ticket.is_live() && !is_live());
     ticket.complete(|_, _| panic!("finished for nobody"));
     assert!(answered.recv().is_err());
