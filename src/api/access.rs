@@ -40,12 +40,12 @@ impl Gateway {
                 AuthError::NotSignedIn => ResultCode::NOT_SIGNED_IN,
                 AuthError::NoRight => ResultCode::NO_RIGHT,
             };
-            Gateway::held_back(now, refusal(code))
+            Gateway::delayed(now, refusal(code))
         })
     }
 
     /// The refusal, after a while that holds no thread.
-    pub(super) fn held_back(now: Instant, refusal: Reply) -> Answer {
+    pub(super) fn delayed(now: Instant, refusal: Reply) -> Answer {
         Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| refusal.into()))
     }
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
-use super::agent_state::Asker;
+use super::agent_state::Caller;
 use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::parameters::{list, number, value};
@@ -18,8 +18,8 @@ const VDN_MAX: u32 = 512;
 
 impl Gateway {
     /// `agentstatus`.
-    pub(super) fn agent_status(&self, asker: Asker) -> Reply {
-        match self.sessions.agent_status(asker.agent, asker.now) {
+    pub(super) fn agent_status(&self, caller: Caller) -> Reply {
+        match self.sessions.agent_status(caller.agent, caller.now) {
             Some(state) => Reply::result(&format!(
                 r#"{{"agentState":{},"isWorking":{}}}"#,
                 state.number(),
@@ -30,7 +30,7 @@ impl Gateway {
     }
 
     /// `agentskillsbyworkno/{workno}`.
-    pub(super) fn agent_skills_of(&self, work_no: &str) -> Reply {
+    pub(super) fn skills_by_work_no(&self, work_no: &str) -> Reply {
         match AgentId::parse(work_no, self.settings.agent_id_max) {
             Some(_) => Reply::result("[]"),
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
@@ -44,8 +44,8 @@ impl Gateway {
     }
 
     /// `allagentstatus`.
-    pub(super) fn all_agent_status(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
+    pub(super) fn all_agent_status(&self, caller: Caller) -> Reply {
+        self.list_agents(caller, |SignedInAgent { agent, state, .. }| {
             Some(format!(
                 r#"{{"workno":"{agent}","name":"{agent}","status":{},"ctiStatus":{},"groupName":""}}"#,
                 state.number(),
@@ -55,96 +55,96 @@ impl Gateway {
     }
 
     /// `onlineagentonvdn`.
-    pub(super) fn online_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |SignedInAgent { agent, .. }| {
+    pub(super) fn online_agents(&self, caller: Caller) -> Reply {
+        self.list_agents(caller, |SignedInAgent { agent, .. }| {
             Some(format!(r#"{{"workno":"{agent}","name":"{agent}","groupid":{NO_GROUP}}}"#))
         })
     }
 
     /// `idleagent`.
-    pub(super) fn idle_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
+    pub(super) fn idle_agents(&self, caller: Caller) -> Reply {
+        self.list_agents(caller, |SignedInAgent { agent, state, .. }| {
             (*state == AgentState::Idle).then(|| format!(r#"{{"workno":"{agent}","name":"{agent}"}}"#))
         })
     }
 
     /// `allagent` of quality control.
-    pub(super) fn monitored_agents(&self, asker: Asker) -> Reply {
-        self.list_agents(asker, |SignedInAgent { agent, state, .. }| {
+    pub(super) fn monitored_agents(&self, caller: Caller) -> Reply {
+        self.list_agents(caller, |SignedInAgent { agent, state, .. }| {
             Some(format!(r#"{{"workno":"{agent}","name":"{agent}","status":{}}}"#, state.number()))
         })
     }
 
     /// `groupbyagent/{workno}`.
-    pub(super) fn group_of(&self, asker: Asker, work_no: &str) -> Reply {
-        match self.colleague(asker, work_no) {
+    pub(super) fn group_of(&self, caller: Caller, work_no: &str) -> Reply {
+        match self.colleague(caller, work_no) {
             Some(_) => Reply::result(&format!(r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#)),
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
         }
     }
 
     /// `agentwasnameonvdn`. Agents have no names here, so their ids stand for them.
-    pub(super) fn agent_names(&self, asker: Asker) -> Reply {
-        let (_, agents) = self.colleagues(asker);
+    pub(super) fn agent_names(&self, caller: Caller) -> Reply {
+        let (_, agents) = self.colleagues(caller);
         let names: Vec<_> = agents.iter().map(|known| format!(r#""{0}":"{0}""#, known.agent)).collect();
         Reply::result(&format!("{{{}}}", names.join(",")))
     }
 
     /// `agentbyworkno/{workno}`. Of an agent that is not signed in nothing is known; that it exists is not told either.
-    pub(super) fn agent_info(&self, asker: Asker, work_no: &str) -> Reply {
-        match self.colleague(asker, work_no) {
+    pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Reply {
+        match self.colleague(caller, work_no) {
             Some((vdn, known)) => {
-                Reply::result(&info(&known, known.state.number(), vdn, asker.now, r#""skilllist":[],"#))
+                Reply::result(&info(&known, known.state.number(), vdn, caller.now, r#""skilllist":[],"#))
             }
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
         }
     }
 
-    /// `agentongroupex?groupid=`; without a group it is that of the asker.
-    pub(super) fn agents_of_group(&self, asker: Asker, query: &str) -> Reply {
+    /// `agentongroupex?groupid=`; without a group it is that of the caller.
+    pub(super) fn agents_of_group(&self, caller: Caller, query: &str) -> Reply {
         let group = match value(query, "groupid").map(|text| text.map(|text| number(&text))) {
             Ok(None) => NO_GROUP,
             Ok(Some(Some(group))) => group,
             _ => return Reply::rejected(ResultCode::INVALID_PARAMETER),
         };
-        let (vdn, mut agents) = self.colleagues(asker);
+        let (vdn, mut agents) = self.colleagues(caller);
         agents.retain(|_| group == NO_GROUP);
         let skills = r#""skilllist":[],"#;
-        let infos = agents.iter().map(|known| info(known, known.state.number(), vdn, asker.now, skills));
+        let infos = agents.iter().map(|known| info(known, known.state.number(), vdn, caller.now, skills));
         Reply::result(&array(infos))
     }
 
     /// `agentinfonoskills`. The client known reads its `status` by the table of `ctiStatus`.
-    pub(super) fn agent_infos(&self, asker: Asker, body: &[u8]) -> Reply {
+    pub(super) fn agent_infos(&self, caller: Caller, body: &[u8]) -> Reply {
         let Some(wanted) = list(body, "agentlist") else {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         };
         let wanted: HashSet<_> =
             wanted.iter().filter_map(|text| AgentId::parse(text, self.settings.agent_id_max)).collect();
-        let (vdn, agents) = self.colleagues(asker);
+        let (vdn, agents) = self.colleagues(caller);
         let agents = agents.iter().filter(|known| wanted.contains(&known.agent));
-        Reply::result(&array(agents.map(|known| info(known, known.state.cti_number(), vdn, asker.now, ""))))
+        Reply::result(&array(agents.map(|known| info(known, known.state.cti_number(), vdn, caller.now, ""))))
     }
 
-    /// The signed-in agents of the asker's VDN, as `line` has them.
-    fn list_agents(&self, asker: Asker, line: impl Fn(&SignedInAgent) -> Option<String>) -> Reply {
-        Reply::result(&array(self.colleagues(asker).1.iter().filter_map(line)))
+    /// The signed-in agents of the caller's VDN, as `line` has them.
+    fn list_agents(&self, caller: Caller, line: impl Fn(&SignedInAgent) -> Option<String>) -> Reply {
+        Reply::result(&array(self.colleagues(caller).1.iter().filter_map(line)))
     }
 
-    /// The asker's VDN and its signed-in agents, in order of id.
-    fn colleagues(&self, asker: Asker) -> (u32, Vec<SignedInAgent>) {
+    /// The caller's VDN and its signed-in agents, in order of id.
+    fn colleagues(&self, caller: Caller) -> (u32, Vec<SignedInAgent>) {
         let roster = self.roster();
-        // A reload that removes the asker ends its session; nobody is its colleague meanwhile.
-        let Some(vdn) = roster.agent(asker.agent).map(|entry| entry.vdn) else { return (0, Vec::new()) };
-        let mut agents = self.sessions.agents(asker.now);
+        // A reload that removes the caller ends its session; nobody is its colleague meanwhile.
+        let Some(vdn) = roster.agent(caller.agent).map(|entry| entry.vdn) else { return (0, Vec::new()) };
+        let mut agents = self.sessions.agents(caller.now);
         agents.retain(|known| roster.agent(known.agent).is_some_and(|entry| entry.vdn == vdn));
         (vdn, agents)
     }
 
-    /// One of the asker's VDN who is signed in, and the VDN.
-    fn colleague(&self, asker: Asker, work_no: &str) -> Option<(u32, SignedInAgent)> {
+    /// One of the caller's VDN who is signed in, and the VDN.
+    fn colleague(&self, caller: Caller, work_no: &str) -> Option<(u32, SignedInAgent)> {
         let agent = AgentId::parse(work_no, self.settings.agent_id_max)?;
-        let (vdn, agents) = self.colleagues(asker);
+        let (vdn, agents) = self.colleagues(caller);
         agents.into_iter().find(|known| known.agent == agent).map(|known| (vdn, known))
     }
 }
@@ -183,6 +183,6 @@ pub(super) fn queue_figures(body: &[u8]) -> Reply {
 }
 
 /// `ivrinfo`, in the order of its page.
-pub(super) fn no_ivrs() -> Reply {
+pub(super) fn empty_ivr_list() -> Reply {
     Reply::json(r#"{"result":[],"message":"success","retcode":"0"}"#)
 }

@@ -22,7 +22,7 @@ const NO_STATE: u8 = 255;
 
 /// Who asks, with the session that the Guid has opened.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Asker {
+pub(super) struct Caller {
     pub(super) agent: AgentId,
     pub(super) session: SessionId,
     pub(super) now: Instant,
@@ -30,8 +30,8 @@ pub(super) struct Asker {
 
 impl Gateway {
     /// Does what the agent wishes, if its state permits it.
-    pub(super) fn change_state(&self, asker: Asker, command: StateCommand) -> Reply {
-        let Asker { agent, session, now } = asker;
+    pub(super) fn change_state(&self, caller: Caller, command: StateCommand) -> Reply {
+        let Caller { agent, session, now } = caller;
         match self.sessions.change_state(agent, session, command, now, epoch_ms(SystemTime::now())) {
             Ok(()) => Reply::done(),
             Err(StateError::NotSignedIn) => Reply::rejected(ResultCode::NOT_SIGNED_IN),
@@ -40,44 +40,44 @@ impl Gateway {
     }
 
     /// `saybusy?reason=&prolong=`.
-    pub(super) fn say_busy(&self, asker: Asker, query: &str) -> Reply {
+    pub(super) fn say_busy(&self, caller: Caller, query: &str) -> Reply {
         let (Ok(reason), Ok(prolong)) = (busy_reason(query), switch(query, "prolong")) else {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         };
-        self.change_state(asker, StateCommand::SayBusy { reason, prolong })
+        self.change_state(caller, StateCommand::SayBusy { reason, prolong })
     }
 
     /// `rest/{time}/{restcause}?prolong=`.
-    pub(super) fn rest(&self, asker: Asker, route: &Route, query: &str) -> Reply {
+    pub(super) fn rest(&self, caller: Caller, route: &Route, query: &str) -> Reply {
         let time = number(route.parameter(0)).filter(|time| (1..=REST_MAX_S).contains(time));
         let cause = number(route.parameter(1)).and_then(|cause| u8::try_from(cause).ok());
         let (Some(time), Some(cause), Ok(prolong)) = (time, cause, switch(query, "prolong")) else {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         };
         let time = Duration::from_secs(time.into());
-        self.change_state(asker, StateCommand::Rest { time, cause, prolong })
+        self.change_state(caller, StateCommand::Rest { time, cause, prolong })
     }
 
     /// `autoenteridle/{flag}`; one client writes `True`.
-    pub(super) fn set_auto_enter_idle(&self, asker: Asker, text: &str) -> Reply {
+    pub(super) fn set_auto_enter_idle(&self, caller: Caller, text: &str) -> Reply {
         if text.chars().count() > FLAG_MAX {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         }
         // Anything else is false, says its page.
         let is_set = flag(text).unwrap_or(false);
-        match self.sessions.set_auto_enter_idle(asker.agent, asker.session, is_set, asker.now) {
+        match self.sessions.set_auto_enter_idle(caller.agent, caller.session, is_set, caller.now) {
             true => Reply::done(),
             false => Reply::rejected(ResultCode::NOT_SIGNED_IN),
         }
     }
 
     /// `syncagentinfo`, for a page that was loaded anew: empties the queue of events and tells what they would have.
-    pub(super) fn sync_agent_info(&self, asker: Asker) -> Reply {
-        let Some(info) = self.sessions.sync_agent_info(asker.agent, asker.session, asker.now) else {
+    pub(super) fn sync_agent_info(&self, caller: Caller) -> Reply {
+        let Some(info) = self.sessions.sync_agent_info(caller.agent, caller.session, caller.now) else {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN);
         };
         let last_state = info.last_state.map_or(NO_STATE, |state| state.sync_number());
-        let (agent, now) = (asker.agent, epoch_ms(SystemTime::now()));
+        let (agent, now) = (caller.agent, epoch_ms(SystemTime::now()));
         // In the order of the documented sample; what only calls could fill is as for an agent without one.
         Reply::json(format!(
             r#"{{"result":{{"callinfo":null,"agentStateInfo":{{"callFeature":0,"callData":"","lastState":{last_state},"preBusy":false,"firsttalkingFlag":false,"workNo":"{agent}","qcWorkNo":"","callerNo":"","beginHoldTime":null,"state":{},"talkingCallfeature":0,"releaseFlag":0,"calledNo":"","mainCallId":"","secondTalkingTime":null,"preRest":false,"recordID":"","currentTime":"{now}","beginTalkingTime":null,"partner":"","holdCallId":"","agentStateBeginTime":{},"curCommand":0,"curCallId":"","cmdBeginTime":""}}}},"message":"success","retcode":"0"}}"#,

@@ -33,15 +33,15 @@ pub(super) fn preflight(interface: Interface) -> Reply {
 /// Lets a client of an allowed origin read the answer.
 pub(super) fn expose(origin: Option<&HeaderValue>, answer: Answer) -> Answer {
     let Some(origin) = origin else { return answer };
-    let dress = |reply: Reply| {
+    let add_headers = |reply: Reply| {
         reply
             .with("Access-Control-Allow-Origin", origin.as_str())
             .with("Access-Control-Expose-Headers", REPLY_FIELDS)
             .with("Vary", "Origin")
     };
     match answer {
-        Answer::Reply(reply) => Answer::Reply(dress(reply)),
-        Answer::Download(reply, download) => Answer::Download(dress(reply), download),
+        Answer::Reply(reply) => Answer::Reply(add_headers(reply)),
+        Answer::Download(reply, download) => Answer::Download(add_headers(reply), download),
         Answer::Deferred(deferred) => Answer::Deferred(deferred),
     }
 }

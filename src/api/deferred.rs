@@ -64,7 +64,7 @@ impl Deferred {
         until: Instant,
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
     ) -> Deferred {
-        Deferred::until_event(until, on_timeout, |_, ticket| ticket.forget())
+        Deferred::until_event(until, on_timeout, |_, ticket| ticket.detach())
     }
 
     /// Counts as a parked poll while it waits.
@@ -128,7 +128,7 @@ impl Ticket {
     }
 
     /// Leaves the request to its deadline.
-    fn forget(mut self) {
+    fn detach(mut self) {
         self.slots = None;
     }
 }

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use super::agent_queries;
-use super::agent_state::{self, Asker};
+use super::agent_state::{self, Caller};
 use super::code::ResultCode;
 use super::cors;
 use super::deferred::{Answer, Finish};
@@ -82,14 +82,14 @@ impl Gateway {
             Interface::Metrics => return self.metrics(request).into(),
             // Anybody may ask for these, and each is logged.
             Interface::GetAllAgentEvent => {
-                return Gateway::held_back(now, Reply::rejected(ResultCode::WRONG_EVENT_METHOD));
+                return Gateway::delayed(now, Reply::rejected(ResultCode::WRONG_EVENT_METHOD));
             }
-            Interface::LoginByAccount => return Gateway::held_back(now, Reply::rejected(ResultCode::NO_ACCOUNTS)),
+            Interface::LoginByAccount => return Gateway::delayed(now, Reply::rejected(ResultCode::NO_ACCOUNTS)),
             _ => {}
         }
         let Some(agent) = context.agent else {
             return match interface {
-                Interface::GetLocalRecordPath => download::refused(interface, ResultCode::INVALID_PARAMETER),
+                Interface::GetLocalRecordPath => download::rejected(interface, ResultCode::INVALID_PARAMETER),
                 _ => Reply::rejected(ResultCode::INVALID_PARAMETER).into(),
             };
         };
@@ -124,37 +124,37 @@ impl Gateway {
         request: &Request<'_>,
         now: Instant,
     ) -> Answer {
-        let asker = Asker { agent, session, now };
+        let caller = Caller { agent, session, now };
         match interface {
             Interface::ResetSkill => agent_state::reset_skill(request.query),
-            Interface::SayFree => self.change_state(asker, StateCommand::SayFree),
-            Interface::SayBusy => self.say_busy(asker, request.query),
-            Interface::CancelBusy => self.change_state(asker, StateCommand::CancelBusy),
-            Interface::SayWork => self.change_state(asker, StateCommand::Work),
-            Interface::CancelWork => self.change_state(asker, StateCommand::CancelWork),
-            Interface::Rest => self.rest(asker, route, request.query),
-            Interface::CancelRest => self.change_state(asker, StateCommand::CancelRest),
-            Interface::SetAgentAutoEnterIdle => self.set_auto_enter_idle(asker, route.parameter(0)),
+            Interface::SayFree => self.change_state(caller, StateCommand::SayFree),
+            Interface::SayBusy => self.say_busy(caller, request.query),
+            Interface::CancelBusy => self.change_state(caller, StateCommand::CancelBusy),
+            Interface::SayWork => self.change_state(caller, StateCommand::Work),
+            Interface::CancelWork => self.change_state(caller, StateCommand::CancelWork),
+            Interface::Rest => self.rest(caller, route, request.query),
+            Interface::CancelRest => self.change_state(caller, StateCommand::CancelRest),
+            Interface::SetAgentAutoEnterIdle => self.set_auto_enter_idle(caller, route.parameter(0)),
             Interface::SetAgentAutoAnswer => agent_state::set_auto_answer(route.parameter(0)),
-            Interface::SyncAgentInfo => self.sync_agent_info(asker),
-            Interface::GetAgentStatus => self.agent_status(asker),
-            Interface::QueryAgentSkillsByWorkNo => self.agent_skills_of(route.parameter(0)),
+            Interface::SyncAgentInfo => self.sync_agent_info(caller),
+            Interface::GetAgentStatus => self.agent_status(caller),
+            Interface::QueryAgentSkillsByWorkNo => self.skills_by_work_no(route.parameter(0)),
             Interface::IsCensor => self.is_censor(agent),
-            Interface::GetAllStatusAgents => self.all_agent_status(asker),
-            Interface::QueryAllLoginedAgentInfoOnVdn => self.online_agents(asker),
-            Interface::GetIdleStatusAgents => self.idle_agents(asker),
-            Interface::QueryAllMonitoredAgents => self.monitored_agents(asker),
-            Interface::QueryGroupInfoByWorkNo => self.group_of(asker, route.parameter(0)),
-            Interface::QueryAllAgentWasNameOnVdn => self.agent_names(asker),
-            Interface::QueryAgentInfoByWorkNo => self.agent_info(asker, route.parameter(0)),
-            Interface::QueryAllAgentInfoOnMyGroupEx => self.agents_of_group(asker, request.query),
-            Interface::QueryAgentInfoWithoutSkills => self.agent_infos(asker, request.body),
+            Interface::GetAllStatusAgents => self.all_agent_status(caller),
+            Interface::QueryAllLoginedAgentInfoOnVdn => self.online_agents(caller),
+            Interface::GetIdleStatusAgents => self.idle_agents(caller),
+            Interface::QueryAllMonitoredAgents => self.monitored_agents(caller),
+            Interface::QueryGroupInfoByWorkNo => self.group_of(caller, route.parameter(0)),
+            Interface::QueryAllAgentWasNameOnVdn => self.agent_names(caller),
+            Interface::QueryAgentInfoByWorkNo => self.agent_info(caller, route.parameter(0)),
+            Interface::QueryAllAgentInfoOnMyGroupEx => self.agents_of_group(caller, request.query),
+            Interface::QueryAgentInfoWithoutSkills => self.agent_infos(caller, request.body),
             Interface::QuerySkillQueueOnVdn => agent_queries::skill_queues_of_vdn(route.parameter(0)),
-            Interface::QuerySkillQueueOnAgent => self.agent_skills_of(route.parameter(0)),
+            Interface::QuerySkillQueueOnAgent => self.skills_by_work_no(route.parameter(0)),
             Interface::QueryStatInfoOfAcd => agent_queries::queue_figures(request.body),
             Interface::GetConnectToken => Reply::rejected(ResultCode::INVALID_PARAMETER),
             Interface::BeginMonitor | Interface::EndMonitor => Reply::done(),
-            Interface::QueryIvrInfoOnVdn => agent_queries::no_ivrs(),
+            Interface::QueryIvrInfoOnVdn => agent_queries::empty_ivr_list(),
             Interface::QueryAgentSkills
             | Interface::GetAgentRestReason
             | Interface::QueryGroupInfoOnVdn

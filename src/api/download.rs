@@ -8,7 +8,7 @@ use super::code::ResultCode;
 use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
-use super::reply::{FailureResult, Reply};
+use super::reply::{ErrorResult, Reply};
 use super::request::{HeaderName, Headers, Request};
 use crate::config::Settings;
 use crate::recording::{Conditions, Download, Mount, OpenError, OpenRequest, Selection, Target, Video, attachment};
@@ -55,7 +55,7 @@ pub(super) static AUDIO: Media = Media {
 };
 
 /// What a download asks for, once everything that needs no file server has been checked.
-pub(super) struct Asked {
+pub(super) struct DownloadRequest {
     pub(super) mount: Arc<Mount>,
     pub(super) target: Target,
     /// Whether the agent may have it.
@@ -75,14 +75,20 @@ impl Gateway {
         if let Err(answer) = self.authenticate(agent, request, now) {
             return answer;
         }
-        match self.asked(context, agent, request.query) {
-            Ok(asked) => self.send(agent, asked, request.headers, now),
-            Err(code) => refused(context.interface, code),
+        match self.parse_download(context, agent, request.query) {
+            Ok(download) => self.start_download(agent, download, request.headers, now),
+            Err(code) => rejected(context.interface, code),
         }
     }
 
     /// Answers with the recording, or the part of it that the headers ask for.
-    pub(super) fn send(&self, agent: AgentId, asked: Asked, headers: &Headers, now: Instant) -> Answer {
+    pub(super) fn start_download(
+        &self,
+        agent: AgentId,
+        request: DownloadRequest,
+        headers: &Headers,
+        now: Instant,
+    ) -> Answer {
         let header = |name| headers.value(name).map(str::to_owned);
         let conditions = Conditions {
             if_match: header(HeaderName::IfMatch),
@@ -91,10 +97,12 @@ impl Gateway {
             if_range: header(HeaderName::IfRange),
         };
         let roster = self.roster();
-        open(asked, conditions, now, move |gateway, context, video| gateway.hand_over(context, agent, &roster, video))
+        open(request, conditions, now, move |gateway, context, video| {
+            gateway.answer_with_recording(context, agent, &roster, video)
+        })
     }
 
-    fn hand_over(&self, context: &RequestContext, agent: AgentId, roster: &Roster, video: Video) -> Answer {
+    fn answer_with_recording(&self, context: &RequestContext, agent: AgentId, roster: &Roster, video: Video) -> Answer {
         // Without a recordId it is known only now.
         context.trail().note_record(video.path());
         match video.selection() {
@@ -123,26 +131,26 @@ impl Gateway {
         if !roster.is_kept(agent, &self.roster()) {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
-        Answer::Download(head(&video), Box::new(Download::new(video, permit)))
+        Answer::Download(download_head(&video), Box::new(Download::new(video, permit)))
     }
 }
 
 /// Opens the recording, if the agent may have it, and goes on with it.
 pub(super) fn open(
-    asked: Asked,
+    request: DownloadRequest,
     conditions: Conditions,
     now: Instant,
     then: impl FnOnce(&Gateway, &RequestContext, Video) -> Answer + Send + 'static,
 ) -> Answer {
-    let Asked { mount, target, allowed, media } = asked;
+    let DownloadRequest { mount, target, allowed, media } = request;
     if !allowed {
         // Whether the file server is there comes first; nothing of the recording is touched.
         let until = now + mount.probe_timeout();
         return wait_for_mount(until, media, move |_, ticket| {
             mount.probe(move |answer| {
                 ticket.complete(move |_, context| match answer {
-                    Ok(()) => refused(context.interface, ResultCode::NOT_OWN_RECORDING),
-                    Err(lost) => failed(context, media, &OpenError::Unavailable(lost)),
+                    Ok(()) => rejected(context.interface, ResultCode::NOT_OWN_RECORDING),
+                    Err(lost) => open_failed(context, media, &OpenError::Unavailable(lost)),
                 });
             });
         });
@@ -152,7 +160,7 @@ pub(super) fn open(
         mount.open(OpenRequest { target, conditions }, move |opened| {
             ticket.complete(move |gateway, context| match opened {
                 Ok(video) => then(gateway, context, video),
-                Err(error) => failed(context, media, &error),
+                Err(error) => open_failed(context, media, &error),
             });
         });
     })
@@ -160,16 +168,16 @@ pub(super) fn open(
 
 /// A failure with the result that is documented for the interface: the empty text in the samples of the downloads, an
 /// object where the one client there is casts it to one.
-pub(super) fn refused(interface: Interface, code: ResultCode) -> Answer {
+pub(super) fn rejected(interface: Interface, code: ResultCode) -> Answer {
     match interface {
-        Interface::GetLocalRecordPath => Reply::failure(200, code, FailureResult::EmptyObject),
+        Interface::GetLocalRecordPath => Reply::error(200, code, ErrorResult::EmptyObject),
         Interface::DownloadLocalRecordFile => Reply::rejected(code),
-        _ => Reply::failure(200, code, FailureResult::EmptyText),
+        _ => Reply::error(200, code, ErrorResult::EmptyText),
     }
     .into()
 }
 
-fn failed(context: &RequestContext, media: &Media, error: &OpenError) -> Answer {
+fn open_failed(context: &RequestContext, media: &Media, error: &OpenError) -> Answer {
     context.trail().note_failure(error);
     let code = match error {
         OpenError::Busy => return Reply::busy().into(),
@@ -177,7 +185,7 @@ fn failed(context: &RequestContext, media: &Media, error: &OpenError) -> Answer 
         OpenError::Unreadable(_) => media.unreadable,
         OpenError::Unavailable(_) => media.mount_lost,
     };
-    refused(context.interface, code)
+    rejected(context.interface, code)
 }
 
 /// A file server is asked by threads of its own, and has until then.
@@ -186,11 +194,11 @@ fn wait_for_mount(
     media: &'static Media,
     start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
 ) -> Answer {
-    let timed_out = |_: &Gateway, context: &RequestContext| refused(context.interface, media.mount_lost);
+    let timed_out = |_: &Gateway, context: &RequestContext| rejected(context.interface, media.mount_lost);
     Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 
-fn head(video: &Video) -> Reply {
+fn download_head(video: &Video) -> Reply {
     let (status, range) = match video.selection() {
         Selection::Part(range) => (206, Some(range.content_range(video.length()))),
         _ => (200, None),

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::code::ResultCode;
-use super::download::{AUDIO, Asked, Media, VIDEO};
+use super::download::{AUDIO, DownloadRequest, Media, VIDEO};
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
 use super::router::{is_misspelt, parameter};
@@ -13,16 +13,26 @@ use crate::session::{AgentId, Role};
 
 impl Gateway {
     /// What the interface is asked for with this query, or the first thing that is wrong with it.
-    pub(super) fn asked(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+    pub(super) fn parse_download(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Result<DownloadRequest, ResultCode> {
         match context.interface {
-            Interface::DownloadRecordFile => self.asked_record_file(context, agent, query),
-            Interface::RecordFileDownloadEx => self.asked_by_call(context, agent, query),
-            _ => self.asked_video(context, agent, query),
+            Interface::DownloadRecordFile => self.parse_record_file_query(context, agent, query),
+            Interface::RecordFileDownloadEx => self.parse_call_query(context, agent, query),
+            _ => self.parse_video_query(context, agent, query),
         }
     }
 
     /// `videofiledownloadEx`.
-    fn asked_video(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+    fn parse_video_query(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Result<DownloadRequest, ResultCode> {
         let settings = &self.settings;
         if !settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
@@ -32,15 +42,25 @@ impl Gateway {
         }
         let location = self.location(context, query)?;
         if let Some(record_id) = self.record_id(query, "recordId", &VIDEO)? {
-            return self.found(context, agent, location, record_id, &VIDEO);
+            return self.locate(context, agent, location, record_id, &VIDEO);
         }
         let mount = Arc::clone(self.mounts.find(location, settings.mapping_disk).ok_or(VIDEO.no_mount)?);
         let suffixes = settings.video_suffixes.clone();
-        Ok(Asked { mount, target: Target::Latest { agent: agent.number(), suffixes }, allowed: true, media: &VIDEO })
+        Ok(DownloadRequest {
+            mount,
+            target: Target::Latest { agent: agent.number(), suffixes },
+            allowed: true,
+            media: &VIDEO,
+        })
     }
 
     /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the two apart.
-    fn asked_record_file(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+    fn parse_record_file_query(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Result<DownloadRequest, ResultCode> {
         if !self.settings.record_download {
             return Err(ResultCode::RECORDING_OFF);
         }
@@ -55,12 +75,17 @@ impl Gateway {
         if asks_for_message != (record_id.kind() == RecordKind::Message) {
             return Err(ResultCode::INVALID_RECORD_ID);
         }
-        self.found(context, agent, location, record_id, &AUDIO)
+        self.locate(context, agent, location, record_id, &AUDIO)
     }
 
     /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of a call is asked
     /// for, which another product's server would have to find.
-    fn asked_by_call(&self, context: &RequestContext, agent: AgentId, query: &str) -> Result<Asked, ResultCode> {
+    fn parse_call_query(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Result<DownloadRequest, ResultCode> {
         if !self.settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
         }
@@ -68,7 +93,7 @@ impl Gateway {
         let call = parameter(query, "callId").ok().flatten().filter(|call| !call.is_empty());
         call.ok_or(ResultCode::INVALID_PARAMETER)?;
         let record_id = self.record_id(query, "hwFileName", &VIDEO)?.ok_or(AUDIO.missing)?;
-        self.found(context, agent, location, record_id, &VIDEO)
+        self.locate(context, agent, location, record_id, &VIDEO)
     }
 
     /// The node of a pool, which the interfaces have as an int.
@@ -102,21 +127,21 @@ impl Gateway {
     }
 
     /// The mount of the recording, and whether the agent may have it.
-    pub(super) fn found(
+    pub(super) fn locate(
         &self,
         context: &RequestContext,
         agent: AgentId,
         location: Option<u32>,
         record_id: RecordId,
         media: &'static Media,
-    ) -> Result<Asked, ResultCode> {
+    ) -> Result<DownloadRequest, ResultCode> {
         context.trail().note_record(record_id.path());
         let mount = Arc::clone(self.mounts.find(location, record_id.drive()).ok_or(media.no_mount)?);
-        let allowed = self.may_have(agent, record_id.owner());
-        Ok(Asked { mount, target: Target::Path(record_id.into_path()), allowed, media })
+        let allowed = self.may_download(agent, record_id.owner());
+        Ok(DownloadRequest { mount, target: Target::Path(record_id.into_path()), allowed, media })
     }
 
-    fn may_have(&self, agent: AgentId, owner: Option<u32>) -> bool {
+    fn may_download(&self, agent: AgentId, owner: Option<u32>) -> bool {
         self.settings.download_scope == DownloadScope::All
             || owner == Some(agent.number())
             || self.roster().agent(agent).is_some_and(|entry| entry.role == Role::Inspector)

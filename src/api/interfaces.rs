@@ -6,7 +6,7 @@ use super::request::Method;
 
 /// What is known of an interface.
 #[derive(Debug, Clone, Copy)]
-pub struct Entry {
+pub struct InterfaceSpec {
     /// Which one it is.
     pub interface: Interface,
     /// The one method it answers to; the page of each says that no other is supported.
@@ -20,28 +20,28 @@ pub struct Entry {
     /// The result codes it answers with, in the order of their numbers.
     pub codes: &'static [ResultCode],
     /// What it does, for the documents.
-    pub does: &'static str,
+    pub summary: &'static str,
 }
 
 macro_rules! interfaces {
-    ($($name:ident: $method:ident $path:literal $log_name:literal $access:ident [$($code:ident)*] $does:literal;)*) => {
+    ($($name:ident: $method:ident $path:literal $log_name:literal $access:ident [$($code:ident)*] $summary:literal;)*) => {
         /// The interfaces of the gateway.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Interface {
-            $(#[doc = $does] $name,)*
+            $(#[doc = $summary] $name,)*
             /// No interface: the path leads nowhere.
             Unknown,
         }
 
         /// Every interface, in the order of the declaration of [`Interface`].
-        pub const INTERFACES: &[Entry] = &[$(Entry {
+        pub const INTERFACES: &[InterfaceSpec] = &[$(InterfaceSpec {
             interface: Interface::$name,
             method: Method::$method,
             path: $path,
             log_name: $log_name,
             needs_guid: interfaces!(@$access),
             codes: &[$(ResultCode::$code),*],
-            does: $does,
+            summary: $summary,
         }),*];
     };
     (@guid) => { true };
@@ -217,7 +217,7 @@ interfaces! {
 
 impl Interface {
     /// The entry of the interface; `None` for [`Interface::Unknown`].
-    pub fn entry(self) -> Option<&'static Entry> {
+    pub fn entry(self) -> Option<&'static InterfaceSpec> {
         INTERFACES.get(self as usize)
     }
 

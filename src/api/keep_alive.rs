@@ -14,22 +14,22 @@ use crate::session::AgentId;
 impl Gateway {
     /// `POST .../handshake`. Like a poll it carries a Guid once one is due.
     pub(super) fn handshake(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let admitted = match self.authenticate(agent, request, now) {
-            Ok(admitted) => admitted,
+        let authenticated = match self.authenticate(agent, request, now) {
+            Ok(authenticated) => authenticated,
             Err(answer) => return answer,
         };
         if !request.headers.value(HeaderName::ServiceToken).is_none_or(is_service_token) {
             return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         }
-        self.with_renewed_guid(agent, &admitted, now, Reply::success()).into()
+        self.with_renewed_guid(agent, &authenticated, now, Reply::success()).into()
     }
 
     /// `PUT .../heartbeat`, the older form. The vendor's demo client spins without a pause unless the
     /// answer has a `result` object.
     pub(super) fn heartbeat(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         match self.authenticate(agent, request, now) {
-            Ok(admitted) => {
-                let signed_in = epoch_ms(SystemTime::now() - now.saturating_duration_since(admitted.signed_in));
+            Ok(authenticated) => {
+                let signed_in = epoch_ms(SystemTime::now() - now.saturating_duration_since(authenticated.signed_in));
                 Reply::json(format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{signed_in}"}}}}"#))
                     .into()
             }
@@ -40,7 +40,7 @@ impl Gateway {
     /// `PUT .../updateGuid`, for a browser page that was loaded anew.
     pub(super) fn update_guid(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         let session = match self.authenticate(agent, request, now) {
-            Ok(admitted) => admitted.session,
+            Ok(authenticated) => authenticated.session,
             Err(answer) => return answer,
         };
         match self.sessions.update_guid(agent, session, now) {

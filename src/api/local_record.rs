@@ -7,9 +7,9 @@ use std::time::Instant;
 
 use super::code::ResultCode;
 use super::deferred::Answer;
-use super::download::{AUDIO, Asked, open, refused};
+use super::download::{AUDIO, DownloadRequest, open, rejected};
 use super::gateway::{Gateway, RequestContext};
-use super::reply::{FailureResult, Reply};
+use super::reply::{ErrorResult, Reply};
 use super::request::Request;
 use super::router::parameter;
 use crate::recording::{Conditions, RecordId};
@@ -24,35 +24,35 @@ impl Gateway {
         request: &Request<'_>,
         now: Instant,
     ) -> Answer {
-        let refusal = |code| Reply::failure(200, code, FailureResult::EmptyObject);
+        let refusal = |code| Reply::error(200, code, ErrorResult::EmptyObject);
         let session = match self.authenticate_or(agent, request, now, refusal) {
             Ok(authenticated) => authenticated.session,
             Err(answer) => return answer,
         };
-        match self.asked_local_path(context, agent, request.query) {
+        match self.parse_local_path_query(context, agent, request.query) {
             Ok((path, asked)) => open(asked, Conditions::default(), now, move |gateway, context, _| {
-                gateway.give_path(context, agent, session, &path)
+                gateway.issue_path_token(context, agent, session, &path)
             }),
-            Err(code) => refused(context.interface, code),
+            Err(code) => rejected(context.interface, code),
         }
     }
 
-    fn asked_local_path(
+    fn parse_local_path_query(
         &self,
         context: &RequestContext,
         agent: AgentId,
         query: &str,
-    ) -> Result<(String, Asked), ResultCode> {
+    ) -> Result<(String, DownloadRequest), ResultCode> {
         if !self.settings.record_download {
             return Err(ResultCode::RECORDING_OFF);
         }
         let location = self.location(context, query)?;
         let record_id = self.record_id(query, "recordId", &AUDIO)?.ok_or(ResultCode::INVALID_RECORD_ID)?;
         let path = local_path(location, &record_id);
-        Ok((path, self.found(context, agent, location, record_id, &AUDIO)?))
+        Ok((path, self.locate(context, agent, location, record_id, &AUDIO)?))
     }
 
-    fn give_path(&self, context: &RequestContext, agent: AgentId, session: SessionId, path: &str) -> Answer {
+    fn issue_path_token(&self, context: &RequestContext, agent: AgentId, session: SessionId, path: &str) -> Answer {
         match self.tokens.issue(agent, session, path, Instant::now()) {
             Ok(token) => {
                 let path = serde_json::Value::from(path);
@@ -60,7 +60,7 @@ impl Gateway {
             }
             Err(error) => {
                 log::error!("no token for a download: the system gives no random numbers: {error}");
-                refused(context.interface, ResultCode::INTERNAL)
+                rejected(context.interface, ResultCode::INTERNAL)
             }
         }
     }
@@ -78,7 +78,7 @@ impl Gateway {
             Err(answer) => return answer,
         };
         if !self.settings.record_download {
-            return refused(context.interface, ResultCode::RECORDING_OFF);
+            return rejected(context.interface, ResultCode::RECORDING_OFF);
         }
         let value = |name| parameter(request.query, name).ok().flatten().unwrap_or_default();
         let path = value("localRecordPath");
@@ -89,12 +89,12 @@ impl Gateway {
             location.iter().for_each(|&location| context.trail().note_location(location));
         }
         if !self.tokens.redeem(agent, session, &value("token"), &path, now) {
-            return Gateway::held_back(now, Reply::rejected(ResultCode::NO_RIGHT));
+            return Gateway::delayed(now, Reply::rejected(ResultCode::NO_RIGHT));
         }
         // What the agent may have is looked at again: the settings of a token are those of a minute ago.
-        match asked.and_then(|(location, record_id)| self.found(context, agent, location, record_id, &AUDIO)) {
-            Ok(asked) => self.send(agent, asked, request.headers, now),
-            Err(code) => refused(context.interface, code),
+        match asked.and_then(|(location, record_id)| self.locate(context, agent, location, record_id, &AUDIO)) {
+            Ok(asked) => self.start_download(agent, asked, request.headers, now),
+            Err(code) => rejected(context.interface, code),
         }
     }
 

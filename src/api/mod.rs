@@ -31,7 +31,7 @@ pub use code::ResultCode;
 pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Start, Ticket};
 pub use gateway::{Gateway, RequestContext};
 pub use header_value::HeaderValue;
-pub use interfaces::{Entry, INTERFACES, Interface};
+pub use interfaces::{INTERFACES, Interface, InterfaceSpec};
 pub use metrics::{METRICS, Metric};
 pub use recording_events::EventThread;
 pub use reply::{Reply, Undelivered};

@@ -35,7 +35,7 @@ pub(super) struct RecordingEvents {
     /// None where there are no events: IF_SUPPORT_VIDEO or RECORD_SCAN_INTERVAL says so.
     pub(super) watches: Vec<ArrivalWatch>,
     interval: Option<Duration>,
-    bell: Bell,
+    wakeup: Wakeup,
     /// Events of recordings that were queued.
     pub(super) queued: Counter,
     /// Events that full queues have lost for them.
@@ -49,7 +49,7 @@ impl RecordingEvents {
         RecordingEvents {
             watches: interval.map_or_else(Vec::new, |_| mounts.arrival_watches(&suffixes)),
             interval,
-            bell: Bell::default(),
+            wakeup: Wakeup::default(),
             queued: Counter::default(),
             dropped: Counter::default(),
         }
@@ -57,7 +57,7 @@ impl RecordingEvents {
 
     /// An agent has signed in: its folders are looked at now, so that what is in them does not count as new later.
     pub(super) fn agent_signed_in(&self) {
-        self.bell.ring(|rung| rung.new_agents = true);
+        self.wakeup.notify(|reasons| reasons.new_agents = true);
     }
 
     fn count(&self, outcome: PushOutcome) {
@@ -75,33 +75,33 @@ impl RecordingEvents {
 
 /// Wakes the thread before its time.
 #[derive(Debug, Default)]
-struct Bell {
-    rung: Mutex<Rung>,
+struct Wakeup {
+    reasons: Mutex<Reasons>,
     condvar: Condvar,
 }
 
 /// What has happened since the thread was awake.
 #[derive(Debug, Default)]
-struct Rung {
+struct Reasons {
     new_agents: bool,
     look_ended: bool,
     stop: bool,
 }
 
-impl Bell {
-    fn ring(&self, note: impl FnOnce(&mut Rung)) {
-        note(&mut lock(&self.rung));
+impl Wakeup {
+    fn notify(&self, note: impl FnOnce(&mut Reasons)) {
+        note(&mut lock(&self.reasons));
         self.condvar.notify_one();
     }
 
-    fn wait_until(&self, deadline: Instant) -> Rung {
-        let mut rung = lock(&self.rung);
+    fn wait_until(&self, deadline: Instant) -> Reasons {
+        let mut reasons = lock(&self.reasons);
         while let Some(remaining) = remaining(deadline)
-            && !(rung.new_agents || rung.look_ended || rung.stop)
+            && !(reasons.new_agents || reasons.look_ended || reasons.stop)
         {
-            rung = self.condvar.wait_timeout(rung, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            reasons = self.condvar.wait_timeout(reasons, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
-        std::mem::take(&mut *rung)
+        std::mem::take(&mut *reasons)
     }
 }
 
@@ -119,16 +119,16 @@ impl EventThread {
     /// # Errors
     /// When it cannot be spawned.
     pub fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
-        let of_thread = Arc::clone(gateway);
+        let own_gateway = Arc::clone(gateway);
         let builder = std::thread::Builder::new().name("events".into()).stack_size(STACK_SIZE);
-        let thread = builder.spawn(move || Schedule::new(&of_thread).run())?;
+        let thread = builder.spawn(move || Schedule::new(&own_gateway).run())?;
         Ok(EventThread { gateway: Arc::clone(gateway), thread: Some(thread) })
     }
 }
 
 impl Drop for EventThread {
     fn drop(&mut self) {
-        self.gateway.recording_events.bell.ring(|rung| rung.stop = true);
+        self.gateway.recording_events.wakeup.notify(|reasons| reasons.stop = true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -139,7 +139,7 @@ impl Drop for EventThread {
 struct Schedule<'a> {
     gateway: &'a Arc<Gateway>,
     events: &'a RecordingEvents,
-    turns: Vec<Turn>,
+    mounts: Vec<MountSchedule>,
     sweep_at: Instant,
     /// `None` without events.
     round_at: Option<Instant>,
@@ -150,9 +150,9 @@ struct Schedule<'a> {
 
 /// The looks at one mount: the one that began last, and the one to come as soon as that has ended.
 #[derive(Debug, Clone, Copy, Default)]
-struct Turn {
-    latest: Option<Scope>,
-    wanted: Option<Scope>,
+struct MountSchedule {
+    last_scope: Option<Scope>,
+    requested: Option<Scope>,
 }
 
 impl Schedule<'_> {
@@ -161,7 +161,7 @@ impl Schedule<'_> {
         Schedule {
             gateway,
             events,
-            turns: vec![Turn::default(); events.watches.len()],
+            mounts: vec![MountSchedule::default(); events.watches.len()],
             sweep_at: now + SWEEP_INTERVAL,
             round_at: events.interval.map(|interval| now + interval),
             has_new_agents: false,
@@ -171,8 +171,8 @@ impl Schedule<'_> {
 
     fn run(&mut self) {
         loop {
-            let rung = self.events.bell.wait_until(self.next());
-            if rung.stop {
+            let reasons = self.events.wakeup.wait_until(self.next());
+            if reasons.stop {
                 return;
             }
             let now = Instant::now();
@@ -180,11 +180,11 @@ impl Schedule<'_> {
                 self.sweep_at = now + SWEEP_INTERVAL;
                 self.gateway.sessions.sweep(now);
             }
-            self.has_new_agents |= rung.new_agents;
+            self.has_new_agents |= reasons.new_agents;
             if self.has_new_agents && now >= self.new_agents_from {
                 self.has_new_agents = false;
                 self.new_agents_from = now + NEW_AGENTS_INTERVAL;
-                self.turns.iter_mut().for_each(|turn| turn.wanted = turn.wanted.or(Some(Scope::NewAgents)));
+                self.mounts.iter_mut().for_each(|mount| mount.requested = mount.requested.or(Some(Scope::NewAgents)));
             }
             if let (Some(at), Some(interval)) = (self.round_at, self.events.interval)
                 && now >= at
@@ -205,11 +205,11 @@ impl Schedule<'_> {
 
     /// Wants a look at every mount, but none more of one whose last such look has not ended.
     fn begin_round(&mut self) {
-        for (turn, watch) in self.turns.iter_mut().zip(&self.events.watches) {
-            if watch.is_looking() && turn.latest == Some(Scope::All) {
+        for (mount, watch) in self.mounts.iter_mut().zip(&self.events.watches) {
+            if watch.is_looking() && mount.last_scope == Some(Scope::All) {
                 watch.skip();
             } else {
-                turn.wanted = Some(Scope::All);
+                mount.requested = Some(Scope::All);
             }
         }
     }
@@ -217,8 +217,8 @@ impl Schedule<'_> {
     /// Begins the looks that are wanted and can begin.
     fn look(&mut self, now: Instant) {
         let mut listed: Option<Arc<[OpenSession]>> = None;
-        for (index, (turn, watch)) in self.turns.iter_mut().zip(&self.events.watches).enumerate() {
-            let Some(scope) = turn.wanted.filter(|_| !watch.is_looking()) else { continue };
+        for (index, (mount, watch)) in self.mounts.iter_mut().zip(&self.events.watches).enumerate() {
+            let Some(scope) = mount.requested.filter(|_| !watch.is_looking()) else { continue };
             let sessions = Arc::clone(listed.get_or_insert_with(|| {
                 let mut sessions = self.gateway.sessions.signed_in(now);
                 sessions.sort_unstable_by_key(|session| session.agent);
@@ -232,10 +232,10 @@ impl Schedule<'_> {
                 if let Some(watch) = gateway.recording_events.watches.get(index) {
                     gateway.announce(&sessions, watch.point(), &look.arrivals);
                 }
-                gateway.recording_events.bell.ring(|rung| rung.look_ended = true);
+                gateway.recording_events.wakeup.notify(|reasons| reasons.look_ended = true);
             });
             if begun {
-                *turn = Turn { latest: Some(scope), wanted: None };
+                *mount = MountSchedule { last_scope: Some(scope), requested: None };
             }
         }
     }

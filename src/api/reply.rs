@@ -25,7 +25,7 @@ pub struct Reply {
 
 /// What a failure has in place of a result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum FailureResult {
+pub(super) enum ErrorResult {
     /// Nothing.
     Absent,
     /// `""`, as in the documented samples of the Guid check and of the video download.
@@ -80,22 +80,22 @@ impl Reply {
     /// is there to an object.
     pub fn rejected(code: ResultCode) -> Reply {
         match code {
-            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::failure(200, code, FailureResult::EmptyText),
-            _ => Reply::failure(200, code, FailureResult::Absent),
+            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::error(200, code, ErrorResult::EmptyText),
+            _ => Reply::error(200, code, ErrorResult::Absent),
         }
     }
 
     /// A failure with a status of its own, for what breaks the rules of HTTP itself.
     pub fn http_error(status: u16, code: ResultCode) -> Reply {
-        Reply::failure(status, code, FailureResult::Absent)
+        Reply::error(status, code, ErrorResult::Absent)
     }
 
     /// A failure, in the order of the vendor's page.
-    pub(super) fn failure(status: u16, code: ResultCode, result: FailureResult) -> Reply {
+    pub(super) fn error(status: u16, code: ResultCode, result: ErrorResult) -> Reply {
         let result = match result {
-            FailureResult::Absent => "",
-            FailureResult::EmptyText => r#","result":"""#,
-            FailureResult::EmptyObject => r#","result":{}"#,
+            ErrorResult::Absent => "",
+            ErrorResult::EmptyText => r#","result":"""#,
+            ErrorResult::EmptyObject => r#","result":{}"#,
         };
         let body = format!(r#"{{"retcode":"{}","message":"{}"{result}}}"#, code.wire(), code.message());
         Reply::new(status, code, JSON, body)

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use percent_encoding::percent_decode_str;
 
-use super::interfaces::{Entry, INTERFACES, Interface};
+use super::interfaces::{INTERFACES, Interface, InterfaceSpec};
 
 /// Everything the gateway offers lies below this path.
 pub const BASE: &[&str] = &["agentgateway", "resource"];
@@ -51,7 +51,7 @@ pub fn route(path: &str) -> Option<Route> {
 }
 
 /// The route, if the segments are those of the interface's path, with or without its agent.
-fn matched(entry: &Entry, names: &[Cow<'_, str>], has_agent: bool) -> Option<Route> {
+fn matched(entry: &InterfaceSpec, names: &[Cow<'_, str>], has_agent: bool) -> Option<Route> {
     let mut names = names.iter();
     let mut route = Route { interface: entry.interface, agent: String::new(), parameters: Vec::new() };
     for part in entry.path.split('/') {

@@ -42,7 +42,7 @@ impl Gateway {
         let guard = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
             // Every one of these is logged, so they must not come by the thousand.
-            return Gateway::held_back(now, Reply::rejected(ResultCode::LOCKED));
+            return Gateway::delayed(now, Reply::rejected(ResultCode::LOCKED));
         }
         let Some(guard) = guard else {
             return Reply::rejected(ResultCode::SIGNING_IN).into();

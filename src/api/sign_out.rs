@@ -14,7 +14,7 @@ impl Gateway {
     /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
     pub(super) fn sign_out(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         match self.authenticate(agent, request, now) {
-            Ok(admitted) if self.sessions.sign_out(agent, admitted.session) => Reply::empty().into(),
+            Ok(authenticated) if self.sessions.sign_out(agent, authenticated.session) => Reply::empty().into(),
             // Another request of the agent was faster.
             Ok(_) => Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
             Err(answer) => answer,

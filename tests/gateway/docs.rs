@@ -134,7 +134,7 @@ fn the_table_of_interfaces_is_current() {
     for entry in INTERFACES {
         let codes: Vec<_> = entry.codes.iter().map(|code| code.wire()).collect();
         let (method, codes) = (entry.method.name(), codes.join(", "));
-        let _ = writeln!(text, "| `{method} /{}` | {} | {} | {codes} |", entry.path, entry.log_name, entry.does);
+        let _ = writeln!(text, "| `{method} /{}` | {} | {} | {codes} |", entry.path, entry.log_name, entry.summary);
     }
     part_is_current("docs/api.md", "interfaces", &(text + "\n"));
 }

@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use cc_gateway::api::{Entry, INTERFACES, Interface};
+use cc_gateway::api::{INTERFACES, Interface, InterfaceSpec};
 
 use crate::support::is_current;
 
@@ -190,14 +190,14 @@ components:
 paths:
 "##;
 
-fn operation(text: &mut String, entry: &Entry) {
+fn operation(text: &mut String, entry: &InterfaceSpec) {
     let name = entry.log_name;
     let mut line = |indent: usize, line: &str| {
         let _ = writeln!(text, "{:indent$}{line}", "");
     };
     line(4, &format!("{}:", entry.method.name().to_ascii_lowercase()));
     line(6, &format!("operationId: {name}"));
-    line(6, &format!("summary: '{}'", entry.does.replace('\'', "''")));
+    line(6, &format!("summary: '{}'", entry.summary.replace('\'', "''")));
     if entry.needs_guid {
         line(6, "security: [{Guid: []}]");
     }

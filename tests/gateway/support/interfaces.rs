@@ -28,8 +28,8 @@ pub static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     all
 });
 
-impl From<&'static api::interfaces::Entry> for Interface {
-    fn from(entry: &'static api::interfaces::Entry) -> Interface {
+impl From<&'static api::interfaces::InterfaceSpec> for Interface {
+    fn from(entry: &'static api::interfaces::InterfaceSpec) -> Interface {
         let parts = entry.path.split('/').map(|part| match part {
             "{id}" => "{}",
             "{reason}" => "255",
