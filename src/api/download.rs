@@ -128,7 +128,7 @@ impl Gateway {
         };
         // The file server may have taken its time, and a reload the right meanwhile. Asked with the permit in hand: a
         // reload that comes later finds it.
-        if !roster.is_kept(agent, &self.roster()) {
+        if !roster.is_unchanged(agent, &self.roster()) {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
         Answer::Download(download_head(&video), Box::new(Download::new(video, permit)))

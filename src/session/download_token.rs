@@ -38,7 +38,7 @@ struct Issued {
     fingerprint: Fingerprint,
     session: SessionId,
     path: Box<str>,
-    at: Instant,
+    issued_at: Instant,
 }
 
 impl DownloadTokens {
@@ -63,13 +63,13 @@ impl DownloadTokens {
         // Reserved whole: growing would leave parts of the secret behind in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(2 * random.len()));
         hex::push(&mut text, random.as_slice());
-        let issued = Issued { fingerprint: Fingerprint::from_text(&text), session, path: path.into(), at: now };
+        let issued = Issued { fingerprint: Fingerprint::from_text(&text), session, path: path.into(), issued_at: now };
         let mut agents = lock(&self.agents);
         if agents.values().map(Vec::len).sum::<usize>() >= TOKENS_MAX {
             make_room(&mut agents, now);
         }
         let tokens = agents.entry(agent).or_default();
-        tokens.retain(|token| token.is_good(now));
+        tokens.retain(|token| token.is_valid(now));
         if tokens.len() >= PER_AGENT_MAX {
             tokens.remove(0);
         }
@@ -83,17 +83,17 @@ impl DownloadTokens {
         let presented = Fingerprint::from_text(token);
         let mut agents = lock(&self.agents);
         let Some(tokens) = agents.get_mut(&agent) else { return false };
-        let mut is_good = false;
+        let mut is_valid = false;
         // All are compared, wherever the match is.
         tokens.retain(|issued| {
             let matches = issued.fingerprint == presented;
-            is_good |= matches && issued.session == session && *issued.path == *path && issued.is_good(now);
-            !matches && issued.is_good(now)
+            is_valid |= matches && issued.session == session && *issued.path == *path && issued.is_valid(now);
+            !matches && issued.is_valid(now)
         });
         if tokens.is_empty() {
             agents.remove(&agent);
         }
-        is_good
+        is_valid
     }
 }
 
@@ -111,22 +111,23 @@ impl fmt::Debug for DownloadToken {
 }
 
 impl Issued {
-    fn is_good(&self, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < TIMEOUT
+    fn is_valid(&self, now: Instant) -> bool {
+        now.saturating_duration_since(self.issued_at) < TIMEOUT
     }
 }
 
 /// Drops every token that is no longer good, and if there is none, the oldest.
 fn make_room(agents: &mut HashMap<AgentId, Vec<Issued>>, now: Instant) {
     agents.retain(|_, tokens| {
-        tokens.retain(|token| token.is_good(now));
+        tokens.retain(|token| token.is_valid(now));
         !tokens.is_empty()
     });
     if agents.values().map(Vec::len).sum::<usize>() < TOKENS_MAX {
         return;
     }
     // The first of each agent is its oldest.
-    let oldest = agents.iter().min_by_key(|(_, tokens)| tokens.first().map(|token| token.at)).map(|(agent, _)| *agent);
+    let oldest =
+        agents.iter().min_by_key(|(_, tokens)| tokens.first().map(|token| token.issued_at)).map(|(agent, _)| *agent);
     if let Some(agent) = oldest
         && let Some(tokens) = agents.get_mut(&agent)
     {

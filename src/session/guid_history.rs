@@ -41,9 +41,9 @@ impl Policy {
 #[derive(Debug)]
 pub(super) struct IssuedGuid {
     fingerprint: Fingerprint,
-    at: Instant,
+    issued_at: Instant,
     /// When its client was last given a successor.
-    renewed: Option<Instant>,
+    renewed_at: Option<Instant>,
 }
 
 /// The Guids of one session, the newest last. Never without one.
@@ -55,7 +55,7 @@ pub(super) struct GuidHistory {
 impl GuidHistory {
     /// The Guids of a session that begins.
     pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> GuidHistory {
-        GuidHistory { issues: vec![IssuedGuid { fingerprint, at: now, renewed: None }] }
+        GuidHistory { issues: vec![IssuedGuid { fingerprint, issued_at: now, renewed_at: None }] }
     }
 
     /// Whether the Guid of that fingerprint is one of these and has not expired.
@@ -85,15 +85,15 @@ impl GuidHistory {
         let age = |of: Instant| now.saturating_duration_since(of);
         policy.dynamic
             && self.issues.iter().find(|issue| issue.fingerprint == *used).is_none_or(|issue| {
-                age(issue.at) >= policy.guid_interval
-                    && issue.renewed.is_none_or(|renewed| age(renewed) >= policy.min_renewal_interval())
+                age(issue.issued_at) >= policy.guid_interval
+                    && issue.renewed_at.is_none_or(|renewed| age(renewed) >= policy.min_renewal_interval())
             })
     }
 
     /// Adds the newest Guid as the successor of `used`.
     pub(super) fn renew(&mut self, used: &Fingerprint, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
         if let Some(issue) = self.issues.iter_mut().find(|issue| issue.fingerprint == *used) {
-            issue.renewed = Some(now);
+            issue.renewed_at = Some(now);
         }
         self.issue(fingerprint, policy, now);
     }
@@ -109,13 +109,13 @@ impl GuidHistory {
         }
         // Room for one, not twice the room: ten thousand sessions keep what is reserved here.
         self.issues.reserve_exact(1);
-        self.issues.push(IssuedGuid { fingerprint, at: now, renewed: None });
+        self.issues.push(IssuedGuid { fingerprint, issued_at: now, renewed_at: None });
     }
 }
 
 impl IssuedGuid {
     fn is_live(&self, policy: &Policy, now: Instant) -> bool {
-        !policy.dynamic || now.saturating_duration_since(self.at) < policy.guid_timeout
+        !policy.dynamic || now.saturating_duration_since(self.issued_at) < policy.guid_timeout
     }
 }
 
@@ -230,7 +230,7 @@ mod tests {
         let all: Vec<_> = (0..70).map(|_| fingerprint()).collect();
         let mut guids = GuidHistory::new(all[0], start);
         all[1..].iter().for_each(|guid| guids.issue(*guid, &policy, start));
-        let admitted: Vec<_> = all.iter().map(|guid| guids.accepts(guid, &policy, start)).collect();
-        assert_eq!(admitted, [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat());
+        let authenticated: Vec<_> = all.iter().map(|guid| guids.accepts(guid, &policy, start)).collect();
+        assert_eq!(authenticated, [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat());
     }
 }

@@ -33,7 +33,7 @@ const QUEUE_MAX: usize = 256;
 /// When the `PasswordVerifier` is dropped, the threads finish what is queued and end.
 #[derive(Debug)]
 pub struct PasswordVerifier {
-    shared: Arc<Shared>,
+    state: Arc<VerifierState>,
 }
 
 /// The queue has no place for the check: answer 503 and ask the client to come again.
@@ -53,7 +53,7 @@ impl std::error::Error for QueueFull {}
 type Verify = fn(&PasswordHash, &str, u32) -> bool;
 
 #[derive(Debug)]
-struct Shared {
+struct VerifierState {
     queue: Mutex<Queue>,
     changed: Condvar,
     /// What a check costs at least.
@@ -89,7 +89,7 @@ impl PasswordVerifier {
     /// A password with more iterations than most takes longer and can be told from the others. To pad all checks to
     /// the largest number would let one line of the agents file slow down every sign-in.
     pub fn set_dummy_cost(&self, iterations: u32) {
-        self.shared.iterations.store(iterations, Ordering::Relaxed);
+        self.state.iterations.store(iterations, Ordering::Relaxed);
     }
 
     /// Queues the check of `password` against `credential`, `None` standing for an unknown agent, for a client of
@@ -115,14 +115,14 @@ impl PasswordVerifier {
                 done(true);
                 return Ok(());
             }
-            Some(Credential::EmptyOnly) | None => PasswordHash::dummy(self.shared.iterations.load(Ordering::Relaxed)),
+            Some(Credential::EmptyOnly) | None => PasswordHash::dummy(self.state.iterations.load(Ordering::Relaxed)),
         };
         let job = Job { hash, password, is_wanted: Box::new(is_wanted), done: Box::new(done) };
         // What has no place is dropped after the lock is given up: its callbacks are others' code.
-        let outcome = lock(&self.shared.queue).jobs.push(client_prefix(prefix), job);
+        let outcome = lock(&self.state.queue).jobs.push(client_prefix(prefix), job);
         match outcome {
             Ok(_evicted) => {
-                self.shared.changed.notify_one();
+                self.state.changed.notify_one();
                 Ok(())
             }
             Err(_refused) => Err(QueueFull),
@@ -131,15 +131,15 @@ impl PasswordVerifier {
 
     fn with(verify: Verify) -> io::Result<PasswordVerifier> {
         let queue = Queue { jobs: FairQueue::new(QUEUE_MAX), is_closed: false };
-        let shared = Arc::new(Shared {
+        let state = Arc::new(VerifierState {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
             iterations: AtomicU32::new(DEFAULT_ITERATIONS),
         });
-        let verifier = PasswordVerifier { shared };
+        let verifier = PasswordVerifier { state };
         for _ in 0..THREADS {
-            let shared = Arc::clone(&verifier.shared);
-            thread::Builder::new().name("password-check".to_owned()).spawn(move || worker_loop(&shared, verify))?;
+            let state = Arc::clone(&verifier.state);
+            thread::Builder::new().name("password-check".to_owned()).spawn(move || worker_loop(&state, verify))?;
         }
         Ok(verifier)
     }
@@ -147,12 +147,12 @@ impl PasswordVerifier {
 
 impl Drop for PasswordVerifier {
     fn drop(&mut self) {
-        lock(&self.shared.queue).is_closed = true;
-        self.shared.changed.notify_all();
+        lock(&self.state.queue).is_closed = true;
+        self.state.changed.notify_all();
     }
 }
 
-impl Shared {
+impl VerifierState {
     /// The next check; `None` once the verifier is gone and its queue empty.
     fn next(&self) -> Option<Job> {
         let mut queue = lock(&self.queue);
@@ -174,17 +174,17 @@ impl fmt::Debug for Job {
     }
 }
 
-fn worker_loop(shared: &Shared, verify: Verify) {
+fn worker_loop(state: &VerifierState, verify: Verify) {
     // On Linux a nice value belongs to a thread (sched(7)). Where a sandbox forbids to change it, checks merely
     // compete with the rest as equals.
     let _ = setpriority_process(Some(gettid()), NICE);
-    while let Some(Job { hash, password, is_wanted, done }) = shared.next() {
+    while let Some(Job { hash, password, is_wanted, done }) = state.next() {
         // Callbacks belong to others, and a thread that panicked would be missing until a restart.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             if !is_wanted() {
                 return;
             }
-            let iterations = shared.iterations.load(Ordering::Relaxed);
+            let iterations = state.iterations.load(Ordering::Relaxed);
             let checked = catch_unwind(AssertUnwindSafe(|| verify(&hash, &password, iterations)));
             done(checked.unwrap_or(false));
         }));

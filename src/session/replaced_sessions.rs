@@ -27,7 +27,7 @@ pub(super) struct ReplacedSessions<Id> {
 struct Replaced<Id> {
     session: Id,
     guids: Box<[Fingerprint]>,
-    at: Instant,
+    replaced_at: Instant,
 }
 
 impl<Id> Default for ReplacedSessions<Id> {
@@ -50,7 +50,7 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
             sessions.remove(0);
         }
         sessions.reserve_exact(1);
-        sessions.push(Replaced { session, guids: guids.rev().take(GUIDS_MAX).collect(), at: now });
+        sessions.push(Replaced { session, guids: guids.rev().take(GUIDS_MAX).collect(), replaced_at: now });
     }
 
     /// Whether that session was replaced within the last `timeout`.
@@ -81,7 +81,7 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
 
 impl<Id> Replaced<Id> {
     fn is_recent(&self, timeout: Duration, now: Instant) -> bool {
-        now.saturating_duration_since(self.at) < timeout
+        now.saturating_duration_since(self.replaced_at) < timeout
     }
 }
 

@@ -15,7 +15,7 @@ const PROBLEMS_MAX: usize = 50;
 /// The value of an agent that signs in with the empty password.
 const NO_PASSWORD: &str = "no-password";
 /// Agents, or runs of them, that one warning names.
-const RUNS_MAX: usize = 100;
+const RANGES_MAX: usize = 100;
 
 /// What an agent may download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -91,17 +91,17 @@ impl Roster {
         let mut roster = Roster::default();
         for entry in &entries {
             if let Some(before) = lines.insert(&entry.key, entry.line) {
-                warnings.push(about(entry, file, format!("is already in line {before}; this line counts")));
+                warnings.push(line_problem(entry, file, format!("is already in line {before}; this line counts")));
             }
             match Field::from_key(&entry.key, agent_id_max) {
                 Ok((id, Field::Credential)) => match credential(&entry.value) {
                     Ok(credential) => {
                         roster.agents.insert(id, Agent { credential, role: Role::Agent, vdn: 1 });
                     }
-                    Err(reason) => problems.push(about(entry, file, reason)),
+                    Err(reason) => problems.push(line_problem(entry, file, reason)),
                 },
                 Ok((id, field)) => rights.push((id, field, entry)),
-                Err(reason) => problems.push(about(entry, file, reason)),
+                Err(reason) => problems.push(line_problem(entry, file, reason)),
             }
         }
         for (id, field, entry) in rights {
@@ -113,7 +113,7 @@ impl Roster {
                     "there is no agent {id}; add a line `{id} = VALUE`, with what `cc-gateway hash-password` prints"
                 )),
             };
-            problems.extend(outcome.err().map(|reason| about(entry, file, reason)));
+            problems.extend(outcome.err().map(|reason| line_problem(entry, file, reason)));
         }
         if problems.is_empty() {
             warnings.extend(roster.no_password_warnings(file));
@@ -131,7 +131,7 @@ impl Roster {
 
     /// Whether an agent of this roster keeps what it has when `new` takes the place of this one; see
     /// [`revoked_by`](Self::revoked_by).
-    pub fn is_kept(&self, id: AgentId, new: &Roster) -> bool {
+    pub fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {
         let same = |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
         matches!((self.agent(id), new.agent(id)), (Some(old), Some(new)) if same(old, new))
     }
@@ -139,7 +139,7 @@ impl Roster {
     /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
     /// not in it, and those whose password or role differs. Another VDN takes nothing away.
     pub fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
-        let mut ids: Vec<_> = self.agents.keys().copied().filter(|id| !self.is_kept(*id, new)).collect();
+        let mut ids: Vec<_> = self.agents.keys().copied().filter(|id| !self.is_unchanged(*id, new)).collect();
         ids.sort_unstable();
         ids
     }
@@ -158,16 +158,16 @@ impl Roster {
     fn no_password_warnings(&self, file: &Path) -> Vec<Problem> {
         let open = |agent: &Agent| agent.credential == Credential::EmptyOnly;
         let ids = self.agents.iter().filter(|(_, agent)| open(agent)).map(|(id, _)| id.number());
-        let runs = runs(ids.collect());
-        let warning = |runs: &[String]| {
+        let ranges = id_ranges(ids.collect());
+        let warning = |ranges: &[String]| {
             let text = format!(
                 "no password is asked of these agents, so anyone who reaches the gateway may sign in as them: {}; where \
                  their clients can send a password, give them a value of `cc-gateway hash-password`",
-                runs.join(", ")
+                ranges.join(", ")
             );
             Problem::in_config(file, None, None, text)
         };
-        runs.chunks(RUNS_MAX).map(warning).collect()
+        ranges.chunks(RANGES_MAX).map(warning).collect()
     }
 
     /// The number of iterations most of the stored passwords have, the larger of two equally frequent ones;
@@ -238,7 +238,7 @@ fn credential(value: &str) -> Result<Credential, String> {
 }
 
 /// A problem of a line. Its key is shown only where it can be nothing but one.
-fn about(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
+fn line_problem(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
     let (id, field) = entry.key.split_once('.').map_or((&*entry.key, None), |(id, field)| (id, Some(field)));
     let is_id = |text: &str| (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
     // A password of digits and the id of its agent, exchanged.
@@ -252,7 +252,7 @@ fn about(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
 }
 
 /// The numbers in ascending order, those that follow each other as `FIRST-LAST`.
-fn runs(mut numbers: Vec<u32>) -> Vec<String> {
+fn id_ranges(mut numbers: Vec<u32>) -> Vec<String> {
     numbers.sort_unstable();
     let run = |run: &[u32]| match run {
         [first, .., last] => format!("{first}-{last}"),

@@ -168,18 +168,18 @@ impl SessionTable {
 
     /// Whether that very session of `agent` goes on.
     #[cfg(test)]
-    pub(super) fn still_open(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
+    pub(super) fn is_open(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
         self.with_session(agent, session, now, |_| ()).is_some()
     }
 
-    /// The Guid that the answer to a poll or handshake, admitted as `admitted`, is to carry, if one is due.
+    /// The Guid that the answer to a poll or handshake, admitted as `authenticated`, is to carry, if one is due.
     ///
     /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
     /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
-    pub fn renew_if_due(&self, agent: AgentId, admitted: &Authenticated, now: Instant) -> Option<Guid> {
-        let due = |guids: &GuidHistory| guids.renewal_due(&admitted.guid, &self.policy, now);
-        let renew = |guids: &mut GuidHistory, guid| guids.renew(&admitted.guid, guid, &self.policy, now);
-        self.issue_if(agent, admitted.session, now, due, renew)
+    pub fn renew_if_due(&self, agent: AgentId, authenticated: &Authenticated, now: Instant) -> Option<Guid> {
+        let due = |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
+        let renew = |guids: &mut GuidHistory, guid| guids.renew(&authenticated.guid, guid, &self.policy, now);
+        self.issue_if(agent, authenticated.session, now, due, renew)
     }
 
     /// A new Guid for the session, in either mode (updateGuid); `None` if the session is over.

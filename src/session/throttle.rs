@@ -11,12 +11,12 @@ use crate::ops::client_prefix::client_prefix;
 use crate::ops::sync::lock;
 
 /// Failures within [`WINDOW`] that lock a pair.
-const FAILURES: usize = 5;
+const FAILURES_MAX: usize = 5;
 const WINDOW: Duration = Duration::from_secs(5 * 60);
-const FIRST_LOCK: Duration = Duration::from_secs(5 * 60);
-const LONGEST_LOCK: Duration = Duration::from_secs(60 * 60);
+const LOCK_MIN: Duration = Duration::from_secs(5 * 60);
+const LOCK_MAX: Duration = Duration::from_secs(60 * 60);
 /// How long after its last lock ended a pair is remembered, so that the next lock is a doubled one.
-const MEMORY: Duration = Duration::from_secs(60 * 60);
+const RECORD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
 /// Pairs remembered; some 2 MB when all are in use.
 const PAIRS_MAX: usize = 16_384;
 
@@ -80,7 +80,7 @@ impl Throttle {
             make_room(&mut state.pairs, now);
         }
         let record = state.pairs.entry(pair).or_insert_with(|| Record::new(now));
-        if record.forgotten(now) {
+        if record.is_stale(now) {
             *record = Record::new(now);
         }
         match (record.failed(now), uses_up) {
@@ -103,7 +103,7 @@ impl Throttle {
 #[derive(Debug, Clone, Copy)]
 struct Record {
     /// The latest failures since the last lock, in any order; one more than these makes the lock.
-    failures: [Option<Instant>; FAILURES - 1],
+    failures: [Option<Instant>; FAILURES_MAX - 1],
     locks: u32,
     /// When the last lock ends, or if there was none, the last failure.
     until: Instant,
@@ -111,16 +111,16 @@ struct Record {
 
 impl Record {
     fn new(now: Instant) -> Record {
-        Record { failures: [None; FAILURES - 1], locks: 0, until: now }
+        Record { failures: [None; FAILURES_MAX - 1], locks: 0, until: now }
     }
 
     fn locked(&self, now: Instant) -> Option<Duration> {
-        let left = self.until.saturating_duration_since(now);
-        (self.locks > 0 && !left.is_zero()).then_some(left)
+        let remaining = self.until.saturating_duration_since(now);
+        (self.locks > 0 && !remaining.is_zero()).then_some(remaining)
     }
 
-    fn forgotten(&self, now: Instant) -> bool {
-        let kept = if self.locks > 0 { MEMORY } else { WINDOW };
+    fn is_stale(&self, now: Instant) -> bool {
+        let kept = if self.locks > 0 { RECORD_TIMEOUT } else { WINDOW };
         now.saturating_duration_since(self.until) >= kept
     }
 
@@ -138,16 +138,15 @@ impl Record {
             self.until = self.until.max(now);
             return false;
         }
-        let doubled = FIRST_LOCK.saturating_mul(1 << self.locks.min(8));
-        *self =
-            Record { locks: self.locks.saturating_add(1), until: now + doubled.min(LONGEST_LOCK), ..Record::new(now) };
+        let doubled = LOCK_MIN.saturating_mul(1 << self.locks.min(8));
+        *self = Record { locks: self.locks.saturating_add(1), until: now + doubled.min(LOCK_MAX), ..Record::new(now) };
         true
     }
 }
 
 /// Drops every pair that no longer matters, and if there is none, the one that matters least.
 fn make_room(pairs: &mut HashMap<(AgentId, IpAddr), Record>, now: Instant) {
-    pairs.retain(|_, record| !record.forgotten(now));
+    pairs.retain(|_, record| !record.is_stale(now));
     if pairs.len() < PAIRS_MAX {
         return;
     }
@@ -204,8 +203,8 @@ mod tests {
             assert_eq!(lock, MINUTE * minutes);
             now += lock + Duration::from_secs(1);
         }
-        now += MEMORY;
-        assert_eq!(fail_until_locked(&throttle, agent(101), now), FIRST_LOCK);
+        now += RECORD_TIMEOUT;
+        assert_eq!(fail_until_locked(&throttle, agent(101), now), LOCK_MIN);
     }
 
     #[test]
@@ -224,7 +223,7 @@ mod tests {
             throttle.failed(agent(101), HERE, start);
         }
         throttle.succeeded(agent(101), HERE, start);
-        assert_eq!(fail_until_locked(&throttle, agent(101), start), FIRST_LOCK);
+        assert_eq!(fail_until_locked(&throttle, agent(101), start), LOCK_MIN);
     }
 
     #[test]

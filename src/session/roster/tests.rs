@@ -62,7 +62,7 @@ fn each_agent_without_a_password_is_named_once() {
 
 #[test]
 fn each_problem_names_file_line_and_key() {
-    const FIRST: &str = "1001 = no-password\n";
+    const FIRST_AGENT: &str = "1001 = no-password\n";
     for (text, expected) in [
         ("\n1001.rol = inspector", "agents.properties:3: 1001: the key does not end in .role or .vdn"),
         ("1001.role = boss", "agents.properties:2: 1001.role: is neither agent nor inspector"),
@@ -77,7 +77,7 @@ fn each_problem_names_file_line_and_key() {
         ("1002 = swordfish", "agents.properties:2: 1002: the value is not of the form"),
         ("1002 = No-Password", "agents.properties:2: 1002: the value is not of the form"),
     ] {
-        let problems = shown(&read(&format!("{FIRST}{text}")).unwrap_err());
+        let problems = shown(&read(&format!("{FIRST_AGENT}{text}")).unwrap_err());
         assert_eq!(problems.len(), 1, "{text:?}: {problems:?}");
         assert!(problems[0].starts_with(expected), "{text:?}: {problems:?}");
     }

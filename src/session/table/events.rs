@@ -45,7 +45,7 @@ impl SessionTable {
             let mut woken = std::mem::take(&mut state.woken);
             match state.session(agent, session, &self.policy, now) {
                 Some(session) if !is_draining => {
-                    session.queue_due(now);
+                    session.queue_due_events(now);
                     match session.events.is_empty() {
                         true => session.parked.park(waker, &mut woken),
                         false => woken.push(waker),
@@ -63,7 +63,7 @@ impl SessionTable {
         self.with_state(|state| {
             if let Some(session) = state.session(agent, session, &self.policy, now) {
                 session.last_seen = session.last_seen.max(now);
-                session.queue_due(now);
+                session.queue_due_events(now);
                 return session.events.pop().map_or(PollOutcome::Empty, PollOutcome::Event);
             }
             match state.replaced.contains(agent, session, self.policy.guid_timeout, now) {

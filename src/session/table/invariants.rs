@@ -179,26 +179,26 @@ impl World {
             return None;
         }
         assert_eq!(
-            outcome.as_ref().map(|admitted| admitted.session).map_err(|denied| *denied),
+            outcome.as_ref().map(|authenticated| authenticated.session).map_err(|denied| *denied),
             self.expected(agent, guid)
         );
-        let admitted = outcome.ok()?;
+        let authenticated = outcome.ok()?;
         let now = self.now;
         self.sessions.entry(agent).and_modify(|session| session.last_seen = now);
-        Some(admitted)
+        Some(authenticated)
     }
 
     /// The answer to a poll; the new Guid, if it carries one.
-    fn renew(&mut self, agent: u32, used: usize, admitted: &Authenticated) -> Option<usize> {
+    fn renew(&mut self, agent: u32, used: usize, authenticated: &Authenticated) -> Option<usize> {
         let age = self.now - self.guids[used].issued;
-        let renewed = self.table.renew_if_due(id(agent), admitted, self.now);
+        let renewed = self.table.renew_if_due(id(agent), authenticated, self.now);
         if renewed.is_some() {
             assert!(self.dynamic && age >= INTERVAL, "renewed too early");
             self.guids[used].renewed = true;
         } else {
             assert!(!self.dynamic || age < INTERVAL || self.guids[used].renewed, "no successor");
         }
-        let place = self.learn(agent, admitted.session, &renewed?);
+        let place = self.learn(agent, authenticated.session, &renewed?);
         self.sessions.entry(agent).and_modify(|session| session.newest = place);
         Some(place)
     }
@@ -209,30 +209,32 @@ impl World {
             Step::SignIn { agent, force } => self.sign_in(agent, force),
             Step::Poll { agent, lost } => {
                 let Some(used) = self.sessions.get(&agent).map(|session| session.followed) else { return };
-                let Some(admitted) = self.present(agent, used) else { return };
-                if let Some(place) = self.renew(agent, used, &admitted).filter(|_| !lost) {
+                let Some(authenticated) = self.present(agent, used) else { return };
+                if let Some(place) = self.renew(agent, used, &authenticated).filter(|_| !lost) {
                     self.sessions.entry(agent).and_modify(|session| session.followed = place);
                 }
             }
             Step::Use { .. } | Step::UpdateGuid { .. } | Step::SignOut { .. } if self.guids.is_empty() => {}
             Step::Use { agent, guid, poll } => {
                 let used = guid.index(self.guids.len());
-                if let Some(admitted) = self.present(agent, used).filter(|_| poll) {
-                    self.renew(agent, used, &admitted);
+                if let Some(authenticated) = self.present(agent, used).filter(|_| poll) {
+                    self.renew(agent, used, &authenticated);
                 }
             }
             Step::UpdateGuid { agent, guid } => {
-                if let Some(admitted) = self.present(agent, guid.index(self.guids.len())) {
-                    let made =
-                        self.table.update_guid(id(agent), admitted.session, self.now).expect("the session is open");
-                    let place = self.learn(agent, admitted.session, &made);
+                if let Some(authenticated) = self.present(agent, guid.index(self.guids.len())) {
+                    let made = self
+                        .table
+                        .update_guid(id(agent), authenticated.session, self.now)
+                        .expect("the session is open");
+                    let place = self.learn(agent, authenticated.session, &made);
                     self.sessions.entry(agent).and_modify(|session| session.newest = place);
                 }
             }
             Step::SignOut { agent, guid } => {
-                if let Some(admitted) = self.present(agent, guid.index(self.guids.len())) {
-                    assert!(self.table.sign_out(id(agent), admitted.session));
-                    assert!(!self.table.sign_out(id(agent), admitted.session));
+                if let Some(authenticated) = self.present(agent, guid.index(self.guids.len())) {
+                    assert!(self.table.sign_out(id(agent), authenticated.session));
+                    assert!(!self.table.sign_out(id(agent), authenticated.session));
                     self.gone(agent);
                 }
             }
@@ -293,7 +295,7 @@ impl World {
     fn gone(&mut self, agent: u32) {
         if let Some(session) = self.sessions.remove(&agent) {
             assert!(session.parked.load(Ordering::SeqCst), "a parked poll was not told of the end");
-            assert!(!self.table.still_open(id(agent), session.id, self.now));
+            assert!(!self.table.is_open(id(agent), session.id, self.now));
             let is_replaced = self.replaced.last().is_some_and(|past| past.session == session.id);
             let outcome = if is_replaced { PollOutcome::Replaced } else { PollOutcome::Ended };
             assert_eq!(self.table.poll_outcome(id(agent), session.id, self.now), outcome);

@@ -97,7 +97,7 @@ impl State {
             let ends = session.is_expired(policy, now);
             if ends {
                 session.parked.take_all(woken);
-            } else if session.queue_due(now) {
+            } else if session.queue_due_events(now) {
                 session.parked.take_newest(woken);
             }
             !ends
@@ -122,7 +122,7 @@ impl Session {
     }
 
     /// Queues the event whose time has come; false if none has.
-    pub(super) fn queue_due(&mut self, now: Instant) -> bool {
+    pub(super) fn queue_due_events(&mut self, now: Instant) -> bool {
         match self.presence.rest_timeout(now) {
             Some(event) => {
                 self.events.push(event);

@@ -22,7 +22,7 @@ fn agent(id: u32) -> AgentId {
     AgentId::parse(&id.to_string(), 59_999).unwrap()
 }
 
-fn admit(table: &SessionTable, id: u32, guid: &Guid, now: Instant) -> Result<Authenticated, AuthError> {
+fn authenticate(table: &SessionTable, id: u32, guid: &Guid, now: Instant) -> Result<Authenticated, AuthError> {
     table.authenticate(agent(id), Some(&guid.fingerprint()), now)
 }
 
@@ -31,10 +31,10 @@ fn only_the_guid_of_the_agent_itself_gives_a_right() {
     let (table, now) = (table(true), Instant::now());
     let first = table.sign_in(agent(101), false, InitialState::default(), now, 0).unwrap();
     let second = table.sign_in(agent(102), false, InitialState::default(), now, 0).unwrap();
-    assert_eq!(admit(&table, 101, &first.guid, now).unwrap().session, first.session);
-    assert_eq!(admit(&table, 101, &second.guid, now).unwrap_err(), AuthError::NoRight);
+    assert_eq!(authenticate(&table, 101, &first.guid, now).unwrap().session, first.session);
+    assert_eq!(authenticate(&table, 101, &second.guid, now).unwrap_err(), AuthError::NoRight);
     assert_eq!(table.authenticate(agent(101), None, now).unwrap_err(), AuthError::NoRight);
-    assert_eq!(admit(&table, 103, &first.guid, now).unwrap_err(), AuthError::NotSignedIn);
+    assert_eq!(authenticate(&table, 103, &first.guid, now).unwrap_err(), AuthError::NotSignedIn);
     assert_eq!(table.authenticate(agent(103), None, now).unwrap_err(), AuthError::NotSignedIn);
     assert_eq!(table.len(now), 2);
 }
@@ -92,8 +92,8 @@ fn a_second_sign_in_is_refused_unless_forced() {
     assert!(!parked.is_woken());
     let second = table.sign_in(agent(101), true, InitialState::default(), now, 0).unwrap();
     assert!(second.replaced && parked.is_woken());
-    assert!(!table.still_open(agent(101), first.session, now));
-    assert!(table.still_open(agent(101), second.session, now));
+    assert!(!table.is_open(agent(101), first.session, now));
+    assert!(table.is_open(agent(101), second.session, now));
     assert!(!table.sign_out(agent(101), first.session), "the earlier session cannot end the later");
 }
 
@@ -104,10 +104,10 @@ fn the_poll_of_a_replaced_session_is_empty_and_its_guids_are_of_an_agent_that_is
     let renewed = table.update_guid(agent(101), first.session, start).unwrap();
     let second = signed_in(&table, start);
     for guid in [&first.guid, &renewed] {
-        assert_eq!(admit(&table, 101, guid, start).unwrap_err(), AuthError::NotSignedIn);
+        assert_eq!(authenticate(&table, 101, guid, start).unwrap_err(), AuthError::NotSignedIn);
     }
     let unknown = Guid::generate("a").unwrap();
-    assert_eq!(admit(&table, 101, &unknown, start).unwrap_err(), AuthError::NoRight);
+    assert_eq!(authenticate(&table, 101, &unknown, start).unwrap_err(), AuthError::NoRight);
     assert_eq!(table.authenticate(agent(101), None, start).unwrap_err(), AuthError::NoRight);
     assert_eq!(table.poll_outcome(agent(101), first.session, start), PollOutcome::Replaced);
     assert_eq!(table.poll_outcome(agent(101), second.session, start), PollOutcome::Empty);
@@ -118,8 +118,8 @@ fn the_poll_of_a_replaced_session_is_empty_and_its_guids_are_of_an_agent_that_is
     let later = start + SECOND * 120;
     let third = signed_in(&table, later);
     assert_eq!(table.poll_outcome(agent(101), first.session, later), PollOutcome::Ended);
-    assert_eq!(admit(&table, 101, &first.guid, later).unwrap_err(), AuthError::NoRight);
-    assert!(admit(&table, 101, &third.guid, later).is_ok());
+    assert_eq!(authenticate(&table, 101, &first.guid, later).unwrap_err(), AuthError::NoRight);
+    assert!(authenticate(&table, 101, &third.guid, later).is_ok());
 }
 
 #[test]
@@ -152,13 +152,13 @@ fn every_end_of_a_session_is_felt_by_its_parked_poll() {
     for (name, end, outcome) in endings {
         let table = table(true);
         let opened = signed_in(&table, start);
-        let admitted = admit(&table, 101, &opened.guid, start).unwrap();
+        let authenticated = authenticate(&table, 101, &opened.guid, start).unwrap();
         let parked = Poll::park(&table, opened.session, start);
         assert!(end(&table, opened.session, start), "{name}");
         assert!(parked.is_woken(), "{name}");
         assert_eq!(table.poll_outcome(agent(101), opened.session, start), outcome, "{name}");
-        assert!(!table.still_open(agent(101), opened.session, start), "{name}");
-        assert!(table.renew_if_due(agent(101), &admitted, start + SECOND * 60).is_none(), "{name}");
+        assert!(!table.is_open(agent(101), opened.session, start), "{name}");
+        assert!(table.renew_if_due(agent(101), &authenticated, start + SECOND * 60).is_none(), "{name}");
         assert!(table.update_guid(agent(101), opened.session, start).is_none(), "{name}");
         assert!(Poll::park(&table, opened.session, start).is_woken(), "{name}");
     }
@@ -171,7 +171,7 @@ fn a_drain_wakes_every_poll_and_ends_nothing() {
     let parked = Poll::park(&table, opened.session, now);
     table.begin_drain();
     assert!(parked.is_woken());
-    assert!(table.still_open(agent(101), opened.session, now));
+    assert!(table.is_open(agent(101), opened.session, now));
     assert!(Poll::park(&table, opened.session, now).is_woken());
     assert_eq!(table.poll_outcome(agent(101), opened.session, now), PollOutcome::Empty);
 }
@@ -316,13 +316,13 @@ fn the_end_of_a_rest_wakes_a_poll_at_the_next_sweep() {
 fn a_session_lasts_as_long_as_it_is_heard_of() {
     let (table, start) = (table(true), Instant::now());
     let opened = table.sign_in(agent(101), false, InitialState::default(), start, 0).unwrap();
-    assert!(admit(&table, 101, &opened.guid, start + SECOND * 99).is_ok());
+    assert!(authenticate(&table, 101, &opened.guid, start + SECOND * 99).is_ok());
     let polled = table.poll_outcome(agent(101), opened.session, start + SECOND * 190);
     assert!(matches!(polled, PollOutcome::Event(_)));
     assert!(table.authenticate(agent(101), None, start + SECOND * 280).is_err(), "a refused request is not heard");
     assert_eq!(table.len(start + SECOND * 289), 1);
     assert_eq!(table.len(start + SECOND * 290), 0);
-    assert!(!table.still_open(agent(101), opened.session, start + SECOND * 290));
+    assert!(!table.is_open(agent(101), opened.session, start + SECOND * 290));
 }
 
 #[test]
@@ -334,8 +334,8 @@ fn two_windows_that_share_a_session_both_keep_it() {
     for poll in 0..1000 {
         let now = start + SECOND * (10 + 5 * poll);
         let window = &mut windows[usize::try_from(poll % 2).unwrap()];
-        let admitted = admit(&table, 101, window, now).expect("each keeps its right");
-        if let Some(renewed) = table.renew_if_due(agent(101), &admitted, now) {
+        let authenticated = authenticate(&table, 101, window, now).expect("each keeps its right");
+        if let Some(renewed) = table.renew_if_due(agent(101), &authenticated, now) {
             *window = renewed;
         }
     }
@@ -348,8 +348,8 @@ fn a_renewal_that_is_lost_on_the_way_is_made_up_for() {
     let mut renewals = 0;
     for poll in 1..1000 {
         let now = start + SECOND * (10 * poll);
-        let admitted = admit(&table, 101, &guid, now).expect("the client keeps its right");
-        if let Some(renewed) = table.renew_if_due(agent(101), &admitted, now) {
+        let authenticated = authenticate(&table, 101, &guid, now).expect("the client keeps its right");
+        if let Some(renewed) = table.renew_if_due(agent(101), &authenticated, now) {
             renewals += 1;
             // Two of three renewals never arrive.
             if renewals % 3 == 0 {
