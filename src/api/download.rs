@@ -123,7 +123,7 @@ impl Gateway {
             Selection::Part(range) => context.trail().note_range(range),
             Selection::Whole => {}
         }
-        let Some(permit) = self.downloads.take(agent.number(), self.mounts.stalled()) else {
+        let Some(permit) = self.downloads.acquire(agent.number(), self.mounts.stalled()) else {
             return Reply::busy().into();
         };
         // The file server may have taken its time, and a reload the right meanwhile. Asked with the permit in hand: a

@@ -62,7 +62,7 @@ impl fmt::Display for Trail {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::recording::{Lost, Segment, Unreadable};
+    use crate::recording::{MountError, Segment, Unreadable};
     use rustix::io::Errno;
 
     fn path(folder: &str, file: &str) -> RelPath {
@@ -87,7 +87,7 @@ mod tests {
     fn a_name_cannot_break_out_of_its_field() {
         let trail = Trail::default();
         trail.note_record(&path("é", "a\" code=0 b.mp4"));
-        trail.note_failure(&OpenError::Unavailable(Lost::Failed(Errno::XFULL)));
+        trail.note_failure(&OpenError::Unavailable(MountError::Failed(Errno::XFULL)));
         assert_eq!(trail.to_string(), r#" record="\u{e9}/a\" code=0 b.mp4" errno=54"#);
     }
 }

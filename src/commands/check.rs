@@ -14,7 +14,7 @@ use crate::front::{KeyPairFiles, try_addresses};
 use crate::ops::console::{print, print_remark};
 use crate::ops::fatal_error::FatalError;
 use crate::ops::service_user::ServiceUser;
-use crate::recording::{ANSWER_TIMEOUT, Lost, Mounts};
+use crate::recording::{ANSWER_TIMEOUT, MountError, Mounts};
 use crate::session::Roster;
 
 /// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with `quiet`, neither.
@@ -124,9 +124,9 @@ fn mounts(settings: &Settings) -> String {
         let directory = mount.directory().display();
         let within = deadline.saturating_duration_since(Instant::now());
         // Writing to a String cannot fail.
-        let _ = match told.recv_timeout(within).unwrap_or(Err(Lost::Silent)) {
+        let _ = match told.recv_timeout(within).unwrap_or(Err(MountError::TimedOut)) {
             Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
-            Err(Lost::NotMounted(_)) if !settings.mount_check => {
+            Err(MountError::NotMounted(_)) if !settings.mount_check => {
                 writeln!(text, "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)")
             }
             Err(lost) => writeln!(text, "mount {point}: {directory} is NOT there: {lost}"),

@@ -19,12 +19,12 @@ pub struct Downloads {
 #[derive(Debug, Default)]
 struct Running {
     all: usize,
-    by_agent: HashMap<u32, OfAgent>,
+    by_agent: HashMap<u32, AgentDownloads>,
 }
 
 /// The downloads of one agent. All that were begun between two revocations share one mark.
 #[derive(Debug, Default)]
-struct OfAgent {
+struct AgentDownloads {
     count: usize,
     revoked: Arc<AtomicBool>,
 }
@@ -40,7 +40,7 @@ impl Downloads {
     /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
     /// `stalled` downloads hang on a lost mount and do not count against the limit of all: nothing can end
     /// them, and the other mounts are not to stand still with theirs.
-    pub fn take(&self, agent: u32, stalled: usize) -> Option<Permit> {
+    pub fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).map_or(0, |own| own.count);
         if running.all.saturating_sub(stalled) >= self.max || own >= self.max_per_agent {
@@ -132,26 +132,26 @@ mod tests {
     #[test]
     fn both_limits_hold_and_a_dropped_permit_is_free_again() {
         let downloads = Downloads::new(3, 2);
-        let first = downloads.take(101, 0).unwrap();
-        let _second = downloads.take(101, 0).unwrap();
-        assert!(downloads.take(101, 0).is_none(), "the agent's limit");
-        let _third = downloads.take(102, 0).unwrap();
-        assert!(downloads.take(103, 0).is_none(), "the limit of all");
-        assert!(downloads.take(103, 1).is_some(), "one of them hangs");
-        assert!(downloads.take(101, 1).is_none(), "the agent's limit, whoever hangs");
+        let first = downloads.acquire(101, 0).unwrap();
+        let _second = downloads.acquire(101, 0).unwrap();
+        assert!(downloads.acquire(101, 0).is_none(), "the agent's limit");
+        let _third = downloads.acquire(102, 0).unwrap();
+        assert!(downloads.acquire(103, 0).is_none(), "the limit of all");
+        assert!(downloads.acquire(103, 1).is_some(), "one of them hangs");
+        assert!(downloads.acquire(101, 1).is_none(), "the agent's limit, whoever hangs");
         assert_eq!(downloads.running(), 3);
         drop(first);
         assert_eq!(downloads.running(), 2);
-        assert!(downloads.take(101, 0).is_some());
+        assert!(downloads.acquire(101, 0).is_some());
     }
 
     #[test]
     fn an_agents_downloads_are_revoked_and_later_ones_are_not() {
         let downloads = Downloads::new(10, 3);
-        let [first, second, other] = [101, 101, 102].map(|agent| downloads.take(agent, 0).unwrap());
+        let [first, second, other] = [101, 101, 102].map(|agent| downloads.acquire(agent, 0).unwrap());
         assert_eq!(downloads.revoke(101), 2);
         assert_eq!(downloads.revoke(103), 0);
-        let later = downloads.take(101, 0).unwrap();
+        let later = downloads.acquire(101, 0).unwrap();
         let revoked = [&first, &second, &other, &later].map(Permit::is_revoked);
         assert_eq!(revoked, [true, true, false, false]);
         drop((first, second));
@@ -163,7 +163,7 @@ mod tests {
         let downloads = Downloads::new(100, 100);
         let threads: Vec<_> = (0..100)
             .map(|n| {
-                let permit = downloads.take(n % 7, 0).unwrap();
+                let permit = downloads.acquire(n % 7, 0).unwrap();
                 std::thread::spawn(move || drop(permit))
             })
             .collect();

@@ -6,9 +6,9 @@ use rustix::io::Errno;
 
 /// The text and the name of an error number, as in `Permission denied (EACCES)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Named(pub Errno);
+pub(super) struct ErrnoText(pub Errno);
 
-impl fmt::Display for Named {
+impl fmt::Display for ErrnoText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = std::io::Error::from(self.0).to_string();
         let text = text.split(" (os error").next().unwrap_or_default();
@@ -90,7 +90,7 @@ mod tests {
             (Errno::NOKEY, "Required key not available (ENOKEY)"),
             (Errno::XFULL, "Exchange full (errno 54)"),
         ] {
-            assert_eq!(Named(errno).to_string(), shown);
+            assert_eq!(ErrnoText(errno).to_string(), shown);
         }
     }
 }

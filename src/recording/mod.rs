@@ -1,8 +1,8 @@
 //! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
 
-mod answer;
 mod arrival_watch;
 mod arrivals;
+mod callback;
 mod day;
 mod disposition;
 mod downloads;
@@ -35,7 +35,7 @@ pub use mount::{
     SEARCHING_THREADS, Target,
 };
 pub use mounts::Mounts;
-pub use open_error::{Lost, OpenError, ReadError, Unreadable};
+pub use open_error::{MountError, OpenError, ReadError, Unreadable};
 pub use range::{ByteRange, Conditions, FileState, Selection, select};
 pub use record_id::{Invalid, MAX_LEN, RecordId, RecordKind};
 pub use rel_path::{RelPath, Segment};

@@ -6,10 +6,10 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::answer::Answer;
 use super::arrivals::{Look, Scope, WatchedAgent, Watcher};
+use super::callback::Callback;
 use super::mount_log::MountLog;
-use super::open_error::{Lost, OpenError, Unreadable};
+use super::open_error::{MountError, OpenError, Unreadable};
 use super::open_files::{CLOSING_THREADS, MAX_UNCLOSED, OpenFiles};
 use super::range::Conditions;
 use super::rel_path::RelPath;
@@ -78,7 +78,7 @@ pub struct Mount {
     uses: AtomicU64,
     /// Whether the directory is mounted on demand, and whether that has failed just now.
     is_automount: AtomicBool,
-    is_resting: AtomicBool,
+    backing_off: AtomicBool,
 }
 
 /// What a download wants of a mount.
@@ -127,7 +127,7 @@ impl Mount {
             status: AtomicU8::new(MountStatus::Unknown as u8),
             uses: AtomicU64::new(0),
             is_automount: AtomicBool::new(false),
-            is_resting: AtomicBool::new(false),
+            backing_off: AtomicBool::new(false),
         })
     }
 
@@ -157,7 +157,7 @@ impl Mount {
     /// of the same agent is not finished, and when it has waited for [`SEARCH_QUEUE_TIMEOUT`].
     pub fn open(self: &Arc<Self>, request: OpenRequest, done: impl FnOnce(Result<Video, OpenError>) + Send + 'static) {
         self.uses.fetch_add(1, Ordering::Relaxed);
-        if let Some(lost) = self.refuses_now() {
+        if let Some(lost) = self.unavailable_reason() {
             return done(Err(OpenError::Unavailable(lost)));
         }
         let OpenRequest { target, conditions } = request;
@@ -174,10 +174,10 @@ impl Mount {
         done: impl FnOnce(Result<Video, OpenError>) + Send + 'static,
     ) {
         let (mount, deadline) = (Arc::clone(self), Instant::now() + self.timeout);
-        let answer = Answer::new(done, Err(OpenError::Unavailable(Lost::Silent)));
+        let callback = Callback::new(done, Err(OpenError::Unavailable(MountError::TimedOut)));
         let job = move || {
-            let root = mount.enter().map_err(OpenError::Unavailable);
-            answer.give(root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)));
+            let root = mount.open_root().map_err(OpenError::Unavailable);
+            callback.call(root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)));
         };
         // A queue is no hung server: only the time since a job's start makes its thread count as hung.
         self.openers.execute_within(deadline, self.timeout, Box::new(job));
@@ -192,20 +192,20 @@ impl Mount {
     ) {
         // When not even a search under way gets on, this one is not refused for the sake of others.
         let hangs = self.searchers.overdue() >= SEARCHING_THREADS;
-        let refusal = if hangs { OpenError::Unavailable(Lost::Silent) } else { OpenError::Busy };
-        let answer = Answer::new(done, Err(refusal));
+        let refusal = if hangs { OpenError::Unavailable(MountError::TimedOut) } else { OpenError::Busy };
+        let callback = Callback::new(done, Err(refusal));
         let Some(guard) = self.searches.begin(agent) else { return };
         let mount = Arc::clone(self);
         let job = move || {
             let deadline = Instant::now() + mount.timeout;
-            let found = mount.enter().map_err(OpenError::Unavailable).and_then(|root| {
-                let path = search::latest(root.as_fd(), agent, &suffixes, search::BOUNDS, deadline, &mount.log);
-                let path = path.map_err(|error| mount.judge(root.as_fd(), ".", error))?;
+            let found = mount.open_root().map_err(OpenError::Unavailable).and_then(|root| {
+                let path = search::latest(root.as_fd(), agent, &suffixes, search::SEARCH_LIMITS, deadline, &mount.log);
+                let path = path.map_err(|error| mount.classify(root.as_fd(), ".", error))?;
                 mount.open_at(root.as_fd(), path, &conditions, deadline)
             });
             // The next search of this agent may begin as soon as it knows of this one's end.
             drop(guard);
-            answer.give(found);
+            callback.call(found);
         };
         self.searchers.execute_within(Instant::now() + SEARCH_QUEUE_TIMEOUT, self.timeout, Box::new(job));
     }
@@ -222,7 +222,7 @@ impl Mount {
         scope: Scope,
         done: impl FnOnce(Look) + Send + 'static,
     ) {
-        if self.refuses_now().is_some() {
+        if self.unavailable_reason().is_some() {
             return;
         }
         let (mount, watcher) = (Arc::clone(self), Arc::clone(watcher));
@@ -241,7 +241,7 @@ impl Mount {
             Err(TryLockError::WouldBlock) => return None,
         };
         let now = Instant::now();
-        let root = match self.enter() {
+        let root = match self.open_root() {
             Ok(root) => root,
             // The watch over the mount tells of that.
             Err(lost) => return Some(Look { failure: Some(OpenError::Unavailable(lost)), ..Look::default() }),
@@ -258,19 +258,19 @@ impl Mount {
     }
 
     /// Finds out whether the directory is there, mounted, may be entered, and its file server answers.
-    pub fn probe(self: &Arc<Self>, done: impl FnOnce(Result<(), Lost>) + Send + 'static) {
+    pub fn probe(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
         self.uses.fetch_add(1, Ordering::Relaxed);
-        match self.rests() {
-            true => done(Err(Lost::Silent)),
+        match self.is_backing_off() {
+            true => done(Err(MountError::TimedOut)),
             false => self.probe_uncounted(done),
         }
     }
 
     /// [`Mount::probe`] for the watch, which keeps no automount from idling.
-    pub(super) fn probe_uncounted(self: &Arc<Self>, done: impl FnOnce(Result<(), Lost>) + Send + 'static) {
+    pub(super) fn probe_uncounted(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
         let mount = Arc::clone(self);
-        let answer = Answer::new(done, Err(Lost::Silent));
-        let job = move || answer.give(mount.probe_now());
+        let callback = Callback::new(done, Err(MountError::TimedOut));
+        let job = move || callback.call(mount.probe_now());
         self.probers.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
@@ -287,11 +287,11 @@ impl Mount {
     }
 
     /// Why no further recording can be opened although the directory may answer: threads that hang.
-    pub fn stuck(&self) -> Option<Lost> {
+    pub fn stuck_reason(&self) -> Option<MountError> {
         if self.openers.overdue() >= OPENING_THREADS {
-            return Some(Lost::Stuck);
+            return Some(MountError::Stuck);
         }
-        self.files.is_stuck().then_some(Lost::Unclosed)
+        self.files.is_stuck().then_some(MountError::CloseHung)
     }
 
     /// Threads that are inside a read of an opened recording at this moment.
@@ -302,7 +302,7 @@ impl Mount {
     /// What is known of the mount now, if it is watched; never blocks on its file server.
     pub fn status(&self) -> MountStatus {
         match self.status.load(Ordering::Relaxed) {
-            _ if self.stuck().is_some() => MountStatus::Lost,
+            _ if self.stuck_reason().is_some() => MountStatus::Lost,
             status if status == MountStatus::Up as u8 => MountStatus::Up,
             status if status == MountStatus::Lost as u8 => MountStatus::Lost,
             _ => MountStatus::Unknown,
@@ -311,7 +311,7 @@ impl Mount {
 
     /// Notes what the watch has found out, and says whether it had found the mount lost before.
     pub(super) fn set_status(&self, status: MountStatus) -> bool {
-        self.is_resting.store(status == MountStatus::Lost, Ordering::Relaxed);
+        self.backing_off.store(status == MountStatus::Lost, Ordering::Relaxed);
         self.status.swap(status as u8, Ordering::Relaxed) == MountStatus::Lost as u8
     }
 
@@ -326,25 +326,29 @@ impl Mount {
     }
 
     /// Whether mounting on demand has failed so recently that it is not to be tried again by a client.
-    pub(super) fn rests(&self) -> bool {
-        self.is_automount.load(Ordering::Relaxed) && self.is_resting.load(Ordering::Relaxed)
+    pub(super) fn is_backing_off(&self) -> bool {
+        self.is_automount.load(Ordering::Relaxed) && self.backing_off.load(Ordering::Relaxed)
     }
 
-    fn refuses_now(&self) -> Option<Lost> {
-        if self.probers.overdue() > 0 || self.rests() { Some(Lost::Silent) } else { self.stuck() }
+    fn unavailable_reason(&self) -> Option<MountError> {
+        if self.probers.overdue() > 0 || self.is_backing_off() {
+            Some(MountError::TimedOut)
+        } else {
+            self.stuck_reason()
+        }
     }
 
     /// Opens the directory anew each time: one that went away and came back is another directory.
-    fn enter(&self) -> Result<OwnedFd, Lost> {
+    fn open_root(&self) -> Result<OwnedFd, MountError> {
         let root = resolve::open_root(&self.directory, self.check);
         if root.is_err() {
             // A failing automount is left alone until the watch has tried it again.
-            self.is_resting.store(true, Ordering::Relaxed);
+            self.backing_off.store(true, Ordering::Relaxed);
         }
         root
     }
 
-    fn probe_now(&self) -> Result<(), Lost> {
+    fn probe_now(&self) -> Result<(), MountError> {
         let root = resolve::open_root(&self.directory, false)?;
         resolve::probe(root.as_fd())?;
         // Last, because whether it may be entered is of interest even where it need not be a mount point.
@@ -359,7 +363,7 @@ impl Mount {
         deadline: Instant,
     ) -> Result<Video, OpenError> {
         if !self.files.wait_for_room(deadline) {
-            return Err(OpenError::Unavailable(Lost::Unclosed));
+            return Err(OpenError::Unavailable(MountError::CloseHung));
         }
         let name = path.to_string();
         let file = resolve::open_file(root, &path).map_err(|WalkError { errno, is_link }| {
@@ -368,8 +372,8 @@ impl Mount {
             }
             OpenError::from_walk(errno)
         });
-        let video = file.and_then(|file| Video::begin(self.files.hold(file), path, conditions));
-        video.map_err(|error| self.judge(root, &name, error))
+        let video = file.and_then(|file| Video::begin(self.files.track(file), path, conditions));
+        video.map_err(|error| self.classify(root, &name, error))
     }
 
     /// Says what a failure below the directory means, and logs it if the operator can mend it.
@@ -377,7 +381,7 @@ impl Mount {
     /// While the mount is lost, by the watch or because the directory itself cannot be entered any more, every failure
     /// is that of the mount, and the watch tells of it: an export that was withdrawn refuses each file as if it were
     /// the file's fault.
-    fn judge(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
+    fn classify(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
         let lost = match error.errno() {
             Some(_) => resolve::probe(root).err(),
             None => None,
@@ -385,7 +389,7 @@ impl Mount {
         let is_lost = lost.is_some() || self.status() == MountStatus::Lost;
         match error {
             OpenError::Unavailable(_) | OpenError::NotFound | OpenError::Unreadable(_) if is_lost => {
-                OpenError::Unavailable(lost.unwrap_or(Lost::Silent))
+                OpenError::Unavailable(lost.unwrap_or(MountError::TimedOut))
             }
             OpenError::Unreadable(Unreadable::Irregular) => {
                 self.log.irregular(&name);

@@ -6,13 +6,13 @@ use std::path::PathBuf;
 
 use rustix::io::Errno;
 
-use super::errno::Named;
+use super::errno::ErrnoText;
 
 /// Why a recording cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum OpenError {
     /// The file server is absent, not mounted, or does not answer (108-012).
-    Unavailable(Lost),
+    Unavailable(MountError),
     /// There is no such recording (108-009).
     NotFound,
     /// It is there but cannot be given (108-013).
@@ -53,7 +53,7 @@ impl OpenError {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => {
                 OpenError::NotFound
             }
-            Errno::IO | Errno::REMOTEIO => OpenError::Unavailable(Lost::Failed(errno)),
+            Errno::IO | Errno::REMOTEIO => OpenError::Unavailable(MountError::Failed(errno)),
             // A socket, or a device that nothing drives.
             Errno::NXIO => OpenError::Unreadable(Unreadable::Irregular),
             errno => OpenError::from_first_read(errno),
@@ -80,7 +80,7 @@ impl OpenError {
             | Errno::MFILE
             | Errno::NFILE
             | Errno::NOMEM
-            | Errno::NOBUFS => OpenError::Unavailable(Lost::Failed(errno)),
+            | Errno::NOBUFS => OpenError::Unavailable(MountError::Failed(errno)),
             errno => OpenError::Unreadable(Unreadable::Failed(errno)),
         }
     }
@@ -88,7 +88,7 @@ impl OpenError {
     /// The number of the system call that failed, if one did: a reason of the machine, which the operator can mend.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            OpenError::Unavailable(Lost::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {
+            OpenError::Unavailable(MountError::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {
                 Some(*errno)
             }
             _ => None,
@@ -110,7 +110,7 @@ impl fmt::Display for OpenError {
 impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Unreadable::Failed(errno) => Named(*errno).fmt(f),
+            Unreadable::Failed(errno) => ErrnoText(*errno).fmt(f),
             Unreadable::Irregular => f.write_str("no regular file"),
             Unreadable::Empty => f.write_str("an empty file"),
             Unreadable::Shrunk => f.write_str("the file shrank while it was opened"),
@@ -140,7 +140,7 @@ impl fmt::Display for ReadError {
             ReadError::Changed => f.write_str("the file was changed while it was sent"),
             ReadError::Revoked => f.write_str("the agent may no longer have it"),
             ReadError::Failed(error) => match Errno::from_io_error(error) {
-                Some(errno) => Named(errno).fmt(f),
+                Some(errno) => ErrnoText(errno).fmt(f),
                 None => error.fmt(f),
             },
         }
@@ -162,31 +162,31 @@ impl From<ReadError> for io::Error {
 
 /// Why a mount does not serve, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Lost {
+pub enum MountError {
     /// Opening, entering or examining the directory failed.
     Failed(Errno),
     /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a file system other
     /// than that of `/`, this is where that one is mounted.
     NotMounted(Option<PathBuf>),
     /// There was no answer in time.
-    Silent,
+    TimedOut,
     /// The directory answers, but every thread that opens recordings below it hangs.
     Stuck,
     /// The directory answers, but files that were opened there cannot be closed.
-    Unclosed,
+    CloseHung,
 }
 
-impl fmt::Display for Lost {
+impl fmt::Display for MountError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Lost::Failed(errno) => {
-                Named(*errno).fmt(f)?;
+            MountError::Failed(errno) => {
+                ErrnoText(*errno).fmt(f)?;
                 if matches!(*errno, Errno::ACCESS | Errno::PERM) {
                     f.write_str(": the user of this process may not enter it")?;
                 }
                 Ok(())
             }
-            Lost::NotMounted(above) => {
+            MountError::NotMounted(above) => {
                 f.write_str("nothing is mounted there (MOUNT_CHECK is ON)")?;
                 let Some(above) = above else { return Ok(()) };
                 let above = above.display();
@@ -195,14 +195,14 @@ impl fmt::Display for Lost {
                     "; it is a folder of what is mounted on {above}: if that is the file server, set MOUNT_CHECK to OFF"
                 )
             }
-            Lost::Silent => f.write_str("no answer in time"),
-            Lost::Stuck => f.write_str("it answers, but every thread that opens recordings there hangs"),
-            Lost::Unclosed => f.write_str("it answers, but files opened there cannot be closed"),
+            MountError::TimedOut => f.write_str("no answer in time"),
+            MountError::Stuck => f.write_str("it answers, but every thread that opens recordings there hangs"),
+            MountError::CloseHung => f.write_str("it answers, but files opened there cannot be closed"),
         }
     }
 }
 
-impl std::error::Error for Lost {}
+impl std::error::Error for MountError {}
 
 #[cfg(test)]
 mod tests {
@@ -254,11 +254,14 @@ mod tests {
     #[test]
     fn an_operator_reads_what_is_wrong_with_a_mount() {
         for (lost, text) in [
-            (Lost::Failed(Errno::NOENT), "No such file or directory (ENOENT)"),
-            (Lost::Failed(Errno::ACCESS), "Permission denied (EACCES): the user of this process may not enter it"),
-            (Lost::NotMounted(None), "nothing is mounted there (MOUNT_CHECK is ON)"),
+            (MountError::Failed(Errno::NOENT), "No such file or directory (ENOENT)"),
             (
-                Lost::NotMounted(Some("/srv".into())),
+                MountError::Failed(Errno::ACCESS),
+                "Permission denied (EACCES): the user of this process may not enter it",
+            ),
+            (MountError::NotMounted(None), "nothing is mounted there (MOUNT_CHECK is ON)"),
+            (
+                MountError::NotMounted(Some("/srv".into())),
                 "nothing is mounted there (MOUNT_CHECK is ON); it is a folder of what is mounted on /srv: if that is the \
                  file server, set MOUNT_CHECK to OFF",
             ),

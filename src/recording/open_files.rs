@@ -62,7 +62,7 @@ impl OpenFiles {
     }
 
     /// Takes charge of an opened file.
-    pub(super) fn hold(self: &Arc<Self>, file: File) -> MountFile {
+    pub(super) fn track(self: &Arc<Self>, file: File) -> MountFile {
         MountFile { file: Some(file), files: Arc::clone(self) }
     }
 
@@ -183,7 +183,7 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.file("a.mp4", b"video");
         let files = OpenFiles::new(Duration::from_secs(60));
-        let held: Vec<_> = (0..3 * MAX_UNCLOSED).map(|_| files.hold(File::open(&path).unwrap())).collect();
+        let held: Vec<_> = (0..3 * MAX_UNCLOSED).map(|_| files.track(File::open(&path).unwrap())).collect();
         let descriptor = |file: &MountFile| format!("/proc/self/fd/{}", file.file().unwrap().as_raw_fd());
         let descriptors: Vec<_> = held.iter().map(descriptor).collect();
         drop(held);
@@ -209,7 +209,7 @@ mod tests {
         assert!(files.is_stuck() && files.overdue() == CLOSING_THREADS);
         assert!(!files.wait_for_room(Instant::now()));
         lock(&files.closing).running.clear();
-        drop(files.hold(File::open(&path).unwrap()));
+        drop(files.track(File::open(&path).unwrap()));
         assert!(files.wait_for_room(Instant::now() + Duration::from_secs(60)));
         eventually(|| files.unclosed() == 0);
     }

@@ -171,7 +171,7 @@ mod tests {
         select(&Conditions { range, if_range, ..Conditions::default() }, state)
     }
 
-    fn of(range: &str, length: u64) -> Selection {
+    fn selection(range: &str, length: u64) -> Selection {
         let now = UNIX_EPOCH + Duration::from_secs(1_606_867_200);
         ranged(Some(range), None, FileState { etag: &tag(), modified: now, length, now })
     }
@@ -204,7 +204,7 @@ mod tests {
             ("bytes=,,007-8", 10, part(7, 8)),
         ];
         for (field, length, expected) in table {
-            assert_eq!(of(field, length), expected, "{field} of {length}");
+            assert_eq!(selection(field, length), expected, "{field} of {length}");
         }
     }
 
@@ -214,7 +214,7 @@ mod tests {
         let more = ["bytes=0-1,3-4", "bytes=0-1,99-", "items=0-1", "bytes =0-1", "bytes=0 - 1", "bytes=+1-2"];
         let odd = ["bytes=0-1-2", "bytes=--1", "bytes=0x1-2", "bytes=١-٢", "0-1", "bytes=0-1;q", "bytes=1.0-2"];
         for field in fields.iter().chain(&more).chain(&odd) {
-            assert_eq!(of(field, 10), Whole, "{field}");
+            assert_eq!(selection(field, 10), Whole, "{field}");
         }
     }
 
@@ -283,7 +283,7 @@ mod tests {
             length in 0..30_u64,
         ) {
             let print = |bound: Option<u64>| bound.map(|n| n.to_string()).unwrap_or_default();
-            let got = of(&format!("bytes={}-{}", print(first), print(last)), length);
+            let got = selection(&format!("bytes={}-{}", print(first), print(last)), length);
             let malformed = matches!((first, last), (None, None)) || matches!((first, last), (Some(a), Some(b)) if a > b);
             let bytes = model(first, last, length);
             match got {
@@ -300,7 +300,7 @@ mod tests {
 
         #[test]
         fn no_field_makes_a_range_leave_the_file(field in "(bytes=)?[0-9,\\- =]{0,24}", length in 0..100_u64) {
-            if let Selection::Part(range) = of(&field, length) {
+            if let Selection::Part(range) = selection(&field, length) {
                 prop_assert!(range.start() <= range.last() && range.last() < length);
             }
         }

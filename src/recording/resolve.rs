@@ -13,16 +13,16 @@ use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, f
 use rustix::io::{Errno, retry_on_intr};
 
 use super::mount_table;
-use super::open_error::Lost;
+use super::open_error::MountError;
 use super::rel_path::{RelPath, Segment};
 
 /// Opens a mount directory; with `check` it must be a mount point of its own (MOUNT_CHECK).
 ///
 /// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount point
 /// mount itself, which `O_PATH` alone would not.
-pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, Lost> {
+pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, MountError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(Lost::Failed)?;
+    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(MountError::Failed)?;
     if check {
         check_mounted(directory, root.as_fd())?;
     }
@@ -30,19 +30,19 @@ pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, Lost> 
 }
 
 /// Checks that the opened mount directory is a mount point of its own.
-pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<(), Lost> {
-    match is_mount_point(root).map_err(Lost::Failed)? {
+pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<(), MountError> {
+    match is_mount_point(root).map_err(MountError::Failed)? {
         true => Ok(()),
-        false => Err(Lost::NotMounted(mount_table::mount_above(directory))),
+        false => Err(MountError::NotMounted(mount_table::mount_above(directory))),
     }
 }
 
 /// Asks the file server itself, not the kernel's memory of it, whether the directory is there and may be entered.
-pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), Lost> {
-    stat_synced(root).map_err(Lost::Failed)?;
+pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
+    stat_synced(root).map_err(MountError::Failed)?;
     // Looking up any name, even `.`, needs the right to enter the directory, which opening it with O_PATH does not.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(Lost::Failed)
+    retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(MountError::Failed)
 }
 
 /// What tells one state of a file from another.
@@ -211,11 +211,11 @@ mod tests {
     #[test]
     fn a_mount_directory_is_checked_each_time() {
         let scratch = Scratch::new();
-        assert!(matches!(open_root(scratch.path(), true), Err(Lost::NotMounted(_))));
-        assert_eq!(open_root(&scratch.path().join("missing"), false).unwrap_err(), Lost::Failed(Errno::NOENT));
+        assert!(matches!(open_root(scratch.path(), true), Err(MountError::NotMounted(_))));
+        assert_eq!(open_root(&scratch.path().join("missing"), false).unwrap_err(), MountError::Failed(Errno::NOENT));
         let file = scratch.file("file", b"x");
-        assert_eq!(open_root(&file, false).unwrap_err(), Lost::Failed(Errno::NOTDIR));
-        assert_eq!(open_root(Path::new("/proc/self"), true).unwrap_err(), Lost::NotMounted(Some("/proc".into())));
+        assert_eq!(open_root(&file, false).unwrap_err(), MountError::Failed(Errno::NOTDIR));
+        assert_eq!(open_root(Path::new("/proc/self"), true).unwrap_err(), MountError::NotMounted(Some("/proc".into())));
         for point in ["/proc", "/"] {
             let mounted = open_root(Path::new(point), true).unwrap();
             assert_eq!(differs_from_parent(mounted.as_fd()), Ok(true), "{point}");

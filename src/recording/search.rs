@@ -9,13 +9,13 @@ use rustix::io::Errno;
 
 use super::day::Day;
 use super::mount_log::MountLog;
-use super::open_error::{Lost, OpenError};
+use super::open_error::{MountError, OpenError};
 use super::rel_path::{RelPath, Segment, has_suffix};
 use super::resolve::{self, WalkError};
 
 /// How far a search goes before it gives up.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Bounds {
+pub(super) struct SearchLimits {
     /// Recording days looked at, the latest first.
     pub days: usize,
     /// Directory entries read in all.
@@ -23,7 +23,7 @@ pub(super) struct Bounds {
 }
 
 /// The bounds in force: over two years of days with their folders, and an agent with a full day.
-pub(super) const BOUNDS: Bounds = Bounds { days: 1000, entries: 200_000 };
+pub(super) const SEARCH_LIMITS: SearchLimits = SearchLimits { days: 1000, entries: 200_000 };
 
 /// Entries of a folder read between two looks at the clock.
 const ENTRIES_PER_CHECK: usize = 256;
@@ -39,7 +39,7 @@ pub(super) fn latest(
     root: BorrowedFd<'_>,
     agent: u32,
     suffixes: &[String],
-    bounds: Bounds,
+    bounds: SearchLimits,
     deadline: Instant,
     log: &MountLog,
 ) -> Result<RelPath, OpenError> {
@@ -54,7 +54,7 @@ pub(super) fn latest(
         }
         Err(Stop::Late) => {
             log.gave_up(&format_args!("{} entries, as its time was over", bounds.entries - search.entries));
-            Err(OpenError::Unavailable(Lost::Silent))
+            Err(OpenError::Unavailable(MountError::TimedOut))
         }
     }
 }
@@ -106,7 +106,7 @@ impl Search<'_> {
             for media in self.subfolders(std::slice::from_ref(&vdn))? {
                 let place = [vdn.clone(), media];
                 let mut found = Vec::new();
-                self.each(&place, FileType::Directory, |name| found.extend(Day::parse(name.as_str())))?;
+                self.for_each_entry(&place, FileType::Directory, |name| found.extend(Day::parse(name.as_str())))?;
                 for day in found {
                     days.entry(day).or_default().push(place.clone());
                 }
@@ -117,7 +117,7 @@ impl Search<'_> {
 
     fn subfolders(&mut self, folders: &[Segment]) -> Result<Vec<Segment>, Stop> {
         let mut names = Vec::new();
-        self.each(folders, FileType::Directory, |name| names.push(name))?;
+        self.for_each_entry(folders, FileType::Directory, |name| names.push(name))?;
         Ok(names)
     }
 
@@ -127,7 +127,7 @@ impl Search<'_> {
     fn first_file(&mut self, folders: &[Segment]) -> Result<Option<Segment>, Stop> {
         let suffixes = self.suffixes;
         let mut first: Option<Segment> = None;
-        self.each(folders, FileType::RegularFile, |name| {
+        self.for_each_entry(folders, FileType::RegularFile, |name| {
             if has_suffix(name.as_str(), suffixes) && first.as_ref().is_none_or(|kept| name < *kept) {
                 first = Some(name);
             }
@@ -136,13 +136,18 @@ impl Search<'_> {
     }
 
     /// Hands every name of one kind in a folder below the root to `take`; none if there is no such folder.
-    fn each(&mut self, folders: &[Segment], kind: FileType, mut take: impl FnMut(Segment)) -> Result<(), Stop> {
+    fn for_each_entry(
+        &mut self,
+        folders: &[Segment],
+        kind: FileType,
+        mut take: impl FnMut(Segment),
+    ) -> Result<(), Stop> {
         self.check_time()?;
         let Some(folder) = self.open(folders)? else { return Ok(()) };
-        let Some(mut listing) = self.present(Dir::new(folder), folders)? else { return Ok(()) };
+        let Some(mut listing) = self.missing_as_none(Dir::new(folder), folders)? else { return Ok(()) };
         let mut until_check = ENTRIES_PER_CHECK;
         while let Some(entry) = listing.read() {
-            let Some(entry) = self.present(entry, folders)? else { break };
+            let Some(entry) = self.missing_as_none(entry, folders)? else { break };
             self.entries = self.entries.checked_sub(1).ok_or(Stop::Bound)?;
             until_check -= 1;
             if until_check == 0 {
@@ -155,7 +160,7 @@ impl Search<'_> {
                 FileType::Unknown => {
                     self.check_time()?;
                     let kind = listing.fd().and_then(|folder| resolve::kind(folder, &name));
-                    self.present(kind, folders)?
+                    self.missing_as_none(kind, folders)?
                 }
                 known => Some(known),
             };
@@ -171,29 +176,29 @@ impl Search<'_> {
     fn open(&self, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
         let Some((last, above)) = folders.split_last() else {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return self.present(rustix::fs::openat(self.root, c".", flags, Mode::empty()), folders);
+            return self.missing_as_none(rustix::fs::openat(self.root, c".", flags, Mode::empty()), folders);
         };
         let mut parent: Option<OwnedFd> = None;
         for name in above {
             let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
-            parent = self.walked(resolve::open_dir(from, name, OFlags::PATH), folders)?;
+            parent = self.link_logged(resolve::open_dir(from, name, OFlags::PATH), folders)?;
             if parent.is_none() {
                 return Ok(None);
             }
         }
         let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
-        self.walked(resolve::open_dir(from, last, OFlags::RDONLY), folders)
+        self.link_logged(resolve::open_dir(from, last, OFlags::RDONLY), folders)
     }
 
-    fn walked(&self, opened: Result<OwnedFd, WalkError>, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
+    fn link_logged(&self, opened: Result<OwnedFd, WalkError>, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
         if opened.as_ref().is_err_and(|error| error.is_link) {
             self.log.link(&below(folders, None));
         }
-        self.present(opened.map_err(|error| error.errno), folders)
+        self.missing_as_none(opened.map_err(|error| error.errno), folders)
     }
 
     /// Passes over what is not there or not ours to read, and stops where the file server fails.
-    fn present<T>(&self, result: Result<T, Errno>, folders: &[Segment]) -> Result<Option<T>, Stop> {
+    fn missing_as_none<T>(&self, result: Result<T, Errno>, folders: &[Segment]) -> Result<Option<T>, Stop> {
         let errno = match result {
             Ok(value) => return Ok(Some(value)),
             Err(errno) => errno,
@@ -226,11 +231,11 @@ mod tests {
     use crate::recording::scratch::Scratch;
     use std::time::Duration;
 
-    fn find(scratch: &Scratch, agent: u32, bounds: Bounds) -> Result<String, OpenError> {
+    fn find(scratch: &Scratch, agent: u32, bounds: SearchLimits) -> Result<String, OpenError> {
         find_until(scratch, agent, bounds, Instant::now() + Duration::from_secs(60))
     }
 
-    fn find_until(scratch: &Scratch, agent: u32, bounds: Bounds, deadline: Instant) -> Result<String, OpenError> {
+    fn find_until(scratch: &Scratch, agent: u32, bounds: SearchLimits, deadline: Instant) -> Result<String, OpenError> {
         let root = resolve::open_root(scratch.path(), false).unwrap();
         let (suffixes, log) = (["mp4".to_owned(), "avi".to_owned()], MountLog::new(scratch.path()));
         latest(root.as_fd(), agent, &suffixes, bounds, deadline, &log).map(|path| path.to_string())
@@ -254,9 +259,9 @@ mod tests {
             scratch.file(path, b"video");
         }
         scratch.folder("1/0/20201205/503/folder.mp4");
-        assert_eq!(find(&scratch, 503, BOUNDS).unwrap(), "1/7/20201202/503/0800000.mp4");
-        assert_eq!(find(&scratch, 504, BOUNDS).unwrap(), "1/0/20201204/504/1200000.mp4");
-        assert_eq!(find(&scratch, 50, BOUNDS), Err(OpenError::NotFound));
+        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/7/20201202/503/0800000.mp4");
+        assert_eq!(find(&scratch, 504, SEARCH_LIMITS).unwrap(), "1/0/20201204/504/1200000.mp4");
+        assert_eq!(find(&scratch, 50, SEARCH_LIMITS), Err(OpenError::NotFound));
     }
 
     #[test]
@@ -271,12 +276,12 @@ mod tests {
         scratch.folder("1/0/20301229");
         scratch.link("1/0/20301229/503", &outside.path().join("0/20301231/503"));
         scratch.link("1/0/20301230/503/1.mp4", &outside.path().join("0/20301231/503/1.mp4"));
-        assert_eq!(find(&scratch, 503, BOUNDS).unwrap(), "1/0/20201201/503/1.mp4");
+        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/0/20201201/503/1.mp4");
     }
 
     #[test]
     fn an_empty_mount_has_no_recording() {
-        assert_eq!(find(&Scratch::new(), 503, BOUNDS), Err(OpenError::NotFound));
+        assert_eq!(find(&Scratch::new(), 503, SEARCH_LIMITS), Err(OpenError::NotFound));
     }
 
     #[test]
@@ -286,17 +291,20 @@ mod tests {
             scratch.folder(&format!("1/0/202012{day}/504"));
         }
         scratch.file("1/0/20201201/503/1.mp4", b"video");
-        assert!(find(&scratch, 503, BOUNDS).is_ok());
-        assert_eq!(find(&scratch, 503, Bounds { days: 10, ..BOUNDS }), Err(OpenError::NotFound));
-        assert!(find(&scratch, 503, Bounds { days: 11, ..BOUNDS }).is_ok());
-        assert_eq!(find(&scratch, 503, Bounds { entries: 12, ..BOUNDS }), Err(OpenError::NotFound));
+        assert!(find(&scratch, 503, SEARCH_LIMITS).is_ok());
+        assert_eq!(find(&scratch, 503, SearchLimits { days: 10, ..SEARCH_LIMITS }), Err(OpenError::NotFound));
+        assert!(find(&scratch, 503, SearchLimits { days: 11, ..SEARCH_LIMITS }).is_ok());
+        assert_eq!(find(&scratch, 503, SearchLimits { entries: 12, ..SEARCH_LIMITS }), Err(OpenError::NotFound));
     }
 
     #[test]
     fn a_search_whose_time_is_over_ends_at_once() {
         let scratch = Scratch::new();
         scratch.file("1/0/20201201/503/1.mp4", b"video");
-        assert_eq!(find_until(&scratch, 503, BOUNDS, Instant::now()), Err(OpenError::Unavailable(Lost::Silent)));
+        assert_eq!(
+            find_until(&scratch, 503, SEARCH_LIMITS, Instant::now()),
+            Err(OpenError::Unavailable(MountError::TimedOut))
+        );
     }
 
     #[test]
@@ -307,7 +315,7 @@ mod tests {
         }
         scratch.file("1/0/20201201/503/0000001.mp3", b"v");
         scratch.file("1/0/20201201/503/0000000:.mp4", b"v");
-        assert_eq!(find(&scratch, 503, BOUNDS).unwrap(), "1/0/20201201/503/0000100.mp4");
+        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/0/20201201/503/0000100.mp4");
     }
 
     #[test]
@@ -323,7 +331,7 @@ mod tests {
             }
         }
         // 1 + 1 + 400 folders and 5 files, each folder with its `.` and `..`, but never the 200 agents.
-        let frugal = Bounds { entries: 420, days: 400 };
+        let frugal = SearchLimits { entries: 420, days: 400 };
         assert_eq!(find(&scratch, 300, frugal).unwrap(), "1/0/20190101/300/0.mp4");
     }
 }

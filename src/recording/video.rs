@@ -194,7 +194,7 @@ mod tests {
     use std::time::{Duration, UNIX_EPOCH};
 
     fn begin(file: File, range: Option<&str>) -> Result<Video, OpenError> {
-        let file = OpenFiles::new(Duration::from_secs(60)).hold(file);
+        let file = OpenFiles::new(Duration::from_secs(60)).track(file);
         let path = RelPath::new(Vec::new(), Segment::parse("a.mp4").unwrap());
         Video::begin(file, path, &Conditions { range: range.map(str::to_owned), ..Conditions::default() })
     }

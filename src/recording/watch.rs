@@ -9,7 +9,7 @@ use log::{info, warn};
 
 use super::mount::{Mount, MountStatus};
 use super::mount_table;
-use super::open_error::Lost;
+use super::open_error::MountError;
 use crate::ops::sync::Latch;
 
 /// How often a mount is probed.
@@ -60,7 +60,7 @@ impl MountWatch {
                 let is_automount = mount_table::is_automount(mount.directory());
                 mount.set_automount(is_automount);
                 let uses = mount.uses();
-                if schedule.is_due(is_automount, uses, mount.rests(), Instant::now()) {
+                if schedule.is_due(is_automount, uses, mount.is_backing_off(), Instant::now()) {
                     let result = probe(&mount);
                     schedule.note(uses, result.is_ok(), Instant::now());
                     note(&mount, result);
@@ -115,16 +115,16 @@ impl Schedule {
     }
 }
 
-fn probe(mount: &Arc<Mount>) -> Result<(), Lost> {
+fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
     let (tell, told) = sync_channel(1);
     // The watch may have given up waiting.
     mount.probe_uncounted(move |result| drop(tell.try_send(result)));
-    told.recv_timeout(mount.probe_timeout()).unwrap_or(Err(Lost::Silent))?;
+    told.recv_timeout(mount.probe_timeout()).unwrap_or(Err(MountError::TimedOut))?;
     // Some file servers still know their directories while no file can be opened.
-    mount.stuck().map_or(Ok(()), Err)
+    mount.stuck_reason().map_or(Ok(()), Err)
 }
 
-fn note(mount: &Mount, result: Result<(), Lost>) {
+fn note(mount: &Mount, result: Result<(), MountError>) {
     let was_lost = mount.set_status(if result.is_ok() { MountStatus::Up } else { MountStatus::Lost });
     let directory = mount.directory().display();
     match result {

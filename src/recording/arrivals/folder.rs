@@ -18,20 +18,20 @@ pub(super) const MAX_NAMES: usize = 4096;
 pub(super) const MAX_GROWING: usize = 32;
 
 /// How many of the recordings found by the first listing are watched for growth: the last written ones.
-const WATCHED_AT_FIRST: usize = 8;
+const BASELINE_WATCH_MAX: usize = 8;
 
 /// For how long they are. A recorder that writes less often than that is taken to have finished before.
-const WATCHED_FOR: Duration = Duration::from_secs(60);
+const BASELINE_WATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For how long a file may stay empty before it is given up.
-const EMPTY_FOR: Duration = Duration::from_secs(600);
+const EMPTY_TIMEOUT: Duration = Duration::from_secs(600);
 
 /// A created time further before the first modified time than this is taken for a wrong one.
 const RECORDING_MAX_NS: i64 = 24 * 3600 * 1_000_000_000;
 
 /// Size and times of a regular file; the times in nanoseconds of the file server's epoch clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct FileInfo {
     /// In bytes.
     pub size: u64,
     /// The last write.
@@ -56,7 +56,7 @@ pub(super) struct Change {
 }
 
 /// What is told of a file: `None` if there is no regular file of that name (any more).
-pub(super) type Probed = Result<Option<Seen>, OpenError>;
+pub(super) type Probed = Result<Option<FileInfo>, OpenError>;
 
 /// A recording that is announced, at most once, and needs no further look.
 #[derive(Debug, Clone, Copy)]
@@ -70,7 +70,7 @@ struct Known {
 struct Growing {
     name: Segment,
     hash: u64,
-    seen: Seen,
+    seen: FileInfo,
     begin_ns: i64,
     /// Looks that found it like this.
     same: u32,
@@ -168,7 +168,7 @@ impl FolderState {
                 remember(&mut self.known, Known { name: hash, identity });
                 continue;
             }
-            if !self.make_place() {
+            if !self.make_room() {
                 whole = false;
                 continue;
             }
@@ -229,11 +229,11 @@ impl FolderState {
         let mut found = Vec::with_capacity(names.len());
         for (hash, name) in names {
             if let Some(seen) = probe(&name)? {
-                found.push(Growing::new(name, hash, seen, now, Some(now + WATCHED_FOR)));
+                found.push(Growing::new(name, hash, seen, now, Some(now + BASELINE_WATCH_TIMEOUT)));
             }
         }
         found.sort_by(|a, b| (b.seen.modified_ns, &b.name).cmp(&(a.seen.modified_ns, &a.name)));
-        let old = found.split_off(found.len().min(WATCHED_AT_FIRST));
+        let old = found.split_off(found.len().min(BASELINE_WATCH_MAX));
         found.shrink_to_fit();
         self.growing = found;
         self.known =
@@ -243,7 +243,7 @@ impl FolderState {
         Ok(())
     }
 
-    fn make_place(&mut self) -> bool {
+    fn make_room(&mut self) -> bool {
         if self.growing.len() >= MAX_GROWING
             && let Some(place) = self.growing.iter().position(|growing| growing.gone)
         {
@@ -254,7 +254,7 @@ impl FolderState {
 }
 
 impl Growing {
-    fn new(name: Segment, hash: u64, seen: Seen, now: Instant, until: Option<Instant>) -> Growing {
+    fn new(name: Segment, hash: u64, seen: FileInfo, now: Instant, until: Option<Instant>) -> Growing {
         let earliest = seen.modified_ns.saturating_sub(RECORDING_MAX_NS);
         let created = seen.created_ns.filter(|created| (earliest..=seen.modified_ns).contains(created));
         let begin_ns = created.unwrap_or(seen.modified_ns);
@@ -270,7 +270,7 @@ impl Growing {
     }
 
     /// Takes what the file is like now; false once nothing more is to be said about it.
-    fn follow(&mut self, seen: Seen, now: Instant, out: &mut Vec<Change>) -> bool {
+    fn follow(&mut self, seen: FileInfo, now: Instant, out: &mut Vec<Change>) -> bool {
         // Only bytes that are added make an old recording a current one; a copy's or an owner's times do not.
         if seen.size > self.seen.size {
             self.until = None;
@@ -284,7 +284,7 @@ impl Growing {
             return now < until;
         }
         if self.seen.size == 0 {
-            return now.saturating_duration_since(self.changed) < EMPTY_FOR;
+            return now.saturating_duration_since(self.changed) < EMPTY_TIMEOUT;
         }
         out.extend(self.start());
         if self.same < STABLE_LOOKS {
@@ -300,7 +300,7 @@ impl Growing {
     }
 }
 
-fn identity(hasher: &RandomState, seen: &Seen) -> u64 {
+fn identity(hasher: &RandomState, seen: &FileInfo) -> u64 {
     hasher.hash_one((seen.size, seen.modified_ns))
 }
 

@@ -7,25 +7,29 @@ use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
 use super::super::open_error::OpenError;
-use super::folder::Seen;
+use super::folder::FileInfo;
 use super::stamp::FolderTimes;
 
 /// What is found under a name.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Found {
+pub(super) struct EntryInfo {
     /// A folder, a regular file, or something of no interest.
     pub kind: FileType,
     /// For a folder.
     pub times: FolderTimes,
     /// For a file.
-    pub seen: Seen,
+    pub seen: FileInfo,
 }
 
 /// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and `at` says so.
 ///
 /// `None` if there is nothing of that name, or nothing for us; a link is not followed. Fails if the file
 /// server does.
-pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone, at: AtFlags) -> Result<Option<Found>, OpenError> {
+pub(super) fn stat_entry(
+    parent: BorrowedFd<'_>,
+    name: impl Arg + Clone,
+    at: AtFlags,
+) -> Result<Option<EntryInfo>, OpenError> {
     // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder for half a minute.
     let flags = at | AtFlags::SYMLINK_NOFOLLOW;
     let mask = StatxFlags::TYPE | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME | StatxFlags::BTIME;
@@ -33,10 +37,10 @@ pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone, at: AtFlags) -
         Ok(found) => {
             let ns = |time: rustix::fs::StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec);
             let has_created = found.stx_mask & StatxFlags::BTIME.bits() != 0;
-            Ok(Some(Found {
+            Ok(Some(EntryInfo {
                 kind: FileType::from_raw_mode(found.stx_mode.into()),
                 times: [found.stx_mtime, found.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec)),
-                seen: Seen {
+                seen: FileInfo {
                     size: found.stx_size,
                     modified_ns: ns(found.stx_mtime),
                     created_ns: has_created.then(|| ns(found.stx_btime)),
@@ -44,8 +48,10 @@ pub(super) fn ask(parent: BorrowedFd<'_>, name: impl Arg + Clone, at: AtFlags) -
             }))
         }
         // Some sandboxes and old kernels lack statx; there the plain question has to do.
-        Err(Errno::NOSYS | Errno::PERM) => Ok(absent(statat(parent, name, flags))?.map(|found| plainly(&found))),
-        Err(errno) => absent(Err(errno)),
+        Err(Errno::NOSYS | Errno::PERM) => {
+            Ok(missing_as_none(statat(parent, name, flags))?.map(|found| from_stat(&found)))
+        }
+        Err(errno) => missing_as_none(Err(errno)),
     }
 }
 
@@ -56,7 +62,7 @@ pub(super) fn open(
     access: OFlags,
 ) -> Result<Option<OwnedFd>, OpenError> {
     let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    absent(retry_on_intr(|| openat(parent, name.clone(), flags, Mode::empty())))
+    missing_as_none(retry_on_intr(|| openat(parent, name.clone(), flags, Mode::empty())))
 }
 
 /// How a listing ended.
@@ -75,15 +81,15 @@ pub(super) enum Listed {
 pub(super) fn list(
     folder: impl AsFd,
     buffer: &mut Vec<u8>,
-    most: usize,
+    max: usize,
     entries: &mut usize,
     mut each: impl FnMut(&str, FileType),
 ) -> Result<Listed, OpenError> {
     buffer.clear();
     let mut listing = RawDir::new(folder, buffer.spare_capacity_mut());
-    let mut left = most;
+    let mut left = max;
     while let Some(entry) = listing.next() {
-        let Some(entry) = absent(entry)? else { return Ok(Listed::Absent) };
+        let Some(entry) = missing_as_none(entry)? else { return Ok(Listed::Absent) };
         if matches!(entry.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
@@ -98,7 +104,7 @@ pub(super) fn list(
 }
 
 /// Passes over what is not there or not ours to read; fails where the file server does.
-fn absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
+fn missing_as_none<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
     match result.map_err(OpenError::from_walk) {
         Ok(value) => Ok(Some(value)),
         Err(OpenError::Unavailable(lost)) => Err(OpenError::Unavailable(lost)),
@@ -106,14 +112,14 @@ fn absent<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
     }
 }
 
-fn plainly(found: &Stat) -> Found {
+fn from_stat(found: &Stat) -> EntryInfo {
     let times = [(found.st_mtime, found.st_mtime_nsec), (found.st_ctime, found.st_ctime_nsec)]
         .map(|(seconds, ns)| (seconds, u32::try_from(ns).unwrap_or(0)));
     let [(seconds, ns), _] = times;
-    Found {
+    EntryInfo {
         kind: FileType::from_raw_mode(found.st_mode),
         times,
-        seen: Seen {
+        seen: FileInfo {
             size: u64::try_from(found.st_size).unwrap_or(0),
             modified_ns: nanoseconds(seconds, ns),
             created_ns: None,

@@ -12,7 +12,7 @@ use super::stamp::Stamp;
 const OVERLAP: Duration = Duration::from_secs(2 * 3600);
 
 /// Which look is made at the day before after that: one in so many.
-const SELDOM: u64 = 15;
+const OLD_DAY_INTERVAL: u64 = 15;
 
 /// Days of one media folder that are looked at: the latest two, and older ones while something grows in them.
 const MAX_DAYS: usize = 4;
@@ -112,8 +112,8 @@ impl Media {
 impl DayFolder {
     /// Whether the folder has its turn at this look at all agents.
     pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
-        let seldom = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
-        !seldom || self.grows || round.is_multiple_of(SELDOM)
+        let is_old = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
+        !is_old || self.grows || round.is_multiple_of(OLD_DAY_INTERVAL)
     }
 }
 

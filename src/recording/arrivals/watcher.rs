@@ -16,7 +16,7 @@ use super::super::open_error::OpenError;
 use super::super::record_id::MAX_LEN;
 use super::super::rel_path::{Segment, has_suffix};
 use super::folder::{Change, FolderState, Listing, MAX_NAMES};
-use super::listing::{Found, Listed, ask, list, open};
+use super::listing::{EntryInfo, Listed, list, open, stat_entry};
 use super::stamp::Stamp;
 use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
 use super::{Arrival, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent};
@@ -33,11 +33,11 @@ const MAX_FAILURES: usize = 4;
 
 /// When to ask for the processor time, which costs a system call itself: after so many folders of agents that have not
 /// changed, or after a few that were opened, each of which counts like so many of the others.
-const CPU_CHECK: usize = 1024;
-const OPENED: usize = 256;
+const CPU_CHECK_INTERVAL: usize = 1024;
+const OPEN_COST: usize = 256;
 
 /// For directory entries, as many as one system call takes.
-const BUFFER: usize = 32 * 1024;
+const BUFFER_BYTES: usize = 32 * 1024;
 
 /// The watch for new recordings on one mount; see the module. Nothing is touched between two looks.
 #[derive(Debug)]
@@ -54,7 +54,7 @@ pub struct Watcher {
     /// Looks at all agents.
     rounds: u64,
     /// The agent's folder with which a look that met a limit ended.
-    stopped_at: Option<Place>,
+    stopped_at: Option<FolderKey>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -64,14 +64,14 @@ struct Session {
 }
 
 /// An agent's folder.
-type Place = (Segment, Segment, Day, u32);
+type FolderKey = (Segment, Segment, Day, u32);
 
 /// Which folders of agents a pass over the tree looks into.
 #[derive(Debug, Clone)]
-enum Part {
+enum PassRange {
     All,
-    After(Place),
-    UpTo(Place),
+    After(FolderKey),
+    UpTo(FolderKey),
 }
 
 impl Watcher {
@@ -108,15 +108,15 @@ impl Watcher {
         self.looks += 1;
         self.rounds += u64::from(scope == Scope::All);
         self.take_sessions(agents);
-        let (mut look, mut buffer) = (Look::default(), Vec::with_capacity(BUFFER));
+        let (mut look, mut buffer) = (Look::default(), Vec::with_capacity(BUFFER_BYTES));
         let resumed = if scope == Scope::All { self.stopped_at.take() } else { None };
         let parts = match resumed {
-            Some(place) => vec![Part::After(place.clone()), Part::UpTo(place)],
-            None => vec![Part::All],
+            Some(place) => vec![PassRange::After(place.clone()), PassRange::UpTo(place)],
+            None => vec![PassRange::All],
         };
         for part in parts {
             // Where a look that does nothing more goes on: at the same place, or at the first.
-            let unmoved = if let Part::After(place) = &part { Some(place.clone()) } else { None };
+            let unmoved = if let PassRange::After(place) = &part { Some(place.clone()) } else { None };
             let mut pass = Pass {
                 suffixes: &self.suffixes,
                 limits: &self.limits,
@@ -186,7 +186,7 @@ struct Pass<'a> {
     generation: u64,
     number: u64,
     round: u64,
-    part: Part,
+    part: PassRange,
     scope: Scope,
     now: Instant,
     deadline: Instant,
@@ -194,7 +194,7 @@ struct Pass<'a> {
     buffer: &'a mut Vec<u8>,
     failures: usize,
     /// The last agent's folder that was looked into.
-    done: Option<Place>,
+    done: Option<FolderKey>,
     cpu_before: Duration,
     /// Work since the processor time was asked for.
     unchecked: usize,
@@ -312,21 +312,22 @@ impl Pass<'_> {
     ) -> Result<(), OpenError> {
         self.look.figures.folders += 1;
         self.unchecked += 1;
-        let found = ask(day, DecInt::new(number), AtFlags::empty())?.filter(|found| found.kind == FileType::Directory);
-        let Some(Found { times, .. }) = found else {
+        let found =
+            stat_entry(day, DecInt::new(number), AtFlags::empty())?.filter(|found| found.kind == FileType::Directory);
+        let Some(EntryInfo { times, .. }) = found else {
             return agent.state.check_growing(self.hasher, self.now, &mut |_| Ok(None), &mut Vec::new());
         };
         let stale = agent.stamp.is_stale(times, self.now);
         if !stale && !agent.state.is_growing() {
             return Ok(());
         }
-        self.unchecked += OPENED;
+        self.unchecked += OPEN_COST;
         let access = if stale { OFlags::RDONLY } else { OFlags::PATH };
         let Some(folder) = open(day, &DecInt::new(number), access)? else { return Ok(()) };
         let files = &mut self.look.figures.files;
         let mut probe = |name: &Segment| {
             *files += 1;
-            let found = ask(folder.as_fd(), name.as_str(), AtFlags::empty())?;
+            let found = stat_entry(folder.as_fd(), name.as_str(), AtFlags::empty())?;
             Ok(found.filter(|found| found.kind == FileType::RegularFile).map(|found| found.seen))
         };
         let mut changes = Vec::new();
@@ -349,7 +350,7 @@ impl Pass<'_> {
                 Listed::Absent => Ok(()),
                 Listed::TooMany => {
                     self.look.figures.overfull += 1;
-                    agent.stamp.leave();
+                    agent.stamp.settle();
                     Ok(())
                 }
                 Listed::Whole => {
@@ -374,16 +375,16 @@ impl Pass<'_> {
         &mut self,
         folder: BorrowedFd<'_>,
         node: &mut Node,
-        most: usize,
+        max: usize,
         mut each: impl FnMut(&str),
     ) -> Result<Names, OpenError> {
-        let Some(found) = ask(folder, c"", AtFlags::EMPTY_PATH)? else { return Ok(Names::Unknown) };
+        let Some(found) = stat_entry(folder, c"", AtFlags::EMPTY_PATH)? else { return Ok(Names::Unknown) };
         if !node.stamp.is_stale(found.times, self.now) {
             return Ok(if node.overfull { Names::Unknown } else { Names::Same });
         }
         let Some(open) = open(folder, &c".", OFlags::RDONLY)? else { return Ok(Names::Unknown) };
         self.look.figures.listed += 1;
-        let listed = list(open, self.buffer, most, &mut self.look.figures.entries, |name, kind| {
+        let listed = list(open, self.buffer, max, &mut self.look.figures.entries, |name, kind| {
             if matches!(kind, FileType::Directory | FileType::Unknown) {
                 each(name);
             }
@@ -392,7 +393,7 @@ impl Pass<'_> {
         match listed {
             Listed::Whole => node.stamp.listed(self.now),
             Listed::TooMany => {
-                node.stamp.leave();
+                node.stamp.settle();
                 self.look.figures.overfull += 1;
             }
             Listed::Absent => {}
@@ -401,12 +402,12 @@ impl Pass<'_> {
     }
 
     /// Adds the folders that are not known yet. One that is away is kept, as its mount may be, unless there are too many.
-    fn add<T>(&mut self, known: &mut BTreeMap<Segment, T>, found: BTreeSet<Segment>, most: usize, new: impl Fn() -> T) {
-        if known.len().saturating_add(found.len()) > most {
+    fn add<T>(&mut self, known: &mut BTreeMap<Segment, T>, found: BTreeSet<Segment>, max: usize, new: impl Fn() -> T) {
+        if known.len().saturating_add(found.len()) > max {
             known.retain(|name, _| found.contains(name));
         }
         for name in found {
-            if known.len() >= most && !known.contains_key(&name) {
+            if known.len() >= max && !known.contains_key(&name) {
                 self.look.figures.overfull += 1;
                 break;
             }
@@ -434,7 +435,7 @@ impl Pass<'_> {
     }
 
     fn has_used_its_cpu(&mut self) -> bool {
-        if self.unchecked < CPU_CHECK {
+        if self.unchecked < CPU_CHECK_INTERVAL {
             return false;
         }
         self.unchecked = 0;
@@ -456,13 +457,13 @@ impl Pass<'_> {
     }
 }
 
-impl Part {
+impl PassRange {
     /// The agents of a day folder that belong to the part.
     fn range(&self, vdn: &Segment, media: &Segment, day: Day) -> Option<RangeInclusive<u32>> {
         let (place, after) = match self {
-            Part::All => return Some(0..=u32::MAX),
-            Part::After(place) => (place, true),
-            Part::UpTo(place) => (place, false),
+            PassRange::All => return Some(0..=u32::MAX),
+            PassRange::After(place) => (place, true),
+            PassRange::UpTo(place) => (place, false),
         };
         let (stopped_vdn, stopped_media, stopped_day, agent) = place;
         match ((vdn, media, day).cmp(&(stopped_vdn, stopped_media, *stopped_day)), after) {

@@ -30,7 +30,7 @@ fn open(mount: &Arc<Mount>, request: OpenRequest) -> Result<Video, OpenError> {
     begin(mount, request).recv_timeout(LONG).unwrap()
 }
 
-fn probe(mount: &Arc<Mount>) -> Result<(), Lost> {
+fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
     let (tell, told) = sync_channel(1);
     mount.probe(move |result| tell.send(result).unwrap());
     told.recv_timeout(LONG).unwrap()
@@ -60,7 +60,7 @@ fn occupy(release: Arc<Latch>) -> crate::ops::Job {
     })
 }
 
-const SILENT: OpenError = OpenError::Unavailable(Lost::Silent);
+const TIMED_OUT: OpenError = OpenError::Unavailable(MountError::TimedOut);
 
 #[test]
 fn a_recording_is_opened_by_its_path_or_as_the_agents_latest() {
@@ -86,13 +86,13 @@ fn a_directory_that_disappears_and_comes_back_just_works() {
     let mount = Mount::new(scratch.path().join("mount"), false);
     assert_eq!(probe(&mount), Ok(()));
     std::fs::rename(scratch.path().join("mount"), scratch.path().join("away")).unwrap();
-    let lost = Lost::Failed(Errno::NOENT);
+    let lost = MountError::Failed(Errno::NOENT);
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap_err(), OpenError::Unavailable(lost.clone()));
     assert_eq!(probe(&mount), Err(lost));
     scratch.file("mount/1/a.mp4", b"second");
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 6);
     let checked = Mount::new(scratch.path().join("mount"), true);
-    let is_not_mounted = |lost: &Lost| matches!(lost, Lost::NotMounted(_));
+    let is_not_mounted = |lost: &MountError| matches!(lost, MountError::NotMounted(_));
     let refused = open(&checked, path("1", "a.mp4")).unwrap_err();
     assert!(matches!(refused, OpenError::Unavailable(lost) if is_not_mounted(&lost)));
     assert!(probe(&checked).is_err_and(|lost| is_not_mounted(&lost)));
@@ -109,7 +109,7 @@ fn a_mount_that_hangs_refuses_at_once_and_holds_up_nothing_else() {
     assert_eq!((mount.hung(), mount.openers.threads()), (OPENING_THREADS, OPENING_THREADS));
     assert_eq!((mount.status(), other.status()), (MountStatus::Lost, MountStatus::Unknown));
     let refused = begin(&mount, path("1", "a.mp4")).try_recv().unwrap();
-    assert_eq!(refused.unwrap_err(), OpenError::Unavailable(Lost::Stuck), "at once");
+    assert_eq!(refused.unwrap_err(), OpenError::Unavailable(MountError::Stuck), "at once");
     release.set();
     eventually(|| mount.hung() == 0);
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 5);
@@ -129,7 +129,7 @@ fn an_opening_that_waits_beyond_its_deadline_is_refused_and_opens_nothing() {
     let passed = Instant::now() + Duration::from_millis(1);
     eventually(|| Instant::now() > passed);
     release.set();
-    assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap_err(), SILENT);
+    assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap_err(), TIMED_OUT);
 }
 
 #[test]
@@ -138,9 +138,9 @@ fn while_a_probe_hangs_nothing_is_opened() {
     scratch.file("1/a.mp4", b"video");
     let mount = Mount::with_timeout(scratch.path().to_owned(), false, SHORT);
     let release = hang(&mount.probers, 1);
-    assert_eq!(begin(&mount, path("1", "a.mp4")).try_recv().unwrap().unwrap_err(), SILENT);
-    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), SILENT);
-    assert_eq!(probe(&mount), Err(Lost::Silent));
+    assert_eq!(begin(&mount, path("1", "a.mp4")).try_recv().unwrap().unwrap_err(), TIMED_OUT);
+    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), TIMED_OUT);
+    assert_eq!(probe(&mount), Err(MountError::TimedOut));
     assert_eq!(mount.openers.threads() + mount.searchers.threads(), 0);
     release.set();
     eventually(|| mount.hung() == 0);
@@ -163,7 +163,7 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
     let refused = more.iter().filter(|told| matches!(told.try_recv(), Ok(Err(OpenError::Busy)))).count();
     assert!(refused >= 200 - SEARCHING_QUEUE_LEN, "the queue is bounded: {refused}");
     assert_eq!(open(&mount, path("1/0/20201202/503", "1.mp4")).unwrap().length(), 5);
-    assert_eq!((mount.hung(), mount.stuck(), probe(&mount)), (0, None, Ok(())), "a queue is no hung server");
+    assert_eq!((mount.hung(), mount.stuck_reason(), probe(&mount)), (0, None, Ok(())), "a queue is no hung server");
     release.set();
     assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap().length(), 5);
     eventually(|| open(&mount, latest(503)).is_ok());
@@ -175,7 +175,7 @@ fn a_search_that_waited_too_long_is_busy_and_no_failure_of_the_server() {
     let mount = Mount::new(scratch.path().to_owned(), false);
     let (tell, told) = sync_channel(1);
     let answer =
-        Answer::new(move |result: Result<Video, _>| tell.send(result.map(drop)).unwrap(), Err(OpenError::Busy));
+        Callback::new(move |result: Result<Video, _>| tell.send(result.map(drop)).unwrap(), Err(OpenError::Busy));
     mount.searchers.execute_within(Instant::now(), LONG, Box::new(move || drop(answer)));
     assert_eq!(told.recv_timeout(LONG).unwrap(), Err(OpenError::Busy));
 }
@@ -190,7 +190,7 @@ fn while_a_mount_is_lost_every_failure_is_its_failure() {
     assert_eq!(found("b.mp4"), Err(OpenError::NotFound));
     assert_eq!(found("empty.mp4"), Err(OpenError::Unreadable(Unreadable::Empty)));
     mount.set_status(MountStatus::Lost);
-    assert_eq!((found("b.mp4"), found("empty.mp4")), (Err(SILENT), Err(SILENT)));
+    assert_eq!((found("b.mp4"), found("empty.mp4")), (Err(TIMED_OUT), Err(TIMED_OUT)));
     assert_eq!(found("a.mp4"), Ok(()), "it may be back before the watch has seen that");
 }
 
@@ -200,9 +200,9 @@ fn an_automount_that_failed_is_left_alone_until_the_watch_has_tried_it() {
     let mount = Mount::new(scratch.path().join("mount"), false);
     mount.set_automount(true);
     let found = || open(&mount, path("1", "a.mp4")).map(drop);
-    assert_eq!(found(), Err(OpenError::Unavailable(Lost::Failed(Errno::NOENT))));
+    assert_eq!(found(), Err(OpenError::Unavailable(MountError::Failed(Errno::NOENT))));
     scratch.file("mount/1/a.mp4", b"video");
-    assert_eq!((found(), probe(&mount)), (Err(SILENT), Err(Lost::Silent)));
+    assert_eq!((found(), probe(&mount)), (Err(TIMED_OUT), Err(MountError::TimedOut)));
     mount.set_status(MountStatus::Up);
     assert_eq!((found(), probe(&mount)), (Ok(()), Ok(())));
 }

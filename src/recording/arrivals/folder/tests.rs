@@ -1,10 +1,10 @@
 use super::*;
-use crate::recording::Lost;
+use crate::recording::MountError;
 use std::collections::BTreeMap;
 
 /// A folder in memory, and what is known of it.
 struct Folder {
-    files: BTreeMap<String, Seen>,
+    files: BTreeMap<String, FileInfo>,
     state: FolderState,
     hasher: RandomState,
     now: Instant,
@@ -20,7 +20,7 @@ impl Folder {
     }
 
     fn put(&mut self, name: &str, size: u64, modified_ns: i64) {
-        self.files.insert(name.to_owned(), Seen { size, modified_ns, created_ns: None });
+        self.files.insert(name.to_owned(), FileInfo { size, modified_ns, created_ns: None });
     }
 
     fn rename(&mut self, from: &str, to: &str) {
@@ -150,7 +150,7 @@ fn a_clock_that_steps_back_ends_nothing_before_its_begin() {
     for (created, modified, begin) in
         [(Some(7), 9, 7), (Some(11), 9, 9), (None, 9, 9), (Some(0), day, 0), (Some(0), day + 1, day + 1)]
     {
-        let seen = Seen { size: 1, modified_ns: modified, created_ns: created };
+        let seen = FileInfo { size: 1, modified_ns: modified, created_ns: created };
         let growing = Growing::new(Segment::parse("a").unwrap(), 0, seen, folder.now, None);
         assert_eq!(growing.begin_ns, begin, "{created:?} {modified}");
     }
@@ -203,13 +203,13 @@ fn a_look_that_fails_loses_nothing() {
         folder.put("a.mp4", 10, 100);
         let (mut listing, mut out) = (Listing::default(), Vec::new());
         folder.state.note(&mut listing, &folder.hasher, "a.mp4");
-        let mut fails = |_: &Segment| Err(OpenError::Unavailable(Lost::Silent));
+        let mut fails = |_: &Segment| Err(OpenError::Unavailable(MountError::TimedOut));
         let ended = folder.state.finish_listing(listing, &folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(Lost::Silent)), 0));
+        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
         assert_eq!(folder.state.is_baselined(), all_new);
         assert_eq!(folder.look().len(), usize::from(all_new));
         let ended = folder.state.check_growing(&folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(Lost::Silent)), 0));
+        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
         assert_eq!(folder.look().len(), usize::from(all_new));
     }
 }
