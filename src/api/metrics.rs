@@ -9,7 +9,7 @@ use super::gateway::Gateway;
 use super::reply::Reply;
 use super::request::Request;
 use crate::ops::log_lines;
-use crate::recording::{LookCounters, Mount, MountStatus};
+use crate::recording::{Mount, MountStatus, ScanCounters};
 
 /// One metric: what it is called and means, and where its value comes from.
 pub struct Metric {
@@ -53,7 +53,7 @@ impl Samples<'_> {
 
 impl Samples<'_> {
     /// One sample for each mount that is looked at for new recordings.
-    fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&LookCounters) -> T) {
+    fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&ScanCounters) -> T) {
         for watch in &gateway.recording_events.watches {
             let directory = label(&watch.mount().directory().to_string_lossy());
             self.labelled(&format!("{{directory=\"{directory}\"}}"), value(watch.counted()));
@@ -158,7 +158,7 @@ pub const METRICS: &[Metric] = &[
     })
     .labelled(&["directory"]),
     counter("cc_gateway_looks_total", "Looks for new recordings.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.looks.load(Ordering::Relaxed));
+        samples.each_watch(gateway, |counted| counted.scans.load(Ordering::Relaxed));
     })
     .labelled(&["directory"]),
     counter("cc_gateway_looks_failed_total", "Looks in which the file server failed.", |gateway, samples| {

@@ -1,4 +1,4 @@
-//! What agents are told of their recordings, and the thread that has the mounts looked at for that.
+//! What agents are told of their recordings, and the thread that has the mounts scanned for that.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -16,11 +16,11 @@ use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, Stop
 /// How often sessions end that were silent for too long, and the events are queued whose time has come.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least time between two looks for agents who have just signed in, so that a shift that begins costs ten a
+/// The least time between two scans for agents who have just signed in, so that a shift that begins costs ten a
 /// second and not one for each of its agents.
 const NEW_AGENTS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The thread only counts time: looks happen on the threads of their mounts.
+/// The thread only counts time: scans happen on the threads of their mounts.
 const STACK_SIZE: usize = 128 * 1024;
 
 /// `locationId` outside pool mode, as in the documented samples.
@@ -29,7 +29,7 @@ const NO_LOCATION: u32 = 65_535;
 /// `recordFormat` "default": how the recorder encodes is not known here.
 const DEFAULT_FORMAT: u8 = 0;
 
-/// The mounts that are looked at, and what became of the events.
+/// The mounts that are scanned, and what became of the events.
 #[derive(Debug)]
 pub(super) struct RecordingEvents {
     /// None where there are no events: IF_SUPPORT_VIDEO or RECORD_SCAN_INTERVAL says so.
@@ -55,7 +55,7 @@ impl RecordingEvents {
         }
     }
 
-    /// An agent has signed in: its folders are looked at now, so that what is in them does not count as new later.
+    /// An agent has signed in: its folders are scanned now, so that what is in them does not count as new later.
     pub(super) fn agent_signed_in(&self) {
         self.wakeup.notify(|reasons| reasons.new_agents = true);
     }
@@ -84,7 +84,7 @@ struct Wakeup {
 #[derive(Debug, Default)]
 struct Reasons {
     new_agents: bool,
-    look_ended: bool,
+    scan_ended: bool,
     stop: bool,
 }
 
@@ -97,7 +97,7 @@ impl Wakeup {
     fn wait_until(&self, deadline: Instant) -> Reasons {
         let mut reasons = lock(&self.reasons);
         while let Some(remaining) = remaining(deadline)
-            && !(reasons.new_agents || reasons.look_ended || reasons.stop)
+            && !(reasons.new_agents || reasons.scan_ended || reasons.stop)
         {
             reasons = self.condvar.wait_timeout(reasons, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
@@ -106,7 +106,7 @@ impl Wakeup {
 }
 
 /// The thread of the gateway that does what no request asks for: it ends silent sessions, queues events whose time has
-/// come, and has the mounts looked at for new recordings. It ends when this is dropped.
+/// come, and has the mounts scanned for new recordings. It ends when this is dropped.
 #[derive(Debug)]
 pub struct EventThread {
     gateway: Arc<Gateway>,
@@ -143,12 +143,12 @@ struct Schedule<'a> {
     sweep_at: Instant,
     /// `None` without events.
     round_at: Option<Instant>,
-    /// Whether agents wait for their first look, and when it may be.
+    /// Whether agents wait for their first scan, and when it may be.
     has_new_agents: bool,
     new_agents_from: Instant,
 }
 
-/// The looks at one mount: the one that began last, and the one to come as soon as that has ended.
+/// The scans of one mount: the one that began last, and the one to come as soon as that has ended.
 #[derive(Debug, Clone, Copy, Default)]
 struct MountSchedule {
     last_scope: Option<Scope>,
@@ -193,7 +193,7 @@ impl Schedule<'_> {
                 self.begin_round();
             }
             if !self.gateway.is_draining() {
-                self.look(now);
+                self.scan(now);
             }
         }
     }
@@ -203,10 +203,10 @@ impl Schedule<'_> {
         [self.round_at, new_agents].into_iter().flatten().fold(self.sweep_at, Instant::min)
     }
 
-    /// Wants a look at every mount, but none more of one whose last such look has not ended.
+    /// Requests a scan of every mount, except where the last one has not ended.
     fn begin_round(&mut self) {
         for (mount, watch) in self.mounts.iter_mut().zip(&self.events.watches) {
-            if watch.is_looking() && mount.last_scope == Some(Scope::All) {
+            if watch.is_scanning() && mount.last_scope == Some(Scope::All) {
                 watch.skip();
             } else {
                 mount.requested = Some(Scope::All);
@@ -214,11 +214,11 @@ impl Schedule<'_> {
         }
     }
 
-    /// Begins the looks that are wanted and can begin.
-    fn look(&mut self, now: Instant) {
+    /// Begins the scans that are requested and can begin.
+    fn scan(&mut self, now: Instant) {
         let mut listed: Option<Arc<[OpenSession]>> = None;
         for (index, (mount, watch)) in self.mounts.iter_mut().zip(&self.events.watches).enumerate() {
-            let Some(scope) = mount.requested.filter(|_| !watch.is_looking()) else { continue };
+            let Some(scope) = mount.requested.filter(|_| !watch.is_scanning()) else { continue };
             let sessions = Arc::clone(listed.get_or_insert_with(|| {
                 let mut sessions = self.gateway.sessions.signed_in(now);
                 sessions.sort_unstable_by_key(|session| session.agent);
@@ -226,13 +226,13 @@ impl Schedule<'_> {
             }));
             let agents = sessions.iter().map(watched).collect();
             let gateway = Arc::downgrade(self.gateway);
-            let begun = watch.look(agents, scope, move |look| {
-                // A file server may have held the look for longer than the gateway lasts.
+            let begun = watch.scan(agents, scope, move |scan| {
+                // A file server may have held the scan for longer than the gateway lasts.
                 let Some(gateway) = Weak::upgrade(&gateway) else { return };
                 if let Some(watch) = gateway.recording_events.watches.get(index) {
-                    gateway.announce(&sessions, watch.point(), &look.arrivals);
+                    gateway.announce(&sessions, watch.point(), &scan.arrivals);
                 }
-                gateway.recording_events.wakeup.notify(|reasons| reasons.look_ended = true);
+                gateway.recording_events.wakeup.notify(|reasons| reasons.scan_ended = true);
             });
             if begun {
                 *mount = MountSchedule { last_scope: Some(scope), requested: None };
@@ -247,7 +247,7 @@ fn watched(session: &OpenSession) -> WatchedAgent {
 
 impl Gateway {
     /// Queues the events of arrivals, each for the session it was found for and no other. `sessions` are those that
-    /// the look was for, in the order of their agents.
+    /// the scan was for, in the order of their agents.
     fn announce(&self, sessions: &[OpenSession], point: MountPoint, arrivals: &[(WatchedAgent, Arrival)]) {
         let now = epoch_ms(SystemTime::now());
         for (agent, arrival) in arrivals {

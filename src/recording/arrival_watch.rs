@@ -1,44 +1,44 @@
-//! The watch for new recordings on one mount: one look after the other on the mount's own threads.
+//! The watch for new recordings on one mount: one scan after the other on the mount's own threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use super::arrivals::{Figures, Limits, Look, Scope, Suffixes, WatchedAgent, Watcher};
+use super::arrivals::{Figures, Limits, Scan, Scope, Suffixes, WatchedAgent, Watcher};
 use super::mount::Mount;
 use crate::config::MountPoint;
 use crate::ops::sync::lock;
 
 /// What is watched of one mount, and what that has cost so far.
 ///
-/// There is at most one look at a time. One that hangs keeps one thread of the mount, and the looks that would come
+/// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans that would come
 /// after it do not happen; other mounts and downloads know nothing of it.
 #[derive(Debug)]
 pub struct ArrivalWatch {
     mount: Arc<Mount>,
     point: MountPoint,
     suffixes: Suffixes,
-    /// Locked for as long as a look takes, which may be for ever: see `is_looking`.
+    /// Locked for as long as a scan takes, which may be for ever: see `is_scanning`.
     watcher: Arc<Mutex<Watcher>>,
     /// Whether the watcher may know of any agent.
     has_agents: AtomicBool,
-    is_looking: Arc<AtomicBool>,
-    counted: Arc<LookCounters>,
+    is_scanning: Arc<AtomicBool>,
+    counted: Arc<ScanCounters>,
 }
 
-/// What the looks at one mount have come to.
+/// Counters of the scans of one mount.
 #[derive(Debug, Default)]
-pub struct LookCounters {
-    /// Looks that ended.
-    pub looks: AtomicU64,
+pub struct ScanCounters {
+    /// Scans that ended.
+    pub scans: AtomicU64,
     /// Those among them in which the file server failed.
     pub failed: AtomicU64,
     /// Those that met a limit and went on at the next one.
     pub cut_short: AtomicU64,
-    /// Looks that were due and did not happen, since the one before had not ended.
+    /// Scans that were due and did not happen, since the one before had not ended.
     pub skipped: AtomicU64,
     cpu_ns: AtomicU64,
-    /// Folders of agents that the last look for all of them looked into.
+    /// Folders of agents in the last scan of all agents.
     pub folders: AtomicUsize,
     /// Directory entries that it read.
     pub entries: AtomicUsize,
@@ -46,16 +46,16 @@ pub struct LookCounters {
     pub overfull: AtomicUsize,
 }
 
-impl LookCounters {
-    /// Processor time of all looks together.
+impl ScanCounters {
+    /// Processor time of all scans together.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed))
     }
 
-    fn count(&self, scope: Scope, look: &Look) {
-        let Figures { folders, entries, overfull, cut_short, cpu, .. } = look.figures;
-        self.looks.fetch_add(1, Ordering::Relaxed);
-        self.failed.fetch_add(look.failure.is_some().into(), Ordering::Relaxed);
+    fn count(&self, scope: Scope, scan: &Scan) {
+        let Figures { folders, entries, overfull, cut_short, cpu, .. } = scan.figures;
+        self.scans.fetch_add(1, Ordering::Relaxed);
+        self.failed.fetch_add(scan.failure.is_some().into(), Ordering::Relaxed);
         self.cut_short.fetch_add(cut_short.into(), Ordering::Relaxed);
         self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if scope == Scope::All {
@@ -76,7 +76,7 @@ impl ArrivalWatch {
             suffixes,
             watcher: Arc::new(Mutex::new(watcher)),
             has_agents: AtomicBool::new(false),
-            is_looking: Arc::default(),
+            is_scanning: Arc::default(),
             counted: Arc::default(),
         }
     }
@@ -92,28 +92,28 @@ impl ArrivalWatch {
         self.point
     }
 
-    /// What the looks have come to.
-    pub fn counted(&self) -> &LookCounters {
+    /// The counters of its scans.
+    pub fn counted(&self) -> &ScanCounters {
         &self.counted
     }
 
-    /// Whether the latest look has not ended.
-    pub fn is_looking(&self) -> bool {
-        self.is_looking.load(Ordering::Acquire)
+    /// Whether the latest scan has not ended.
+    pub fn is_scanning(&self) -> bool {
+        self.is_scanning.load(Ordering::Acquire)
     }
 
-    /// Looks once, for these agents, unless the latest look has not ended; false if it has not.
+    /// Scans once, for these agents, unless the latest scan has not ended; false if it has not.
     ///
     /// `done` is called with what came of it on a thread of the mount, under no lock,
-    /// and before the next look. It is dropped uncalled where there was no look: the mount does not answer, or rests after it failed
-    /// to mount itself. Without agents nothing is touched and what was known is forgotten.
-    pub fn look(&self, agents: Vec<WatchedAgent>, scope: Scope, done: impl FnOnce(Look) + Send + 'static) -> bool {
-        if self.is_looking.swap(true, Ordering::AcqRel) {
+    /// and before the next scan. It is dropped uncalled where there was no scan: the mount does not answer, or is backing off after it
+    /// failed to mount itself. Without agents nothing is touched and what was known is forgotten.
+    pub fn scan(&self, agents: Vec<WatchedAgent>, scope: Scope, done: impl FnOnce(Scan) + Send + 'static) -> bool {
+        if self.is_scanning.swap(true, Ordering::AcqRel) {
             return false;
         }
-        let looking = Looking(Arc::clone(&self.is_looking));
+        let guard = ScanGuard(Arc::clone(&self.is_scanning));
         if agents.is_empty() {
-            // Nobody has the lock, since no look is under way.
+            // Nobody has the lock, since no scan is under way.
             if self.has_agents.swap(false, Ordering::Relaxed) {
                 *lock(&self.watcher) = Watcher::new(self.suffixes.clone(), Limits::default());
             }
@@ -121,25 +121,25 @@ impl ArrivalWatch {
         }
         self.has_agents.store(true, Ordering::Relaxed);
         let counted = Arc::clone(&self.counted);
-        self.mount.look_for_arrivals(&self.watcher, agents, scope, move |look| {
-            counted.count(scope, &look);
-            drop(looking);
-            done(look);
+        self.mount.scan_for_arrivals(&self.watcher, agents, scope, move |scan| {
+            counted.count(scope, &scan);
+            drop(guard);
+            done(scan);
         });
         true
     }
 
-    /// Counts a look that was due and did not happen, since the one before had not ended.
+    /// Counts a scan that was due and did not happen, since the one before had not ended.
     pub fn skip(&self) {
         self.counted.skipped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Ends the look when it is dropped, however it ended.
+/// Ends the scan when it is dropped, however it ended.
 #[derive(Debug)]
-struct Looking(Arc<AtomicBool>);
+struct ScanGuard(Arc<AtomicBool>);
 
-impl Drop for Looking {
+impl Drop for ScanGuard {
     fn drop(&mut self) {
         self.0.store(false, Ordering::Release);
     }
@@ -168,20 +168,20 @@ mod tests {
         scratch.file("1/0/20201202/503/1.mp4", b"video");
         let watch = watch(Mount::new(scratch.path().to_owned(), false));
         let (tell, told) = sync_channel(0);
-        assert!(watch.look(agents(), Scope::All, move |look| tell.send(look).unwrap()));
-        // The look ends before its callback, which waits here.
-        eventually(|| !watch.is_looking());
+        assert!(watch.scan(agents(), Scope::All, move |scan| tell.send(scan).unwrap()));
+        // The scan ends before its callback, which waits here.
+        eventually(|| !watch.is_scanning());
         assert_eq!(told.recv().unwrap().figures.folders, 1);
         let counted = watch.counted();
-        let loads = [&counted.looks, &counted.failed, &counted.cut_short].map(|count| count.load(Ordering::Relaxed));
+        let loads = [&counted.scans, &counted.failed, &counted.cut_short].map(|count| count.load(Ordering::Relaxed));
         assert_eq!((loads, counted.folders.load(Ordering::Relaxed)), ([1, 0, 0], 1));
         assert!(counted.cpu() > Duration::ZERO);
-        let looking = Looking(Arc::clone(&watch.is_looking));
-        watch.is_looking.store(true, Ordering::Relaxed);
-        assert!(!watch.look(agents(), Scope::All, |_| ()) && !watch.look(Vec::new(), Scope::All, |_| ()));
-        drop(looking);
-        assert!(watch.look(Vec::new(), Scope::All, |_| ()));
-        assert_eq!((counted.looks.load(Ordering::Relaxed), watch.is_looking()), (1, false), "nothing was touched");
+        let guard = ScanGuard(Arc::clone(&watch.is_scanning));
+        watch.is_scanning.store(true, Ordering::Relaxed);
+        assert!(!watch.scan(agents(), Scope::All, |_| ()) && !watch.scan(Vec::new(), Scope::All, |_| ()));
+        drop(guard);
+        assert!(watch.scan(Vec::new(), Scope::All, |_| ()));
+        assert_eq!((counted.scans.load(Ordering::Relaxed), watch.is_scanning()), (1, false), "nothing was touched");
     }
 
     #[test]
@@ -189,12 +189,12 @@ mod tests {
         let scratch = Scratch::new();
         let watch = watch(Mount::new(scratch.path().join("missing"), false));
         let (tell, told) = sync_channel::<()>(1);
-        assert!(watch.look(agents(), Scope::All, move |look| {
-            assert!(look.arrivals.is_empty() && look.failure.is_some());
+        assert!(watch.scan(agents(), Scope::All, move |scan| {
+            assert!(scan.arrivals.is_empty() && scan.failure.is_some());
             drop(tell);
         }));
         assert_eq!(told.recv(), Err(RecvError));
-        eventually(|| !watch.is_looking());
+        eventually(|| !watch.is_scanning());
         assert_eq!(watch.counted().failed.load(Ordering::Relaxed), 1);
     }
 }

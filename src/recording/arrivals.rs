@@ -1,29 +1,29 @@
 //! The watch for new recordings: what appears in the folders of signed-in agents, and when it is complete.
 //!
 //! Recordings lie in `<vdn>/<media>/<yyyymmdd>/<agent>/`. The file server writes them, so nothing tells this
-//! machine of it; a [`Watcher`] looks again and again, and what it does rests on these rules:
+//! machine of it; a [`Watcher`] scans again and again, and what it does rests on these rules:
 //!
 //! - **No clock is compared.** The recorder's day, the file server's times and our clock may be hours apart. Times
 //!   of the file server are only compared for being different, and what must last a while is measured by our
 //!   monotonic clock.
 //! - **The day** is what the recorder says: of each media folder the latest two days that exist. The older of the
-//!   two is looked at like the later one for two hours after that has appeared, for calls over midnight, and as
-//!   long as something grows in it; after that at one look in fifteen, so that a misdated folder delays events but
+//!   two is scanned like the later one for two hours after that has appeared, for calls over midnight, and as
+//!   long as something grows in it; after that at one scan in fifteen, so that a misdated folder delays events but
 //!   does not end them.
-//! - **Newer than the sign-in** means: not in the folder at the first look after the sign-in, or grown since then.
-//!   Of what that look finds, the eight last written recordings are watched for growth for a minute. So a first
-//!   look belongs right after the sign-in ([`Scope::NewAgents`]). Folders that were not there at the first look hold
+//! - **Newer than the sign-in** means: not in the folder at the first scan after the sign-in, or grown since then.
+//!   Of what that scan finds, the eight last written recordings are watched for growth for a minute. So a first
+//!   scan belongs right after the sign-in ([`Scope::NewAgents`]). Folders that were not there at the first scan hold
 //!   nothing but new recordings. The exception is a mount directory with no folder in it at all: it may be one
 //!   whose file system is not mounted yet, so what it holds later was there before.
-//! - **Complete** is a recording which two looks in a row found with the same size and mtime, and not empty.
+//! - **Complete** is a recording which two scans in a row found with the same size and mtime, and not empty.
 //! - Each is announced once in a session: [`Arrival::Started`], then [`Arrival::Finished`]. What grows again, or
 //!   goes and comes back under its name, is not announced again; a recording that gets another name is
 //!   recognised by size and mtime unless it grew at the same time.
 //! - **Cost.** A folder is listed when its times have changed, and until they are older than they are coarse
-//!   (2 s). What has not changed costs one `statx` a look for each folder of a signed-in agent, and one for
+//!   (2 s). What has not changed costs one `statx` a scan for each folder of a signed-in agent, and one for
 //!   each recording that still grows. Every `statx` asks the file server itself, since the kernel's memory of a
-//!   network file system may be a minute old. A look that meets one of its [`Limits`] or its deadline goes on
-//!   at the next look where it stopped.
+//!   network file system may be a minute old. A scan that meets one of its [`Limits`] or its deadline goes on
+//!   at the next scan where it stopped.
 //! - **Memory** per agent and day: 16 to 32 bytes for each recording of the day, at most 4096 of them, and some 200
 //!   for each of at most 32 that grow: 4 to 8 KB for 200 recordings, never more than 140 KB. A sign-out frees it. For each
 //!   day folder 4 bytes for each agent who has recordings in it, signed in or not, at most 256 KB.
@@ -52,12 +52,12 @@ pub struct WatchedAgent {
     pub since: Instant,
 }
 
-/// Which agents a look is for.
+/// Which agents a scan is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Scope {
-    /// All of them: the look made every RECORD_SCAN_INTERVAL.
+    /// All of them: the scan made every RECORD_SCAN_INTERVAL.
     All,
-    /// Those whose first look is still to come, so that it can follow a sign-in at once. Nothing is announced, and
+    /// Those whose first scan is still to come, so that it can follow a sign-in at once. Nothing is announced, and
     /// it does not count towards a recording being complete.
     NewAgents,
 }
@@ -71,12 +71,12 @@ pub struct Suffixes {
     pub video: Vec<String>,
 }
 
-/// What a look may cost. It begins no further folder of an agent once it has met one of them.
+/// What a scan may cost. It begins no further folder of an agent once it has met one of them.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// Processor time, asked for every few folders.
     pub cpu: Duration,
-    /// Folders of agents looked into.
+    /// Folders of agents scanned.
     pub folders: usize,
     /// Directory entries read.
     pub entries: usize,
@@ -155,7 +155,7 @@ pub enum Arrival {
         /// When it was created where the file system keeps that, else its mtime when it was seen first.
         begin_time_ms: i64,
     },
-    /// It is complete. Its `Started` came before, in the same look at the latest.
+    /// It is complete. Its `Started` came before, in the same scan at the latest.
     Finished {
         /// Which; under another name than at the start if it has got one.
         recording: Recording,
@@ -170,11 +170,11 @@ pub enum Arrival {
     },
 }
 
-/// What came of a look.
+/// The result of a scan.
 #[derive(Debug, Default)]
-pub struct Look {
+pub struct Scan {
     /// To which session to announce what, in the order it was found; each recording's `Started` before its
-    /// `Finished`. The agent may have signed out or in anew while the look was under way.
+    /// `Finished`. The agent may have signed out or in anew while the scan was under way.
     pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,
@@ -182,10 +182,10 @@ pub struct Look {
     pub failure: Option<OpenError>,
 }
 
-/// What a look cost.
+/// What a scan cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
-    /// Folders of agents looked into.
+    /// Folders of agents scanned.
     pub folders: usize,
     /// Folders listed, those above the agents' included.
     pub listed: usize,
@@ -195,8 +195,8 @@ pub struct Figures {
     pub files: usize,
     /// Folders with too many entries, in which nothing is announced.
     pub overfull: usize,
-    /// Whether it met a limit or its deadline; the next look goes on there.
+    /// Whether it met a limit or its deadline; the next scan goes on there.
     pub cut_short: bool,
-    /// Processor time of the looking thread.
+    /// Processor time of the scanning thread.
     pub cpu: Duration,
 }

@@ -25,8 +25,8 @@ mod validators;
 mod video;
 mod watch;
 
-pub use arrival_watch::{ArrivalWatch, LookCounters};
-pub use arrivals::{Arrival, Figures, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent, Watcher};
+pub use arrival_watch::{ArrivalWatch, ScanCounters};
+pub use arrivals::{Arrival, Figures, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent, Watcher};
 pub use disposition::attachment;
 pub use downloads::{Download, Downloads, Permit};
 pub use errno::errno_name;

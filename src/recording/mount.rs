@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use super::arrivals::{Look, Scope, WatchedAgent, Watcher};
+use super::arrivals::{Scan, Scope, WatchedAgent, Watcher};
 use super::callback::Callback;
 use super::mount_log::MountLog;
 use super::open_error::{MountError, OpenError, Unreadable};
@@ -37,13 +37,13 @@ pub const SEARCHING_THREADS: usize = 2;
 /// Searches that may wait for one of these threads.
 const SEARCHING_QUEUE_LEN: usize = 64;
 
-/// Descriptors of a look for new recordings: one for each folder down to the agent's, and one to list it.
-const LOOKING_DESCRIPTORS: usize = 8;
+/// Descriptors of a scan for new recordings: one for each folder down to the agent's, and one to list it.
+const SCAN_DESCRIPTORS: usize = 8;
 
 /// The most descriptors a mount needs beside those of running downloads: files that wait to be closed, for each
-/// opening or search the root, two folders and the file, those of a look, and two for the probe.
+/// opening or search the root, two folders and the file, those of a scan, and two for the probe.
 pub const DESCRIPTORS: usize =
-    MAX_UNCLOSED + CLOSING_THREADS + 4 * (OPENING_THREADS + SEARCHING_THREADS) + LOOKING_DESCRIPTORS + 2;
+    MAX_UNCLOSED + CLOSING_THREADS + 4 * (OPENING_THREADS + SEARCHING_THREADS) + SCAN_DESCRIPTORS + 2;
 
 /// What is known of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ pub struct Mount {
     openers: ThreadPool,
     searchers: ThreadPool,
     probers: ThreadPool,
-    lookers: ThreadPool,
+    scanners: ThreadPool,
     files: Arc<OpenFiles>,
     searches: Searches,
     log: MountLog,
@@ -121,7 +121,7 @@ impl Mount {
             openers: ThreadPool::new("mount", OPENING_THREADS, OPENING_QUEUE_LEN),
             searchers: ThreadPool::new("mount-search", SEARCHING_THREADS, SEARCHING_QUEUE_LEN),
             probers: ThreadPool::new("mount-probe", 1, OPENING_QUEUE_LEN),
-            lookers: ThreadPool::new("mount-look", 1, 1),
+            scanners: ThreadPool::new("mount-look", 1, 1),
             files: OpenFiles::new(timeout),
             searches: Searches::default(),
             status: AtomicU8::new(MountStatus::Unknown as u8),
@@ -210,31 +210,31 @@ impl Mount {
         self.searchers.execute_within(Instant::now() + SEARCH_QUEUE_TIMEOUT, self.timeout, Box::new(job));
     }
 
-    /// Looks for new recordings of these agents, on the one thread of the mount for that; see [`Watcher`].
+    /// Scans for new recordings of these agents, on the one thread of the mount for that; see [`Watcher`].
     ///
-    /// The look begins nothing more after half of the time the file server has to answer, so that only a file server
+    /// The scan begins nothing more after half of the time the file server has to answer, so that only a file server
     /// that is stuck makes the thread count as hung. `done` is dropped uncalled while the mount does not answer and
-    /// while another look has not ended. A look keeps an automount mounted, and mounts it.
-    pub fn look_for_arrivals(
+    /// while another scan has not ended. A scan keeps an automount mounted, and mounts it.
+    pub fn scan_for_arrivals(
         self: &Arc<Self>,
         watcher: &Arc<Mutex<Watcher>>,
         agents: Vec<WatchedAgent>,
         scope: Scope,
-        done: impl FnOnce(Look) + Send + 'static,
+        done: impl FnOnce(Scan) + Send + 'static,
     ) {
         if self.unavailable_reason().is_some() {
             return;
         }
         let (mount, watcher) = (Arc::clone(self), Arc::clone(watcher));
         let job = move || {
-            if let Some(look) = mount.look_now(&watcher, &agents, scope) {
-                done(look);
+            if let Some(scan) = mount.scan_now(&watcher, &agents, scope) {
+                done(scan);
             }
         };
-        self.lookers.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
+        self.scanners.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
-    fn look_now(&self, watcher: &Mutex<Watcher>, agents: &[WatchedAgent], scope: Scope) -> Option<Look> {
+    fn scan_now(&self, watcher: &Mutex<Watcher>, agents: &[WatchedAgent], scope: Scope) -> Option<Scan> {
         let mut watcher = match watcher.try_lock() {
             Ok(watcher) => watcher,
             Err(TryLockError::Poisoned(error)) => PoisonError::into_inner(error),
@@ -244,17 +244,17 @@ impl Mount {
         let root = match self.open_root() {
             Ok(root) => root,
             // The watch over the mount tells of that.
-            Err(lost) => return Some(Look { failure: Some(OpenError::Unavailable(lost)), ..Look::default() }),
+            Err(lost) => return Some(Scan { failure: Some(OpenError::Unavailable(lost)), ..Scan::default() }),
         };
-        let look = watcher.look(root.as_fd(), agents, scope, now, now + self.timeout / 2);
+        let scan = watcher.scan(root.as_fd(), agents, scope, now, now + self.timeout / 2);
         // Of a mount that is lost altogether, the watch over it tells.
-        if let Some(failure) = &look.failure
+        if let Some(failure) = &scan.failure
             && self.status() != MountStatus::Lost
             && resolve::probe(root.as_fd()).is_ok()
         {
-            self.log.look_failed(failure);
+            self.log.scan_failed(failure);
         }
-        Some(look)
+        Some(scan)
     }
 
     /// Finds out whether the directory is there, mounted, may be entered, and its file server answers.
@@ -277,12 +277,12 @@ impl Mount {
     /// Threads that the file server has kept beyond their deadline.
     ///
     /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes and one that
-    /// looks for new recordings.
+    /// scans for new recordings.
     pub fn hung(&self) -> usize {
         self.openers.overdue()
             + self.searchers.overdue()
             + self.probers.overdue()
-            + self.lookers.overdue()
+            + self.scanners.overdue()
             + self.files.overdue()
     }
 

@@ -71,7 +71,7 @@ impl MountLog {
     }
 
     /// A look for new recordings failed; what it found until then stands.
-    pub(super) fn look_failed(&self, reason: &impl Display) {
+    pub(super) fn scan_failed(&self, reason: &impl Display) {
         let permitted = lock(&self.looks).permit(Instant::now());
         if let Some(suppressed) = permitted {
             warn!("mount {}: a look for new recordings failed: {reason}{suppressed}", self.mount);

@@ -4,7 +4,7 @@ use std::fs::{self, File};
 use std::os::fd::AsFd as _;
 use std::time::{Duration, Instant};
 
-use cc_gateway::recording::{Arrival, Limits, Look, Scope, Suffixes, WatchedAgent, Watcher};
+use cc_gateway::recording::{Arrival, Limits, Scan, Scope, Suffixes, WatchedAgent, Watcher};
 
 use crate::support::Scratch;
 
@@ -37,11 +37,11 @@ impl Site {
     }
 
     /// A look as it comes two seconds after the one before.
-    fn look(&mut self) -> Look {
+    fn look(&mut self) -> Scan {
         let root = File::open(self.scratch.path()).unwrap();
         self.now += Duration::from_secs(2);
         let deadline = Instant::now() + Duration::from_secs(600);
-        self.watcher.look(root.as_fd(), &self.agents, Scope::All, self.now, deadline)
+        self.watcher.scan(root.as_fd(), &self.agents, Scope::All, self.now, deadline)
     }
 
     /// The median and the worst of several looks, each after `before`, in milliseconds of CPU.

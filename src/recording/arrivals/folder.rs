@@ -8,8 +8,8 @@ use std::time::{Duration, Instant};
 use super::super::open_error::OpenError;
 use super::super::rel_path::Segment;
 
-/// Looks in a row that must find a recording with the same size and mtime before it counts as complete.
-pub(super) const STABLE_LOOKS: u32 = 2;
+/// Scans in a row that must find a recording with the same size and mtime before it counts as complete.
+pub(super) const STABLE_SCANS: u32 = 2;
 
 /// Names of recordings remembered for a folder; beyond it those that are gone are forgotten.
 pub(super) const MAX_NAMES: usize = 4096;
@@ -58,7 +58,7 @@ pub(super) struct Change {
 /// What is told of a file: `None` if there is no regular file of that name (any more).
 pub(super) type Probed = Result<Option<FileInfo>, OpenError>;
 
-/// A recording that is announced, at most once, and needs no further look.
+/// A recording that is announced, at most once, and needs no further scan.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     name: u64,
@@ -72,7 +72,7 @@ struct Growing {
     hash: u64,
     seen: FileInfo,
     begin_ns: i64,
-    /// Looks that found it like this.
+    /// Scans that found it like this.
     same: u32,
     changed: Instant,
     /// The name it was announced under, once it is.
@@ -111,7 +111,7 @@ impl FolderState {
         self.baselined
     }
 
-    /// Whether some recording has to be looked at even if no name in the folder changes.
+    /// Whether some recording has to be scanned even if no name in the folder changes.
     pub(super) fn is_growing(&self) -> bool {
         self.growing.iter().any(|growing| !growing.gone || growing.until.is_some())
     }
@@ -182,7 +182,7 @@ impl FolderState {
         Ok(whole)
     }
 
-    /// Looks at every recording that may still grow. If `probe` fails the rest is looked at next time.
+    /// Checks every recording that may still grow. If `probe` fails the rest is scanned next time.
     pub(super) fn check_growing(
         &mut self,
         hasher: &RandomState,
@@ -287,7 +287,7 @@ impl Growing {
             return now.saturating_duration_since(self.changed) < EMPTY_TIMEOUT;
         }
         out.extend(self.start());
-        if self.same < STABLE_LOOKS {
+        if self.same < STABLE_SCANS {
             return true;
         }
         out.push(self.change(Some(self.seen.modified_ns.max(self.begin_ns))));

@@ -1,4 +1,4 @@
-//! The system calls of a look: times of a folder, size and times of a file, names in a folder.
+//! The system calls of a scan: times of a folder, size and times of a file, names in a folder.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 

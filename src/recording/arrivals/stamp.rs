@@ -22,7 +22,7 @@ impl Stamp {
     ///
     /// An entry made in the same step of the file server's clock as the one before leaves the times as they
     /// were. So a listing is trusted only if it began a whole [`GRANULARITY`] after the times were first seen, by
-    /// our clock, which no step of theirs can mislead; until then every look lists again.
+    /// our clock, which no step of theirs can mislead; until then every scan lists again.
     pub(super) fn is_stale(&mut self, times: FolderTimes, now: Instant) -> bool {
         if self.seen.is_none_or(|(known, _)| known != times) {
             self.seen = Some((times, now));

@@ -8,21 +8,21 @@ use super::super::rel_path::Segment;
 use super::folder::FolderState;
 use super::stamp::Stamp;
 
-/// For how long the day before is looked at like the latest, once that has appeared.
+/// For how long the day before is scanned like the latest, once that has appeared.
 const OVERLAP: Duration = Duration::from_secs(2 * 3600);
 
-/// Which look is made at the day before after that: one in so many.
+/// After that, the day before is part of one scan in so many.
 const OLD_DAY_INTERVAL: u64 = 15;
 
-/// Days of one media folder that are looked at: the latest two, and older ones while something grows in them.
+/// Days of one media folder that are scanned: the latest two, and older ones while something grows in them.
 const MAX_DAYS: usize = 4;
 
-/// What a look knows of the names in a folder.
+/// What a scan knows of the names in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
     /// They were listed just now.
     Listed,
-    /// They are the same as at the look before.
+    /// They are the same as at the scan before.
     Same,
     /// Nothing, as the folder went away or has too many.
     Unknown,
@@ -32,22 +32,22 @@ pub(super) enum Names {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub stamp: Stamp,
-    /// The latest look that knew all names in it, or that knew the folder not to exist.
+    /// The latest scan that knew all names in it, or that knew the folder not to exist.
     pub verified: Option<u64>,
     /// It has more names than are read.
     pub overfull: bool,
 }
 
 impl Node {
-    /// A folder that was found in another: it is known not to have existed at the look `absent`.
+    /// A folder that was found in another: it is known not to have existed at the scan `absent`.
     pub(super) fn new(absent: Option<u64>) -> Node {
         Node { verified: absent, ..Node::default() }
     }
 
-    /// Remembers which look knew all names in the folder, if it did.
-    pub(super) fn verify(&mut self, names: Names, look: u64) {
+    /// Remembers which scan knew all names in the folder, if it did.
+    pub(super) fn verify(&mut self, names: Names, scan: u64) {
         if names != Names::Unknown {
-            self.verified = Some(look);
+            self.verified = Some(scan);
         }
     }
 }
@@ -87,14 +87,14 @@ pub(super) struct AgentFolder {
 }
 
 impl Media {
-    /// Takes the day folders there are now; `before` is the latest look that knew the names in this folder.
+    /// Takes the day folders there are now; `before` is the latest scan that knew the names in this folder.
     ///
     /// A mount that is away shows no days, which says nothing about them.
     pub(super) fn set_days(&mut self, found: &BTreeSet<Day>, before: Option<u64>, now: Instant) {
         let Some(&last) = found.last() else { return };
         let wanted: Vec<Day> = found.iter().rev().take(2).copied().collect();
         for &day in &wanted {
-            // A day that was there all along without being looked at holds what was there before, too.
+            // A day that was there all along without being scanned holds what was there before, too.
             let absent = before.filter(|_| self.latest.is_none_or(|latest| day > latest));
             self.days.entry(day).or_insert_with(|| DayFolder { node: Node::new(absent), ..DayFolder::default() });
         }
@@ -110,7 +110,7 @@ impl Media {
 }
 
 impl DayFolder {
-    /// Whether the folder has its turn at this look at all agents.
+    /// Whether the folder has its turn in this scan of all agents.
     pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
         let is_old = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
         !is_old || self.grows || round.is_multiple_of(OLD_DAY_INTERVAL)
@@ -164,7 +164,7 @@ mod tests {
             media.days[&Day::parse(day).unwrap()].is_due(number, start + Duration::from_secs(after))
         };
         media.set_days(&days(&["20261123", "20261124"]), None, start);
-        // (day, look, seconds, whether it has its turn)
+        // (day, scan, seconds, whether it has its turn)
         let table = [
             ("20261124", 1, 90_000, true),
             ("20261123", 1, 7199, true),

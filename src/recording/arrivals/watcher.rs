@@ -1,4 +1,4 @@
-//! One look after the other at the folders of one mount.
+//! One scan after the other of the folders of one mount.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,7 +19,7 @@ use super::folder::{Change, FolderState, Listing, MAX_NAMES};
 use super::listing::{EntryInfo, Listed, list, open, stat_entry};
 use super::stamp::Stamp;
 use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
-use super::{Arrival, Limits, Look, MediaKind, Recording, Scope, Suffixes, WatchedAgent};
+use super::{Arrival, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent};
 
 /// VDN folders, and media folders of each of them: the interface knows VDNs 1 to 512 and a handful of media.
 const MAX_VDNS: usize = 512;
@@ -28,7 +28,7 @@ const MAX_MEDIA: usize = 32;
 /// Entries of a media folder, which keeps its days for years, and of a day folder, one for each agent.
 const MAX_FOLDERS: usize = 65_536;
 
-/// Folders that may fail in a look, for example each for a damaged directory, before the file server counts as gone.
+/// Folders that may fail in a scan, for example each for a damaged directory, before the file server counts as gone.
 const MAX_FAILURES: usize = 4;
 
 /// When to ask for the processor time, which costs a system call itself: after so many folders of agents that have not
@@ -39,7 +39,7 @@ const OPEN_COST: usize = 256;
 /// For directory entries, as many as one system call takes.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// The watch for new recordings on one mount; see the module. Nothing is touched between two looks.
+/// The watch for new recordings on one mount; see the module. Nothing is touched between two scans.
 #[derive(Debug)]
 pub struct Watcher {
     suffixes: Suffixes,
@@ -50,23 +50,23 @@ pub struct Watcher {
     sessions: BTreeMap<u32, Session>,
     /// Changes whenever the sessions do.
     generation: u64,
-    looks: u64,
-    /// Looks at all agents.
+    scans: u64,
+    /// Scans of all agents.
     rounds: u64,
-    /// The agent's folder with which a look that met a limit ended.
+    /// The agent's folder with which a scan that met a limit ended.
     stopped_at: Option<FolderKey>,
 }
 
 #[derive(Debug, Clone, Copy)]
 struct Session {
     since: Instant,
-    first_look: u64,
+    first_scan: u64,
 }
 
 /// An agent's folder.
 type FolderKey = (Segment, Segment, Day, u32);
 
-/// Which folders of agents a pass over the tree looks into.
+/// Which folders of agents a pass over the tree covers.
 #[derive(Debug, Clone)]
 enum PassRange {
     All,
@@ -85,37 +85,37 @@ impl Watcher {
             vdns: BTreeMap::new(),
             sessions: BTreeMap::new(),
             generation: 0,
-            looks: 0,
+            scans: 0,
             rounds: 0,
             stopped_at: None,
         }
     }
 
-    /// Looks once at the mount whose directory is open as `mount`, for all agents that are signed in now.
+    /// Scans once the mount whose directory is open as `mount`, for all agents that are signed in now.
     ///
-    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and the next look
-    /// after the end of this one. `now` is the time at which the looks are RECORD_SCAN_INTERVAL apart; at `deadline`
+    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and the next scan
+    /// after the end of this one. `now` is the time at which the scans are RECORD_SCAN_INTERVAL apart; at `deadline`
     /// no further folder is begun.
-    pub fn look(
+    pub fn scan(
         &mut self,
         mount: BorrowedFd<'_>,
         agents: &[WatchedAgent],
         scope: Scope,
         now: Instant,
         deadline: Instant,
-    ) -> Look {
+    ) -> Scan {
         let cpu_before = thread_cpu();
-        self.looks += 1;
+        self.scans += 1;
         self.rounds += u64::from(scope == Scope::All);
         self.take_sessions(agents);
-        let (mut look, mut buffer) = (Look::default(), Vec::with_capacity(BUFFER_BYTES));
+        let (mut scan, mut buffer) = (Scan::default(), Vec::with_capacity(BUFFER_BYTES));
         let resumed = if scope == Scope::All { self.stopped_at.take() } else { None };
         let parts = match resumed {
             Some(place) => vec![PassRange::After(place.clone()), PassRange::UpTo(place)],
             None => vec![PassRange::All],
         };
         for part in parts {
-            // Where a look that does nothing more goes on: at the same place, or at the first.
+            // Where a scan that does nothing more goes on: at the same place, or at the first.
             let unmoved = if let PassRange::After(place) = &part { Some(place.clone()) } else { None };
             let mut pass = Pass {
                 suffixes: &self.suffixes,
@@ -123,31 +123,31 @@ impl Watcher {
                 hasher: &self.hasher,
                 sessions: &self.sessions,
                 generation: self.generation,
-                number: self.looks,
+                number: self.scans,
                 round: self.rounds,
                 part,
                 scope,
                 now,
                 deadline,
-                look: &mut look,
+                scan: &mut scan,
                 buffer: &mut buffer,
                 failures: 0,
                 done: unmoved,
                 cpu_before,
                 unchecked: 0,
             };
-            let looked = pass.mount(mount, &mut self.root, &mut self.vdns);
-            pass.note(looked);
+            let scanned = pass.mount(mount, &mut self.root, &mut self.vdns);
+            pass.note(scanned);
             let done = pass.done;
-            if look.figures.cut_short {
+            if scan.figures.cut_short {
                 if scope == Scope::All {
                     self.stopped_at = done;
                 }
                 break;
             }
         }
-        look.figures.cpu = thread_cpu().saturating_sub(cpu_before);
-        look
+        scan.figures.cpu = thread_cpu().saturating_sub(cpu_before);
+        scan
     }
 
     /// Follows the sessions: an agent that is not signed in any more, or anew, is forgotten.
@@ -157,18 +157,18 @@ impl Watcher {
         if agents.len() == self.sessions.len() && agents.iter().all(same) {
             return;
         }
-        let first_look = self.looks;
+        let first_scan = self.scans;
         let before = std::mem::take(&mut self.sessions);
         self.sessions = agents
             .iter()
             .map(|agent| {
                 let known = before.get(&agent.number).filter(|session| session.since == agent.since);
-                (agent.number, known.copied().unwrap_or(Session { since: agent.since, first_look }))
+                (agent.number, known.copied().unwrap_or(Session { since: agent.since, first_scan }))
             })
             .collect();
         self.generation += 1;
         let sessions = &self.sessions;
-        let stays = |number: &u32| sessions.get(number).is_some_and(|session| session.first_look < first_look);
+        let stays = |number: &u32| sessions.get(number).is_some_and(|session| session.first_scan < first_scan);
         for day in
             self.vdns.values_mut().flat_map(|vdn| vdn.media.values_mut()).flat_map(|media| media.days.values_mut())
         {
@@ -190,10 +190,10 @@ struct Pass<'a> {
     scope: Scope,
     now: Instant,
     deadline: Instant,
-    look: &'a mut Look,
+    scan: &'a mut Scan,
     buffer: &'a mut Vec<u8>,
     failures: usize,
-    /// The last agent's folder that was looked into.
+    /// The last agent's folder that was scanned.
     done: Option<FolderKey>,
     cpu_before: Duration,
     /// Work since the processor time was asked for.
@@ -217,8 +217,8 @@ impl Pass<'_> {
             root.verified = Some(self.number);
         }
         for (name, vdn) in vdns {
-            let looked = self.vdn(mount, name, vdn);
-            self.note(looked);
+            let scanned = self.vdn(mount, name, vdn);
+            self.note(scanned);
         }
         Ok(())
     }
@@ -236,8 +236,8 @@ impl Pass<'_> {
         }
         vdn.node.verify(names, self.number);
         for (media_name, media) in &mut vdn.media {
-            let looked = self.media(folder.as_fd(), [name, media_name], media);
-            self.note(looked);
+            let scanned = self.media(folder.as_fd(), [name, media_name], media);
+            self.note(scanned);
         }
         Ok(())
     }
@@ -253,8 +253,8 @@ impl Pass<'_> {
         media.node.verify(names, self.number);
         for (&day, found) in &mut media.days {
             if found.is_due(self.round, self.now) {
-                let looked = self.day(folder.as_fd(), above, day, found);
-                self.note(looked);
+                let scanned = self.day(folder.as_fd(), above, day, found);
+                self.note(scanned);
             }
         }
         Ok(())
@@ -292,8 +292,8 @@ impl Pass<'_> {
             if self.is_over() {
                 break;
             }
-            let looked = self.agent(folder.as_fd(), [vdn, media_name, &name], number, agent);
-            self.note(looked);
+            let scanned = self.agent(folder.as_fd(), [vdn, media_name, &name], number, agent);
+            self.note(scanned);
             last = Some(number);
         }
         if let Some(number) = last {
@@ -310,7 +310,7 @@ impl Pass<'_> {
         number: u32,
         agent: &mut AgentFolder,
     ) -> Result<(), OpenError> {
-        self.look.figures.folders += 1;
+        self.scan.figures.folders += 1;
         self.unchecked += 1;
         let found =
             stat_entry(day, DecInt::new(number), AtFlags::empty())?.filter(|found| found.kind == FileType::Directory);
@@ -324,21 +324,21 @@ impl Pass<'_> {
         self.unchecked += OPEN_COST;
         let access = if stale { OFlags::RDONLY } else { OFlags::PATH };
         let Some(folder) = open(day, &DecInt::new(number), access)? else { return Ok(()) };
-        let files = &mut self.look.figures.files;
+        let files = &mut self.scan.figures.files;
         let mut probe = |name: &Segment| {
             *files += 1;
             let found = stat_entry(folder.as_fd(), name.as_str(), AtFlags::empty())?;
             Ok(found.filter(|found| found.kind == FileType::RegularFile).map(|found| found.seen))
         };
         let mut changes = Vec::new();
-        let mut looked = agent.state.check_growing(self.hasher, self.now, &mut probe, &mut changes);
-        if looked.is_ok() && stale {
+        let mut scanned = agent.state.check_growing(self.hasher, self.now, &mut probe, &mut changes);
+        if scanned.is_ok() && stale {
             let names = [vdn.as_str(), media.as_str(), day_name.as_str()].map(|name| name.chars().count());
             // Drive, colon and slash, the number, and a slash after each folder.
             let above = names.iter().sum::<usize>() + number.to_string().len() + 7;
             let mut listing = Listing::default();
-            self.look.figures.listed += 1;
-            looked = list(&folder, self.buffer, MAX_NAMES, &mut self.look.figures.entries, |name, kind| {
+            self.scan.figures.listed += 1;
+            scanned = list(&folder, self.buffer, MAX_NAMES, &mut self.scan.figures.entries, |name, kind| {
                 if matches!(kind, FileType::RegularFile | FileType::Unknown)
                     && self.suffixes.kind(name).is_some()
                     && above + name.chars().count() <= MAX_LEN
@@ -349,7 +349,7 @@ impl Pass<'_> {
             .and_then(|listed| match listed {
                 Listed::Absent => Ok(()),
                 Listed::TooMany => {
-                    self.look.figures.overfull += 1;
+                    self.scan.figures.overfull += 1;
                     agent.stamp.settle();
                     Ok(())
                 }
@@ -365,9 +365,9 @@ impl Pass<'_> {
         let session = self.sessions.get(&number).map(|session| WatchedAgent { number, since: session.since });
         for change in changes {
             let folders = [vdn.clone(), media.clone(), day_name.clone()];
-            self.look.arrivals.extend(session.zip(self.suffixes.arrival(folders, number, change)));
+            self.scan.arrivals.extend(session.zip(self.suffixes.arrival(folders, number, change)));
         }
-        looked
+        scanned
     }
 
     /// Reads the folders in a folder if it can have others than before.
@@ -383,8 +383,8 @@ impl Pass<'_> {
             return Ok(if node.overfull { Names::Unknown } else { Names::Same });
         }
         let Some(open) = open(folder, &c".", OFlags::RDONLY)? else { return Ok(Names::Unknown) };
-        self.look.figures.listed += 1;
-        let listed = list(open, self.buffer, max, &mut self.look.figures.entries, |name, kind| {
+        self.scan.figures.listed += 1;
+        let listed = list(open, self.buffer, max, &mut self.scan.figures.entries, |name, kind| {
             if matches!(kind, FileType::Directory | FileType::Unknown) {
                 each(name);
             }
@@ -394,7 +394,7 @@ impl Pass<'_> {
             Listed::Whole => node.stamp.listed(self.now),
             Listed::TooMany => {
                 node.stamp.settle();
-                self.look.figures.overfull += 1;
+                self.scan.figures.overfull += 1;
             }
             Listed::Absent => {}
         }
@@ -408,28 +408,28 @@ impl Pass<'_> {
         }
         for name in found {
             if known.len() >= max && !known.contains_key(&name) {
-                self.look.figures.overfull += 1;
+                self.scan.figures.overfull += 1;
                 break;
             }
             known.entry(name).or_insert_with(&new);
         }
     }
 
-    /// Adds the signed-in agents who have a folder; `before` is the latest look that knew who had one.
+    /// Adds the signed-in agents who have a folder; `before` is the latest scan that knew who had one.
     fn add_agents(&self, found: &mut DayFolder, before: Option<u64>) {
         for &number in &found.present {
             let Some(session) = self.sessions.get(&number) else { continue };
             found.agents.entry(number).or_insert_with(|| {
-                let all_new = before.is_some_and(|look| look >= session.first_look);
+                let all_new = before.is_some_and(|scan| scan >= session.first_scan);
                 AgentFolder { stamp: Stamp::default(), state: FolderState::new(all_new) }
             });
         }
         found.sessions = self.generation;
     }
 
-    fn note(&mut self, looked: Result<(), OpenError>) {
-        if let Err(error) = looked {
-            self.look.failure = Some(error);
+    fn note(&mut self, scanned: Result<(), OpenError>) {
+        if let Err(error) = scanned {
+            self.scan.failure = Some(error);
             self.failures += 1;
         }
     }
@@ -444,7 +444,7 @@ impl Pass<'_> {
 
     /// Whether nothing more may be begun; remembers that, as what comes later may be smaller.
     fn is_over(&mut self) -> bool {
-        let figures = self.look.figures;
+        let figures = self.scan.figures;
         let over = figures.cut_short
             || figures.folders >= self.limits.folders
             || figures.entries >= self.limits.entries
@@ -452,7 +452,7 @@ impl Pass<'_> {
             || self.failures >= MAX_FAILURES
             || self.has_used_its_cpu()
             || Instant::now() >= self.deadline;
-        self.look.figures.cut_short = over;
+        self.scan.figures.cut_short = over;
         over
     }
 }

@@ -28,8 +28,8 @@ impl Folder {
         self.files.insert(to.to_owned(), file);
     }
 
-    /// A look two seconds after the one before, with a listing.
-    fn look(&mut self) -> Vec<Short> {
+    /// A scan two seconds after the one before, with a listing.
+    fn scan(&mut self) -> Vec<Short> {
         self.look_after(2).0
     }
 
@@ -60,16 +60,16 @@ fn finished(name: &str, size: u64, times: (i64, i64)) -> Short {
 #[test]
 fn a_recording_is_announced_when_it_appears_and_when_two_looks_find_it_the_same() {
     let mut folder = Folder::new(true);
-    assert_eq!(folder.look(), []);
+    assert_eq!(folder.scan(), []);
     folder.put("a.mp4", 10, 100);
-    assert_eq!(folder.look(), [started("a.mp4", 10)]);
+    assert_eq!(folder.scan(), [started("a.mp4", 10)]);
     folder.put("a.mp4", 20, 200);
-    assert_eq!(folder.look(), []);
+    assert_eq!(folder.scan(), []);
     folder.put("a.mp4", 20, 300);
-    assert_eq!(folder.look(), [], "an mtime that moves is writing, too");
-    assert_eq!(folder.look(), [finished("a.mp4", 20, (100, 300))]);
+    assert_eq!(folder.scan(), [], "an mtime that moves is writing, too");
+    assert_eq!(folder.scan(), [finished("a.mp4", 20, (100, 300))]);
     folder.put("a.mp4", 30, 400);
-    assert_eq!((0..3).flat_map(|_| folder.look()).collect::<Vec<_>>(), [], "what grows again");
+    assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), [], "what grows again");
     assert!(!folder.state.is_growing());
 }
 
@@ -79,18 +79,18 @@ fn what_was_there_before_is_announced_only_if_it_grows_within_a_minute() {
     for number in 0..20 {
         folder.put(&format!("{number:02}.mp4"), 10, number);
     }
-    assert_eq!(folder.look(), []);
-    assert_eq!(folder.look(), []);
+    assert_eq!(folder.scan(), []);
+    assert_eq!(folder.scan(), []);
     folder.put("19.mp4", 11, 50);
     folder.put("18.mp4", 10, 51);
-    assert_eq!(folder.look(), [started("19.mp4", 11)], "new times alone are no growth");
-    assert_eq!(folder.look(), [finished("19.mp4", 11, (19, 50))]);
+    assert_eq!(folder.scan(), [started("19.mp4", 11)], "new times alone are no growth");
+    assert_eq!(folder.scan(), [finished("19.mp4", 11, (19, 50))]);
     folder.put("00.mp4", 11, 52);
-    assert_eq!(folder.look(), [], "the oldest are not watched");
+    assert_eq!(folder.scan(), [], "the oldest are not watched");
     assert_eq!(folder.look_after(60).0, []);
     assert!(!folder.state.is_growing());
     folder.put("17.mp4", 11, 60);
-    assert_eq!((0..3).flat_map(|_| folder.look()).collect::<Vec<_>>(), []);
+    assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), []);
 }
 
 #[test]
@@ -98,10 +98,10 @@ fn an_empty_file_waits_for_its_first_bytes_but_not_for_ever() {
     let mut folder = Folder::new(true);
     folder.put("a.mp4", 0, 100);
     folder.put("b.mp4", 0, 100);
-    assert_eq!((0..3).flat_map(|_| folder.look()).collect::<Vec<_>>(), []);
+    assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), []);
     folder.put("a.mp4", 5, 200);
-    assert_eq!(folder.look(), [started("a.mp4", 5)]);
-    assert_eq!(folder.look(), [finished("a.mp4", 5, (100, 200))]);
+    assert_eq!(folder.scan(), [started("a.mp4", 5)]);
+    assert_eq!(folder.scan(), [finished("a.mp4", 5, (100, 200))]);
     assert_eq!(folder.look_after(600).0, []);
     assert!(!folder.state.is_growing());
 }
@@ -110,15 +110,15 @@ fn an_empty_file_waits_for_its_first_bytes_but_not_for_ever() {
 fn another_name_is_no_other_recording() {
     let mut folder = Folder::new(true);
     folder.put("a.mp4", 10, 100);
-    assert_eq!(folder.look(), [started("a.mp4", 10)]);
+    assert_eq!(folder.scan(), [started("a.mp4", 10)]);
     folder.rename("a.mp4", "b.mp4");
-    assert_eq!(folder.look(), [], "this look knows the file by its other name only");
-    assert_eq!(folder.look(), [finished("b.mp4", 10, (100, 100))]);
+    assert_eq!(folder.scan(), [], "this look knows the file by its other name only");
+    assert_eq!(folder.scan(), [finished("b.mp4", 10, (100, 100))]);
     folder.rename("b.mp4", "c.mp4");
-    assert_eq!((0..3).flat_map(|_| folder.look()).collect::<Vec<_>>(), []);
+    assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), []);
     // A copy is another recording: the first is still there.
     folder.put("d.mp4", 10, 100);
-    assert_eq!(folder.look(), [started("d.mp4", 10)]);
+    assert_eq!(folder.scan(), [started("d.mp4", 10)]);
 }
 
 #[test]
@@ -126,25 +126,25 @@ fn what_goes_and_comes_back_is_known() {
     let mut folder = Folder::new(true);
     folder.put("a.mp4", 10, 100);
     folder.put("b.mp4", 10, 101);
-    assert_eq!(folder.look(), [started("a.mp4", 10), started("b.mp4", 10)]);
+    assert_eq!(folder.scan(), [started("a.mp4", 10), started("b.mp4", 10)]);
     let away = folder.files.remove("a.mp4").unwrap();
-    assert_eq!(folder.look(), [finished("b.mp4", 10, (101, 101))]);
+    assert_eq!(folder.scan(), [finished("b.mp4", 10, (101, 101))]);
     folder.files.clear();
-    assert_eq!(folder.look(), []);
+    assert_eq!(folder.scan(), []);
     folder.files.insert("a.mp4".to_owned(), away);
     folder.put("b.mp4", 10, 101);
-    assert_eq!(folder.look(), [], "its start is told already");
-    assert_eq!(folder.look(), [finished("a.mp4", 10, (100, 100))]);
+    assert_eq!(folder.scan(), [], "its start is told already");
+    assert_eq!(folder.scan(), [finished("a.mp4", 10, (100, 100))]);
 }
 
 #[test]
 fn a_clock_that_steps_back_ends_nothing_before_its_begin() {
     let mut folder = Folder::new(true);
     folder.put("a.mp4", 10, 5_000);
-    folder.look();
+    folder.scan();
     folder.put("a.mp4", 20, 1_000);
-    assert_eq!(folder.look(), []);
-    assert_eq!(folder.look(), [finished("a.mp4", 20, (5_000, 5_000))]);
+    assert_eq!(folder.scan(), []);
+    assert_eq!(folder.scan(), [finished("a.mp4", 20, (5_000, 5_000))]);
     // (created, first modified, begin)
     let day = RECORDING_MAX_NS;
     for (created, modified, begin) in
@@ -177,9 +177,9 @@ fn more_than_there_is_place_for_is_announced_in_turn_and_the_memory_stays_bounde
         for number in 0..MAX_GROWING {
             folder.put(&format!("gone-{round}-{number}.mp4"), 10 * round, 0);
         }
-        assert_eq!(folder.look().len(), MAX_GROWING, "round {round}");
+        assert_eq!(folder.scan().len(), MAX_GROWING, "round {round}");
         folder.files.retain(|name, _| !name.starts_with("gone"));
-        folder.look();
+        folder.scan();
     }
 }
 
@@ -190,7 +190,7 @@ fn names_that_are_gone_are_forgotten_beyond_the_bound() {
         for number in 0..MAX_GROWING * 32 {
             folder.put(&format!("{round}-{number}.mp4"), 10, i64::from(round));
         }
-        (0..34).for_each(|_| drop(folder.look()));
+        (0..34).for_each(|_| drop(folder.scan()));
         folder.files.clear();
     }
     assert!(folder.state.known.len() <= MAX_NAMES + MAX_GROWING);
@@ -207,9 +207,9 @@ fn a_look_that_fails_loses_nothing() {
         let ended = folder.state.finish_listing(listing, &folder.hasher, folder.now, &mut fails, &mut out);
         assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
         assert_eq!(folder.state.is_baselined(), all_new);
-        assert_eq!(folder.look().len(), usize::from(all_new));
+        assert_eq!(folder.scan().len(), usize::from(all_new));
         let ended = folder.state.check_growing(&folder.hasher, folder.now, &mut fails, &mut out);
         assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
-        assert_eq!(folder.look().len(), usize::from(all_new));
+        assert_eq!(folder.scan().len(), usize::from(all_new));
     }
 }

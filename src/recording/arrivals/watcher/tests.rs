@@ -42,19 +42,19 @@ impl Site {
         self.scratch.file(path, &vec![b'x'; size])
     }
 
-    /// A look two seconds after the one before.
-    fn look(&mut self) -> Vec<Short> {
+    /// A scan two seconds after the one before.
+    fn scan(&mut self) -> Vec<Short> {
         self.now += Duration::from_secs(2);
         short(&self.look_at(Scope::All).arrivals)
     }
 
-    fn look_at(&mut self, scope: Scope) -> Look {
+    fn look_at(&mut self, scope: Scope) -> Scan {
         let agents: Vec<_> = self.agents.iter().map(|(&number, &since)| WatchedAgent { number, since }).collect();
         let mount = resolve::open_root(self.scratch.path(), false).unwrap();
         let deadline = Instant::now() + Duration::from_secs(600);
-        let look = self.watcher.look(mount.as_fd(), &agents, scope, self.now, deadline);
-        assert_eq!(look.failure, None);
-        look
+        let scan = self.watcher.scan(mount.as_fd(), &agents, scope, self.now, deadline);
+        assert_eq!(scan.failure, None);
+        scan
     }
 }
 
@@ -94,9 +94,9 @@ fn a_signed_in_agent_is_told_of_what_appears_after_the_sign_in() {
         found
     };
     let (sound, picture) = ("1/0/20261125/503/new.V3", "1/0/20261125/503/new.mp4");
-    assert_eq!(sorted(site.look()), [started(503, sound), started(503, picture)]);
-    assert_eq!(sorted(site.look()), [finished(503, sound), finished(503, picture)]);
-    assert_eq!(site.look(), []);
+    assert_eq!(sorted(site.scan()), [started(503, sound), started(503, picture)]);
+    assert_eq!(sorted(site.scan()), [finished(503, sound), finished(503, picture)]);
+    assert_eq!(site.scan(), []);
 }
 
 #[test]
@@ -104,12 +104,12 @@ fn an_arrival_says_what_its_event_needs() {
     let mut site = Site::new();
     site.scratch.folder("3/0/20261124");
     site.sign_in(1203);
-    site.look();
+    site.scan();
     let path = site.write("3/0/20261124/1203/0915307.mp4", 5);
     site.now += Duration::from_secs(2);
     let session = WatchedAgent { number: 1203, since: site.agents[&1203] };
-    let look = site.look_at(Scope::All);
-    let [(told, Arrival::Started { recording, task_id: task, size: 5, begin_time_ms })] = &look.arrivals[..] else {
+    let scan = site.look_at(Scope::All);
+    let [(told, Arrival::Started { recording, task_id: task, size: 5, begin_time_ms })] = &scan.arrivals[..] else {
         panic!("no start");
     };
     assert_eq!(*told, session);
@@ -122,15 +122,15 @@ fn an_arrival_says_what_its_event_needs() {
     let modified = path.metadata().unwrap().modified().unwrap();
     let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
     site.now += Duration::from_secs(2);
-    let look = site.look_at(Scope::All);
-    let [(_, Arrival::Finished { size: 5, task_id, begin_time_ms: begin, end_time_ms, .. })] = &look.arrivals[..]
+    let scan = site.look_at(Scope::All);
+    let [(_, Arrival::Finished { size: 5, task_id, begin_time_ms: begin, end_time_ms, .. })] = &scan.arrivals[..]
     else {
         panic!("no end");
     };
     assert_eq!((begin, u128::try_from(*end_time_ms).unwrap()), (begin_time_ms, modified));
     assert!(begin <= end_time_ms);
     assert!(task_id == task && *task > 0);
-    assert!(look.figures.cpu > Duration::ZERO);
+    assert!(scan.figures.cpu > Duration::ZERO);
 }
 
 #[test]
@@ -138,12 +138,12 @@ fn what_is_too_long_to_be_asked_for_is_not_announced() {
     let mut site = Site::new();
     site.scratch.folder("1/0/20261125");
     site.sign_in(503);
-    site.look();
+    site.scan();
     // "Y:/1/0/20261125/503/" has 20 characters.
     let fits = format!("1/0/20261125/503/{}.mp4", "ä".repeat(MAX_LEN - 24));
     site.write(&fits, 1);
     site.write(&format!("1/0/20261125/503/{}.mp4", "b".repeat(MAX_LEN - 23)), 1);
-    assert_eq!(site.look(), [started(503, &fits)]);
+    assert_eq!(site.scan(), [started(503, &fits)]);
 }
 
 #[test]
@@ -151,21 +151,21 @@ fn the_next_day_and_new_folders_hold_nothing_but_new_recordings() {
     let mut site = Site::new();
     site.write("1/0/20261124/503/old.mp4", 3);
     site.sign_in(503);
-    site.look();
+    site.scan();
     site.write("1/0/20261124/503/over-midnight.mp4", 3);
-    assert_eq!(site.look(), [started(503, "1/0/20261124/503/over-midnight.mp4")]);
+    assert_eq!(site.scan(), [started(503, "1/0/20261124/503/over-midnight.mp4")]);
     site.write("1/0/20261124/503/over-midnight.mp4", 4);
     for path in ["1/0/20261125/503/a.mp4", "1/7/20261125/503/b.mp4", "2/0/20261125/503/c.mp4"] {
         site.write(path, 3);
-        assert!(site.look().contains(&started(503, path)), "{path}");
+        assert!(site.scan().contains(&started(503, path)), "{path}");
     }
     site.write("1/0/20261124/503/late.mp4", 3);
-    assert!(site.look().contains(&started(503, "1/0/20261124/503/late.mp4")));
-    // Days that were there before without being looked at.
+    assert!(site.scan().contains(&started(503, "1/0/20261124/503/late.mp4")));
+    // Days that were there before without being scanned.
     site.write("2/0/20261120/503/older.mp4", 3);
     std::fs::remove_dir_all(site.scratch.path().join("2/0/20261125")).unwrap();
-    site.look();
-    assert_eq!(site.look(), []);
+    site.scan();
+    assert_eq!(site.scan(), []);
 }
 
 #[test]
@@ -173,22 +173,22 @@ fn a_sign_out_ends_it_and_another_sign_in_begins_anew() {
     let mut site = Site::new();
     site.scratch.folder("1/0/20261125/503");
     site.sign_in(503);
-    site.look();
+    site.scan();
     site.write("1/0/20261125/503/a.mp4", 3);
-    assert_eq!(site.look(), [started(503, "1/0/20261125/503/a.mp4")]);
+    assert_eq!(site.scan(), [started(503, "1/0/20261125/503/a.mp4")]);
     site.agents.clear();
     site.write("1/0/20261125/503/b.mp4", 3);
-    assert_eq!(site.look(), []);
+    assert_eq!(site.scan(), []);
     let media = &site.watcher.vdns.values().next().unwrap().media;
     assert!(media.values().flat_map(|media| media.days.values()).all(|day| day.agents.is_empty()), "nothing is kept");
     site.sign_in(503);
-    assert_eq!(site.look(), []);
+    assert_eq!(site.scan(), []);
     site.write("1/0/20261125/503/c.mp4", 3);
     site.sign_in(503);
     site.write("1/0/20261125/503/d.mp4", 3);
-    assert_eq!(site.look(), [], "the first look of a forced sign-in");
+    assert_eq!(site.scan(), [], "the first look of a forced sign-in");
     site.write("1/0/20261125/503/d.mp4", 4);
-    assert_eq!(site.look(), [started(503, "1/0/20261125/503/d.mp4")]);
+    assert_eq!(site.scan(), [started(503, "1/0/20261125/503/d.mp4")]);
 }
 
 #[test]
@@ -198,21 +198,21 @@ fn a_mount_that_goes_and_comes_back_holds_nothing_new() {
         site.write("1/0/20261125/503/a.mp4", 3);
         site.sign_in(503);
         if !away_at_first {
-            site.look();
-            site.look();
+            site.scan();
+            site.scan();
         }
         let tree = site.scratch.path().join("1");
         let outside = Scratch::new();
         std::fs::rename(&tree, outside.path().join("1")).unwrap();
         for _ in 0..3 {
-            assert_eq!(site.look(), []);
+            assert_eq!(site.scan(), []);
         }
         std::fs::rename(outside.path().join("1"), &tree).unwrap();
         for _ in 0..3 {
-            assert_eq!(site.look(), []);
+            assert_eq!(site.scan(), []);
         }
         site.write("1/0/20261125/503/b.mp4", 3);
-        assert_eq!(site.look(), [started(503, "1/0/20261125/503/b.mp4")]);
+        assert_eq!(site.scan(), [started(503, "1/0/20261125/503/b.mp4")]);
     }
 }
 
@@ -224,11 +224,11 @@ fn what_has_not_changed_is_not_listed() {
         site.sign_in(agent);
     }
     for _ in 0..2 {
-        site.look();
+        site.scan();
     }
     // The watch for growth ends.
     site.now += Duration::from_secs(60);
-    site.look();
+    site.scan();
     let costs = |site: &mut Site| {
         site.now += Duration::from_secs(2);
         let Figures { folders, listed, entries, files, .. } = site.look_at(Scope::All).figures;
@@ -256,7 +256,7 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
             site.scratch.folder(&format!("{path}/20261125"));
         }
         agents.clone().for_each(|agent| site.sign_in(agent));
-        (0..30).for_each(|_| drop(site.look()));
+        (0..30).for_each(|_| drop(site.scan()));
         let mut expected = Vec::new();
         for (agent, path) in agents.clone().flat_map(|agent| media.map(|path| (agent, path))) {
             let path = format!("{path}/20261125/{agent}/a.mp4");
@@ -267,10 +267,10 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
         let mut cut_short = 0;
         for _ in 0..100 {
             site.now += Duration::from_secs(2);
-            let look = site.look_at(Scope::All);
-            cut_short += usize::from(look.figures.cut_short);
-            assert!(look.figures.folders <= limits.folders && look.figures.files <= limits.files + 2, "{look:?}");
-            found.extend(short(&look.arrivals));
+            let scan = site.look_at(Scope::All);
+            cut_short += usize::from(scan.figures.cut_short);
+            assert!(scan.figures.folders <= limits.folders && scan.figures.files <= limits.files + 2, "{scan:?}");
+            found.extend(short(&scan.arrivals));
         }
         found.sort();
         expected.sort();
@@ -285,18 +285,18 @@ fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
     site.write("1/0/20261125/503/a.mp4", 3);
     let mount = resolve::open_root(site.scratch.path(), false).unwrap();
     let agents = [WatchedAgent { number: 503, since: site.now }];
-    let look = site.watcher.look(mount.as_fd(), &agents, Scope::All, site.now, Instant::now());
-    assert!(look.figures.cut_short && look.figures.folders == 0 && look.arrivals.is_empty());
+    let scan = site.watcher.scan(mount.as_fd(), &agents, Scope::All, site.now, Instant::now());
+    assert!(scan.figures.cut_short && scan.figures.folders == 0 && scan.arrivals.is_empty());
     let (mut site, many) = (Site::new(), MAX_NAMES + 1);
     site.scratch.folder("1/0/20261125");
     site.sign_in(503);
     site.sign_in(504);
-    site.look();
+    site.scan();
     for number in 0..many {
         site.write(&format!("1/0/20261125/503/{number}.mp4"), 0);
     }
     site.write("1/0/20261125/504/a.mp4", 1);
-    assert_eq!(site.look(), [started(504, "1/0/20261125/504/a.mp4")]);
+    assert_eq!(site.scan(), [started(504, "1/0/20261125/504/a.mp4")]);
     site.now += Duration::from_secs(2);
     assert_eq!(site.look_at(Scope::All).figures.overfull, 0, "it is left alone until it changes");
 }

@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, a plain model says what each look announces.
+//! Whatever happens in whatever order, a plain model says what each scan announces.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, FileTimes};
@@ -29,7 +29,7 @@ enum Step {
     /// The file server's clock steps by so many seconds.
     Clock(i64),
     FirstLook,
-    Look,
+    Scan,
 }
 
 fn step() -> impl Strategy<Value = Step> {
@@ -43,7 +43,7 @@ fn step() -> impl Strategy<Value = Step> {
         1 => (0..AGENTS.len()).prop_map(Step::SignOut),
         1 => (-90_000..90_000_i64).prop_map(Step::Clock),
         2 => Just(Step::FirstLook),
-        10 => Just(Step::Look),
+        10 => Just(Step::Scan),
     ]
 }
 
@@ -53,7 +53,7 @@ struct Recording {
     name: String,
     size: usize,
     modified: SystemTime,
-    /// Written since the latest look.
+    /// Written since the latest scan.
     written: bool,
     renamed: bool,
     /// Written after it was complete, which makes it another one under another name.
@@ -79,13 +79,13 @@ struct Track {
 struct Model {
     recordings: BTreeMap<usize, Recording>,
     made: usize,
-    /// For each agent that is signed in, what it knows once it had its first look.
+    /// For each agent that is signed in, what it knows once it had its first scan.
     sessions: BTreeMap<u32, Option<BTreeMap<usize, Track>>>,
     clock: i64,
 }
 
 impl Model {
-    fn look(&mut self, scope: Scope) -> Vec<Short> {
+    fn scan(&mut self, scope: Scope) -> Vec<Short> {
         let mut told = Vec::new();
         for (&agent, session) in &mut self.sessions {
             let first = session.is_none();
@@ -204,7 +204,7 @@ fn run(site: &mut Site, model: &mut Model, step: &Step) {
             model.sessions.remove(&AGENTS[agent]);
         }
         Step::Clock(seconds) => model.clock = seconds,
-        Step::FirstLook | Step::Look => {}
+        Step::FirstLook | Step::Scan => {}
     }
 }
 
@@ -218,17 +218,17 @@ proptest! {
         let (mut site, mut model) = (Site::new(), Model::default());
         DAYS.iter().for_each(|day| drop(site.scratch.folder(&format!("1/0/{day}"))));
         let mut told = Vec::new();
-        for step in steps.iter().chain([Step::Look, Step::Look, Step::Look].iter()) {
+        for step in steps.iter().chain([Step::Scan, Step::Scan, Step::Scan].iter()) {
             run(&mut site, &mut model, step);
             let scope = match step {
-                Step::Look => Scope::All,
+                Step::Scan => Scope::All,
                 Step::FirstLook => Scope::NewAgents,
                 _ => continue,
             };
             // So close that no watch for growth ends meanwhile.
             site.now += Duration::from_millis(900);
             let mut found = short(&site.look_at(scope).arrivals);
-            let mut expected = model.look(scope);
+            let mut expected = model.scan(scope);
             found.sort();
             expected.sort();
             prop_assert_eq!(&found, &expected, "{:?}", step);
