@@ -18,24 +18,24 @@ pub(crate) const PRIVATE_KEY: &str = "private-key.pem";
 
 /// How long the certificate is valid, its last second included: macOS and iOS trust none that is valid for more than
 /// 825 days, whoever issued it (Apple, HT210176).
-const VALID_FOR: Duration = Duration::from_secs(825 * 24 * 3600 - 1);
+const VALIDITY: Duration = Duration::from_secs(825 * 24 * 3600 - 1);
 /// How far a client's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
 /// When this program was built, in seconds since 1970: the date of its commit, where the build says so
 /// (reproducible-builds.org/specs/source-date-epoch), or else a day before this line was written (2026-11-22).
-const BUILT: u64 = match option_env!("SOURCE_DATE_EPOCH") {
+const BUILD_TIME: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => match u64::from_str_radix(seconds, 10) {
         Ok(seconds) => seconds,
-        Err(_) => WRITTEN,
+        Err(_) => BUILD_TIME_FALLBACK,
     },
-    None => WRITTEN,
+    None => BUILD_TIME_FALLBACK,
 };
-const WRITTEN: u64 = 1_795_305_600;
+const BUILD_TIME_FALLBACK: u64 = 1_795_305_600;
 
 /// Writes the pair and says what to set.
 pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
-    let names = if names.is_empty() { own_names() } else { names.to_vec() };
+    let names = if names.is_empty() { local_names() } else { names.to_vec() };
     write_pair(out, &names)?;
     print(&format!(
         "made a self-signed certificate for {}\n\nTLS_CERTIFICATE = {}\nTLS_PRIVATE_KEY = {}\n",
@@ -51,13 +51,13 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
 /// When one of the files is there already: a pair in use is never replaced by accident.
 pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let now = SystemTime::now();
-    is_after_build(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT))?;
+    check_clock(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILD_TIME))?;
     let (certificate, key) = make(names, now)
         .map_err(|error| FatalError::new(Exit::Usage, format!("no certificate for {}: {error}", names.join(", "))))?;
     for name in [PRIVATE_KEY, CERTIFICATE] {
         let path = out.join(name);
         if path.symlink_metadata().is_ok() {
-            return Err(exists(&path));
+            return Err(already_exists(&path));
         }
     }
     write_new(&out.join(PRIVATE_KEY), 0o640, &key)?;
@@ -66,7 +66,7 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError>
 
 /// Refuses a clock that is wrong for sure. Appliances without a battery begin in 1970, and clients would take a
 /// certificate of then for one that has expired.
-fn is_after_build(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
+fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
     if now >= built {
         return Ok(());
     }
@@ -84,14 +84,14 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Er
     let mut parameters = CertificateParams::new(names)?;
     parameters.distinguished_name.push(DnType::CommonName, names.first().map_or("cc-gateway", String::as_str));
     parameters.not_before = (now - CLOCK_SKEW).into();
-    parameters.not_after = (now - CLOCK_SKEW + VALID_FOR).into();
+    parameters.not_after = (now - CLOCK_SKEW + VALIDITY).into();
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
     parameters.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
 /// This machine by its own account. No name service is asked, so that the binary needs none.
-fn own_names() -> Vec<String> {
+fn local_names() -> Vec<String> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let is_name = |name: &String| {
         !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
@@ -111,12 +111,12 @@ pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), FatalE
         .open(path)
         .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
     written.map_err(|error| match error.kind() {
-        io::ErrorKind::AlreadyExists => exists(path),
+        io::ErrorKind::AlreadyExists => already_exists(path),
         _ => FatalError::new(Exit::from_io(&error, Exit::Io), format!("{} cannot be written: {error}", path.display())),
     })
 }
 
-fn exists(path: &Path) -> FatalError {
+fn already_exists(path: &Path) -> FatalError {
     FatalError::new(Exit::Io, format!("{} already exists, not overwritten; move it away first", path.display()))
 }
 
@@ -126,10 +126,10 @@ mod tests {
 
     #[test]
     fn a_clock_before_this_program_was_made_is_refused() {
-        let built = SystemTime::UNIX_EPOCH + Duration::from_secs(BUILT);
-        assert!(is_after_build(built, built).is_ok() && is_after_build(SystemTime::now(), built).is_ok());
+        let built = SystemTime::UNIX_EPOCH + Duration::from_secs(BUILD_TIME);
+        assert!(check_clock(built, built).is_ok() && check_clock(SystemTime::now(), built).is_ok());
         for now in [SystemTime::UNIX_EPOCH, built - Duration::from_secs(1)] {
-            let failure = is_after_build(now, built).unwrap_err();
+            let failure = check_clock(now, built).unwrap_err();
             assert_eq!(failure.exit(), Exit::Unavailable);
             assert!(failure.to_string().contains("set it"), "{failure}");
         }

@@ -62,7 +62,7 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
         Err(failure) => remarks.push((Level::Warn, format!("with the limit of this command no start: {failure}"))),
     }
 
-    let (mounts, unreadable) = as_service(config, &settings);
+    let (mounts, unreadable) = check_as_service_user(config, &settings);
     remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
     for (position, (level, text)) in remarks.iter().enumerate() {
         if !remarks.iter().take(position).any(|(_, before)| before == text) {
@@ -77,13 +77,13 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
 
 /// The mounts, and warnings of files that may not be read: tried with the rights of the service's user where root runs
 /// the check, since root may read everything.
-fn as_service(config: &Path, settings: &Settings) -> (String, Vec<String>) {
+fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<String>) {
     if !rustix::process::geteuid().is_root() {
-        return (mounts(settings), Vec::new());
+        return (probe_mounts(settings), Vec::new());
     }
     let untried = |reason: &str| {
         let text = format!("root ran this check: what the user of the service may read was not tried ({reason})\n");
-        (mounts(settings) + &text, Vec::new())
+        (probe_mounts(settings) + &text, Vec::new())
     };
     let Some(user) = ServiceUser::lookup_as_root() else { return untried("this machine has no user cc-gateway") };
     let tried = user.run_as(|| {
@@ -96,7 +96,7 @@ fn as_service(config: &Path, settings: &Settings) -> (String, Vec<String>) {
                  chgrp {user} {path} && chmod g+r {path}"
             ))
         });
-        (mounts(settings), unreadable.collect())
+        (probe_mounts(settings), unreadable.collect())
     });
     match tried {
         Ok((mounts, unreadable)) => {
@@ -106,12 +106,12 @@ fn as_service(config: &Path, settings: &Settings) -> (String, Vec<String>) {
     }
 }
 
-fn mounts(settings: &Settings) -> String {
+fn probe_mounts(settings: &Settings) -> String {
     let mut text = String::new();
     // Whether something is mounted there is told even where serving does not insist on it.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
-    let asked: Vec<_> = mounts
+    let probes: Vec<_> = mounts
         .iter()
         .map(|(point, mount)| {
             let (tell, told) = sync_channel(1);
@@ -120,7 +120,7 @@ fn mounts(settings: &Settings) -> String {
         })
         .collect();
     let deadline = Instant::now() + ANSWER_TIMEOUT;
-    for (point, mount, told) in asked {
+    for (point, mount, told) in probes {
         let directory = mount.directory().display();
         let within = deadline.saturating_duration_since(Instant::now());
         // Writing to a String cannot fail.

@@ -15,69 +15,69 @@ use super::serve;
 use crate::ops::console::print;
 use crate::ops::fatal_error::{Exit, FatalError};
 use crate::session::PasswordHash;
-use recorder::{INTERVAL, Recorder, SAMPLES, place};
+use recorder::{INTERVAL, Recorder, SAMPLES, recording_path};
 use tour::Tour;
 
 const AGENT: &str = "1001";
 const PASSWORD: &str = "demo-password";
 
 /// So long before the start the first of the samples began, and each of the others so much later.
-const BEFORE: Duration = Duration::from_secs(180);
-const APART: Duration = Duration::from_secs(60);
+const FIRST_SAMPLE_AGE: Duration = Duration::from_secs(180);
+const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
 pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
     let fails = |error: io::Error| {
         FatalError::new(Exit::from_io(&error, Exit::Io), format!("the demo cannot be set up: {error}"))
     };
-    let stage = Stage::build(listen).map_err(fails)?;
+    let demo = DemoDirectory::build(listen).map_err(fails)?;
     let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
-    certificate::write_pair(&stage.directory, &names)?;
+    certificate::write_pair(&demo.directory, &names)?;
     let hash = PasswordHash::derive(PASSWORD).map_err(io::Error::other).map_err(fails)?;
-    certificate::write_new(&stage.directory.join("agents.properties"), 0o600, &format!("{AGENT} = {hash}\n"))?;
+    certificate::write_new(&demo.directory.join("agents.properties"), 0o600, &format!("{AGENT} = {hash}\n"))?;
     // Dropped before the stage, so that it writes nothing after that is removed.
-    let _recorder = Recorder::start(stage.mount(), AGENT).map_err(fails)?;
-    serve::run(&stage.config(), |addresses| {
+    let _recorder = Recorder::start(demo.mount(), AGENT).map_err(fails)?;
+    serve::run(&demo.config(), |addresses| {
         if let Some(address) = addresses.first() {
             // Without its lines the demo is still a server.
-            let _ = print(&stage.tour(*address));
+            let _ = print(&demo.tour(*address));
         }
     })
 }
 
 /// The demo's directory; it goes when this is dropped.
-struct Stage {
+struct DemoDirectory {
     directory: PathBuf,
     /// Where the samples are below the mount, and their names.
     folder: String,
     names: Vec<String>,
 }
 
-impl Stage {
-    fn build(listen: SocketAddr) -> io::Result<Stage> {
+impl DemoDirectory {
+    fn build(listen: SocketAddr) -> io::Result<DemoDirectory> {
         let directory = std::env::temp_dir().join(format!("cc-gateway-demo-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&directory)?;
-        let (folder, _) = place(AGENT, SystemTime::now());
-        let mut stage = Stage { directory, folder, names: Vec::new() };
-        let day = stage.mount().join(&stage.folder);
+        let (folder, _) = recording_path(AGENT, SystemTime::now());
+        let mut demo = DemoDirectory { directory, folder, names: Vec::new() };
+        let day = demo.mount().join(&demo.folder);
         fs::create_dir_all(&day)?;
-        let mut began = SystemTime::now() - BEFORE;
+        let mut began = SystemTime::now() - FIRST_SAMPLE_AGE;
         for sample in SAMPLES {
             // Shortly after midnight the names are of the evening before, which does no harm.
-            let (_, name) = place(AGENT, began);
+            let (_, name) = recording_path(AGENT, began);
             fs::write(day.join(&name), sample)?;
-            stage.names.push(name);
-            began += APART;
+            demo.names.push(name);
+            began += SAMPLE_INTERVAL;
         }
         fs::write(
-            stage.config(),
+            demo.config(),
             format!(
                 "VIDEO_DOWNLOAD_FLAG = ON\nIF_SUPPORT_VIDEO = ON\nMOUNT_DIR = {}\nMOUNT_CHECK = OFF\nLISTEN = {listen}\n\
                  TLS_CERTIFICATE = {CERTIFICATE}\nTLS_PRIVATE_KEY = {PRIVATE_KEY}\n",
-                stage.mount().display(),
+                demo.mount().display(),
             ),
         )?;
-        Ok(stage)
+        Ok(demo)
     }
 
     fn mount(&self) -> PathBuf {
@@ -96,7 +96,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for DemoDirectory {
     fn drop(&mut self) {
         let _ = fs::remove_dir_all(&self.directory);
     }

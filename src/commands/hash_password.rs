@@ -15,13 +15,13 @@ use crate::session::PasswordHash;
 
 /// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints its value.
 pub(crate) fn run() -> Result<(), FatalError> {
-    let password = if io::stdin().is_terminal() { ask()? } else { line()? };
+    let password = if io::stdin().is_terminal() { ask_twice()? } else { read_line()? };
     let hash = PasswordHash::derive(&password).map_err(|error| FatalError::new(Exit::Usage, error.to_string()))?;
     print(&format!("{hash}\n"))
 }
 
-fn ask() -> Result<Zeroizing<String>, FatalError> {
-    let _hidden = HiddenTyping::begin()?;
+fn ask_twice() -> Result<Zeroizing<String>, FatalError> {
+    let _hidden = EchoOff::begin()?;
     let password = prompt("Password: ")?;
     if *prompt("Again: ")? != *password {
         return Err(FatalError::new(Exit::Usage, "the two passwords differ; nothing was made"));
@@ -33,12 +33,12 @@ fn prompt(text: &str) -> Result<Zeroizing<String>, FatalError> {
     // The value alone goes to stdout.
     eprint!("{text}");
     let _ = io::stderr().flush();
-    let line = line();
+    let line = read_line();
     eprintln!();
     line
 }
 
-fn line() -> Result<Zeroizing<String>, FatalError> {
+fn read_line() -> Result<Zeroizing<String>, FatalError> {
     let mut line = Zeroizing::new(String::new());
     let length = io::stdin()
         .lock()
@@ -56,14 +56,14 @@ fn line() -> Result<Zeroizing<String>, FatalError> {
 ///
 /// Shells give a terminal its modes back after a program that they run in the foreground, but not after one inside
 /// `$( )`.
-struct HiddenTyping {
+struct EchoOff {
     before: Termios,
     signals: Handle,
     watching: Option<JoinHandle<()>>,
 }
 
-impl HiddenTyping {
-    fn begin() -> Result<HiddenTyping, FatalError> {
+impl EchoOff {
+    fn begin() -> Result<EchoOff, FatalError> {
         let failed = |error: io::Error| {
             FatalError::new(Exit::Io, format!("the terminal cannot be made to hide what is typed: {error}"))
         };
@@ -76,34 +76,34 @@ impl HiddenTyping {
             .name("terminal".to_owned())
             .spawn(move || {
                 for signal in signals.forever() {
-                    set(&restored);
+                    set_modes(&restored);
                     // Ends the process, or has it stopped until the shell continues it.
                     let _ = emulate_default_handler(signal);
-                    set(&hidden(&restored));
+                    set_modes(&without_echo(&restored));
                 }
             })
             .map_err(failed)?;
-        set(&hidden(&before));
-        Ok(HiddenTyping { before, signals: handle, watching: Some(watching) })
+        set_modes(&without_echo(&before));
+        Ok(EchoOff { before, signals: handle, watching: Some(watching) })
     }
 }
 
-impl Drop for HiddenTyping {
+impl Drop for EchoOff {
     fn drop(&mut self) {
         self.signals.close();
         // A signal that came before must not hide the typing again after this.
         let _ = self.watching.take().map(JoinHandle::join);
-        set(&self.before);
+        set_modes(&self.before);
     }
 }
 
-fn hidden(before: &Termios) -> Termios {
+fn without_echo(before: &Termios) -> Termios {
     let mut hidden = before.clone();
     hidden.local_modes.remove(LocalModes::ECHO);
     hidden
 }
 
 /// Sets the modes of the terminal; one that refuses them is gone.
-fn set(modes: &Termios) {
+fn set_modes(modes: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Flush, modes);
 }

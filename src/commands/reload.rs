@@ -32,14 +32,14 @@ impl Reload {
     /// Reads everything again. Each of the settings, the agents and the certificate is replaced whole or
     /// not at all, and the log says which.
     pub(crate) fn run(&mut self) {
-        let news = [self.settings_again(), self.agents_again(), self.certificate_again()];
-        if !news.contains(&true) {
+        let changed = [self.reload_settings(), self.reload_agents(), self.reload_certificate()];
+        if !changed.contains(&true) {
             log::info!("reloaded; nothing has changed");
         }
     }
 
     /// True if there was anything to say, as with the other two.
-    fn settings_again(&mut self) -> bool {
+    fn reload_settings(&mut self) -> bool {
         let (read, notices) = match config::read(&self.config) {
             Ok(read) => read,
             Err(problems) => {
@@ -60,7 +60,7 @@ impl Reload {
         !changes.is_empty()
     }
 
-    fn agents_again(&self) -> bool {
+    fn reload_agents(&self) -> bool {
         let file = &self.settings.agents_file;
         let (roster, warnings) = match Roster::read(file, self.gateway.settings().agent_id_max) {
             Ok(read) => read,
@@ -79,7 +79,7 @@ impl Reload {
         true
     }
 
-    fn certificate_again(&self) -> bool {
+    fn reload_certificate(&self) -> bool {
         let files = KeyPairFiles::from(&self.settings);
         let pair = match files.load() {
             Ok(pair) => pair,

@@ -113,7 +113,7 @@ fn bind(
     manager: &ServiceManager,
 ) -> Result<Option<Listeners>, FatalError> {
     let deadline = Instant::now() + BIND_TIMEOUT;
-    let mut is_told = false;
+    let mut is_logged = false;
     loop {
         let error = match Listeners::bind(addresses) {
             Ok(listeners) => return Ok(Some(listeners)),
@@ -125,9 +125,9 @@ fn bind(
         if Instant::now() >= deadline {
             return Err(FatalError::already_logged(error.cause.exit()));
         }
-        if !is_told {
+        if !is_logged {
             log::error!("{}; trying until it can be had", error.cause);
-            is_told = true;
+            is_logged = true;
         }
         thread::sleep(BIND_INTERVAL);
         if signals.pending().any(|signal| signal != SIGHUP) {
@@ -144,7 +144,7 @@ fn bind(
 /// turned away for a reason that nobody looks for.
 pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, FatalError> {
     /// A gateway with fewer clients than this is of no use to anybody.
-    const FEWEST: u64 = 16;
+    const CONNECTIONS_MIN: u64 = 16;
     let wanted = settings.max_connections;
     let besides = descriptors_besides_clients(settings);
     let needed = besides + wanted as u64;
@@ -152,24 +152,24 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     if granted >= needed {
         return Ok(None);
     }
-    let fitting = granted.saturating_sub(besides);
+    let affordable = granted.saturating_sub(besides);
     let reason = format!(
-        "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {fitting}"
+        "{needed} open files are needed for MAX_CONNECTIONS = {wanted}, but the limit is {granted}, enough for {affordable}"
     );
     const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
-    if settings.has_custom_max_connections() || fitting < FEWEST {
+    if settings.has_custom_max_connections() || affordable < CONNECTIONS_MIN {
         return Err(FatalError::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
     }
-    settings.lower_max_connections(usize::try_from(fitting).unwrap_or(usize::MAX));
-    Ok(Some(format!("{reason}: only {fitting} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
+    settings.lower_max_connections(usize::try_from(affordable).unwrap_or(usize::MAX));
+    Ok(Some(format!("{reason}: only {affordable} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
 }
 
 /// Upper bound on the descriptors that these settings need whatever the number of clients, of whom each has a socket: one
 /// for each running download, those a mount is busy with, and some for the rest. A recording is opened before the limits
 /// of downloads are held against it, which the threads of its mount bound.
 fn descriptors_besides_clients(settings: &Settings) -> u64 {
-    const REST: usize = 64;
-    (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + REST) as u64
+    const OTHER_DESCRIPTORS: usize = 64;
+    (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + OTHER_DESCRIPTORS) as u64
 }
 
 #[cfg(test)]

@@ -67,7 +67,7 @@ impl Drop for Recorder {
 /// Where the recordings of `agent` lie that begin at `time`, below the mount, and the name such a recording has.
 ///
 /// The day and the time are those of UTC: which ones a recorder uses is its own affair.
-pub(super) fn place(agent: &str, time: SystemTime) -> (String, String) {
+pub(super) fn recording_path(agent: &str, time: SystemTime) -> (String, String) {
     let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let folder = format!("{VDN_AND_MEDIA}/{}/{agent}", day(days));
@@ -90,7 +90,7 @@ fn day(days: u64) -> String {
 
 /// Writes one recording piece by piece; what is left is left out once `stop` is set.
 fn write(mount: &Path, agent: &str, sample: &[u8], stop: &Latch) -> io::Result<()> {
-    let (folder, name) = place(agent, SystemTime::now());
+    let (folder, name) = recording_path(agent, SystemTime::now());
     let folder = mount.join(folder);
     fs::create_dir_all(&folder)?;
     let mut file = File::create(folder.join(name))?;
@@ -119,7 +119,7 @@ mod tests {
         ];
         for (seconds, folder, name) in table {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(place("1001", time), (folder.to_owned(), name.to_owned()), "{seconds}");
+            assert_eq!(recording_path("1001", time), (folder.to_owned(), name.to_owned()), "{seconds}");
         }
     }
 
@@ -127,8 +127,8 @@ mod tests {
     fn the_samples_are_small_and_play_from_their_first_bytes() {
         assert!(SAMPLES.iter().map(|sample| sample.len()).sum::<usize>() <= 60 * 1024);
         for sample in SAMPLES {
-            let place = |name: &[u8; 4]| sample.windows(4).position(|bytes| bytes == name).unwrap();
-            assert!(place(b"ftyp") < place(b"moov") && place(b"moov") < place(b"mdat"));
+            let position = |name: &[u8; 4]| sample.windows(4).position(|bytes| bytes == name).unwrap();
+            assert!(position(b"ftyp") < position(b"moov") && position(b"moov") < position(b"mdat"));
             assert!(sample.windows(4).any(|bytes| bytes == b"avc1"), "H.264");
         }
     }
