@@ -118,8 +118,8 @@ fn an_added_agent_may_sign_in() {
 
 #[test]
 fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log() {
-    const KEPT: &str = "agents not reloaded";
-    let server = Setup::new().expect_log(KEPT).start();
+    const NOT_RELOADED: &str = "agents not reloaded";
+    let server = Setup::new().expect_log(NOT_RELOADED).start();
     let guid = server.sign_in(101);
     let good = agents_file(&server);
     for broken in [
@@ -131,7 +131,7 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
         format!("{}101 = \n", without(&good, "101")),
         format!("{}102 =", without(&good, "102")),
     ] {
-        reload(&server, &broken, KEPT);
+        reload(&server, &broken, NOT_RELOADED);
         let mut client = server.client();
         assert_eq!(client.get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
         client.put("/onlineagent/101", None, SIGN_IN).assert_failure("100-002");
@@ -140,8 +140,8 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
     }
     fs::remove_file(server.scratch().path().join("agents.properties")).unwrap();
     server.signal("HUP");
-    eventually("the last error", || server.log().iter().filter(|line| line.contains(KEPT)).count() == 7);
-    assert!(server.log().iter().filter(|line| line.contains(KEPT)).all(|line| line.contains(" ERROR ")));
+    eventually("the last error", || server.log().iter().filter(|line| line.contains(NOT_RELOADED)).count() == 7);
+    assert!(server.log().iter().filter(|line| line.contains(NOT_RELOADED)).all(|line| line.contains(" ERROR ")));
     assert_eq!(server.client().get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
     // A good file counts again.
     reload(&server, &without(&good, "101"), "1 sessions ended");
@@ -150,8 +150,8 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
 
 #[test]
 fn a_file_that_is_none_is_an_error_and_never_a_hang() {
-    const KEPT: &str = "agents not reloaded";
-    let server = Setup::new().expect_log(KEPT).start();
+    const NOT_RELOADED: &str = "agents not reloaded";
+    let server = Setup::new().expect_log(NOT_RELOADED).start();
     let guid = server.sign_in(101);
     let path = server.scratch().path().join("agents.properties");
     let fifo = server.scratch().path().join("fifo");
@@ -160,8 +160,8 @@ fn a_file_that_is_none_is_an_error_and_never_a_hang() {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(other, &path).unwrap();
         server.signal("HUP");
-        eventually("an error", || server.told(KEPT) == nth + 1);
-        assert!(server.log().iter().any(|line| line.contains(KEPT) && line.contains(", not a file")));
+        eventually("an error", || server.told(NOT_RELOADED) == nth + 1);
+        assert!(server.log().iter().any(|line| line.contains(NOT_RELOADED) && line.contains(", not a file")));
         assert_eq!(server.client().get("/agentevent/101", Some(&guid)).text(), EMPTY_POLL);
     }
 }

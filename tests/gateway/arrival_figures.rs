@@ -8,7 +8,7 @@ use cc_gateway::recording::{Arrival, Limits, Scan, Scope, Suffixes, WatchedAgent
 
 use crate::support::Scratch;
 
-const FIRST: usize = 1000;
+const AGENT_ID_FIRST: usize = 1000;
 const DAY: &str = "1/0/20261125";
 const LOOKS: usize = 21;
 
@@ -22,7 +22,7 @@ struct Site {
 impl Site {
     fn new(agents: usize, recordings: usize) -> Site {
         let scratch = Scratch::new();
-        for agent in FIRST..FIRST + agents {
+        for agent in AGENT_ID_FIRST..AGENT_ID_FIRST + agents {
             let folder = scratch.path().join(DAY).join(agent.to_string());
             fs::create_dir_all(&folder).unwrap();
             for number in 0..recordings {
@@ -32,7 +32,7 @@ impl Site {
         let now = Instant::now();
         let watched = |number| WatchedAgent { number: u32::try_from(number).unwrap(), since: now };
         let suffixes = Suffixes { audio: vec!["v3".into()], video: vec!["mp4".into()] };
-        let agents = (FIRST..FIRST + agents).map(watched).collect();
+        let agents = (AGENT_ID_FIRST..AGENT_ID_FIRST + agents).map(watched).collect();
         Site { scratch, watcher: Watcher::new(suffixes, Limits::default()), agents, now }
     }
 

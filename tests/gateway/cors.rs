@@ -113,7 +113,7 @@ fn other_origins_get_nothing_of_it() {
         let reply = ask(&mut client, "GET", "/agentevent/101", &fields, "");
         assert_eq!((reply.code(), cors_fields(&reply)), ("100-006".into(), vec![]), "{origin}");
         let fields = format!("{fields}Access-Control-Request-Method: GET\r\n");
-        ask(&mut client, "OPTIONS", "/agentevent/101", &fields, "").assert_fault(405, "000-002", &["Allow"]);
+        ask(&mut client, "OPTIONS", "/agentevent/101", &fields, "").assert_http_error(405, "000-002", &["Allow"]);
     }
     let fields = format!("Origin: {ORIGIN}\r\nOrigin: {ORIGIN}\r\n");
     assert!(cors_fields(&ask(&mut client, "GET", "/agentevent/101", &fields, "")).is_empty(), "two origins are none");
@@ -135,7 +135,7 @@ fn options_without_a_preflight_are_a_method_that_is_not_allowed() {
     let server = with_origins();
     let mut client = server.client();
     for fields in ["", "Access-Control-Request-Method: GET\r\n"] {
-        ask(&mut client, "OPTIONS", "/agentevent/101", fields, "").assert_fault(405, "000-002", &["Allow"]);
+        ask(&mut client, "OPTIONS", "/agentevent/101", fields, "").assert_http_error(405, "000-002", &["Allow"]);
     }
     let reply = ask(&mut client, "OPTIONS", "/agentevent/101", &format!("Origin: {ORIGIN}\r\n"), "");
     assert_eq!((reply.status, reply.field("Allow")), (405, Some("GET")));

@@ -10,7 +10,7 @@ use cc_gateway::front::Timeouts;
 use cc_gateway::ops::descriptors;
 
 use crate::support::{
-    BASE, Client, Inside, PATIENT, Reply, Setup, connect_from, drain, eventually, has_ended, recording_bytes,
+    BASE, Client, InProcess, NO_TIMEOUTS, Reply, Setup, connect_from, drain, eventually, has_ended, recording_bytes,
     unsent_from,
 };
 
@@ -23,13 +23,13 @@ const VIDEO: &str = "1/0/20201202/503/long.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
 
 /// A service with a video that fits into no buffer.
-fn with_video(setup: Setup, timeouts: Timeouts) -> Inside {
-    let inside = setup.inside(timeouts);
+fn with_video(setup: Setup, timeouts: Timeouts) -> InProcess {
+    let inside = setup.start_in_process(timeouts);
     inside.scratch().sparse(&format!("mount/{VIDEO}"), LENGTH);
     inside
 }
 
-fn serves(inside: &Inside) {
+fn serves(inside: &InProcess) {
     assert_eq!(inside.client().get("/health", None).outcome(), (200, "0".into()));
 }
 
@@ -62,7 +62,7 @@ fn assert_too_slow(client: &mut Client) {
 
 #[test]
 fn a_handshake_that_never_ends_is_ended() {
-    let inside = Setup::new().inside(Timeouts { handshake: SHORT, ..PATIENT });
+    let inside = Setup::new().start_in_process(Timeouts { handshake: SHORT, ..NO_TIMEOUTS });
     // The beginning of a record of 512 bytes with a ClientHello.
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     for begun in [0, 1, 5, hello.len()] {
@@ -81,7 +81,7 @@ fn a_handshake_that_never_ends_is_ended() {
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_too_slow() {
-    let inside = Setup::new().inside(Timeouts { head: SHORT, ..PATIENT });
+    let inside = Setup::new().start_in_process(Timeouts { head: SHORT, ..NO_TIMEOUTS });
     for start in ["GET", "\r\n", "GET / HTTP/1.1\r\nHost: x\r\nA: "] {
         let mut client = inside.client();
         client.send(start);
@@ -98,7 +98,7 @@ fn a_head_that_comes_byte_by_byte_is_too_slow() {
 
 #[test]
 fn a_body_that_stops_or_trickles_is_too_slow() {
-    let inside = Setup::new().inside(Timeouts { body: SHORT, ..PATIENT });
+    let inside = Setup::new().start_in_process(Timeouts { body: SHORT, ..NO_TIMEOUTS });
     let head = format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\n");
     let stopped = [
         format!("{head}Content-Length: 15\r\n\r\n"),
@@ -131,7 +131,7 @@ fn a_body_that_stops_or_trickles_is_too_slow() {
 
 #[test]
 fn a_connection_without_requests_ends_in_order() {
-    let inside = Setup::new().inside(Timeouts { first_request: SHORT, idle: SHORT, ..PATIENT });
+    let inside = Setup::new().start_in_process(Timeouts { first_request: SHORT, idle: SHORT, ..NO_TIMEOUTS });
     let mut never_used = inside.client();
     let mut used = inside.client();
     assert_eq!(used.get("/health", None).field("Connection"), Some("keep-alive"));
@@ -143,7 +143,7 @@ fn a_connection_without_requests_ends_in_order() {
 
 #[test]
 fn a_client_that_changes_its_keys_between_two_requests_is_served() {
-    let inside = Setup::new().inside(PATIENT);
+    let inside = Setup::new().start_in_process(NO_TIMEOUTS);
     let mut client = inside.client();
     for _ in 0..3 {
         client.tls().refresh_traffic_keys().unwrap();
@@ -154,7 +154,7 @@ fn a_client_that_changes_its_keys_between_two_requests_is_served() {
 #[test]
 fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
     let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "1");
-    let inside = with_video(setup, Timeouts { window: SHORT, ..PATIENT });
+    let inside = with_video(setup, Timeouts { window: SHORT, ..NO_TIMEOUTS });
     let guid = inside.sign_in(503);
     for stopped in 1..=3 {
         // Its one download is free again each time.
@@ -170,7 +170,7 @@ fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
 
 #[test]
 fn a_client_that_takes_too_little_in_each_window_is_cut() {
-    let inside = with_video(Setup::new(), Timeouts { window: SHORT, ..PATIENT });
+    let inside = with_video(Setup::new(), Timeouts { window: SHORT, ..NO_TIMEOUTS });
     let guid = inside.sign_in(503);
     let mut client = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
     client.begin_download(503, &guid, RECORD_ID);
@@ -187,7 +187,7 @@ fn a_client_that_takes_too_little_in_each_window_is_cut() {
 #[test]
 fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs() {
     let window = Duration::from_secs(1);
-    let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
+    let inside = with_video(Setup::new(), Timeouts { window, ..NO_TIMEOUTS });
     let guid = inside.sign_in(503);
     let mut client = inside.client();
     client.begin_download(503, &guid, RECORD_ID);
@@ -206,7 +206,7 @@ fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
     // Three times what a window asks for, in pieces, over many windows: as 10 KB a second are with the real ones, where the
     // kernel takes and gives in lumps.
     let window = Duration::from_secs(2);
-    let inside = with_video(Setup::new(), Timeouts { window, ..PATIENT });
+    let inside = with_video(Setup::new(), Timeouts { window, ..NO_TIMEOUTS });
     let guid = inside.sign_in(503);
     let mut client = inside.client();
     client.begin_download(503, &guid, RECORD_ID);
@@ -224,7 +224,7 @@ fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
 
 #[test]
 fn a_connection_ends_after_a_thousand_requests() {
-    let inside = Setup::new().inside(PATIENT);
+    let inside = Setup::new().start_in_process(NO_TIMEOUTS);
     let mut client = inside.client();
     let requests = format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(1010);
     client.send(requests);
@@ -270,7 +270,7 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
 #[test]
 fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notice() {
     assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
-    let inside = Setup::new().inside(PATIENT);
+    let inside = Setup::new().start_in_process(NO_TIMEOUTS);
     let sockets: Vec<TcpStream> = (0..200).map(|_| connect_from("127.0.0.2", inside.address(), None)).collect();
     eventually("an answer to each", || {
         inside.counters().connections.value() == 128 && inside.counters().connections_refused.value() == 72

@@ -223,7 +223,7 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
     };
     // An allocator that has once had a crowd keeps some room for the next.
     crowd();
-    let before = Footprint::of(&server);
+    let before = Footprint::measure(&server);
     let health = "/agentgateway/resource/health";
     for _ in 0..60 {
         for (text, status) in [

@@ -7,7 +7,7 @@ use crate::support::{Client, Reply, Server, Setup};
 
 const MANY: usize = 10_000;
 const RELOADED: &str = "NODE_INDEX has changed, which needs a restart";
-const FIRST: usize = 1000;
+const AGENT_ID_FIRST: usize = 1000;
 /// Polls of one run, over two connections. Runs are short and many, so that what else the machine does falls on
 /// both servers alike.
 const POLLS: usize = 4_000;
@@ -34,7 +34,8 @@ impl Kept<'_> {
 }
 
 fn setup() -> Setup {
-    let agents: String = (FIRST..FIRST + MANY).map(|agent| format!("{agent} = no-password\n")).collect();
+    let agents: String =
+        (AGENT_ID_FIRST..AGENT_ID_FIRST + MANY).map(|agent| format!("{agent} = no-password\n")).collect();
     Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF").expect_log(RELOADED)
 }
 
@@ -50,7 +51,7 @@ fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
     // What a quiet log still tells of the reload.
     server.log_line(RELOADED);
     let mut kept = Kept::new(&server);
-    let sessions = (FIRST..FIRST + count)
+    let sessions = (AGENT_ID_FIRST..AGENT_ID_FIRST + count)
         .map(|agent| {
             let reply = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#);
             (agent, reply.guid().unwrap())
@@ -124,7 +125,7 @@ fn memory_of_ten_thousand_sessions_that_poll() {
     let (server, _) = with_sessions(setup, 1);
     let before = server.memory_kib();
     let mut kept = Kept::new(&server);
-    for agent in FIRST + 1..FIRST + MANY {
+    for agent in AGENT_ID_FIRST + 1..AGENT_ID_FIRST + MANY {
         let mut guid = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
         let mut renewals = 0;
         while renewals < 2 {

@@ -9,7 +9,7 @@ use crate::support::{EMPTY_POLL, INTERFACES, Interface, Reply, SIGN_IN, Server, 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const VOICE: &str = "1/0/20201202/503/1714442.V3";
 /// The first agent of the matrix; each cell has one of its own.
-const FIRST: u32 = 1000;
+const AGENT_ID_FIRST: u32 = 1000;
 /// How far the agent is away whose Guid another one uses.
 const STRANGER: u32 = 1000;
 
@@ -140,7 +140,7 @@ const EXPIRED: State = state(
 const TIMED_OUT: State = state("timed out", |server, agent| Some(server.sign_in(agent)), ["0", "0", "100-006"]);
 
 fn setup() -> Setup {
-    let agents: String = (FIRST..FIRST + 2 * STRANGER)
+    let agents: String = (AGENT_ID_FIRST..AGENT_ID_FIRST + 2 * STRANGER)
         .map(|agent| format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
         .collect();
     Setup::new()
@@ -290,7 +290,7 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
 fn walk(server: &Server, states: &[State], ready: impl FnOnce()) {
     let rows = states.iter().flat_map(|state| INTERFACES.iter().map(move |interface| (state, interface)));
     let cells: Vec<_> = rows
-        .zip(FIRST..)
+        .zip(AGENT_ID_FIRST..)
         .map(|((state, interface), agent)| (state, interface, agent, (state.bring)(server, agent)))
         .collect();
     ready();

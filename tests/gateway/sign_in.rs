@@ -141,7 +141,7 @@ fn a_content_that_is_no_sign_in_is_an_invalid_parameter() {
     }
     let mut client = server.client();
     client.send_request("PUT", "/onlineagent/101", "", &"x".repeat(64 * 1024 + 1));
-    client.reply().assert_fault(413, "000-002", &[]);
+    client.reply().assert_http_error(413, "000-002", &[]);
 }
 
 #[test]

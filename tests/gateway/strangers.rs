@@ -8,7 +8,7 @@ use std::time::Duration;
 use cc_gateway::front::Timeouts;
 use cc_gateway::ops::descriptors;
 
-use crate::support::{BASE, Client, PATIENT, Setup, connect_from, eventually, has_ended, unsent_from};
+use crate::support::{BASE, Client, NO_TIMEOUTS, Setup, connect_from, eventually, has_ended, unsent_from};
 
 /// Pages the kernel has for TCP sockets in this network namespace.
 fn tcp_pages() -> u64 {
@@ -88,8 +88,8 @@ fn the_clients_of_one_ipv6_site_do_not_take_all_places() {
 
 #[test]
 fn a_stop_waits_for_downloads_alone() {
-    let timeouts = Timeouts { ..PATIENT };
-    let inside = Setup::new().inside(timeouts);
+    let timeouts = Timeouts { ..NO_TIMEOUTS };
+    let inside = Setup::new().start_in_process(timeouts);
     // A client that does not read its responses, one in the middle of a request, and one that does not end its side.
     let mut greedy = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(4096)));
     greedy.socket().set_nonblocking(true).unwrap();

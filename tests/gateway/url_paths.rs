@@ -85,7 +85,7 @@ fn another_method_is_refused_with_the_one_that_is_allowed() {
             }
             let mut client = server.client();
             let reply = client.request(method, &interface.path.replace("{}", "101"), None, "");
-            reply.assert_fault(405, "000-002", &["Allow"]);
+            reply.assert_http_error(405, "000-002", &["Allow"]);
             let allowed = if interface.name == "health" { "GET, HEAD" } else { interface.method };
             assert_eq!(reply.field("Allow"), Some(allowed), "{method} {}", interface.name);
         }
@@ -125,7 +125,7 @@ fn a_path_outside_the_base_path_leads_nowhere() {
     let mut client = server.client();
     for target in ["/", "/favicon.ico", "/agentgateway", "/agentgateway/other", "/agentgateway/resource2/health"] {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
-        client.reply().assert_fault(404, "000-002", &[]);
+        client.reply().assert_http_error(404, "000-002", &[]);
     }
 }
 

@@ -65,13 +65,13 @@ fn substituted(file: &str, words: &[(&str, &str)]) -> String {
 }
 
 /// What stands in a configuration that is only checked, or of one that is run.
-struct Place<'a> {
+struct Addresses<'a> {
     scratch: &'a Scratch,
     listen: SocketAddr,
     nodes: [SocketAddr; 2],
 }
 
-impl Place<'_> {
+impl Addresses<'_> {
     fn path(&self, name: &str) -> String {
         self.scratch.path().join(name).display().to_string()
     }
@@ -139,7 +139,7 @@ pub fn check_example(kind: Kind) -> Output {
     for index in 0..2 {
         scratch.file(&format!("node-{index}.conf"), format!("server {node};\n"));
     }
-    let place = Place { scratch: &scratch, listen: free_address(), nodes: [node; 2] };
+    let place = Addresses { scratch: &scratch, listen: free_address(), nodes: [node; 2] };
     let configuration = place.write(kind);
     let arguments = if kind.program() == "haproxy" { ["-c", "-f"] } else { ["-t", "-c"] };
     Command::new(kind.program()).args(arguments).arg(configuration).output().unwrap()
@@ -187,7 +187,7 @@ impl Site {
         scratch.file("private-key.pem", &key);
         scratch.file("pair.pem", certificate + &key);
         let address = free_address();
-        let place = Place { scratch: &scratch, listen: address, nodes: [first.address(), second.address()] };
+        let place = Addresses { scratch: &scratch, listen: address, nodes: [first.address(), second.address()] };
         let configuration = place.write(kind);
         let mut command = Command::new(kind.program());
         let mut script = None;

@@ -18,7 +18,7 @@ pub struct Footprint {
 
 impl Footprint {
     /// The footprint now.
-    pub fn of(server: &Server) -> Footprint {
+    pub fn measure(server: &Server) -> Footprint {
         Footprint { threads: server.threads(), descriptors: server.descriptors(), memory_kib: server.memory_kib() }
     }
 
@@ -29,7 +29,7 @@ impl Footprint {
         });
         // Whoever asks is connected too.
         server.metric_becomes("connections", 1);
-        Footprint::of(server)
+        Footprint::measure(server)
     }
 
     /// Waits until the server holds no more than this again.

@@ -22,7 +22,7 @@ pub enum Opcode {
 }
 
 impl Opcode {
-    fn of(number: u32) -> Opcode {
+    fn from_number(number: u32) -> Opcode {
         match number {
             1 => Opcode::Lookup,
             2 => Opcode::Forget,
@@ -55,7 +55,7 @@ impl Request {
     /// Reads a `fuse_in_header` and what follows it.
     pub fn read(bytes: &[u8]) -> Request {
         Request {
-            opcode: Opcode::of(number(&bytes[4..8]).try_into().unwrap()),
+            opcode: Opcode::from_number(number(&bytes[4..8]).try_into().unwrap()),
             unique: number(&bytes[8..16]),
             node: number(&bytes[16..24]),
             content: bytes[40..].to_vec(),

@@ -48,32 +48,32 @@ impl Reply {
     /// The reply is the failure with this code, to the letter, in HTTP 200.
     #[track_caller]
     pub fn assert_failure(&self, code: &str) {
-        self.assert_fault(200, code, &[]);
+        self.assert_http_error(200, code, &[]);
     }
 
     /// The reply is the failure with this status and code, to the letter: a result stands only where the Guid check
     /// refuses.
     #[track_caller]
-    pub fn assert_fault(&self, status: u16, code: &str, more: &[&str]) {
+    pub fn assert_http_error(&self, status: u16, code: &str, more: &[&str]) {
         let result = if ["000-003", "100-006"].contains(&code) { r#","result":"""# } else { "" };
-        self.assert_fault_with(status, code, more, result);
+        self.assert_error_body(status, code, more, result);
     }
 
     /// The reply is the failure of a video download with this code, to the letter.
     #[track_caller]
     pub fn assert_video_failure(&self, code: &str) {
-        self.assert_fault_with(200, code, &[], r#","result":"""#);
+        self.assert_error_body(200, code, &[], r#","result":"""#);
     }
 
     /// The reply is the failure of a client who casts the result to an object, to the letter.
     #[track_caller]
     pub fn assert_object_failure(&self, code: &str) {
-        self.assert_fault_with(200, code, &[], r#","result":{}"#);
+        self.assert_error_body(200, code, &[], r#","result":{}"#);
     }
 
     /// The reply is the failure with this status and code, and ends with this after the message.
     #[track_caller]
-    pub fn assert_fault_with(&self, status: u16, code: &str, more: &[&str], end: &str) {
+    pub fn assert_error_body(&self, status: u16, code: &str, more: &[&str], end: &str) {
         self.assert_json(status, more);
         let message = ResultCode::ALL.iter().find(|known| known.wire() == code).unwrap().message();
         assert_eq!(self.text(), format!(r#"{{"retcode":"{code}","message":"{message}"{end}}}"#));

@@ -67,7 +67,7 @@ const SIZES: [(&str, u64); 6] = [
 ];
 
 /// A recording that takes a while.
-const LONGEST: (&str, u64) = ("3000000", 3 * 1024 * 1024 * 1024);
+const LARGE_RECORDING: (&str, u64) = ("3000000", 3 * 1024 * 1024 * 1024);
 
 fn path_of(name: &str) -> String {
     format!("1/0/20201202/503/{name}.mp4")
@@ -134,9 +134,9 @@ fn recordings_of_every_size_arrive_byte_for_byte() {
 #[test]
 #[ignore = "moves 3 GiB through TLS; .ci/run runs it by name"]
 fn a_recording_of_three_gibibytes_arrives_byte_for_byte() {
-    let server = server_with(&[LONGEST]);
+    let server = server_with(&[LARGE_RECORDING]);
     let guid = server.sign_in(503);
-    assert!(downloaded(&server, &guid, LONGEST.0) == stored(&server, LONGEST.0));
+    assert!(downloaded(&server, &guid, LARGE_RECORDING.0) == stored(&server, LARGE_RECORDING.0));
 }
 
 #[test]

@@ -20,7 +20,7 @@ const NEVER: Duration = Duration::from_secs(600);
 
 /// No deadline that could pass in a test; each test shortens the one it is about, so that nothing else can
 /// have ended what it sees ended.
-pub const PATIENT: Timeouts = Timeouts {
+pub const NO_TIMEOUTS: Timeouts = Timeouts {
     handshake: NEVER,
     first_request: NEVER,
     head: NEVER,
@@ -32,7 +32,7 @@ pub const PATIENT: Timeouts = Timeouts {
 };
 
 /// A running service; it ends when this is dropped.
-pub struct Inside {
+pub struct InProcess {
     service: Option<Service>,
     address: SocketAddr,
     counters: Arc<Counters>,
@@ -41,7 +41,7 @@ pub struct Inside {
 
 impl Setup {
     /// Starts the service in this process.
-    pub fn inside(self, timeouts: Timeouts) -> Inside {
+    pub fn start_in_process(self, timeouts: Timeouts) -> InProcess {
         let scratch = self.into_files();
         let (settings, _) = config::read(&scratch.path().join("basic.properties")).unwrap();
         let (roster, _) = Roster::read(&settings.agents_file, settings.agent_id_max).unwrap();
@@ -63,11 +63,11 @@ impl Setup {
         let manager = Arc::new(ServiceManager::default());
         let counted = Arc::clone(&counters);
         let service = Service::start(listeners, tls, gateway, limits, timeouts, counted, manager).unwrap();
-        Inside { service: Some(service), address, counters, scratch }
+        InProcess { service: Some(service), address, counters, scratch }
     }
 }
 
-impl Inside {
+impl InProcess {
     pub fn address(&self) -> SocketAddr {
         self.address
     }
@@ -102,7 +102,7 @@ impl Inside {
     }
 }
 
-impl Drop for Inside {
+impl Drop for InProcess {
     fn drop(&mut self) {
         if let Some(service) = self.service.take() {
             service.stop(Duration::ZERO, || true);
