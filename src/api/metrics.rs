@@ -200,8 +200,8 @@ pub const METRICS: &[Metric] = &[
     }),
     counter(
         "cc_gateway_events_dropped_total",
-        "Events lost because an agent did not poll for them and 64 newer ones came.",
-        |gateway, samples| samples.value(gateway.recording_events.dropped.value()),
+        "Events of any kind lost because an agent did not poll for them and 64 newer ones came.",
+        |gateway, samples| samples.value(gateway.sessions.dropped_events()),
     ),
     gauge(
         "cc_gateway_certificate_expiry_timestamp_seconds",

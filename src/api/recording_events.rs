@@ -29,7 +29,7 @@ const NO_LOCATION: u32 = 65_535;
 /// `recordFormat` "default": how the recorder encodes is not known here.
 const DEFAULT_FORMAT: u8 = 0;
 
-/// The mounts that are scanned, and what became of the events.
+/// The mounts that are scanned, and how many events came of it.
 #[derive(Debug)]
 pub(super) struct RecordingEvents {
     /// None where there are no events: IF_SUPPORT_VIDEO or RECORD_SCAN_INTERVAL says so.
@@ -38,8 +38,6 @@ pub(super) struct RecordingEvents {
     wakeup: Wakeup,
     /// Events of recordings that were queued.
     pub(super) queued: Counter,
-    /// Events that full queues have lost for them.
-    pub(super) dropped: Counter,
 }
 
 impl RecordingEvents {
@@ -51,7 +49,6 @@ impl RecordingEvents {
             interval,
             wakeup: Wakeup::default(),
             queued: Counter::default(),
-            dropped: Counter::default(),
         }
     }
 
@@ -61,14 +58,8 @@ impl RecordingEvents {
     }
 
     fn count(&self, outcome: PushOutcome) {
-        match outcome {
-            PushOutcome::Queued => self.queued.add(1),
-            PushOutcome::OldestDropped => {
-                self.queued.add(1);
-                self.dropped.add(1);
-            }
-            PushOutcome::Dropped => self.dropped.add(1),
-            PushOutcome::NoSession => {}
+        if matches!(outcome, PushOutcome::Queued | PushOutcome::OldestDropped) {
+            self.queued.add(1);
         }
     }
 }

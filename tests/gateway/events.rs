@@ -210,10 +210,10 @@ fn a_mount_that_hangs_stops_its_own_looks_and_no_others() {
 }
 
 #[test]
-fn two_hundred_agents_who_get_a_recording_at_once_are_all_woken() {
-    const AGENTS: std::ops::Range<u32> = 2000..2200;
+fn a_thousand_agents_who_get_a_recording_at_once_are_all_woken() {
+    const AGENTS: std::ops::Range<u32> = 2000..3000;
     let setup = AGENTS.fold(setup(), |setup, agent| setup.agents(&format!("{agent} = no-password\n")));
-    let server = setup.set("MAX_CONNECTIONS_PER_ADDRESS", "1024").start();
+    let server = setup.set("MAX_CONNECTIONS_PER_ADDRESS", "2048").start();
     let mut agents: Vec<(u32, String, Client)> = AGENTS
         .map(|agent| {
             let mut client = server.client();
@@ -228,7 +228,7 @@ fn two_hundred_agents_who_get_a_recording_at_once_are_all_woken() {
         client.send_request("GET", &format!("/agentevent/{agent}"), &format!("Guid: {guid}\r\n"), "");
     };
     agents.iter_mut().for_each(park);
-    server.metric_becomes("polls_parked", 200);
+    server.metric_becomes("polls_parked", 1000);
     let threads = server.threads();
     for agent in AGENTS {
         server.scratch().file(&format!("mount/{FOLDER}/{agent}/1714442.mp4"), agent.to_string());
@@ -241,11 +241,11 @@ fn two_hundred_agents_who_get_a_recording_at_once_are_all_woken() {
         agents.iter_mut().for_each(park);
     }
     assert_eq!(server.threads(), threads);
-    for (agent, guid, _) in &agents {
+    for (agent, guid, _) in agents.iter().step_by(100) {
         let path = format!("Y:/{FOLDER}/{agent}/1714442.mp4");
         assert_eq!(server.download(*agent, guid, &path).body, agent.to_string().into_bytes());
     }
-    assert_eq!(server.metric("cc_gateway_recording_events_total"), 400);
+    assert_eq!(server.metric("cc_gateway_recording_events_total"), 2000);
 }
 
 #[test]
@@ -263,6 +263,31 @@ fn a_queue_that_nobody_polls_loses_its_oldest_events_and_counts_them() {
         assert!(kind.as_str().unwrap().starts_with("AgentMediaEvent_"), "{kind}");
     }
     assert!(has_no_events(&server, 503, &guid));
+}
+
+#[test]
+fn whatever_a_full_queue_loses_is_counted() {
+    let server = Setup::new().start();
+    // Two events of the sign-in and 61 of the state.
+    let guid = server.sign_in_only(101);
+    let mut client = server.client();
+    let mut post = |path: &str| {
+        let reply = client.request("POST", &format!("/onlineagent/101/{path}"), Some(&guid), "");
+        assert_eq!(reply.code(), "0", "{path}");
+    };
+    post("saybusy");
+    for _ in 0..60 {
+        post("saybusy?reason=210&prolong=true");
+    }
+    // The queue is full with this one. The end of its rest is one too many, and so is what follows.
+    post("rest/1/200");
+    assert_eq!(server.metric("cc_gateway_events_dropped_total"), 0);
+    server.metric_becomes("events_dropped_total", 1);
+    post("cancelrest");
+    assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
+    // What empties a queue loses nothing that somebody waits for.
+    post("syncagentinfo");
+    assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
 }
 
 #[test]

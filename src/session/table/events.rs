@@ -43,9 +43,10 @@ impl SessionTable {
         self.with_state(|state| {
             let is_draining = state.is_draining;
             let mut woken = std::mem::take(&mut state.woken);
+            let mut dropped = 0;
             match state.session(agent, session, &self.policy, now) {
                 Some(session) if !is_draining => {
-                    session.queue_due_events(now);
+                    session.queue_due_events(now, &mut dropped);
                     match session.events.is_empty() {
                         true => session.parked.park(waker, &mut woken),
                         false => woken.push(waker),
@@ -54,6 +55,7 @@ impl SessionTable {
                 _ => woken.push(waker),
             }
             state.woken.append(&mut woken);
+            state.dropped += dropped;
         });
     }
 
@@ -61,10 +63,13 @@ impl SessionTable {
     /// poll was parked.
     pub fn poll_outcome(&self, agent: AgentId, session: SessionId, now: Instant) -> PollOutcome {
         self.with_state(|state| {
+            let mut dropped = 0;
             if let Some(session) = state.session(agent, session, &self.policy, now) {
                 session.last_seen = session.last_seen.max(now);
-                session.queue_due_events(now);
-                return session.events.pop().map_or(PollOutcome::Empty, PollOutcome::Event);
+                session.queue_due_events(now, &mut dropped);
+                let outcome = session.events.pop().map_or(PollOutcome::Empty, PollOutcome::Event);
+                state.dropped += dropped;
+                return outcome;
             }
             match state.replaced.contains(agent, session, self.policy.guid_timeout, now) {
                 true => PollOutcome::Replaced,
@@ -103,7 +108,13 @@ impl SessionTable {
                 None => PushOutcome::NoSession,
             };
             state.woken.append(&mut woken);
+            state.dropped += u64::from(outcome == PushOutcome::Dropped);
             outcome
         })
+    }
+
+    /// Events of all sessions so far that full queues have lost.
+    pub fn dropped_events(&self) -> u64 {
+        self.with_state(|state| state.dropped)
     }
 }

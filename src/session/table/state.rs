@@ -20,6 +20,8 @@ pub(super) struct State {
     /// Polls to be woken, or merely dropped, once the lock is given up.
     pub(super) woken: Vec<Box<dyn Wake>>,
     pub(super) is_draining: bool,
+    /// Events that full queues have lost.
+    pub(super) dropped: u64,
     begun: u64,
 }
 
@@ -85,19 +87,20 @@ impl State {
     pub(super) fn push(&mut self, agent: AgentId, event: Event) -> Option<Option<Event>> {
         let session = self.sessions.get_mut(&agent)?;
         let dropped = session.events.push(event);
+        self.dropped += u64::from(dropped.is_some());
         session.parked.take_newest(&mut self.woken);
         Some(dropped)
     }
 
     /// As [`SessionTable::sweep`](super::SessionTable::sweep).
     pub(super) fn sweep(&mut self, policy: &Policy, now: Instant) -> usize {
-        let State { sessions, woken, .. } = self;
+        let State { sessions, woken, dropped, .. } = self;
         let before = sessions.len();
         sessions.retain(|_, session| {
             let ends = session.is_expired(policy, now);
             if ends {
                 session.parked.take_all(woken);
-            } else if session.queue_due_events(now) {
+            } else if session.queue_due_events(now, dropped) {
                 session.parked.take_newest(woken);
             }
             !ends
@@ -121,15 +124,11 @@ impl Session {
         policy.idle_timeout.is_some_and(|timeout| now.saturating_duration_since(self.last_seen) >= timeout)
     }
 
-    /// Queues the event whose time has come; false if none has.
-    pub(super) fn queue_due_events(&mut self, now: Instant) -> bool {
-        match self.presence.rest_timeout(now) {
-            Some(event) => {
-                self.events.push(event);
-                true
-            }
-            None => false,
-        }
+    /// Queues the event whose time has come; false if none has. Counts the one that was dropped for it.
+    pub(super) fn queue_due_events(&mut self, now: Instant, dropped: &mut u64) -> bool {
+        let Some(event) = self.presence.rest_timeout(now) else { return false };
+        *dropped += u64::from(self.events.push(event).is_some());
+        true
     }
 }
 
