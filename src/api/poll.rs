@@ -15,9 +15,6 @@ const REPLACED_DELAY: Duration = Duration::from_millis(500);
 impl Gateway {
     /// Answers at once where waiting is off or the service drains, else when there is an event, when the time is up or
     /// when the session ends.
-    ///
-    /// An empty answer comes at 97 % of the configured wait: a common client library gives up after exactly the ten
-    /// seconds that are the default.
     pub(super) fn poll(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         let authenticated = match self.authenticate(agent, request, now) {
             Ok(authenticated) => authenticated,
@@ -27,7 +24,7 @@ impl Gateway {
             Some(wait) if !wait.is_zero() && !self.is_draining() => {
                 let parked = authenticated.clone();
                 let deferred = Deferred::until_event(
-                    now + wait / 100 * 97,
+                    now + empty_after(wait),
                     move |gateway, _| gateway.finish_poll(agent, &authenticated),
                     move |gateway, ticket| {
                         let session = parked.session;
@@ -75,6 +72,12 @@ impl Gateway {
     }
 }
 
+/// When an empty answer comes: at 97 % of the configured wait, since a common client library gives up after exactly the ten
+/// seconds that are the default.
+fn empty_after(wait: Duration) -> Duration {
+    wait / 100 * 97
+}
+
 /// Answers a parked poll.
 struct PollWaker {
     ticket: Ticket,
@@ -90,5 +93,17 @@ impl Wake for PollWaker {
 
     fn is_live(&self) -> bool {
         self.ticket.is_live()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_answer_comes_before_a_client_gives_up() {
+        for (wait_ms, empty_ms) in [(10_000, 9_700), (1_000, 970), (100, 97), (600_000, 582_000)] {
+            assert_eq!(empty_after(Duration::from_millis(wait_ms)), Duration::from_millis(empty_ms));
+        }
     }
 }

@@ -32,6 +32,8 @@ BARE_LOOP = "bare loop"
 # A poll without an event takes so long, here and with the default settings.
 POLL_WAIT_MS = 10_000
 WAITING = "AGENT_POLL_WAIT_FLAG = ON\nAGENT_POLL_WAIT_TIMES = 100\nAGENT_POLL_WAIT_INTERVAL = 100\n"
+# Between two looks for new recordings, as with the default settings.
+SCAN_INTERVAL_MS = 2000
 # The kernel's stack of a thread on x86-64 and arm64.
 KERNEL_STACK_MB = 16 * 1024 / 1e6
 
@@ -200,6 +202,64 @@ def crowd(bench):
     yield Figure(f"threads {where}, without one for each download", "", threads, most=48)
 
 
+def looks(bench):
+    """What a look for new recordings costs, and how soon agents who poll hear of one each that appear at once."""
+    for count, recordings in ((1000, 1), (500, 200), (5000, 1)):
+        quiet, busy, heard = {}, {}, {}
+        for name in bench.gateways():
+            with contextlib.ExitStack() as running:
+                mount = Path(running.enter_context(tempfile.TemporaryDirectory(dir=bench.stage.directory)))
+                day = mount / "1/0/20261125"
+                numbers = MANY_AGENTS[1 : count + 1]
+                for agent in numbers:
+                    (day / str(agent)).mkdir(parents=True)
+                    for number in range(recordings):
+                        (day / str(agent) / f"{number:07}.mp4").write_bytes(b"v")
+                settings = f"{WAITING}MOUNT_DIR = {mount}\nRECORD_SCAN_INTERVAL = {SCAN_INTERVAL_MS}\n"
+                server = bench.fresh(name, settings, MANY_AGENTS)
+                running.callback(server.stop)
+                agents = running.enter_context(load.Agents(bench.program("agents"), server, numbers, POLL_WAIT_MS))
+                # For a minute after the first look, recordings are watched that may be growing since before it.
+                costs_of_looks(server, 75)
+                quiet[name] = statistics.median(costs_of_looks(server, 20))
+                worst, waits = [], []
+                for turn in range(bench.rounds):
+                    agents.recordings_since_last()
+                    began = time.time()
+                    for agent in numbers:
+                        (day / str(agent) / f"9{turn:06}.mp4").write_bytes(b"v")
+                    worst.append(max(costs_of_looks(server, 4 * SCAN_INTERVAL_MS / 1000)))
+                    begun, come = agents.recordings_since_last()
+                    if begun != count:
+                        raise SystemExit(f"{name}: {begun} of {count} recordings were announced")
+                    waits.append((come - began) * 1000)
+                busy[name], heard[name] = statistics.median(worst), statistics.median(waits)
+                print(f"  {name}: {count} agents, {max(worst):.3g} ms, heard after {max(waits):.0f} ms", file=sys.stderr)
+        who = f"{count} agents with {recordings} recordings each"
+        if count == 1000:
+            most = SCAN_INTERVAL_MS + 200
+            yield Figure(f"p99 from recording to event, {count} parked polls", "ms", heard, most=most)
+            continue
+        yield Figure(f"CPU of a look, {who}, nothing new", "ms", quiet, most=5)
+        yield Figure(f"CPU of a look, {who}, one more for each", "ms", busy, most=50)
+
+
+def costs_of_looks(server, seconds):
+    """CPU time in ms of each look that ends within that time."""
+    costs = []
+    ends = time.monotonic() + seconds
+    before = load.metrics(server)
+    while time.monotonic() < ends:
+        time.sleep(0.1)
+        after = load.metrics(server)
+        if after["cc_gateway_looks_total"] > before["cc_gateway_looks_total"]:
+            count = after["cc_gateway_looks_total"] - before["cc_gateway_looks_total"]
+            spent = after["cc_gateway_look_cpu_seconds_total"] - before["cc_gateway_look_cpu_seconds_total"]
+            costs.append(spent / count * 1000)
+            before = after
+    return costs
+
+
 def memory(bench):
     """Resident memory, and the kernel's for TCP, each time of servers that were just started.
 
@@ -319,5 +379,5 @@ def crates(repository):
     return len(names)
 
 
-ALL = (bulk, handshakes, small, first_byte, memory, control, long_polls, crowd, distance, start, size)
+ALL = (bulk, handshakes, small, first_byte, memory, control, long_polls, crowd, looks, distance, start, size)
 FIGURES = {function.__name__: function for function in ALL}

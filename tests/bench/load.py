@@ -64,6 +64,18 @@ def requests(server, path, headers, seconds, connections=4):
     return int(re.search(r"(\d+) requests in", said)[1])
 
 
+def metrics(server):
+    """The samples of a gateway's /metrics without their labels; those of several mounts count as one."""
+    command = ["curl", "-sS", "--cacert", str(server.stage.certificate), "--max-time", str(PATIENCE)]
+    samples = {}
+    for line in output_of(server, [*command, server.url(f"{RESOURCE}/metrics")]).splitlines():
+        if not line.startswith("#"):
+            name, value = line.rsplit(" ", 1)
+            name = name.split("{")[0]
+            samples[name] = samples.get(name, 0) + float(value)
+    return samples
+
+
 def warm_up(server, seconds):
     """Does a little of everything, so that what a server does only at first is behind it."""
     requests(server, server.small, [], seconds)
@@ -131,10 +143,19 @@ class Agents:
     def since_last(self):
         """Polls answered since this was asked last, and how late those were that waited all of the time: median, 99th
         percentile and maximum in ms."""
+        return self.numbers()[:4]
+
+    def recordings_since_last(self):
+        """Events of recordings that began since this was asked last, and the time at which 99 % of them had come."""
+        _, _, _, _, begun, come_ms = self.numbers()
+        return int(begun), come_ms / 1000
+
+    def numbers(self):
+        """What the agents count and measure, since the last time."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
-        answered, *late = self.read().split()
-        return int(answered), *map(float, late)
+        answered, *others = self.read().split()
+        return int(answered), *map(float, others)
 
     def read(self):
         """A line from the agents, who end when anything is not as it should be."""

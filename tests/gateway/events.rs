@@ -3,6 +3,7 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::support::{
     Client, EMPTY_POLL, Hang, Reply, SIGN_IN, Scratch, Server, Setup, Tree, eventually, recording_bytes,
@@ -288,6 +289,25 @@ fn whatever_a_full_queue_loses_is_counted() {
     // What empties a queue loses nothing that somebody waits for.
     post("syncagentinfo");
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
+}
+
+/// The client resets its connection before the event comes: whether the gateway finds out before it answers or while it
+/// writes, nothing is lost.
+#[test]
+fn an_event_whose_client_has_gone_comes_with_the_next_poll() {
+    let server = Setup::new().endless_polls().start();
+    let guid = server.sign_in(101);
+    let mut client = server.client();
+    for reason in 200..=250 {
+        let parked = server.park(101, &guid);
+        rustix::net::sockopt::set_socket_linger(parked.socket(), Some(Duration::ZERO)).unwrap();
+        drop(parked);
+        let path = format!("/onlineagent/101/saybusy?reason={reason}&prolong=true");
+        assert_eq!(client.request("POST", &path, Some(&guid), "").code(), "0");
+        let event = client.get("/agentevent/101", Some(&guid)).json()["event"].clone();
+        assert_eq!(event["content"]["reason"], reason.to_string(), "{event}");
+        server.metric_becomes("polls_parked", 0);
+    }
 }
 
 #[test]

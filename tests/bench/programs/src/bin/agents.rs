@@ -5,8 +5,9 @@
 //!
 //! Each agent signs in (cc-gateway only) and polls, again and again. `ready` goes to standard output once every agent has
 //! its first poll under way. From then on each line of input is answered by one with numbers since the last one: polls
-//! answered, and how late the answers that waited for all of the time were, in ms: median, 99th percentile and maximum. The
-//! end of the input ends the program.
+//! answered; how late the answers that waited for all of the time were, in ms: median, 99th percentile and maximum; events
+//! of recordings that began, and when all but one of a hundred of them had come, in ms since 1970. The end of the input ends
+//! the program.
 
 use std::collections::VecDeque;
 use std::env;
@@ -14,7 +15,7 @@ use std::error::Error;
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
@@ -62,6 +63,7 @@ struct Load {
     arriving: usize,
     answered: usize,
     late_ms: Vec<f64>,
+    recorded_ms: Vec<f64>,
 }
 
 fn main() -> Result<()> {
@@ -82,6 +84,7 @@ fn main() -> Result<()> {
         arriving: 0,
         answered: 0,
         late_ms: Vec::new(),
+        recorded_ms: Vec::new(),
     };
     epoll::add(&load.epoll, rustix::stdio::stdin(), EventData::new_u64(INPUT), EventFlags::IN)?;
     load.run((first..first + count.parse::<usize>()?).collect())
@@ -186,6 +189,10 @@ impl Load {
                                 return Err(format!("agent {}: {response}", agent.id).into());
                             }
                             self.answered += 1;
+                            if response.contains("\"AgentMediaEvent_Record\"") {
+                                self.recorded_ms
+                                    .push(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1000.0);
+                            }
                             let took = since.elapsed();
                             if took + Duration::from_millis(1) >= self.wait {
                                 self.late_ms.push((took.as_secs_f64() - self.wait.as_secs_f64()) * 1000.0);
@@ -215,13 +222,18 @@ impl Load {
         if io::stdin().lock().read(&mut line)? == 0 {
             return Ok(false);
         }
-        let mut late = std::mem::take(&mut self.late_ms);
-        late.sort_by(f64::total_cmp);
-        let percentile = |percent: usize| {
-            let rank = (late.len() * percent).div_ceil(100).max(1);
-            late.get(rank - 1).copied().unwrap_or_default()
+        let [late, recorded] = [&mut self.late_ms, &mut self.recorded_ms].map(|times| {
+            let mut times = std::mem::take(times);
+            times.sort_by(f64::total_cmp);
+            times
+        });
+        let percentile = |times: &[f64], percent: usize| {
+            let rank = (times.len() * percent).div_ceil(100).max(1);
+            times.get(rank - 1).copied().unwrap_or_default()
         };
-        println!("{} {:.3} {:.3} {:.3}", self.answered, percentile(50), percentile(99), percentile(100));
+        let [half, most, all] = [50, 99, 100].map(|percent| percentile(&late, percent));
+        let (begun, come) = (recorded.len(), percentile(&recorded, 99));
+        println!("{} {half:.3} {most:.3} {all:.3} {begun} {come:.3}", self.answered);
         self.answered = 0;
         Ok(true)
     }
