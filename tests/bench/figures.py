@@ -165,9 +165,9 @@ def long_polls(bench):
         yield Figure(f"CPU per poll, {count} agents who poll", "µs", cpu[count], **most)
 
 
-def agents_of(bench, running, name, count):
+def agents_of(bench, running, name, count, settings=WAITING):
     """A server with so many agents who poll, both until `running` ends. The first agent is left for other things."""
-    server = bench.fresh(name, WAITING, MANY_AGENTS)
+    server = bench.fresh(name, settings, MANY_AGENTS)
     running.callback(server.stop)
     return running.enter_context(load.Agents(bench.program("agents"), server, MANY_AGENTS[1 : count + 1], POLL_WAIT_MS))
 
@@ -204,44 +204,56 @@ def crowd(bench):
 
 def looks(bench):
     """What a look for new recordings costs, and how soon agents who poll hear of one each that appear at once."""
-    for count, recordings in ((1000, 1), (500, 200), (5000, 1)):
-        quiet, busy, heard = {}, {}, {}
-        for name in bench.gateways():
-            with contextlib.ExitStack() as running:
-                mount = Path(running.enter_context(tempfile.TemporaryDirectory(dir=bench.stage.directory)))
-                day = mount / "1/0/20261125"
-                numbers = MANY_AGENTS[1 : count + 1]
-                for agent in numbers:
-                    (day / str(agent)).mkdir(parents=True)
-                    for number in range(recordings):
-                        (day / str(agent) / f"{number:07}.mp4").write_bytes(b"v")
-                settings = f"{WAITING}MOUNT_DIR = {mount}\nRECORD_SCAN_INTERVAL = {SCAN_INTERVAL_MS}\n"
-                server = bench.fresh(name, settings, MANY_AGENTS)
-                running.callback(server.stop)
-                agents = running.enter_context(load.Agents(bench.program("agents"), server, numbers, POLL_WAIT_MS))
-                # For a minute after the first look, recordings are watched that may be growing since before it.
-                costs_of_looks(server, 75)
-                quiet[name] = statistics.median(costs_of_looks(server, 20))
-                worst, waits = [], []
-                for turn in range(bench.rounds):
-                    agents.recordings_since_last()
-                    began = time.time()
-                    for agent in numbers:
-                        (day / str(agent) / f"9{turn:06}.mp4").write_bytes(b"v")
-                    worst.append(max(costs_of_looks(server, 4 * SCAN_INTERVAL_MS / 1000)))
-                    begun, come = agents.recordings_since_last()
-                    if begun != count:
-                        raise SystemExit(f"{name}: {begun} of {count} recordings were announced")
-                    waits.append((come - began) * 1000)
-                busy[name], heard[name] = statistics.median(worst), statistics.median(waits)
-                print(f"  {name}: {count} agents, {max(worst):.3g} ms, heard after {max(waits):.0f} ms", file=sys.stderr)
-        who = f"{count} agents with {recordings} recordings each"
-        if count == 1000:
-            most = SCAN_INTERVAL_MS + 200
-            yield Figure(f"p99 from recording to event, {count} parked polls", "ms", heard, most=most)
-            continue
-        yield Figure(f"CPU of a look, {who}, nothing new", "ms", quiet, most=5)
-        yield Figure(f"CPU of a look, {who}, one more for each", "ms", busy, most=50)
+    with contextlib.ExitStack() as running:
+        sites = {
+            size: [site_of(bench, running, name, *size) for name in bench.gateways()] for size in ((1000, 1), (500, 200), (5000, 1))
+        }
+        # For a minute after the first look, recordings are watched that may be growing since before it.
+        time.sleep(75)
+        for (count, recordings), all_agents in sites.items():
+            quiet, busy, heard = {}, {}, {}
+            for agents, day in all_agents:
+                name = agents.server.name
+                quiet[name] = statistics.median(costs_of_looks(agents.server, 5 * SCAN_INTERVAL_MS / 1000))
+                turns = [one_more_each(agents, day, turn) for turn in range(bench.rounds)]
+                busy[name], heard[name] = (statistics.median(values) for values in zip(*turns))
+                said = ", ".join(f"{cost:.3g} ms and heard of after {wait:.0f} ms" for cost, wait in turns)
+                print(f"  {name}: {count} agents: {said}", file=sys.stderr)
+            if count == 1000:
+                most = SCAN_INTERVAL_MS + 200
+                yield Figure(f"p99 from recording to event, {count} parked polls", "ms", heard, most=most)
+                continue
+            who = f"{count} agents with {recordings} recording{'s' * (recordings > 1)} each"
+            yield Figure(f"CPU of a look, {who}, nothing new", "ms", quiet, most=5)
+            yield Figure(f"CPU of a look, {who}, one more for each", "ms", busy, most=50)
+
+
+def site_of(bench, running, name, count, recordings):
+    """So many agents who poll, each with so many recordings of a day on a mount of the server's own, and that day's folder."""
+    mount = Path(running.enter_context(tempfile.TemporaryDirectory(dir=bench.stage.directory)))
+    day = mount / "1/0/20261125"
+    for agent in MANY_AGENTS[1 : count + 1]:
+        (day / str(agent)).mkdir(parents=True)
+        for number in range(recordings):
+            (day / str(agent) / f"{number:07}.mp4").write_bytes(b"v")
+    settings = f"{WAITING}MOUNT_DIR = {mount}\nRECORD_SCAN_INTERVAL = {SCAN_INTERVAL_MS}\n"
+    return agents_of(bench, running, name, count, settings), day
+
+
+def one_more_each(agents, day, turn):
+    """Each agent gets a recording: the cost of the dearest look that follows, and how long it took until 99 % of the agents had
+    heard of theirs, both in ms."""
+    agents.recordings_since_last()
+    began = time.time()
+    count = 0
+    for folder in day.iterdir():
+        (folder / f"9{turn:06}.mp4").write_bytes(b"v")
+        count += 1
+    cost = max(costs_of_looks(agents.server, 3 * SCAN_INTERVAL_MS / 1000))
+    begun, come = agents.recordings_since_last()
+    if begun != count:
+        raise SystemExit(f"{agents.server.name}: {begun} of {count} recordings were announced")
+    return cost, (come - began) * 1000
 
 
 def costs_of_looks(server, seconds):

@@ -110,7 +110,7 @@ def cpu_times():
 def arguments():
     """The command line."""
     parser = argparse.ArgumentParser(prog="tests/bench/run", description=__doc__.split(".")[0] + ".")
-    parser.add_argument("--quick", action="store_true", help="fewer turns, shorter ones: at most three minutes")
+    parser.add_argument("--quick", action="store_true", help="fewer turns, shorter ones: some eight minutes")
     parser.add_argument("--only", choices=FIGURES, action="append", help="only this figure; may be repeated")
     parser.add_argument("--servers", metavar="NAME,NAME", help="only these servers")
     parser.add_argument("--rounds", type=int, help="turns of each server [default: 5, quick: 3]")
