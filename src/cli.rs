@@ -11,7 +11,7 @@ use crate::ops::fatal_error::{Exit, FatalError};
 mod table;
 
 use table::accepts;
-pub use table::{COMMANDS, CommandSpec, OPTIONS, OptionSpec, ValueKind, ValueSpec, help};
+pub use table::{COMMANDS, CommandSpec, OPTIONS, OptionSpec, ValueKind, help};
 
 /// Where the settings are, unless `--config` says otherwise.
 pub const DEFAULT_CONFIG: &str = "/etc/cc-gateway/basic.properties";
@@ -21,7 +21,7 @@ const DEMO_LISTEN: &str = "127.0.0.1:8043";
 
 /// What the program is asked to do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Command {
+pub(crate) enum Command {
     /// Serve with the settings of this file.
     Serve(PathBuf),
     /// Check what serving would read.
@@ -52,7 +52,7 @@ pub enum Command {
 ///
 /// # Errors
 /// 64 with what cannot be understood.
-pub fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FatalError> {
+pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FatalError> {
     read(arguments).map_err(|error| FatalError::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
 }
 

@@ -15,7 +15,7 @@ use crate::recording::Download;
 
 /// What an interface answers.
 #[derive(Debug)]
-pub enum Answer {
+pub(crate) enum Answer {
     /// The whole answer.
     Reply(Reply),
     /// The head of the answer, and the recording that follows it.
@@ -31,22 +31,22 @@ impl From<Reply> for Answer {
 }
 
 /// The rest of the work on a request.
-pub type Finish = Box<dyn FnOnce(&Gateway, &RequestContext) -> Answer + Send>;
+pub(crate) type Finish = Box<dyn FnOnce(&Gateway, &RequestContext) -> Answer + Send>;
 
 /// Starts what a request waits for.
-pub type Start = Box<dyn FnOnce(&Gateway, Ticket) + Send>;
+pub(crate) type Start = Box<dyn FnOnce(&Gateway, Ticket) + Send>;
 
 /// A request that waits.
-pub struct Deferred {
+pub(crate) struct Deferred {
     /// When `on_timeout` finishes it, if nobody has until then.
-    pub until: Instant,
+    pub(crate) until: Instant,
     /// Whether it counts as a parked poll while it waits.
-    pub is_poll: bool,
+    pub(crate) is_poll: bool,
     /// Finishes the request at the deadline, or when its [`Ticket`] is dropped.
-    pub on_timeout: Finish,
+    pub(crate) on_timeout: Finish,
     /// Starts the work that the request waits for. Called once the request is in its slot, so that work that is done
     /// at once finds it there.
-    pub start: Start,
+    pub(crate) start: Start,
 }
 
 impl Deferred {
@@ -81,15 +81,15 @@ impl fmt::Debug for Deferred {
 
 /// Names one slot for as long as its request waits in it; never used again for another one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SlotId {
+pub(crate) struct SlotId {
     /// Place in the table of slots.
-    pub index: u32,
+    pub(crate) index: u32,
     /// Number of the request among those that have had the place.
-    pub generation: u32,
+    pub(crate) generation: u32,
 }
 
 /// The slots that requests wait in. Implemented by the layer that has them.
-pub trait Slots: Send + Sync {
+pub(crate) trait Slots: Send + Sync {
     /// Takes the request out of its slot and finishes it, by `finish` or as at its deadline. Without effect on an empty
     /// slot.
     fn complete(&self, slot: SlotId, finish: Option<Finish>);
@@ -98,31 +98,31 @@ pub trait Slots: Send + Sync {
 }
 
 /// The right to finish a waiting request. Dropped unused, it finishes the request as its deadline would.
-pub struct Ticket {
+pub(crate) struct Ticket {
     slots: Option<Arc<dyn Slots>>,
     slot: SlotId,
 }
 
 impl Ticket {
     /// The right to finish the request in `slot`.
-    pub fn new(slots: Arc<dyn Slots>, slot: SlotId) -> Ticket {
+    pub(crate) fn new(slots: Arc<dyn Slots>, slot: SlotId) -> Ticket {
         Ticket { slots: Some(slots), slot }
     }
 
     /// Finishes the request, unless somebody else has.
-    pub fn complete(mut self, finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static) {
+    pub(crate) fn complete(mut self, finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static) {
         if let Some(slots) = self.slots.take() {
             slots.complete(self.slot, Some(Box::new(finish)));
         }
     }
 
     /// Whether the request still waits: its client may have left, or its time may be up.
-    pub fn is_live(&self) -> bool {
+    pub(crate) fn is_live(&self) -> bool {
         self.slots.as_ref().is_some_and(|slots| slots.is_waiting(self.slot))
     }
 
     /// Says later whether the request still waits, for whoever has to know before it is done.
-    pub fn liveness(&self) -> impl Fn() -> bool + Send + 'static {
+    pub(crate) fn liveness(&self) -> impl Fn() -> bool + Send + 'static {
         let (slots, slot) = (self.slots.clone(), self.slot);
         move || slots.as_ref().is_some_and(|slots| slots.is_waiting(slot))
     }

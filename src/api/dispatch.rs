@@ -19,7 +19,7 @@ use crate::session::{AgentId, SessionId, StateCommand};
 
 impl Gateway {
     /// Answers a request, or begins to.
-    pub fn handle(&self, request: &Request<'_>) -> (Box<RequestContext>, Answer) {
+    pub(crate) fn handle(&self, request: &Request<'_>) -> (Box<RequestContext>, Answer) {
         let now = Instant::now();
         let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
         let context = |interface, agent| {
@@ -52,7 +52,7 @@ impl Gateway {
     }
 
     /// Finishes a request that has waited.
-    pub fn resume(&self, context: &RequestContext, finish: Finish) -> Answer {
+    pub(crate) fn resume(&self, context: &RequestContext, finish: Finish) -> Answer {
         self.expose(context, finish(self, context))
     }
 

@@ -34,15 +34,15 @@ pub struct Gateway {
 
 /// What is known of a request from its head, kept while it waits and for its log line.
 #[derive(Debug)]
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     /// The interface.
-    pub interface: Interface,
+    pub(crate) interface: Interface,
     /// The agent in the path, where it is one.
-    pub agent: Option<AgentId>,
+    pub(crate) agent: Option<AgentId>,
     /// The client's address.
-    pub peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// When the request had arrived whole.
-    pub began: Instant,
+    pub(crate) began: Instant,
     /// Whether the request carried a Guid that is in force, or got one: its connection is an agent's.
     pub(super) is_authenticated: AtomicBool,
     /// The origin of a browser client that may read the answer.
@@ -53,7 +53,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Whether the request is known to come from a signed-in agent.
-    pub fn is_authenticated(&self) -> bool {
+    pub(crate) fn is_authenticated(&self) -> bool {
         self.is_authenticated.load(Ordering::Relaxed)
     }
 
@@ -63,7 +63,7 @@ impl RequestContext {
     }
 
     /// What the log line says of the recording, each field with a blank before it; nothing but for downloads.
-    pub fn recording_fields(&self) -> String {
+    pub(crate) fn recording_fields(&self) -> String {
         self.trail.get().map_or_else(String::new, |trail| trail.to_string())
     }
 }
@@ -95,12 +95,12 @@ impl Gateway {
     }
 
     /// The settings in force.
-    pub fn settings(&self) -> &Settings {
+    pub(crate) fn settings(&self) -> &Settings {
         &self.settings
     }
 
     /// What has been counted.
-    pub fn counters(&self) -> &Counters {
+    pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
 
@@ -111,7 +111,7 @@ impl Gateway {
 
     /// Puts a new roster in force. Sessions end of agents who are no longer in it, or whose password or role has
     /// changed. Returns how many ended, or `None` if the roster is the one in force already.
-    pub fn replace_roster(&self, roster: Roster) -> Option<usize> {
+    pub(crate) fn replace_roster(&self, roster: Roster) -> Option<usize> {
         let before = self.roster();
         if *before == roster {
             return None;
@@ -129,13 +129,13 @@ impl Gateway {
     }
 
     /// From now on no poll waits, and those that do are answered.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.sessions.begin_drain();
     }
 
     /// Whether the service is about to end.
-    pub fn is_draining(&self) -> bool {
+    pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 }

@@ -2,17 +2,17 @@
 
 /// A field value that cannot break out of its line: printable ASCII and blanks only.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HeaderValue(String);
+pub(crate) struct HeaderValue(String);
 
 impl HeaderValue {
     /// The value, or `None` if it holds a control character or anything beyond ASCII.
-    pub fn new(text: impl Into<String>) -> Option<HeaderValue> {
+    pub(crate) fn new(text: impl Into<String>) -> Option<HeaderValue> {
         let text = text.into();
         text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(HeaderValue(text))
     }
 
     /// The value as text.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 }

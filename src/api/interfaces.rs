@@ -217,17 +217,17 @@ interfaces! {
 
 impl Interface {
     /// The entry of the interface; `None` for [`Interface::Unknown`].
-    pub fn entry(self) -> Option<&'static InterfaceSpec> {
+    pub(crate) fn entry(self) -> Option<&'static InterfaceSpec> {
         INTERFACES.get(self as usize)
     }
 
     /// The vendor's method name in logs.
-    pub fn log_name(self) -> &'static str {
+    pub(crate) fn log_name(self) -> &'static str {
         self.entry().map_or("unknown", |entry| entry.log_name)
     }
 
     /// The value of an `Allow` field.
-    pub fn allow(self) -> &'static str {
+    pub(crate) fn allow(self) -> &'static str {
         match self {
             Interface::Health => "GET, HEAD",
             _ => self.entry().map_or("", |entry| entry.method.name()),

@@ -28,11 +28,11 @@ mod sign_out;
 mod trail;
 
 pub use code::ResultCode;
-pub use deferred::{Answer, Deferred, Finish, SlotId, Slots, Start, Ticket};
-pub use gateway::{Gateway, RequestContext};
-pub use header_value::HeaderValue;
+pub(crate) use deferred::{Answer, Deferred, Finish, SlotId, Slots, Ticket};
+pub use gateway::Gateway;
+pub(crate) use gateway::RequestContext;
 pub use interfaces::{INTERFACES, Interface, InterfaceSpec};
-pub use metrics::{METRICS, Metric};
-pub use recording_events::EventThread;
-pub use reply::{Reply, Undelivered};
-pub use request::{HeaderName, Headers, Method, Request};
+pub use metrics::METRICS;
+pub(crate) use recording_events::EventThread;
+pub(crate) use reply::{Reply, Undelivered};
+pub(crate) use request::{HeaderName, Headers, Method, Request};

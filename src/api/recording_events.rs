@@ -99,7 +99,7 @@ impl Wakeup {
 /// The thread of the gateway that does what no request asks for: it ends silent sessions, queues events whose time has
 /// come, and has the mounts scanned for new recordings. It ends when this is dropped.
 #[derive(Debug)]
-pub struct EventThread {
+pub(crate) struct EventThread {
     gateway: Arc<Gateway>,
     thread: Option<JoinHandle<()>>,
 }
@@ -109,7 +109,7 @@ impl EventThread {
     ///
     /// # Errors
     /// When it cannot be spawned.
-    pub fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
+    pub(crate) fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
         let own_gateway = Arc::clone(gateway);
         let builder = std::thread::Builder::new().name("events".into()).stack_size(STACK_SIZE);
         let thread = builder.spawn(move || Schedule::new(&own_gateway).run())?;

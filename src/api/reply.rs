@@ -14,13 +14,13 @@ pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// Result code, for the log and the counters; it stands in the body too.
-    pub code: ResultCode,
+    pub(crate) code: ResultCode,
     /// Headers in the order they are sent.
-    pub headers: Vec<(&'static str, HeaderValue)>,
+    pub(crate) headers: Vec<(&'static str, HeaderValue)>,
     /// Content.
-    pub body: String,
+    pub(crate) body: String,
     /// What to do if the client turns out to be gone before it has taken the answer.
-    pub undelivered: Option<Undelivered>,
+    pub(crate) undelivered: Option<Undelivered>,
 }
 
 /// What a failure has in place of a result.
@@ -35,11 +35,11 @@ pub(super) enum ErrorResult {
 }
 
 /// Takes back what an answer carried.
-pub type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
+pub(crate) type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Reply {
     /// A reply with a body of `content_type`, never to be stored by a cache.
-    pub fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
+    pub(crate) fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
         let reply = Reply { status, code, headers: Vec::with_capacity(7), body, undelivered: None }
             .with("Content-Type", content_type)
             .with("Cache-Control", "no-store");
@@ -49,27 +49,27 @@ impl Reply {
     }
 
     /// Success, with this JSON.
-    pub fn json(body: impl Into<String>) -> Reply {
+    pub(crate) fn json(body: impl Into<String>) -> Reply {
         Reply::new(200, ResultCode::SUCCESS, JSON, body.into())
     }
 
     /// Success without content of its own. Vendor clients compare these very bytes to know an empty poll.
-    pub fn empty() -> Reply {
+    pub(crate) fn empty() -> Reply {
         Reply::json(r#"{"message":"","retcode":"0"}"#)
     }
 
     /// Success that says so, as handshake does.
-    pub fn success() -> Reply {
+    pub(crate) fn success() -> Reply {
         Reply::json(r#"{"message":"success","retcode":"0"}"#)
     }
 
     /// Success of a call that changes something. Some clients cast `result` to an object.
-    pub fn done() -> Reply {
+    pub(crate) fn done() -> Reply {
         Reply::json(r#"{"result":{},"message":"success","retcode":"0"}"#)
     }
 
     /// Success of a query, with this JSON as its result.
-    pub fn result(result: &str) -> Reply {
+    pub(crate) fn result(result: &str) -> Reply {
         Reply::json(format!(r#"{{"message":"","retcode":"0","result":{result}}}"#))
     }
 
@@ -78,7 +78,7 @@ impl Reply {
     ///
     /// It has a result only where one is documented, for the two codes of the Guid check: a public client casts what
     /// is there to an object.
-    pub fn rejected(code: ResultCode) -> Reply {
+    pub(crate) fn rejected(code: ResultCode) -> Reply {
         match code {
             ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::error(200, code, ErrorResult::EmptyText),
             _ => Reply::error(200, code, ErrorResult::Absent),
@@ -86,7 +86,7 @@ impl Reply {
     }
 
     /// A failure with a status of its own, for what breaks the rules of HTTP itself.
-    pub fn http_error(status: u16, code: ResultCode) -> Reply {
+    pub(crate) fn http_error(status: u16, code: ResultCode) -> Reply {
         Reply::error(status, code, ErrorResult::Absent)
     }
 
@@ -102,13 +102,13 @@ impl Reply {
     }
 
     /// Too much at once: 503, and the client is told when to come again.
-    pub fn busy() -> Reply {
+    pub(crate) fn busy() -> Reply {
         Reply::http_error(503, ResultCode::BUSY).with("Retry-After", "5")
     }
 
     /// Adds a field; a value that is not fit to be one is left out.
     #[must_use]
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         if let Some(value) = HeaderValue::new(value) {
             self.headers.push((name, value));
         }
@@ -122,7 +122,8 @@ impl Reply {
     }
 
     /// The value of a field of this reply.
-    pub fn field(&self, name: &str) -> Option<&str> {
+    #[cfg(test)]
+    pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
     }
 }

@@ -24,7 +24,7 @@ pub enum Method {
 
 impl Method {
     /// The method by its name, which is case-sensitive (RFC 9110 section 9.1).
-    pub fn from_name(name: &str) -> Method {
+    pub(crate) fn from_name(name: &str) -> Method {
         match name {
             "GET" => Method::Get,
             "HEAD" => Method::Head,
@@ -74,7 +74,7 @@ pub enum HeaderName {
 
 impl HeaderName {
     /// Every field, in the order of the declaration.
-    pub const ALL: [HeaderName; 8] = [
+    pub(crate) const ALL: [HeaderName; 8] = [
         HeaderName::Guid,
         HeaderName::Range,
         HeaderName::IfRange,
@@ -86,7 +86,7 @@ impl HeaderName {
     ];
 
     /// The field's name as it is written between front and worker; clients may spell it in any case.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             HeaderName::Guid => "Guid",
             HeaderName::Range => "Range",
@@ -100,7 +100,7 @@ impl HeaderName {
     }
 
     /// The field with this name, in any case (RFC 9110 section 5.1).
-    pub fn from_name(name: &str) -> Option<HeaderName> {
+    pub(crate) fn from_name(name: &str) -> Option<HeaderName> {
         HeaderName::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))
     }
 }
@@ -112,7 +112,7 @@ pub struct Headers([Option<String>; HeaderName::ALL.len()]);
 impl Headers {
     /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section 5.2),
     /// which for the single-valued headers here makes a value that means nothing: two Guids are none.
-    pub fn add(&mut self, field: HeaderName, value: &str) {
+    pub(crate) fn add(&mut self, field: HeaderName, value: &str) {
         if let Some(place) = self.0.get_mut(field as usize) {
             match place {
                 Some(earlier) => {
@@ -125,7 +125,7 @@ impl Headers {
     }
 
     /// The value of a field.
-    pub fn value(&self, field: HeaderName) -> Option<&str> {
+    pub(crate) fn value(&self, field: HeaderName) -> Option<&str> {
         self.0.get(field as usize).and_then(Option::as_deref)
     }
 
@@ -137,23 +137,23 @@ impl Headers {
 
 /// A request, checked for grammar by the front and not yet for meaning.
 #[derive(Debug)]
-pub struct Request<'a> {
+pub(crate) struct Request<'a> {
     /// What is asked for.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The path, percent-encoded as the client sent it.
-    pub path: &'a str,
+    pub(crate) path: &'a str,
     /// The query without its question mark; empty where there is none.
-    pub query: &'a str,
+    pub(crate) query: &'a str,
     /// The headers an interface may read.
-    pub headers: &'a Headers,
+    pub(crate) headers: &'a Headers,
     /// The content, at most 64 KiB.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
     /// The client's address.
-    pub peer: IpAddr,
+    pub(crate) peer: IpAddr,
     /// The trusted proxy that named the client, if one did.
-    pub via: Option<IpAddr>,
+    pub(crate) via: Option<IpAddr>,
     /// Set once the request has shown a Guid that is in force.
-    pub authenticated: Cell<bool>,
+    pub(crate) authenticated: Cell<bool>,
 }
 
 #[cfg(test)]

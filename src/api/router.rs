@@ -7,22 +7,22 @@ use percent_encoding::percent_decode_str;
 use super::interfaces::{INTERFACES, Interface, InterfaceSpec};
 
 /// Everything the gateway offers lies below this path.
-pub const BASE: &[&str] = &["agentgateway", "resource"];
+pub(crate) const BASE: &[&str] = &["agentgateway", "resource"];
 
 /// Where a path leads.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
     /// The interface; [`Interface::Unknown`] for a path below the base path that is of none.
-    pub interface: Interface,
+    pub(crate) interface: Interface,
     /// The agent as the path names it, decoded and not yet checked; empty where the interface has none.
     pub agent: String,
     /// The other parameters of the path, decoded, in its order.
-    pub parameters: Vec<String>,
+    pub(crate) parameters: Vec<String>,
 }
 
 impl Route {
     /// The parameter of that number; empty where the interface has fewer.
-    pub fn parameter(&self, index: usize) -> &str {
+    pub(crate) fn parameter(&self, index: usize) -> &str {
         self.parameters.get(index).map_or("", String::as_str)
     }
 }
@@ -83,7 +83,7 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
 
 /// Whether the query holds a parameter that only differs from `name` by the case of its letters, or by the `amp;` of a
 /// client that escaped the query for a page.
-pub fn is_misspelt(query: &str, name: &str) -> bool {
+pub(crate) fn is_misspelt(query: &str, name: &str) -> bool {
     query.split('&').any(|pair| {
         let key = pair.split_once('=').map_or(pair, |(key, _)| key).replace('+', " ");
         let Ok(key) = percent_decode_str(&key).decode_utf8() else { return false };

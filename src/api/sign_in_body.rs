@@ -13,7 +13,7 @@ pub struct SignInBody {
     /// The password, at most 32 characters; some clients always send an empty one.
     pub password: Zeroizing<String>,
     /// `status` and `autoenteridle`.
-    pub initial_state: InitialState,
+    pub(crate) initial_state: InitialState,
 }
 
 /// What a documented field may hold. `null` stands for a field that is not there.

@@ -12,7 +12,7 @@ pub struct CommandSpec {
     /// What it does, in a few words.
     pub summary: &'static str,
     /// The options it takes, by name and in the order in which they are shown.
-    pub options: &'static [&'static str],
+    pub(crate) options: &'static [&'static str],
 }
 
 /// An option, given as `--name VALUE` or `--name=VALUE`.
@@ -27,7 +27,7 @@ pub struct OptionSpec {
     /// What it is for, in a few words.
     pub summary: &'static str,
     /// Whether its command cannot do without it.
-    pub is_required: bool,
+    pub(crate) is_required: bool,
     /// Whether it may be given more than once.
     pub is_repeatable: bool,
 }
@@ -40,7 +40,7 @@ pub struct ValueSpec {
     /// What a shell may offer for it.
     pub kind: ValueKind,
     /// What it is when the option is not given.
-    pub default: Option<&'static str>,
+    pub(crate) default: Option<&'static str>,
 }
 
 /// What a shell may offer for a value.

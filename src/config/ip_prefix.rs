@@ -19,7 +19,7 @@ impl IpPrefix {
     /// # Errors
     /// What is wrong and what to write, to follow the text in quotes. Bits beyond the length are refused, because
     /// they show that the one or the other is not what was meant.
-    pub fn parse(text: &str) -> Result<IpPrefix, String> {
+    pub(crate) fn parse(text: &str) -> Result<IpPrefix, String> {
         const NO_PREFIX: &str = "is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8";
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
@@ -50,13 +50,13 @@ impl IpPrefix {
     }
 
     /// Whether the address is one of the set. No IPv6 prefix holds an IPv4 address, `::/0` included.
-    pub fn contains(&self, address: IpAddr) -> bool {
+    pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.network.is_ipv4() && first(address, self.length) == self.network
     }
 
     /// Whether every address of the family is in the set.
-    pub fn is_everyone(&self) -> bool {
+    pub(crate) fn is_everyone(&self) -> bool {
         self.length == 0
     }
 }

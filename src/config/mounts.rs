@@ -9,17 +9,12 @@ use std::path::PathBuf;
 
 /// The drive letter of a recording path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Drive(char);
+pub(crate) struct Drive(char);
 
 impl Drive {
     /// The drive of an ASCII letter of either case; `None` for any other character.
-    pub fn new(letter: char) -> Option<Drive> {
+    pub(crate) fn new(letter: char) -> Option<Drive> {
         letter.is_ascii_alphabetic().then(|| Drive(letter.to_ascii_uppercase()))
-    }
-
-    /// The letter, in upper case.
-    pub fn letter(self) -> char {
-        self.0
     }
 
     pub(super) fn parse(text: &str) -> Result<Drive, String> {
@@ -44,11 +39,11 @@ impl fmt::Display for Drive {
 
 /// What a mount directory stands for. Shown as the key that names it in full, as in `MOUNT_DIR.256.Y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MountPoint {
+pub(crate) struct MountPoint {
     /// The node that made the recordings; used in pool mode, and there only.
-    pub location: Option<u32>,
+    pub(crate) location: Option<u32>,
     /// The drive their paths begin with.
-    pub drive: Drive,
+    pub(crate) drive: Drive,
 }
 
 impl fmt::Display for MountPoint {
@@ -130,7 +125,7 @@ mod tests {
         for (text, letter) in
             [("y", Some('Y')), ("Z", Some('Z')), ("", None), ("YZ", None), ("1", None), ("\u{e9}", None)]
         {
-            assert_eq!(Drive::parse(text).ok().map(Drive::letter), letter, "{text:?}");
+            assert_eq!(Drive::parse(text).ok().map(|drive| drive.0), letter, "{text:?}");
         }
         assert_eq!(Drive::new('c').map(|drive| drive.to_string()).as_deref(), Some("C"));
     }

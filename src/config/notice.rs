@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 /// How much a notice matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
+pub(crate) enum Severity {
     /// The configuration probably does not do what was meant.
     Warn,
     /// Nothing needs to be done.
@@ -19,25 +19,25 @@ pub enum Severity {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
     /// How much it matters.
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     /// The file it is about.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The natural line, counted from 1; `None` where a default or the file as a whole is meant.
     pub line: Option<u32>,
     /// The key as written, escapes resolved.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// What there is to know, and what to do about it.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Notice {
     /// Writes the notice to the log.
-    pub fn log(&self) {
+    pub(crate) fn log(&self) {
         log::log!(self.level(), "{self}");
     }
 
     /// The level it has in a log.
-    pub fn level(&self) -> log::Level {
+    pub(crate) fn level(&self) -> log::Level {
         match self.severity {
             Severity::Warn => log::Level::Warn,
             Severity::Info => log::Level::Info,

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 /// What sort of trouble a problem is; it decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ProblemKind {
+pub(crate) enum ProblemKind {
     /// Something in the file is wrong.
     Config,
     /// The file may not be read.
@@ -18,7 +18,7 @@ pub enum ProblemKind {
 
 impl ProblemKind {
     /// The code of a process that ends because of such a problem.
-    pub fn exit(self) -> Exit {
+    pub(crate) fn exit(self) -> Exit {
         match self {
             ProblemKind::Config => Exit::Config,
             ProblemKind::Permission => Exit::Permission,
@@ -33,20 +33,20 @@ impl ProblemKind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
     /// What sort of trouble it is.
-    pub kind: ProblemKind,
+    pub(crate) kind: ProblemKind,
     /// The file to look into.
-    pub file: PathBuf,
+    pub(crate) file: PathBuf,
     /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a missing key.
     pub line: Option<u32>,
     /// The key as written, escapes resolved.
-    pub key: Option<String>,
+    pub(crate) key: Option<String>,
     /// What is wrong and what to do about it.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 impl Problem {
     /// A problem with what a file says.
-    pub fn in_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
+    pub(crate) fn in_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
         let key = key.map(str::to_owned);
         Problem { kind: ProblemKind::Config, file: file.to_owned(), line, key, text: text.into() }
     }
@@ -55,7 +55,7 @@ impl Problem {
     /// a missing file nor a missing permission.
     ///
     /// A missing file counts as a configuration problem: somewhere a wrong name is written.
-    pub fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
+    pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
         let (kind, text) = match error.kind() {
             io::ErrorKind::PermissionDenied => {
                 (ProblemKind::Permission, format!("may not be read ({error}); let the user of the service read it"))

@@ -32,7 +32,7 @@ pub struct Malformed {
     /// The natural line, counted from 1, that holds the first character of the entry.
     pub line: u32,
     /// What is wrong with it, and what to write instead.
-    pub reason: &'static str,
+    pub(crate) reason: &'static str,
 }
 
 /// Reads every entry of `text`, in the order of the file and with duplicates, and names the lines that
@@ -51,11 +51,6 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
         }
     }
     (entries, malformed)
-}
-
-/// The entry that is in force for `key`: of duplicates, the last one.
-pub fn last_entry<'a>(entries: &'a [Entry], key: &str) -> Option<&'a Entry> {
-    entries.iter().rev().find(|entry| entry.key == key)
 }
 
 /// The text of a file: UTF-8, or ISO-8859-1 where the bytes are not UTF-8.
@@ -205,13 +200,6 @@ fn is_separator(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn of_duplicates_the_last_one_is_in_force() {
-        let (entries, _) = parse("a = 1\nb = 2\na = 3\n");
-        assert_eq!(last_entry(&entries, "a"), Some(&Entry { line: 3, key: "a".to_owned(), value: "3".to_owned() }));
-        assert_eq!(last_entry(&entries, "A"), None);
-    }
 
     #[test]
     fn bytes_are_utf_8_without_its_mark_or_else_iso_8859_1() {

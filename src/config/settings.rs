@@ -13,45 +13,45 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Whether videos may be downloaded; both this and `support_video` must be set.
-    pub video_download: bool,
+    pub(crate) video_download: bool,
     /// Whether calls have video.
-    pub support_video: bool,
+    pub(crate) support_video: bool,
     /// How long a Guid lasts.
-    pub auth_mode: AuthMode,
+    pub(crate) auth_mode: AuthMode,
     /// The age at which a Guid is renewed; 1 ms to a day, less than `guid_timeout`.
-    pub guid_interval: Duration,
+    pub(crate) guid_interval: Duration,
     /// The age at which a Guid expires; 1 ms to a day.
-    pub guid_timeout: Duration,
+    pub(crate) guid_timeout: Duration,
     /// How long a poll waits for an event, at most 10 minutes; `None` if polls are answered at once.
-    pub poll_wait: Option<Duration>,
+    pub(crate) poll_wait: Option<Duration>,
     /// How long an agent may be silent, 1 ms to a day; `None` if it may be for ever.
-    pub idle_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     /// The drive that mount directories without a drive of their own stand for.
-    pub mapping_disk: Drive,
+    pub(crate) mapping_disk: Drive,
     /// Whether a download names its node, which then selects the mount.
-    pub pool_mode: bool,
+    pub(crate) pool_mode: bool,
     /// The absolute directory for each drive, or in pool mode for each node and drive.
-    pub mounts: BTreeMap<MountPoint, PathBuf>,
+    pub(crate) mounts: BTreeMap<MountPoint, PathBuf>,
     /// Whether a mount directory must be a mount point of its own.
-    pub mount_check: bool,
+    pub(crate) mount_check: bool,
     /// Whether voice recordings may be downloaded.
-    pub record_download: bool,
+    pub(crate) record_download: bool,
     /// What a recording's name may end with, in lower case and without dot; never empty.
-    pub video_suffixes: Vec<String>,
+    pub(crate) video_suffixes: Vec<String>,
     /// What a voice recording's name may end with, in lower case and without dot; never empty.
-    pub audio_suffixes: Vec<String>,
+    pub(crate) audio_suffixes: Vec<String>,
     /// The time between two looks for new recordings, 100 ms to an hour; `None` for no events at all.
-    pub record_scan_interval: Option<Duration>,
+    pub(crate) record_scan_interval: Option<Duration>,
     /// Whose recordings an agent may download.
-    pub download_scope: DownloadScope,
+    pub(crate) download_scope: DownloadScope,
     /// The highest agent id, 101 to 999999.
     pub agent_id_max: u32,
     /// The file that names the agents.
     pub agents_file: PathBuf,
     /// The name at the end of each Guid: up to 32 letters, digits and hyphens.
-    pub server_name: String,
+    pub(crate) server_name: String,
     /// The number after that name, up to 65535.
-    pub node_index: u32,
+    pub(crate) node_index: u32,
     /// Where to listen, each address once; never empty.
     pub listen: Vec<SocketAddr>,
     /// The PEM file of the certificate and its chain.
@@ -68,15 +68,15 @@ pub struct Settings {
     /// The proxies whose word on the client's address counts; empty for none.
     pub trusted_proxies: Vec<IpPrefix>,
     /// Downloads at once, 1 to 16384.
-    pub max_downloads: usize,
+    pub(crate) max_downloads: usize,
     /// Downloads at once of one agent, 1 to 16384; may exceed `max_downloads`.
-    pub max_downloads_per_agent: usize,
+    pub(crate) max_downloads_per_agent: usize,
     /// The origins whose pages may call from a browser, spelt as browsers do; empty for none.
-    pub cors_allow_origin: Vec<String>,
+    pub(crate) cors_allow_origin: Vec<String>,
     /// How long running downloads may take to finish on shutdown, up to an hour.
-    pub drain_timeout: Duration,
+    pub(crate) drain_timeout: Duration,
     /// The least important messages that are logged.
-    pub log_level: LevelFilter,
+    pub(crate) log_level: LevelFilter,
     pub(super) lines: Vec<(String, String)>,
 }
 
@@ -85,19 +85,19 @@ impl Settings {
     ///
     /// Paths are resolved, mount directories have their full key, and an empty value says that a key without
     /// default is not set. Written as `KEY = VALUE` lines, these make a file with the same meaning.
-    pub fn lines(&self) -> &[(String, String)] {
+    pub(crate) fn lines(&self) -> &[(String, String)] {
         &self.lines
     }
 
     /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as not chosen even
     /// where the file repeats it, as the installed one does.
-    pub fn has_custom_max_connections(&self) -> bool {
+    pub(crate) fn has_custom_max_connections(&self) -> bool {
         self.max_connections != MAX_CONNECTIONS_DEFAULT
     }
 
     /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is half of it.
     /// [`lines`](Self::lines) keeps what the file asks for, so that a reload compares like with like.
-    pub fn lower_max_connections(&mut self, fitting: usize) {
+    pub(crate) fn lower_max_connections(&mut self, fitting: usize) {
         let is_half = self.max_connections_per_address == half_rounded_up(self.max_connections);
         self.max_connections = self.max_connections.min(fitting);
         if is_half {
@@ -108,7 +108,7 @@ impl Settings {
     /// Takes what a running service can change from settings that were read anew. Returns every difference
     /// there was, with whether it is in force now; the others stay differences until the service is started
     /// with them.
-    pub fn reload(&mut self, read: &Settings) -> Vec<Change> {
+    pub(crate) fn reload(&mut self, read: &Settings) -> Vec<Change> {
         let before: BTreeMap<_, _> = self.lines.iter().cloned().collect();
         let after: BTreeMap<_, _> = read.lines.iter().cloned().collect();
         let mut changes = Vec::new();
@@ -150,13 +150,13 @@ pub const RELOADABLE: &[&str] = &["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE
 
 /// A setting that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its key, as in [`Settings::lines`].
-    pub key: String,
+    pub(crate) key: String,
     /// The value that was read; empty where the key is gone.
-    pub value: String,
+    pub(crate) value: String,
     /// Whether a reload puts it in force.
-    pub in_force: bool,
+    pub(crate) in_force: bool,
 }
 
 #[cfg(test)]

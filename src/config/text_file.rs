@@ -19,7 +19,7 @@ pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, P
 ///
 /// # Errors
 /// Why it cannot be read. Only regular files are.
-pub fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
+pub(crate) fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
     let file = BoundedFile::read(path, max).map_err(|error| Problem::from_io(path, &error, advice))?;
     if is_utf16(&file.bytes) {
         return Err(Problem::in_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));

@@ -13,7 +13,7 @@ const QUOTED_CHARS_MAX: usize = 60;
 
 /// How long a Guid lasts.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum AuthMode {
+pub(crate) enum AuthMode {
     /// As long as its session.
     Static,
     /// Until `guid_timeout` after its issue; a new one is handed out every `guid_interval`.
@@ -23,7 +23,7 @@ pub enum AuthMode {
 
 /// Whose recordings an agent may download.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum DownloadScope {
+pub(crate) enum DownloadScope {
     /// Its own; an inspector everyone's.
     #[default]
     Own,

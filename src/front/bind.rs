@@ -19,9 +19,9 @@ pub struct Listeners(pub(super) Vec<TcpListener>);
 #[derive(Debug)]
 pub struct BindError {
     /// What the operator is told.
-    pub cause: FatalError,
+    pub(crate) cause: FatalError,
     /// Whether time alone may mend it: another program ends, an interface comes up.
-    pub is_transient: bool,
+    pub(crate) is_transient: bool,
 }
 
 impl Listeners {
@@ -46,7 +46,7 @@ impl Listeners {
 ///
 /// # Errors
 /// As `bind`, but for ports that are taken or forbidden.
-pub fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, BindError> {
+pub(crate) fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, BindError> {
     let bound = open_each(addresses, |mut address| {
         address.set_port(0);
         socket(address).map(drop)

@@ -32,19 +32,19 @@ pub enum Framing {
 #[derive(Debug)]
 pub struct Head {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Path and query, in origin form.
     pub target: String,
     /// The fields the interfaces read.
     pub headers: Headers,
     /// The `X-Forwarded-For` of the request, its lines joined by commas in their order (RFC 9110 section 5.3).
-    pub forwarded_for: Option<String>,
+    pub(crate) forwarded_for: Option<String>,
     /// How the content is framed.
     pub framing: Framing,
     /// Whether the client wants another request on this connection.
-    pub keep_alive: bool,
+    pub(crate) keep_alive: bool,
     /// Whether the client waits for `100 Continue` before it sends the content.
-    pub expects_continue: bool,
+    pub(crate) expects_continue: bool,
 }
 
 impl Head {

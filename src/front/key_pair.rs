@@ -109,7 +109,7 @@ impl KeyPair {
     }
 
     /// When the first of the certificates that clients look at ends, in seconds since 1970.
-    pub fn expiry(&self) -> i64 {
+    pub(crate) fn expiry(&self) -> i64 {
         self.expiry
     }
 }

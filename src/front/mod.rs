@@ -35,8 +35,9 @@ mod tls_stream;
 mod transfer;
 mod x509;
 
-pub use bind::{BindError, Listeners, try_addresses};
-pub use key_pair::{KeyPair, KeyPairFiles};
+pub use bind::Listeners;
+pub(crate) use bind::try_addresses;
+pub use key_pair::KeyPairFiles;
 pub use service::{Limits, Service};
 pub use timeouts::Timeouts;
 pub use tls::Tls;

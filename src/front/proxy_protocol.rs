@@ -11,7 +11,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 /// Longest line of version 1, with its CRLF (section 2.1).
-pub const V1_MAX: usize = 107;
+pub(crate) const V1_MAX: usize = 107;
 
 /// Longest header of version 2 that is read. The length field allows 65 551 bytes, but the document promises one
 /// segment; nginx reads 4096 as well, which leaves room for addresses and a client certificate.

@@ -23,7 +23,7 @@ mod transcript;
 use rustls::pki_types::ServerName;
 
 use hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length};
-pub use transcript::tolerant_provider;
+pub(crate) use transcript::tolerant_provider;
 
 /// Longest ClientHello that is looked at, in bytes with its records. One with post-quantum key shares has some
 /// 2 KB; a longer one than this goes to rustls as it is.
@@ -50,7 +50,7 @@ pub enum Examined {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadName {
     /// The name for the log, to be escaped; empty where there is none to be read.
-    pub name: String,
+    pub(crate) name: String,
     type_at: [usize; 2],
 }
 

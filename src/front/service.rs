@@ -98,13 +98,13 @@ impl Service {
     }
 
     /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients were cut.
-    pub const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
+    pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
     /// How long everything but running downloads may take to end.
     const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
     /// Takes no more clients, lets the idle ones go and has the waiting ones answered. Returns how many downloads are
     /// running once no further request is taken.
-    pub fn begin_drain(&self) -> usize {
+    pub(crate) fn begin_drain(&self) -> usize {
         let connections = &self.context.connections;
         connections.begin_drain();
         self.context.http.in_flight().gateway().drain();

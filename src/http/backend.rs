@@ -33,7 +33,7 @@ const BATCH_BYTES: usize = 8 * 1024;
 const UNSENT_MAX_BYTES: usize = 64 << 20;
 
 /// The interfaces behind tiny_http and its workers.
-pub struct Http<C> {
+pub(crate) struct Http<C> {
     in_flight: Arc<InFlight<C>>,
     workers: usize,
     servers: Mutex<Vec<Arc<Server>>>,
@@ -44,7 +44,7 @@ impl<C: PendingClient> Http<C> {
     ///
     /// # Errors
     /// When the socket, a connection or a thread cannot be made.
-    pub fn start(
+    pub(crate) fn start(
         gateway: Arc<Gateway>,
         workers: usize,
         connections: usize,
@@ -62,7 +62,7 @@ impl<C: PendingClient> Http<C> {
     }
 
     /// The requests in flight.
-    pub fn in_flight(&self) -> &Arc<InFlight<C>> {
+    pub(crate) fn in_flight(&self) -> &Arc<InFlight<C>> {
         &self.in_flight
     }
 
@@ -71,12 +71,12 @@ impl<C: PendingClient> Http<C> {
     ///
     /// # Errors
     /// As [`Http::start`].
-    pub fn reconnect(&self) -> io::Result<BackendConnection> {
+    pub(crate) fn reconnect(&self) -> io::Result<BackendConnection> {
         self.add_server(1)?.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Lets the workers go. Requests that are still on their way stay where they are.
-    pub fn close(&self) {
+    pub(crate) fn close(&self) {
         for server in lock(&self.servers).drain(..) {
             (0..self.workers).for_each(|_| server.unblock());
         }
@@ -111,7 +111,7 @@ impl<C: PendingClient> Http<C> {
 
 /// An I/O thread's own connection to tiny_http, over which its requests follow each other without waiting for answers.
 #[derive(Debug)]
-pub struct BackendConnection {
+pub(crate) struct BackendConnection {
     stream: UnixStream,
     unsent: Vec<u8>,
 }
@@ -133,13 +133,13 @@ impl BackendConnection {
 
     /// Puts the request of the client in `slot` behind those that wait for [`BackendConnection::flush`]: every write wakes a thread
     /// of tiny_http, so the requests that come together are better written together. Returns whether that is many by now.
-    pub fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
+    pub(crate) fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
         request.write(slot, &mut self.unsent);
         self.unsent.len() >= BATCH_BYTES
     }
 
     /// Whether a request waits for [`BackendConnection::flush`].
-    pub fn has_unsent(&self) -> bool {
+    pub(crate) fn has_unsent(&self) -> bool {
         !self.unsent.is_empty()
     }
 
@@ -148,7 +148,7 @@ impl BackendConnection {
     ///
     /// # Errors
     /// When the connection is broken.
-    pub fn flush(&mut self) -> io::Result<bool> {
+    pub(crate) fn flush(&mut self) -> io::Result<bool> {
         let mut sent = 0;
         let all = loop {
             let rest = self.unsent.get(sent..).unwrap_or_default();
@@ -174,7 +174,7 @@ impl BackendConnection {
     ///
     /// # Errors
     /// When it has ended, or tiny_http has answered on it, which it only does before it gives a connection up.
-    pub fn check_alive(&mut self) -> io::Result<()> {
+    pub(crate) fn check_alive(&mut self) -> io::Result<()> {
         match self.stream.read(&mut [0; 64]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => Err(io::ErrorKind::InvalidData.into()),

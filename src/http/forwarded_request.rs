@@ -10,15 +10,15 @@ pub(super) const SLOT_HEADER: &str = "X-Slot";
 
 /// A request that the front has read whole and checked, in the only form that travels on.
 #[derive(Debug)]
-pub struct ForwardedRequest {
+pub(crate) struct ForwardedRequest {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// Path and query in origin form; printable ASCII without blanks.
-    pub target: String,
+    pub(crate) target: String,
     /// The headers the interfaces read; printable ASCII.
-    pub headers: Headers,
+    pub(crate) headers: Headers,
     /// The content, at most 64 KiB, whatever framing the client used.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 impl ForwardedRequest {

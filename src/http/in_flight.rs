@@ -10,7 +10,7 @@ use crate::ops::sync::lock;
 use crate::recording::Download;
 
 /// A client whose request is in flight: what the front puts into a slot.
-pub trait PendingClient: Send + Sized + 'static {
+pub(crate) trait PendingClient: Send + Sized + 'static {
     /// The client's address, and the trusted proxy that the request came through, if it did.
     fn client(&self) -> (IpAddr, Option<IpAddr>);
 
@@ -24,24 +24,24 @@ pub trait PendingClient: Send + Sized + 'static {
 
 /// The answer to one request.
 #[derive(Debug)]
-pub struct Response {
+pub(crate) struct Response {
     /// Status, result code, headers and content.
-    pub reply: Reply,
+    pub(crate) reply: Reply,
     /// The opened recording that makes up the content instead.
-    pub download: Option<Box<Download>>,
+    pub(crate) download: Option<Box<Download>>,
     /// What is known of the request, unless a panic lost it.
-    pub context: Option<Box<RequestContext>>,
+    pub(crate) context: Option<Box<RequestContext>>,
 }
 
 impl Response {
     /// An answer that no interface gave.
-    pub fn without_context(reply: Reply) -> Response {
+    pub(crate) fn without_context(reply: Reply) -> Response {
         Response { reply, download: None, context: None }
     }
 }
 
 /// The table of slots.
-pub struct InFlight<C> {
+pub(crate) struct InFlight<C> {
     gateway: Arc<Gateway>,
     table: Mutex<Table<C>>,
     /// Itself, for the tickets.
@@ -68,31 +68,31 @@ struct Table<C> {
 
 impl<C: PendingClient> InFlight<C> {
     /// No request yet.
-    pub fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
+    pub(crate) fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
         let table = Mutex::new(Table { slots: Vec::new(), vacant: Vec::new() });
         Arc::new_cyclic(|this| InFlight { gateway, table, this: Weak::clone(this) })
     }
 
     /// The interfaces behind the slots.
-    pub fn gateway(&self) -> &Arc<Gateway> {
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
     /// Puts a client into a slot, before its request is sent to the workers.
-    pub fn insert(&self, client: C) -> SlotId {
+    pub(crate) fn insert(&self, client: C) -> SlotId {
         lock(&self.table).insert(Request::Forwarded(client))
     }
 
     /// Takes a client out whose request is still on its way: for the worker that has it now, or for whoever gives up
     /// waiting for one.
-    pub fn take_forwarded(&self, slot: SlotId) -> Option<C> {
+    pub(crate) fn take_forwarded(&self, slot: SlotId) -> Option<C> {
         match lock(&self.table).take_if(slot, |request| matches!(request, Request::Forwarded(_)))? {
             Request::Forwarded(client) | Request::Deferred { client, .. } => Some(client),
         }
     }
 
     /// Empties a slot whose client has left.
-    pub fn cancel(&self, slot: SlotId) -> Option<C> {
+    pub(crate) fn cancel(&self, slot: SlotId) -> Option<C> {
         // What the request was waiting for is dropped without the lock.
         let request = lock(&self.table).take_if(slot, |_| true)?;
         match request {

@@ -10,6 +10,6 @@ mod forwarded_request;
 mod in_flight;
 mod worker;
 
-pub use backend::{BackendConnection, Http};
-pub use forwarded_request::ForwardedRequest;
-pub use in_flight::{InFlight, PendingClient, Response};
+pub(crate) use backend::{BackendConnection, Http};
+pub(crate) use forwarded_request::ForwardedRequest;
+pub(crate) use in_flight::{PendingClient, Response};

@@ -12,9 +12,9 @@ use zeroize::Zeroizing;
 use super::service_user;
 
 /// A regular file, read whole.
-pub struct BoundedFile {
+pub(crate) struct BoundedFile {
     /// Its bytes, which may be a private key, and are wiped when this goes.
-    pub bytes: Zeroizing<Vec<u8>>,
+    pub(crate) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
     group: u32,
 }
@@ -25,7 +25,7 @@ impl BoundedFile {
     /// # Errors
     /// That of the system call; or [`InvalidInput`](io::ErrorKind::InvalidInput) with what it is for anything but a
     /// regular file, and [`FileTooLarge`](io::ErrorKind::FileTooLarge).
-    pub fn read(path: &Path, max: u64) -> io::Result<BoundedFile> {
+    pub(crate) fn read(path: &Path, max: u64) -> io::Result<BoundedFile> {
         let file = open(path)?;
         // Asked of what was opened: the name may mean something else a moment later.
         let metadata = file.metadata()?;
@@ -44,7 +44,7 @@ impl BoundedFile {
 
     /// Who besides the service may read or change this file, as the rest of a sentence about it; `None` if nobody may.
     /// For files that hold secrets. `root` and its group may read everything anyway.
-    pub fn exposure(&self) -> Option<String> {
+    pub(crate) fn exposure(&self) -> Option<String> {
         match (self.mode & 0o006, self.mode & 0o060) {
             (0, 0) => None,
             (0, _) if self.group == 0 || service_user::groups().contains(&self.group) => None,

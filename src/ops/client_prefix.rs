@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv6Addr};
 
 /// Whom an address belongs to: an IPv6 subscriber has a whole /64 (RFC 6177) and could else come from as
 /// many addresses as it likes. An IPv4 address is the same one however it is written.
-pub fn client_prefix(address: IpAddr) -> IpAddr {
+pub(crate) fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
         v4 => v4,

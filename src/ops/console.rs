@@ -11,7 +11,7 @@ use super::log_lines;
 ///
 /// # Errors
 /// 74 when the reader is gone or the disk is full: an output that is cut off must not look whole.
-pub fn print(text: &str) -> Result<(), FatalError> {
+pub(crate) fn print(text: &str) -> Result<(), FatalError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
@@ -19,7 +19,7 @@ pub fn print(text: &str) -> Result<(), FatalError> {
 }
 
 /// Prints remarks of a command to stderr, for the journal with their priority.
-pub fn print_remark(level: Level, text: &str) {
+pub(crate) fn print_remark(level: Level, text: &str) {
     let prefix = log_lines::priority_prefix(level);
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {

@@ -13,7 +13,7 @@ pub struct Counter(AtomicU64);
 
 impl Counter {
     /// Adds `amount`.
-    pub fn add(&self, amount: u64) {
+    pub(crate) fn add(&self, amount: u64) {
         self.0.fetch_add(amount, Ordering::Relaxed);
     }
 
@@ -25,21 +25,21 @@ impl Counter {
 
 /// A number of things that are there right now.
 #[derive(Debug, Default)]
-pub struct Gauge(AtomicI64);
+pub(crate) struct Gauge(AtomicI64);
 
 impl Gauge {
     /// Counts one more.
-    pub fn increment(&self) {
+    pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Counts one less.
-    pub fn decrement(&self) {
+    pub(crate) fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The value now.
-    pub fn value(&self) -> i64 {
+    pub(crate) fn value(&self) -> i64 {
         self.0.load(Ordering::Relaxed)
     }
 }
@@ -48,35 +48,35 @@ impl Gauge {
 #[derive(Debug)]
 pub struct Counters {
     /// When the service started.
-    pub started: Instant,
+    pub(crate) started: Instant,
     /// Clients connected.
-    pub connected: Gauge,
+    pub(crate) connected: Gauge,
     /// Clients accepted.
     pub connections: Counter,
     /// Clients turned away at a connection limit.
     pub connections_refused: Counter,
     /// Idle clients without a Guid that were let go for others.
-    pub connections_evicted: Counter,
+    pub(crate) connections_evicted: Counter,
     /// Failed calls of accept(2).
-    pub accept_errors: Counter,
+    pub(crate) accept_errors: Counter,
     /// Clients lost because no thread could be started for them.
-    pub thread_errors: Counter,
+    pub(crate) thread_errors: Counter,
     /// TLS handshakes that failed or timed out.
     pub handshakes_failed: Counter,
     /// Requests refused by the front before they reached an interface.
     pub requests_malformed: Counter,
     /// Bytes of videos handed to clients.
-    pub video_bytes: Counter,
+    pub(crate) video_bytes: Counter,
     /// Downloads cut before their end.
     pub downloads_cut: Counter,
     /// Requests waiting for something without holding a worker.
-    pub waiting: Gauge,
+    pub(crate) waiting: Gauge,
     /// Polls parked until something happens.
-    pub parked_polls: Gauge,
+    pub(crate) parked_polls: Gauge,
     /// Panics contained by a worker.
-    pub worker_panics: Counter,
+    pub(crate) worker_panics: Counter,
     /// When the first of the certificates in force ends that clients look at, in seconds since 1970.
-    pub certificate_expiry: AtomicI64,
+    pub(crate) certificate_expiry: AtomicI64,
     /// Requests answered, by log name of the interface and result code.
     requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
@@ -107,12 +107,12 @@ impl Default for Counters {
 impl Counters {
     /// Counts one request answered with `code` by `interface`. Both come from the program's own tables,
     /// so strangers cannot grow the map.
-    pub fn count_request(&self, interface: &'static str, code: &'static str) {
+    pub(crate) fn count_request(&self, interface: &'static str, code: &'static str) {
         *lock(&self.requests).entry((interface, code)).or_default() += 1;
     }
 
     /// Requests answered so far, by interface and code, in a stable order.
-    pub fn requests(&self) -> Vec<((&'static str, &'static str), u64)> {
+    pub(crate) fn requests(&self) -> Vec<((&'static str, &'static str), u64)> {
         lock(&self.requests).iter().map(|(&key, &count)| (key, count)).collect()
     }
 }

@@ -19,7 +19,7 @@ pub enum Exit {
 
 impl Exit {
     /// The code for a failed system call: 77 where permission was refused, else `otherwise`.
-    pub fn from_io(error: &std::io::Error, otherwise: Exit) -> Exit {
+    pub(crate) fn from_io(error: &std::io::Error, otherwise: Exit) -> Exit {
         match error.kind() {
             std::io::ErrorKind::PermissionDenied => Exit::Permission,
             _ => otherwise,
@@ -36,12 +36,12 @@ pub struct FatalError {
 
 impl FatalError {
     /// A failure with its exit code and the text the operator is to read.
-    pub fn new(exit: Exit, text: impl Into<String>) -> FatalError {
+    pub(crate) fn new(exit: Exit, text: impl Into<String>) -> FatalError {
         FatalError { exit, text: text.into() }
     }
 
     /// A failure that the log has told of already, so that nothing is left to print.
-    pub fn already_logged(exit: Exit) -> FatalError {
+    pub(crate) fn already_logged(exit: Exit) -> FatalError {
         FatalError { exit, text: String::new() }
     }
 

@@ -21,7 +21,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
 /// How many log lines were dropped so far because nobody read them.
-pub fn dropped_lines() -> u64 {
+pub(crate) fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
@@ -139,7 +139,7 @@ impl Writer {
 ///
 /// # Errors
 /// When the thread of the writer cannot be started.
-pub fn start(level: LevelFilter) -> std::io::Result<()> {
+pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     let journal = stderr_is_journal();
     let logger = || {
         let logger =
@@ -190,13 +190,13 @@ fn stderr_is_journal() -> bool {
 }
 
 /// Changes the level of the running log, as a reload does.
-pub fn set_level(level: LevelFilter) {
+pub(crate) fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
 /// Client text as it may stand in a log line: quoted, everything but printable ASCII escaped, cut at 200
 /// characters, so that no client can forge a line or steer a terminal.
-pub struct Quoted<'a>(pub &'a str);
+pub(crate) struct Quoted<'a>(pub &'a str);
 
 /// Longest client text in a log line, in characters.
 const QUOTED_MAX: usize = 200;

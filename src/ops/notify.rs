@@ -20,7 +20,7 @@ pub struct ServiceManager {
 
 impl ServiceManager {
     /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC` from the environment, as systemd sets them.
-    pub fn from_environment() -> ServiceManager {
+    pub(crate) fn from_environment() -> ServiceManager {
         let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
         let addressed_to_us = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
         ServiceManager::new(
@@ -45,22 +45,22 @@ impl ServiceManager {
     }
 
     /// Whether there is a service manager that is told.
-    pub fn is_present(&self) -> bool {
+    pub(crate) fn is_present(&self) -> bool {
         self.channel.is_some()
     }
 
     /// How often the watchdog wants to be fed: half of what the manager allows, as sd_watchdog_enabled(3) advises.
-    pub fn watchdog_interval(&self) -> Option<Duration> {
+    pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)
     }
 
     /// The service serves, or does so again after a reload.
-    pub fn ready(&self) {
+    pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
     /// A reload begins. `MONOTONIC_USEC` lets the manager tell this reload from an earlier one.
-    pub fn reloading(&self) {
+    pub(crate) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
@@ -68,13 +68,13 @@ impl ServiceManager {
 
     /// The service is about to end, within `time`: the manager is not to lose patience before, whatever its own
     /// limit is.
-    pub fn stopping(&self, time: Duration) {
+    pub(crate) fn stopping(&self, time: Duration) {
         self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
     /// The loop that calls this is alive. May be called as often as it likes: the manager is told four times
     /// while its patience lasts, because every message is work for the one process all services share.
-    pub fn ping_watchdog(&self) {
+    pub(crate) fn ping_watchdog(&self) {
         let Some(allowed) = self.watchdog else { return };
         let now = Instant::now();
         let mut last_ping = lock(&self.last_ping);

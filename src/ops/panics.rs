@@ -14,7 +14,7 @@ use super::rate_limited_log::RateLimitedLog;
 use super::sync::lock;
 
 /// Replaces the hook of the process.
-pub fn install_panic_hook() {
+pub(crate) fn install_panic_hook() {
     let places: Mutex<BTreeMap<String, RateLimitedLog>> = Mutex::default();
     panic::set_hook(Box::new(move |info| {
         // A line that stderr did not take is a panic of the logger; there is nowhere left to say so.

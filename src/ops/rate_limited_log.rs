@@ -10,7 +10,7 @@ const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Keeps one kind of event that comes a thousand times from becoming a thousand log lines.
 #[derive(Debug)]
-pub struct RateLimitedLog {
+pub(crate) struct RateLimitedLog {
     /// When the last line was written.
     last_logged: Option<Instant>,
     /// When the last event came, told or not.
@@ -27,26 +27,26 @@ impl Default for RateLimitedLog {
 
 impl RateLimitedLog {
     /// The first line is written at once.
-    pub const fn new() -> RateLimitedLog {
+    pub(crate) const fn new() -> RateLimitedLog {
         RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
     }
 
     /// Logs an error, if it is time.
-    pub fn error(&mut self, text: &str) {
+    pub(crate) fn error(&mut self, text: &str) {
         if let Some(suppressed) = self.permit(Instant::now()) {
             log::error!(target: "cc_gateway", "{text}{suppressed}");
         }
     }
 
     /// Logs a warning, if it is time.
-    pub fn warn(&mut self, text: &str) {
+    pub(crate) fn warn(&mut self, text: &str) {
         if let Some(suppressed) = self.permit(Instant::now()) {
             log::warn!(target: "cc_gateway", "{text}{suppressed}");
         }
     }
 
     /// If a line may be written now: what to add to it.
-    pub fn permit(&mut self, now: Instant) -> Option<String> {
+    pub(crate) fn permit(&mut self, now: Instant) -> Option<String> {
         let since = |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
         if since(self.last_event.replace(now)).is_none_or(|quiet| quiet >= INTERVAL_MAX) {
             // Whatever comes after a quiet time is a new trouble.

@@ -12,7 +12,7 @@ const NAME: &str = "cc-gateway";
 
 /// The user `cc-gateway` of this machine.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServiceUser {
+pub(crate) struct ServiceUser {
     user: u32,
     group: u32,
     groups: Vec<u32>,
@@ -22,7 +22,7 @@ impl ServiceUser {
     /// The user, if this process is root's and the machine has it.
     ///
     /// /etc/passwd and /etc/group are read as they are: a static binary has no name service.
-    pub fn lookup_as_root() -> Option<ServiceUser> {
+    pub(crate) fn lookup_as_root() -> Option<ServiceUser> {
         if !geteuid().is_root() {
             return None;
         }
@@ -44,7 +44,7 @@ impl ServiceUser {
     }
 
     /// The user's name.
-    pub fn name(&self) -> &'static str {
+    pub(crate) fn name(&self) -> &'static str {
         NAME
     }
 
@@ -52,7 +52,7 @@ impl ServiceUser {
     ///
     /// # Errors
     /// The kernel's, where this process may not take another user's rights; then nothing was done.
-    pub fn run_as<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
+    pub(crate) fn run_as<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let groups: Vec<_> = self.groups.iter().map(|&id| Gid::from_raw(id)).collect();
         let (group, user) = (Gid::from_raw(self.group), Uid::from_raw(self.user));
         let switched = move || -> io::Result<T> {

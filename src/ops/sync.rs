@@ -7,41 +7,41 @@ use std::time::{Duration, Instant};
 ///
 /// Every structure behind a lock here is changed in single steps that leave it whole, and a panic is
 /// contained by the worker that met it, so poisoning carries no information worth stopping for.
-pub fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// What is left until `deadline`; `None` when nothing is.
-pub fn remaining(deadline: Instant) -> Option<Duration> {
+pub(crate) fn remaining(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|remaining| !remaining.is_zero())
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
 #[derive(Debug, Default)]
-pub struct Latch {
+pub(crate) struct Latch {
     is_set: Mutex<bool>,
     condvar: Condvar,
 }
 
 impl Latch {
     /// A latch that is not raised yet.
-    pub const fn new() -> Latch {
+    pub(crate) const fn new() -> Latch {
         Latch { is_set: Mutex::new(false), condvar: Condvar::new() }
     }
 
     /// Raises the latch and wakes every waiter. Raising it again changes nothing.
-    pub fn set(&self) {
+    pub(crate) fn set(&self) {
         *lock(&self.is_set) = true;
         self.condvar.notify_all();
     }
 
     /// Whether the latch has been raised.
-    pub fn is_set(&self) -> bool {
+    pub(crate) fn is_set(&self) -> bool {
         *lock(&self.is_set)
     }
 
     /// Waits until the latch is raised or `deadline` has passed; true if it was raised.
-    pub fn wait_until(&self, deadline: Instant) -> bool {
+    pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
         let mut is_set = lock(&self.is_set);
         while !*is_set {
             let Some(remaining) = remaining(deadline) else {

@@ -19,11 +19,11 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 const STACK_SIZE: usize = 256 * 1024;
 
 /// A piece of work. A refused job is dropped unrun, so whatever it owns must notice its own drop.
-pub type Job = Box<dyn FnOnce() + Send>;
+pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that are spawned when there is work for them and end when there has been none for a while.
 #[derive(Debug)]
-pub struct ThreadPool {
+pub(crate) struct ThreadPool {
     pool: Arc<Pool>,
 }
 
@@ -65,7 +65,7 @@ impl ThreadPool {
     /// A pool of at most `max_threads` threads called `name`, none of them running yet.
     ///
     /// `queue_len` bounds the jobs that wait for a thread; further ones are refused.
-    pub fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
+    pub(crate) fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
         let state = Mutex::default();
         ThreadPool { pool: Arc::new(Pool { name, max_threads, queue_len, state, condvar: Condvar::new() }) }
     }
@@ -76,24 +76,25 @@ impl ThreadPool {
     /// when there is no thread and none can be spawned. It is also dropped unrun, on whatever thread finds out, when
     /// its deadline passes in the queue. A job still running at its deadline makes its thread overdue. A panic in a
     /// job is contained. No job is run or dropped under a lock of the pool.
-    pub fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
+    pub(crate) fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
         let time_limit = deadline.map_or(TimeLimit::Never, TimeLimit::At);
         self.submit(Queued { start_by: deadline, time_limit, job })
     }
 
     /// Like [`ThreadPool::execute`], for a job that may wait until `start_by` and then run for `time_limit`: only the
     /// time since its start makes its thread overdue, never the time in the queue.
-    pub fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
+    pub(crate) fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
         self.submit(Queued { start_by: Some(start_by), time_limit: TimeLimit::AfterStart(time_limit), job })
     }
 
     /// Threads whose job is past its deadline.
-    pub fn overdue(&self) -> usize {
+    pub(crate) fn overdue(&self) -> usize {
         lock(&self.pool.state).overdue(Instant::now())
     }
 
     /// Threads alive, whatever they do.
-    pub fn threads(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn threads(&self) -> usize {
         lock(&self.pool.state).threads
     }
 

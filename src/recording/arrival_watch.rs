@@ -14,7 +14,7 @@ use crate::ops::sync::lock;
 /// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans that would come
 /// after it do not happen; other mounts and downloads know nothing of it.
 #[derive(Debug)]
-pub struct ArrivalWatch {
+pub(crate) struct ArrivalWatch {
     mount: Arc<Mount>,
     point: MountPoint,
     suffixes: Suffixes,
@@ -28,27 +28,27 @@ pub struct ArrivalWatch {
 
 /// Counters of the scans of one mount.
 #[derive(Debug, Default)]
-pub struct ScanCounters {
+pub(crate) struct ScanCounters {
     /// Scans that ended.
-    pub scans: AtomicU64,
+    pub(crate) scans: AtomicU64,
     /// Those among them in which the file server failed.
-    pub failed: AtomicU64,
+    pub(crate) failed: AtomicU64,
     /// Those that met a limit and went on at the next one.
-    pub cut_short: AtomicU64,
+    pub(crate) cut_short: AtomicU64,
     /// Scans that were due and did not happen, since the one before had not ended.
-    pub skipped: AtomicU64,
+    pub(crate) skipped: AtomicU64,
     cpu_ns: AtomicU64,
     /// Folders of agents in the last scan of all agents.
-    pub folders: AtomicUsize,
+    pub(crate) folders: AtomicUsize,
     /// Directory entries that it read.
-    pub entries: AtomicUsize,
+    pub(crate) entries: AtomicUsize,
     /// Folders with too many entries that it met, in which nothing is announced.
-    pub overfull: AtomicUsize,
+    pub(crate) overfull: AtomicUsize,
 }
 
 impl ScanCounters {
     /// Processor time of all scans together.
-    pub fn cpu(&self) -> Duration {
+    pub(crate) fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed))
     }
 
@@ -68,7 +68,7 @@ impl ScanCounters {
 
 impl ArrivalWatch {
     /// A watch over a mount, whose recordings are named as those of `point`. Nothing is touched yet.
-    pub fn new(mount: Arc<Mount>, point: MountPoint, suffixes: Suffixes) -> ArrivalWatch {
+    pub(crate) fn new(mount: Arc<Mount>, point: MountPoint, suffixes: Suffixes) -> ArrivalWatch {
         let watcher = Watcher::new(suffixes.clone(), Limits::default());
         ArrivalWatch {
             mount,
@@ -82,23 +82,23 @@ impl ArrivalWatch {
     }
 
     /// The mount.
-    pub fn mount(&self) -> &Arc<Mount> {
+    pub(crate) fn mount(&self) -> &Arc<Mount> {
         &self.mount
     }
 
     /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several that one directory
     /// serves, the first.
-    pub fn point(&self) -> MountPoint {
+    pub(crate) fn point(&self) -> MountPoint {
         self.point
     }
 
     /// The counters of its scans.
-    pub fn counted(&self) -> &ScanCounters {
+    pub(crate) fn counted(&self) -> &ScanCounters {
         &self.counted
     }
 
     /// Whether the latest scan has not ended.
-    pub fn is_scanning(&self) -> bool {
+    pub(crate) fn is_scanning(&self) -> bool {
         self.is_scanning.load(Ordering::Acquire)
     }
 
@@ -107,7 +107,12 @@ impl ArrivalWatch {
     /// `done` is called with what came of it on a thread of the mount, under no lock,
     /// and before the next scan. It is dropped uncalled where there was no scan: the mount does not answer, or is backing off after it
     /// failed to mount itself. Without agents nothing is touched and what was known is forgotten.
-    pub fn scan(&self, agents: Vec<WatchedAgent>, scope: Scope, done: impl FnOnce(Scan) + Send + 'static) -> bool {
+    pub(crate) fn scan(
+        &self,
+        agents: Vec<WatchedAgent>,
+        scope: Scope,
+        done: impl FnOnce(Scan) + Send + 'static,
+    ) -> bool {
         if self.is_scanning.swap(true, Ordering::AcqRel) {
             return false;
         }
@@ -130,7 +135,7 @@ impl ArrivalWatch {
     }
 
     /// Counts a scan that was due and did not happen, since the one before had not ended.
-    pub fn skip(&self) {
+    pub(crate) fn skip(&self) {
         self.counted.skipped.fetch_add(1, Ordering::Relaxed);
     }
 }

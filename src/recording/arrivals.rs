@@ -94,7 +94,7 @@ impl Default for Limits {
 
 /// Sound or picture.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MediaKind {
+pub(crate) enum MediaKind {
     /// `fileMediaType` `"1"`.
     Audio,
     /// `fileMediaType` 2.
@@ -116,7 +116,7 @@ impl Recording {
 
     /// The recordId to download it with, `fileName` of the events, such as `Y:/3/0/20261124/1203/0915307.mp4`.
     /// Never longer than a recordId may be.
-    pub fn record_id(&self, drive: Drive) -> String {
+    pub(crate) fn record_id(&self, drive: Drive) -> String {
         let [vdn, media, day, agent] = self.folders();
         format!("{drive}:/{vdn}/{media}/{day}/{agent}/{}", self.file.as_str())
     }
@@ -127,7 +127,7 @@ impl Recording {
     }
 
     /// Sound or picture, by its suffix.
-    pub fn kind(&self) -> MediaKind {
+    pub(crate) fn kind(&self) -> MediaKind {
         self.kind
     }
 
@@ -179,22 +179,22 @@ pub struct Scan {
     /// What it cost.
     pub figures: Figures,
     /// Why it ended before its time: the file server failed. What was found until then stands.
-    pub failure: Option<OpenError>,
+    pub(crate) failure: Option<OpenError>,
 }
 
 /// What a scan cost.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Figures {
     /// Folders of agents scanned.
-    pub folders: usize,
+    pub(crate) folders: usize,
     /// Folders listed, those above the agents' included.
-    pub listed: usize,
+    pub(crate) listed: usize,
     /// Directory entries read.
-    pub entries: usize,
+    pub(crate) entries: usize,
     /// Files asked for their size and times.
-    pub files: usize,
+    pub(crate) files: usize,
     /// Folders with too many entries, in which nothing is announced.
-    pub overfull: usize,
+    pub(crate) overfull: usize,
     /// Whether it met a limit or its deadline; the next scan goes on there.
     pub cut_short: bool,
     /// Processor time of the scanning thread.

@@ -21,7 +21,7 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
 ///
 /// The plain `filename` replaces every character that some client treats as more than itself by `_`; where
 /// that loses something, `filename*` (RFC 8187) carries the exact name for the clients that read it.
-pub fn attachment(file_name: &str) -> String {
+pub(crate) fn attachment(file_name: &str) -> String {
     let fallback: String = file_name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
     if fallback == file_name {
         return format!("attachment; filename=\"{fallback}\"");

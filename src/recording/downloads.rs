@@ -10,7 +10,7 @@ use crate::ops::sync::lock;
 
 /// The count of running downloads and its two limits.
 #[derive(Debug)]
-pub struct Downloads {
+pub(crate) struct Downloads {
     max: usize,
     max_per_agent: usize,
     running: Arc<Mutex<Running>>,
@@ -31,7 +31,7 @@ struct AgentDownloads {
 
 impl Downloads {
     /// No downloads yet; at most `max` in all and `max_per_agent` for any one agent.
-    pub fn new(max: usize, max_per_agent: usize) -> Downloads {
+    pub(crate) fn new(max: usize, max_per_agent: usize) -> Downloads {
         Downloads { max, max_per_agent, running: Arc::default() }
     }
 
@@ -40,7 +40,7 @@ impl Downloads {
     /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
     /// `stalled` downloads hang on a lost mount and do not count against the limit of all: nothing can end
     /// them, and the other mounts are not to stand still with theirs.
-    pub fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
+    pub(crate) fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).map_or(0, |own| own.count);
         if running.all.saturating_sub(stalled) >= self.max || own >= self.max_per_agent {
@@ -54,7 +54,7 @@ impl Downloads {
 
     /// Revokes every running download of `agent` and says how many there are. Each ends before its next chunk; those
     /// begun later are not touched.
-    pub fn revoke(&self, agent: u32) -> usize {
+    pub(crate) fn revoke(&self, agent: u32) -> usize {
         let mut running = lock(&self.running);
         let Some(own) = running.by_agent.get_mut(&agent) else { return 0 };
         std::mem::take(&mut own.revoked).store(true, Ordering::Relaxed);
@@ -62,7 +62,7 @@ impl Downloads {
     }
 
     /// The downloads that hold a permit now.
-    pub fn running(&self) -> usize {
+    pub(crate) fn running(&self) -> usize {
         lock(&self.running).all
     }
 }
@@ -70,7 +70,7 @@ impl Downloads {
 /// The right to run one download, given back when dropped.
 #[derive(Debug)]
 #[must_use = "the download counts only while its permit is held"]
-pub struct Permit {
+pub(crate) struct Permit {
     agent: u32,
     revoked: Arc<AtomicBool>,
     running: Arc<Mutex<Running>>,
@@ -78,7 +78,7 @@ pub struct Permit {
 
 impl Permit {
     /// Whether the download has to end because its agent may no longer have it.
-    pub fn is_revoked(&self) -> bool {
+    pub(crate) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::Relaxed)
     }
 }
@@ -99,15 +99,15 @@ impl Drop for Permit {
 
 /// An opened video on its way to a client. It counts against the limits until it is dropped.
 #[derive(Debug)]
-pub struct Download {
+pub(crate) struct Download {
     /// The video.
-    pub video: Video,
+    pub(crate) video: Video,
     permit: Permit,
 }
 
 impl Download {
     /// The download of `video` that `permit` allows.
-    pub fn new(video: Video, permit: Permit) -> Download {
+    pub(crate) fn new(video: Video, permit: Permit) -> Download {
         Download { video, permit }
     }
 
@@ -115,12 +115,12 @@ impl Download {
     ///
     /// # Errors
     /// When the rest cannot be had, or may not. The answer must be cut then.
-    pub fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         if self.is_revoked() { Err(ReadError::Revoked) } else { self.video.next_chunk(buffer) }
     }
 
     /// [`Permit::is_revoked`], for a download that waits for its client.
-    pub fn is_revoked(&self) -> bool {
+    pub(crate) fn is_revoked(&self) -> bool {
         self.permit.is_revoked()
     }
 }

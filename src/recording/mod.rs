@@ -25,20 +25,23 @@ mod validators;
 mod video;
 mod watch;
 
-pub use arrival_watch::{ArrivalWatch, ScanCounters};
-pub use arrivals::{Arrival, Figures, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent, Watcher};
-pub use disposition::attachment;
-pub use downloads::{Download, Downloads, Permit};
-pub use errno::errno_name;
-pub use mount::{
-    ANSWER_TIMEOUT, DESCRIPTORS, Mount, MountStatus, OPENING_THREADS, OpenRequest, SEARCH_QUEUE_TIMEOUT,
-    SEARCHING_THREADS, Target,
-};
-pub use mounts::Mounts;
-pub use open_error::{MountError, OpenError, ReadError, Unreadable};
-pub use range::{ByteRange, Conditions, FileState, Selection, select};
-pub use record_id::{Invalid, MAX_LEN, RecordId, RecordKind};
-pub use rel_path::{RelPath, Segment};
-pub use validators::{ETag, last_modified};
-pub use video::{PREFETCH_LEN, Video};
-pub use watch::{MountWatch, PROBE_INTERVAL};
+pub(crate) use arrival_watch::{ArrivalWatch, ScanCounters};
+pub use arrivals::{Arrival, Limits, Scan, Scope, Suffixes, WatchedAgent, Watcher};
+pub(crate) use arrivals::{MediaKind, Recording};
+pub(crate) use disposition::attachment;
+pub(crate) use downloads::{Download, Downloads};
+pub(crate) use errno::errno_name;
+pub(crate) use mount::{ANSWER_TIMEOUT, DESCRIPTORS, Mount, MountStatus, OpenRequest, Target};
+pub(crate) use mounts::Mounts;
+#[cfg(test)]
+pub(crate) use open_error::Unreadable;
+pub(crate) use open_error::{MountError, OpenError, ReadError};
+pub(crate) use range::ByteRange;
+pub use range::{Conditions, FileState, Selection, select};
+pub(crate) use record_id::{Invalid, RecordKind};
+pub use record_id::{MAX_LEN, RecordId};
+pub(crate) use rel_path::RelPath;
+#[cfg(test)]
+pub(crate) use rel_path::Segment;
+pub use validators::ETag;
+pub(crate) use video::Video;

@@ -20,19 +20,19 @@ use super::video::Video;
 use crate::ops::ThreadPool;
 
 /// How long a file server has to answer.
-pub const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// How long a search may wait for its turn before it is refused.
-pub const SEARCH_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const SEARCH_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Threads that may open recordings of one mount at the same time, and so the most that can hang on it.
-pub const OPENING_THREADS: usize = 8;
+pub(crate) const OPENING_THREADS: usize = 8;
 
 /// Openings that may wait for one of these threads; more are refused at once.
 const OPENING_QUEUE_LEN: usize = 256;
 
 /// Threads that search one mount for latest recordings. They take nothing from other downloads.
-pub const SEARCHING_THREADS: usize = 2;
+pub(crate) const SEARCHING_THREADS: usize = 2;
 
 /// Searches that may wait for one of these threads.
 const SEARCHING_QUEUE_LEN: usize = 64;
@@ -42,12 +42,12 @@ const SCAN_DESCRIPTORS: usize = 8;
 
 /// The most descriptors a mount needs beside those of running downloads: files that wait to be closed, for each
 /// opening or search the root, two folders and the file, those of a scan, and two for the probe.
-pub const DESCRIPTORS: usize =
+pub(crate) const DESCRIPTORS: usize =
     MAX_UNCLOSED + CLOSING_THREADS + 4 * (OPENING_THREADS + SEARCHING_THREADS) + SCAN_DESCRIPTORS + 2;
 
 /// What is known of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MountStatus {
+pub(crate) enum MountStatus {
     /// It has not answered its first probe yet, nor failed it.
     Unknown,
     /// The latest probe was answered, and there are threads left to open recordings.
@@ -62,7 +62,7 @@ pub enum MountStatus {
 /// Callbacks are called once, on whatever thread has the result, which may be the calling one; after a panic in the
 /// mount's code they are dropped uncalled.
 #[derive(Debug)]
-pub struct Mount {
+pub(crate) struct Mount {
     directory: PathBuf,
     check: bool,
     timeout: Duration,
@@ -83,16 +83,16 @@ pub struct Mount {
 
 /// What a download wants of a mount.
 #[derive(Debug)]
-pub struct OpenRequest {
+pub(crate) struct OpenRequest {
     /// Which recording.
-    pub target: Target,
+    pub(crate) target: Target,
     /// What the request says about the file's state and the part it wants.
-    pub conditions: Conditions,
+    pub(crate) conditions: Conditions,
 }
 
 /// Which recording a download means.
 #[derive(Debug)]
-pub enum Target {
+pub(crate) enum Target {
     /// The one at this path.
     Path(RelPath),
     /// The first by file name of those of the agent's latest day, in whatever VDN and media folder.
@@ -107,12 +107,12 @@ pub enum Target {
 impl Mount {
     /// A mount served from `directory`; with `check` that must be a mount point of its own (MOUNT_CHECK).
     /// Nothing is touched yet.
-    pub fn new(directory: PathBuf, check: bool) -> Arc<Mount> {
+    pub(crate) fn new(directory: PathBuf, check: bool) -> Arc<Mount> {
         Mount::with_timeout(directory, check, ANSWER_TIMEOUT)
     }
 
     /// A mount whose file server has `timeout` to answer instead of [`ANSWER_TIMEOUT`].
-    pub fn with_timeout(directory: PathBuf, check: bool, timeout: Duration) -> Arc<Mount> {
+    pub(crate) fn with_timeout(directory: PathBuf, check: bool, timeout: Duration) -> Arc<Mount> {
         Arc::new(Mount {
             log: MountLog::new(&directory),
             directory,
@@ -132,12 +132,12 @@ impl Mount {
     }
 
     /// The directory as configured.
-    pub fn directory(&self) -> &Path {
+    pub(crate) fn directory(&self) -> &Path {
         &self.directory
     }
 
     /// How long whoever asks for this should wait for the callback; after that the file server counts as gone.
-    pub fn open_timeout(&self, target: &Target) -> Duration {
+    pub(crate) fn open_timeout(&self, target: &Target) -> Duration {
         match target {
             Target::Path(_) => self.timeout,
             Target::Latest { .. } => SEARCH_QUEUE_TIMEOUT + self.timeout,
@@ -145,7 +145,7 @@ impl Mount {
     }
 
     /// How long whoever probes should wait for the callback.
-    pub fn probe_timeout(&self) -> Duration {
+    pub(crate) fn probe_timeout(&self) -> Duration {
         self.timeout
     }
 
@@ -155,7 +155,11 @@ impl Mount {
     /// While a probe of this mount hangs the result is `Unavailable` at once, so that a dead file server
     /// costs nobody any waiting and no further thread. A search for the latest recording is `Busy` while another one
     /// of the same agent is not finished, and when it has waited for [`SEARCH_QUEUE_TIMEOUT`].
-    pub fn open(self: &Arc<Self>, request: OpenRequest, done: impl FnOnce(Result<Video, OpenError>) + Send + 'static) {
+    pub(crate) fn open(
+        self: &Arc<Self>,
+        request: OpenRequest,
+        done: impl FnOnce(Result<Video, OpenError>) + Send + 'static,
+    ) {
         self.uses.fetch_add(1, Ordering::Relaxed);
         if let Some(lost) = self.unavailable_reason() {
             return done(Err(OpenError::Unavailable(lost)));
@@ -215,7 +219,7 @@ impl Mount {
     /// The scan begins nothing more after half of the time the file server has to answer, so that only a file server
     /// that is stuck makes the thread count as hung. `done` is dropped uncalled while the mount does not answer and
     /// while another scan has not ended. A scan keeps an automount mounted, and mounts it.
-    pub fn scan_for_arrivals(
+    pub(crate) fn scan_for_arrivals(
         self: &Arc<Self>,
         watcher: &Arc<Mutex<Watcher>>,
         agents: Vec<WatchedAgent>,
@@ -258,7 +262,7 @@ impl Mount {
     }
 
     /// Finds out whether the directory is there, mounted, may be entered, and its file server answers.
-    pub fn probe(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
+    pub(crate) fn probe(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
         self.uses.fetch_add(1, Ordering::Relaxed);
         match self.is_backing_off() {
             true => done(Err(MountError::TimedOut)),
@@ -278,7 +282,7 @@ impl Mount {
     ///
     /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes and one that
     /// scans for new recordings.
-    pub fn hung(&self) -> usize {
+    pub(crate) fn hung(&self) -> usize {
         self.openers.overdue()
             + self.searchers.overdue()
             + self.probers.overdue()
@@ -287,7 +291,7 @@ impl Mount {
     }
 
     /// Why no further recording can be opened although the directory may answer: threads that hang.
-    pub fn stuck_reason(&self) -> Option<MountError> {
+    pub(crate) fn stuck_reason(&self) -> Option<MountError> {
         if self.openers.overdue() >= OPENING_THREADS {
             return Some(MountError::Stuck);
         }
@@ -295,12 +299,12 @@ impl Mount {
     }
 
     /// Threads that are inside a read of an opened recording at this moment.
-    pub fn reading(&self) -> usize {
+    pub(crate) fn reading(&self) -> usize {
         self.files.reading()
     }
 
     /// What is known of the mount now, if it is watched; never blocks on its file server.
-    pub fn status(&self) -> MountStatus {
+    pub(crate) fn status(&self) -> MountStatus {
         match self.status.load(Ordering::Relaxed) {
             _ if self.stuck_reason().is_some() => MountStatus::Lost,
             status if status == MountStatus::Up as u8 => MountStatus::Up,

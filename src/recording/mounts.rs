@@ -13,7 +13,7 @@ use crate::config::{Drive, MountPoint};
 
 /// The mounts a gateway serves. There may be none, then every download ends with 108-011.
 #[derive(Debug, Default)]
-pub struct Mounts {
+pub(crate) struct Mounts {
     by_point: BTreeMap<MountPoint, Arc<Mount>>,
     watches: Vec<MountWatch>,
 }
@@ -23,7 +23,7 @@ impl Mounts {
     ///
     /// Of the points only those of a node are in force in `pool_mode`, and only those of none otherwise.
     /// A directory that serves several points is one mount with one set of threads. Nothing is touched yet.
-    pub fn new(directories: &BTreeMap<MountPoint, PathBuf>, pool_mode: bool, check: bool) -> Mounts {
+    pub(crate) fn new(directories: &BTreeMap<MountPoint, PathBuf>, pool_mode: bool, check: bool) -> Mounts {
         let mut by_directory: BTreeMap<&PathBuf, Arc<Mount>> = BTreeMap::new();
         let mut by_point = BTreeMap::new();
         for (point, directory) in directories.iter().filter(|(point, _)| point.location.is_some() == pool_mode) {
@@ -34,43 +34,43 @@ impl Mounts {
     }
 
     /// Begins to watch every mount, until this is dropped. Fails if no thread can be spawned for it.
-    pub fn watch(&mut self) -> io::Result<()> {
+    pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.watches = self.each().into_iter().map(MountWatch::start).collect::<io::Result<_>>()?;
         Ok(())
     }
 
     /// The mount for a drive, of a node in pool mode and of none (`None`) otherwise.
-    pub fn find(&self, location: Option<u32>, drive: Drive) -> Option<&Arc<Mount>> {
+    pub(crate) fn find(&self, location: Option<u32>, drive: Drive) -> Option<&Arc<Mount>> {
         self.by_point.get(&MountPoint { location, drive })
     }
 
     /// Whether a node has any mount at all.
-    pub fn has_location(&self, location: u32) -> bool {
+    pub(crate) fn has_location(&self, location: u32) -> bool {
         self.by_point.keys().any(|point| point.location == Some(location))
     }
 
     /// Which mount serves which point, in the order of nodes and drives.
-    pub fn iter(&self) -> impl Iterator<Item = (&MountPoint, &Arc<Mount>)> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&MountPoint, &Arc<Mount>)> {
         self.by_point.iter()
     }
 
     /// What is known of each mount that is watched.
-    pub fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
+    pub(crate) fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
         self.watches.iter().map(|watch| (watch.mount(), watch.status()))
     }
 
     /// Whether some mount is known not to serve.
-    pub fn any_lost(&self) -> bool {
+    pub(crate) fn any_lost(&self) -> bool {
         self.statuses().any(|(_, status)| status == MountStatus::Lost)
     }
 
     /// Downloads that wait inside a read of a mount that is lost.
-    pub fn stalled(&self) -> usize {
+    pub(crate) fn stalled(&self) -> usize {
         self.statuses().filter(|(_, status)| *status == MountStatus::Lost).map(|(mount, _)| mount.reading()).sum()
     }
 
     /// A watch for new recordings over each mount, with its first point.
-    pub fn arrival_watches(&self, suffixes: &Suffixes) -> Vec<ArrivalWatch> {
+    pub(crate) fn arrival_watches(&self, suffixes: &Suffixes) -> Vec<ArrivalWatch> {
         let watch = |mount: Arc<Mount>| {
             let (point, _) = self.by_point.iter().find(|(_, other)| Arc::ptr_eq(other, &mount))?;
             Some(ArrivalWatch::new(Arc::clone(&mount), *point, suffixes.clone()))

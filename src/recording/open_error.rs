@@ -10,7 +10,7 @@ use super::errno::ErrnoText;
 
 /// Why a recording cannot be given.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OpenError {
+pub(crate) enum OpenError {
     /// The file server is absent, not mounted, or does not answer (108-012).
     Unavailable(MountError),
     /// There is no such recording (108-009).
@@ -23,7 +23,7 @@ pub enum OpenError {
 
 /// Why a recording that is there cannot be given.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Unreadable {
+pub(crate) enum Unreadable {
     /// Opening or reading it failed.
     Failed(Errno),
     /// It is a folder, a FIFO, a socket or a device.
@@ -48,7 +48,7 @@ impl OpenError {
     /// | ENXIO, ENODEV: a socket or device; EAGAIN: leased to a writer; others | `Unreadable` | `Unreadable` |
     ///
     /// Any failure of the mount directory itself, whatever its errno, is `Unavailable`.
-    pub fn from_walk(errno: Errno) -> OpenError {
+    pub(crate) fn from_walk(errno: Errno) -> OpenError {
         match errno {
             Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => {
                 OpenError::NotFound
@@ -61,7 +61,7 @@ impl OpenError {
     }
 
     /// The meaning of `errno` when the opened file is asked for its size or its first bytes.
-    pub fn from_first_read(errno: Errno) -> OpenError {
+    pub(crate) fn from_first_read(errno: Errno) -> OpenError {
         match errno {
             Errno::STALE
             | Errno::NOTCONN
@@ -86,7 +86,7 @@ impl OpenError {
     }
 
     /// The number of the system call that failed, if one did: a reason of the machine, which the operator can mend.
-    pub fn errno(&self) -> Option<Errno> {
+    pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
             OpenError::Unavailable(MountError::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {
                 Some(*errno)
@@ -122,7 +122,7 @@ impl std::error::Error for OpenError {}
 
 /// Why a recording ends before its selection does. The answer then has to be cut.
 #[derive(Debug)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     /// The file has become shorter than it was when it was opened.
     Shrunk,
     /// The file was written to since it was opened, so that what was sent is neither the old nor the new one.
@@ -162,7 +162,7 @@ impl From<ReadError> for io::Error {
 
 /// Why a mount does not serve, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum MountError {
+pub(crate) enum MountError {
     /// Opening, entering or examining the directory failed.
     Failed(Errno),
     /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a file system other

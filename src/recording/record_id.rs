@@ -21,7 +21,7 @@ pub struct RecordId {
 
 /// What kind of recording a path is of, as the `filetype` of `recordfile` tells them apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RecordKind {
+pub(crate) enum RecordKind {
     /// A call, `filetype` 1: `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
     Call,
     /// A message left with the IVR or by a third party, `filetype` 2: `<vdn>/record/...` or
@@ -67,7 +67,7 @@ impl RecordId {
     }
 
     /// The drive, which with the node selects the mount.
-    pub fn drive(&self) -> Drive {
+    pub(crate) fn drive(&self) -> Drive {
         self.drive
     }
 
@@ -77,7 +77,7 @@ impl RecordId {
     }
 
     /// What kind of recording the path is of. Says nothing about whose it is, which is [`RecordId::owner`]'s to say.
-    pub fn kind(&self) -> RecordKind {
+    pub(crate) fn kind(&self) -> RecordKind {
         let is = |name: &Segment, word: &str| name.as_str().eq_ignore_ascii_case(word);
         match self.path.folders() {
             [_, record, ..] if is(record, "record") => RecordKind::Message,
@@ -98,7 +98,7 @@ impl RecordId {
     }
 
     /// The path for a mount to open, without the drive.
-    pub fn into_path(self) -> RelPath {
+    pub(crate) fn into_path(self) -> RelPath {
         self.path
     }
 }

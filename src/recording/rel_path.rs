@@ -12,7 +12,7 @@ impl Segment {
     /// Dots-only names beyond `.` and `..`, the backslash and the colon (drives, alternate streams) mean
     /// nothing to Linux but may to the file server behind a mount. What is not refused is just a name: a
     /// percent sign stays a percent sign.
-    pub fn parse(text: &str) -> Option<Segment> {
+    pub(crate) fn parse(text: &str) -> Option<Segment> {
         let plain = !text.bytes().all(|byte| byte == b'.')
             && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | ':'));
         plain.then(|| Segment(text.to_owned()))
@@ -33,7 +33,7 @@ pub struct RelPath {
 
 impl RelPath {
     /// A path from its folders, outermost first, and the file inside the last of them.
-    pub fn new(folders: Vec<Segment>, file: Segment) -> RelPath {
+    pub(crate) fn new(folders: Vec<Segment>, file: Segment) -> RelPath {
         RelPath { folders, file }
     }
 

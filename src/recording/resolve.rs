@@ -49,11 +49,11 @@ pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStat {
     /// Size in bytes.
-    pub length: u64,
+    pub(crate) length: u64,
     /// Time of the last change: seconds since 1970, and nanoseconds.
-    pub modified: (i64, u32),
+    pub(crate) modified: (i64, u32),
     /// Whether it is a regular file.
-    pub is_regular: bool,
+    pub(crate) is_regular: bool,
 }
 
 impl FileStat {
@@ -92,9 +92,9 @@ pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WalkError {
     /// What the kernel said.
-    pub errno: Errno,
+    pub(crate) errno: Errno,
     /// Whether the name that failed is a symbolic link, which is there and not followed.
-    pub is_link: bool,
+    pub(crate) is_link: bool,
 }
 
 /// Opens a folder below `parent` that is no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).

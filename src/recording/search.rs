@@ -17,9 +17,9 @@ use super::resolve::{self, WalkError};
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SearchLimits {
     /// Recording days looked at, the latest first.
-    pub days: usize,
+    pub(crate) days: usize,
     /// Directory entries read in all.
-    pub entries: usize,
+    pub(crate) entries: usize,
 }
 
 /// The bounds in force: over two years of days with their folders, and an agent with a full day.

@@ -29,12 +29,12 @@ impl ETag {
     }
 
     /// The tag as it stands in a header field, quotes included.
-    pub fn as_str(&self) -> &str {
+    pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
     /// Strong comparison (RFC 9110 section 8.8.3.2): the same tag, and not marked weak.
-    pub fn is_exactly(&self, field: &str) -> bool {
+    pub(crate) fn is_exactly(&self, field: &str) -> bool {
         self.0 == field
     }
 
@@ -56,7 +56,7 @@ impl fmt::Display for ETag {
 ///
 /// A file server may report any time: one in the future is given as `now` (RFC 9110 section 8.8.2.1), one
 /// that no HTTP date can express as the nearest that can be.
-pub fn last_modified(modified: SystemTime, now: SystemTime) -> String {
+pub(crate) fn last_modified(modified: SystemTime, now: SystemTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(stamp(modified, now)))
 }
 

@@ -15,13 +15,13 @@ use super::validators::{ETag, last_modified};
 
 /// How much is read when a recording is opened, in bytes: enough to know that its file server answers, and
 /// to go out with the head of the reply.
-pub const PREFETCH_LEN: usize = 16 * 1024;
+pub(crate) const PREFETCH_LEN: usize = 16 * 1024;
 
 /// A recording opened for one answer: size, times and bytes all come from one descriptor, so they stay
 /// those of one file when its name is given to another or to none.
 ///
 /// The descriptor is closed by a thread of the mount, so dropping a video never blocks.
-pub struct Video {
+pub(crate) struct Video {
     file: MountFile,
     path: RelPath,
     stat: FileStat,
@@ -70,42 +70,42 @@ impl Video {
     }
 
     /// The name of the file, without folders.
-    pub fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.path.file().as_str()
     }
 
     /// Where it is below the directory of its drive, as in `1/0/20201202/503/1714442.mp4`.
-    pub fn path(&self) -> &RelPath {
+    pub(crate) fn path(&self) -> &RelPath {
         &self.path
     }
 
     /// The size of the whole file in bytes, at least 1.
-    pub fn length(&self) -> u64 {
+    pub(crate) fn length(&self) -> u64 {
         self.stat.length
     }
 
     /// When the file was last changed, as the file server says.
-    pub fn modified(&self) -> SystemTime {
+    pub(crate) fn modified(&self) -> SystemTime {
         self.stat.modified_time()
     }
 
     /// The value of the Last-Modified field.
-    pub fn last_modified(&self) -> String {
+    pub(crate) fn last_modified(&self) -> String {
         last_modified(self.modified(), self.opened)
     }
 
     /// The strong entity tag of this state of the file.
-    pub fn etag(&self) -> &ETag {
+    pub(crate) fn etag(&self) -> &ETag {
         &self.etag
     }
 
     /// Which of its bytes the answer carries.
-    pub fn selection(&self) -> Selection {
+    pub(crate) fn selection(&self) -> Selection {
         self.selection
     }
 
     /// The first and last byte of the answer, counted from 0; `None` when it carries none.
-    pub fn selected_range(&self) -> Option<(u64, u64)> {
+    pub(crate) fn selected_range(&self) -> Option<(u64, u64)> {
         match self.selection {
             Selection::Whole => Some((0, self.stat.length.saturating_sub(1))),
             Selection::Part(range) => Some((range.start(), range.last())),
@@ -114,7 +114,7 @@ impl Video {
     }
 
     /// How many bytes the answer carries: 0 when it is an error.
-    pub fn selected(&self) -> u64 {
+    pub(crate) fn selected(&self) -> u64 {
         self.selected_range().map_or(0, |(first, last)| last - first + 1)
     }
 
@@ -127,7 +127,7 @@ impl Video {
     ///
     /// # Errors
     /// When the rest cannot be had. The answer must be cut then.
-    pub fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
+    pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let prefetched = std::mem::take(&mut self.prefetched);
         let count = match buffer.get_mut(..prefetched.len()).filter(|place| !place.is_empty()) {
             Some(place) => {

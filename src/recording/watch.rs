@@ -13,7 +13,7 @@ use super::open_error::MountError;
 use crate::ops::sync::Latch;
 
 /// How often a mount is probed.
-pub const PROBE_INTERVAL: Duration = Duration::from_secs(2);
+pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The longest pause between two probes of a failing automount. autofs itself remembers a failure for a minute.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(60);
@@ -26,7 +26,7 @@ const STACK_SIZE: usize = 128 * 1024;
 /// A directory that is mounted on demand is probed at the start, after it was used, and while it fails, then in growing
 /// intervals: looking into it more often would mount it for nobody, keep it from idling, or hammer what does not work.
 #[derive(Debug)]
-pub struct MountWatch {
+pub(crate) struct MountWatch {
     mount: Arc<Mount>,
     stop: Arc<Latch>,
 }
@@ -36,17 +36,17 @@ impl MountWatch {
     ///
     /// A loss is known at the latest that interval and the mount's timeout after the last good answer. One
     /// line is logged when the mount is lost and one when it is back. Fails if no thread can be spawned.
-    pub fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
+    pub(crate) fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
         MountWatch::every(PROBE_INTERVAL, mount)
     }
 
     /// The mount watched.
-    pub fn mount(&self) -> &Arc<Mount> {
+    pub(crate) fn mount(&self) -> &Arc<Mount> {
         &self.mount
     }
 
     /// What is known of the mount now; never blocks on its file server.
-    pub fn status(&self) -> MountStatus {
+    pub(crate) fn status(&self) -> MountStatus {
         self.mount.status()
     }
 

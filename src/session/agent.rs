@@ -3,18 +3,18 @@
 use std::fmt;
 
 /// The smallest agent id the interface documents.
-pub const AGENT_ID_MIN: u32 = 101;
+pub(crate) const AGENT_ID_MIN: u32 = 101;
 
 /// An agent's id ("work number"), known to lie between [`AGENT_ID_MIN`] and the configured `AGENT_ID_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct AgentId(u32);
+pub(crate) struct AgentId(u32);
 
 impl AgentId {
     /// Reads a plain decimal of [`AGENT_ID_MIN`] to `max`.
     ///
     /// `None` for everything else: signs, blanks, leading zeros, digits of other scripts. Only one spelling of
     /// an id is accepted because the text also names the agent in logs and in the paths of recordings.
-    pub fn parse(text: &str, max: u32) -> Option<AgentId> {
+    pub(crate) fn parse(text: &str, max: u32) -> Option<AgentId> {
         if text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
         }
@@ -23,7 +23,7 @@ impl AgentId {
     }
 
     /// The id as a number.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.0
     }
 }

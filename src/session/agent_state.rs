@@ -8,7 +8,7 @@ use super::event::{Event, EventKind};
 
 /// What an agent is doing, by the numbers of the gateway (`agentState`, `status`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum AgentState {
+pub(crate) enum AgentState {
     /// Takes no calls.
     Busy = 3,
     /// Waits for calls.
@@ -21,7 +21,7 @@ pub enum AgentState {
 
 impl AgentState {
     /// The state that the `status` of a sign-in asks for: 3 busy, 4 idle, 5 wrap-up.
-    pub fn from_sign_in_status(status: i64) -> Option<AgentState> {
+    pub(crate) fn from_sign_in_status(status: i64) -> Option<AgentState> {
         match status {
             3 => Some(AgentState::Busy),
             4 => Some(AgentState::Idle),
@@ -31,12 +31,12 @@ impl AgentState {
     }
 
     /// The number in `agentState` and `status`.
-    pub fn number(self) -> u8 {
+    pub(crate) fn number(self) -> u8 {
         self as u8
     }
 
     /// The number in `ctiStatus`.
-    pub fn cti_number(self) -> u8 {
+    pub(crate) fn cti_number(self) -> u8 {
         match self {
             AgentState::Busy => 7,
             AgentState::Idle => 1,
@@ -46,7 +46,7 @@ impl AgentState {
     }
 
     /// The number in `state` and `lastState` of `syncagentinfo`.
-    pub fn sync_number(self) -> u8 {
+    pub(crate) fn sync_number(self) -> u8 {
         match self {
             AgentState::Busy => 4,
             AgentState::Idle => 1,
@@ -58,7 +58,7 @@ impl AgentState {
 
 /// What an agent wishes to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateCommand {
+pub(crate) enum StateCommand {
     /// `sayfree`.
     SayFree,
     /// `saybusy`; both parameters are mandatory for an agent that is busy already.
@@ -89,17 +89,17 @@ pub enum StateCommand {
 
 /// The agent's state does not permit what it wishes (100-009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct WrongState;
+pub(crate) struct WrongState;
 
 /// What `syncagentinfo` tells of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SyncInfo {
+pub(crate) struct SyncInfo {
     /// The state.
-    pub state: AgentState,
+    pub(crate) state: AgentState,
     /// The one before it, if there was one in this session.
-    pub last_state: Option<AgentState>,
+    pub(crate) last_state: Option<AgentState>,
     /// When the state began, in milliseconds since 1970.
-    pub since_ms: u64,
+    pub(crate) since_ms: u64,
 }
 
 /// The state of an agent within its session.

@@ -26,12 +26,12 @@ const TOKENS_MAX: usize = 4096;
 /// SHA-256 of each and compares in constant time. A session that is over takes its tokens with it: the agent's next
 /// one has another id.
 #[derive(Debug, Default)]
-pub struct DownloadTokens {
+pub(crate) struct DownloadTokens {
     agents: Mutex<HashMap<AgentId, Vec<Issued>>>,
 }
 
 /// The secret itself: 128 random bits in lower-case hex, 32 characters.
-pub struct DownloadToken(Zeroizing<String>);
+pub(crate) struct DownloadToken(Zeroizing<String>);
 
 #[derive(Debug)]
 struct Issued {
@@ -43,7 +43,7 @@ struct Issued {
 
 impl DownloadTokens {
     /// No token is good.
-    pub fn new() -> DownloadTokens {
+    pub(crate) fn new() -> DownloadTokens {
         DownloadTokens::default()
     }
 
@@ -51,7 +51,7 @@ impl DownloadTokens {
     ///
     /// # Errors
     /// When the system gives no random numbers.
-    pub fn issue(
+    pub(crate) fn issue(
         &self,
         agent: AgentId,
         session: SessionId,
@@ -79,7 +79,7 @@ impl DownloadTokens {
 
     /// Whether `token` is good for `path` in that session of `agent`. Whatever the answer, a token that was presented
     /// is not good any more.
-    pub fn redeem(&self, agent: AgentId, session: SessionId, token: &str, path: &str, now: Instant) -> bool {
+    pub(crate) fn redeem(&self, agent: AgentId, session: SessionId, token: &str, path: &str, now: Instant) -> bool {
         let presented = Fingerprint::from_text(token);
         let mut agents = lock(&self.agents);
         let Some(tokens) = agents.get_mut(&agent) else { return false };
@@ -99,7 +99,7 @@ impl DownloadTokens {
 
 impl DownloadToken {
     /// The text, for the reply that hands it to its client and nothing else.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }

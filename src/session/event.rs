@@ -8,7 +8,7 @@ use super::agent::AgentId;
 ///
 /// Small while it is one of a state change, which every session has some of; only recordings carry text.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
+pub(crate) struct Event {
     kind: EventKind,
     epoch_ms: u64,
     content: Content,
@@ -16,7 +16,7 @@ pub struct Event {
 
 /// The types of events this gateway sends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum EventKind {
+pub(crate) enum EventKind {
     /// The first of every session.
     InService,
     /// The agent is idle.
@@ -54,7 +54,7 @@ enum Content {
 
 /// What was recorded; it decides the types and the order of an event's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Media {
+pub(crate) enum Media {
     /// `fileMediaType` `"1"`, a string.
     Audio,
     /// `fileMediaType` `2`, a number.
@@ -63,46 +63,46 @@ pub enum Media {
 
 /// What [`Event::record`] says of a recording.
 #[derive(Debug, Clone, Copy)]
-pub struct RecordContent<'a> {
+pub(crate) struct RecordContent<'a> {
     /// Joins the event to its [`Event::stop_record_done`].
-    pub task_id: u64,
+    pub(crate) task_id: u64,
     /// The number of the caller; `""` where it is not known.
-    pub caller: &'a str,
+    pub(crate) caller: &'a str,
     /// The number that was called; `""` where it is not known.
-    pub called: &'a str,
+    pub(crate) called: &'a str,
     /// The serial form, for instance `Yc1v3a1203d20261124t0915307`, without a dot at its end.
-    pub record_id: &'a str,
+    pub(crate) record_id: &'a str,
     /// The number of the node, 65535 outside pool mode.
-    pub location_id: u32,
+    pub(crate) location_id: u32,
     /// The path to download the recording with.
-    pub file_name: &'a str,
+    pub(crate) file_name: &'a str,
     /// The call, for instance `1795511730-412`; `""` where it is not known.
-    pub call_id: &'a str,
+    pub(crate) call_id: &'a str,
 }
 
 /// What [`Event::stop_record_done`] says of a recording.
 #[derive(Debug, Clone, Copy)]
-pub struct StopRecordContent<'a> {
+pub(crate) struct StopRecordContent<'a> {
     /// When the recording began, in milliseconds since 1970.
-    pub begin_ms: u64,
+    pub(crate) begin_ms: u64,
     /// When it ended, in milliseconds since 1970.
-    pub end_ms: u64,
+    pub(crate) end_ms: u64,
     /// 0 default, 1 24K VOX, 2 32K VOX, 3 A-law.
-    pub record_format: u8,
+    pub(crate) record_format: u8,
     /// As in the event of the recording.
-    pub task_id: u64,
+    pub(crate) task_id: u64,
     /// As in the event of the recording.
-    pub call_id: &'a str,
+    pub(crate) call_id: &'a str,
 }
 
 impl Event {
     /// An event without content. `epoch_ms` is the wall clock, in milliseconds since 1970.
-    pub fn new(kind: EventKind, epoch_ms: u64) -> Event {
+    pub(crate) fn new(kind: EventKind, epoch_ms: u64) -> Event {
         Event { kind, epoch_ms, content: Content::Null }
     }
 
     /// An event whose content is a reason, `"0"` for none.
-    pub fn with_reason(kind: EventKind, reason: u8, epoch_ms: u64) -> Event {
+    pub(crate) fn with_reason(kind: EventKind, reason: u8, epoch_ms: u64) -> Event {
         Event { kind, epoch_ms, content: Content::Reason(reason) }
     }
 
@@ -110,7 +110,7 @@ impl Event {
     ///
     /// Keys stand in the order of the documented samples, which differs between audio and video, and so do the type
     /// of `fileMediaType` and the dot at the end of a video's `recordID`.
-    pub fn record(media: Media, content: &RecordContent<'_>, epoch_ms: u64) -> Event {
+    pub(crate) fn record(media: Media, content: &RecordContent<'_>, epoch_ms: u64) -> Event {
         let RecordContent { task_id, location_id, .. } = content;
         let [caller, called, file_name, call_id] =
             [content.caller, content.called, content.file_name, content.call_id].map(quoted);
@@ -133,7 +133,7 @@ impl Event {
 
     /// `AgentMediaEvent_StopRecordDone`. Of a video's, no sample is public; its `fileMediaType` is the number that
     /// the event of the recording has.
-    pub fn stop_record_done(media: Media, content: &StopRecordContent<'_>, epoch_ms: u64) -> Event {
+    pub(crate) fn stop_record_done(media: Media, content: &StopRecordContent<'_>, epoch_ms: u64) -> Event {
         let StopRecordContent { begin_ms, end_ms, record_format, task_id, .. } = content;
         let file_media_type = match media {
             Media::Audio => r#""1""#,
@@ -147,12 +147,13 @@ impl Event {
     }
 
     /// The type.
-    pub fn kind(&self) -> EventKind {
+    #[cfg(test)]
+    pub(crate) fn kind(&self) -> EventKind {
         self.kind
     }
 
     /// The body of the poll answer that delivers the event to `agent`.
-    pub fn poll_body(&self, agent: AgentId) -> String {
+    pub(crate) fn poll_body(&self, agent: AgentId) -> String {
         let mut body = format!(
             r#"{{"message":"","retcode":"0","event":{{"eventType":"{}","eventGenTime":{},"workNo":"{agent}","content":"#,
             self.kind.name(),
@@ -170,7 +171,8 @@ impl Event {
 
 impl EventKind {
     /// Every type.
-    pub const ALL: [EventKind; 12] = [
+    #[cfg(test)]
+    pub(crate) const ALL: [EventKind; 12] = [
         EventKind::InService,
         EventKind::Ready,
         EventKind::SetNotReady,
@@ -186,7 +188,7 @@ impl EventKind {
     ];
 
     /// The value of `eventType`.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             EventKind::InService => "AgentOther_InService",
             EventKind::Ready => "AgentState_Ready",

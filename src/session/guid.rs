@@ -9,12 +9,12 @@ use zeroize::Zeroizing;
 use super::hex;
 
 /// The longest Guid header that is looked at, in characters; a UUID and its dot leave 91 for the suffix.
-pub const GUID_CHARS_MAX: usize = 128;
+pub(crate) const GUID_CHARS_MAX: usize = 128;
 
 /// The secret of one sign-in or renewal: `<uuid v4 in lower-case hex>.<suffix>`.
 ///
 /// It exists only between its making and the reply that carries it; the table keeps its [`Fingerprint`].
-pub struct Guid {
+pub(crate) struct Guid {
     text: Zeroizing<String>,
 }
 
@@ -23,7 +23,7 @@ impl Guid {
     ///
     /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It consists of `[0-9a-zA-Z.-]` only: vendor
     /// clients strip `:` and `=` from a Guid and normalise the rest before they send it back.
-    pub fn generate(suffix: &str) -> Result<Guid, getrandom::Error> {
+    pub(crate) fn generate(suffix: &str) -> Result<Guid, getrandom::Error> {
         let mut random = Zeroizing::new([0_u8; 16]);
         getrandom::fill(random.as_mut_slice())?;
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *random;
@@ -44,12 +44,12 @@ impl Guid {
     }
 
     /// The secret itself, for the reply that hands it to its client and nothing else.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.text
     }
 
     /// What the table keeps of this Guid.
-    pub fn fingerprint(&self) -> Fingerprint {
+    pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::from_text(&self.text)
     }
 }
@@ -64,7 +64,7 @@ impl fmt::Debug for Guid {
 ///
 /// Either is random enough for a plain hash, and a copy of the table admits nobody.
 #[derive(Clone, Copy)]
-pub struct Fingerprint([u8; 32]);
+pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
     /// The fingerprint of what a client sent in its `Guid` header.
@@ -72,7 +72,7 @@ impl Fingerprint {
     /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor clients send
     /// `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a character is outside
     /// `[0-9a-zA-Z.-]`.
-    pub fn from_header(value: &str) -> Option<Fingerprint> {
+    pub(crate) fn from_header(value: &str) -> Option<Fingerprint> {
         let text = value.trim_matches([' ', '\t']);
         let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-');
         (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::from_text(text))

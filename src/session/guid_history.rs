@@ -12,17 +12,17 @@ pub(super) const GUIDS_MAX: usize = 48;
 
 /// How sessions and their Guids live, as the settings say.
 #[derive(Debug, Clone)]
-pub struct Policy {
+pub(crate) struct Policy {
     /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the one of sign-in lasts as long as its session.
-    pub dynamic: bool,
+    pub(crate) dynamic: bool,
     /// `GUIDINTERVAL`: the age from which a Guid is renewed. Less than `guid_timeout`.
-    pub guid_interval: Duration,
+    pub(crate) guid_interval: Duration,
     /// `GUIDTIMEOUT`: the age at which a Guid expires, unless it is the newest of its session.
-    pub guid_timeout: Duration,
+    pub(crate) guid_timeout: Duration,
     /// `MAXTIME`: a session not heard of for this long is over; `None` for `TIMEOUT_FLAG` OFF.
-    pub idle_timeout: Option<Duration>,
+    pub(crate) idle_timeout: Option<Duration>,
     /// `<SERVER_NAME><NODE_INDEX>`, what follows the dot of each Guid.
-    pub guid_suffix: String,
+    pub(crate) guid_suffix: String,
 }
 
 impl Policy {

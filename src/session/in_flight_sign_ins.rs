@@ -15,18 +15,18 @@ type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 /// A mark belongs to agent and address together, so that a stranger who keeps signing in as somebody else's
 /// agent cannot keep that agent out.
 #[derive(Debug, Clone, Default)]
-pub struct InFlightSignIns {
+pub(crate) struct InFlightSignIns {
     marks: Arc<Marks>,
 }
 
 impl InFlightSignIns {
     /// No sign-in is under way.
-    pub fn new() -> InFlightSignIns {
+    pub(crate) fn new() -> InFlightSignIns {
         InFlightSignIns::default()
     }
 
     /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
-    pub fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
+    pub(crate) fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
         let pair = (agent, client_prefix(address));
         lock(&self.marks).insert(pair).then(|| SignInGuard { marks: Arc::clone(&self.marks), pair })
     }
@@ -35,7 +35,7 @@ impl InFlightSignIns {
 /// One sign-in under way; dropping it ends it.
 #[derive(Debug)]
 #[must_use = "the sign-in ends when this is dropped"]
-pub struct SignInGuard {
+pub(crate) struct SignInGuard {
     marks: Arc<Marks>,
     pair: (AgentId, IpAddr),
 }

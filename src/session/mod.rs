@@ -19,19 +19,20 @@ mod roster;
 mod table;
 mod throttle;
 
-pub use agent::{AGENT_ID_MIN, AgentId};
-pub use agent_state::{AgentState, StateCommand, SyncInfo, WrongState};
-pub use download_token::{DownloadToken, DownloadTokens};
-pub use event::{Event, EventKind, Media, RecordContent, StopRecordContent};
-pub use guid::{Fingerprint, GUID_CHARS_MAX, Guid};
-pub use guid_history::Policy;
-pub use in_flight_sign_ins::{InFlightSignIns, SignInGuard};
-pub use parked_polls::Wake;
-pub use password::{Credential, DEFAULT_ITERATIONS, DeriveError, PASSWORD_CHARS_MAX, PasswordHash};
-pub use password_verifier::{PasswordVerifier, QueueFull};
-pub use roster::{Agent, Role, Roster};
-pub use table::{
-    AuthError, Authenticated, InitialState, NewSession, OpenSession, PollOutcome, PushOutcome, SessionId, SessionTable,
+pub(crate) use agent::AgentId;
+pub(crate) use agent_state::{AgentState, StateCommand};
+pub(crate) use download_token::DownloadTokens;
+pub(crate) use event::{Event, Media, RecordContent, StopRecordContent};
+pub(crate) use guid::{Fingerprint, Guid};
+pub(crate) use guid_history::Policy;
+pub(crate) use in_flight_sign_ins::{InFlightSignIns, SignInGuard};
+pub(crate) use parked_polls::Wake;
+pub(crate) use password::{Credential, PASSWORD_CHARS_MAX, PasswordHash};
+pub(crate) use password_verifier::PasswordVerifier;
+pub(crate) use roster::Role;
+pub use roster::Roster;
+pub(crate) use table::{
+    AuthError, Authenticated, InitialState, OpenSession, PollOutcome, PushOutcome, SessionId, SessionTable,
     SignInError, SignedInAgent, StateError,
 };
-pub use throttle::{Locked, Throttle};
+pub(crate) use throttle::{Locked, Throttle};

@@ -5,7 +5,7 @@ use std::fmt;
 /// Wakes a parked poll.
 ///
 /// The table calls [`wake`](Self::wake) and drops a waker outside its lock, on whichever thread brings the event.
-pub trait Wake: Send {
+pub(crate) trait Wake: Send {
     /// Has the poll answered, by what [`poll_outcome`](super::SessionTable::poll_outcome) then says. Does nothing
     /// where the poll is answered already.
     fn wake(self: Box<Self>);

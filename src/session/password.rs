@@ -13,10 +13,10 @@ use super::hex;
 /// 41 ms on a server core with SHA instructions (EPYC; 100 000 take 10.3 ms), about four times that on one
 /// without. At two checks at once, 1000 agents who all sign in at the change of a shift are through in 20 s,
 /// while a thief of the file tries some 25 passwords a second and core.
-pub const DEFAULT_ITERATIONS: u32 = 400_000;
+pub(crate) const DEFAULT_ITERATIONS: u32 = 400_000;
 
 /// The longest password the sign-in interface takes, in characters.
-pub const PASSWORD_CHARS_MAX: usize = 32;
+pub(crate) const PASSWORD_CHARS_MAX: usize = 32;
 
 const SCHEME: &str = "pbkdf2-sha256";
 const ALGORITHM: pbkdf2::Algorithm = pbkdf2::PBKDF2_HMAC_SHA256;
@@ -29,7 +29,7 @@ const HASH_BYTES: usize = 32;
 ///
 /// Written as `pbkdf2-sha256$<iterations>$<salt>$<hash>`, salt and hash in lower-case hex.
 #[derive(Clone, PartialEq, Eq)]
-pub struct PasswordHash {
+pub(crate) struct PasswordHash {
     iterations: NonZeroU32,
     salt: Box<[u8]>,
     hash: [u8; HASH_BYTES],
@@ -37,7 +37,7 @@ pub struct PasswordHash {
 
 impl PasswordHash {
     /// Hashes `password` with a random salt of 16 bytes and [`DEFAULT_ITERATIONS`].
-    pub fn derive(password: &str) -> Result<PasswordHash, DeriveError> {
+    pub(crate) fn derive(password: &str) -> Result<PasswordHash, DeriveError> {
         if password.is_empty() {
             return Err(DeriveError::Empty);
         }
@@ -55,7 +55,7 @@ impl PasswordHash {
     /// Reads the stored form; the error says what is wrong without repeating any of it.
     ///
     /// Iterations are 1 000 to 10 000 000, the salt has 8 to 64 bytes, the hash 32.
-    pub fn parse(text: &str) -> Result<PasswordHash, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<PasswordHash, &'static str> {
         let mut fields = text.split('$');
         let (Some(scheme), Some(iterations), Some(salt), Some(hash), None) =
             (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
@@ -82,7 +82,7 @@ impl PasswordHash {
 
     /// Whether `password` is the one hashed here. As slow as [`iterations`](Self::iterations) make it, and
     /// compared in constant time.
-    pub fn verify(&self, password: &str) -> bool {
+    pub(crate) fn verify(&self, password: &str) -> bool {
         let same = pbkdf2::verify(ALGORITHM, self.iterations, &self.salt, password.as_bytes(), &self.hash).is_ok();
         // HMAC fills its key up with zeros, so that "a" and "a\0" hash alike.
         same && !password.contains('\0')
@@ -106,7 +106,7 @@ impl PasswordHash {
     }
 
     /// How often the hash function is applied; the cost of a check is in proportion.
-    pub fn iterations(&self) -> u32 {
+    pub(crate) fn iterations(&self) -> u32 {
         self.iterations.get()
     }
 
@@ -143,7 +143,7 @@ impl fmt::Debug for PasswordHash {
 
 /// Why a password cannot be hashed.
 #[derive(Debug)]
-pub enum DeriveError {
+pub(crate) enum DeriveError {
     /// It is empty; the agents file has its own form for that.
     Empty,
     /// It is longer than [`PASSWORD_CHARS_MAX`], so no client could ever sign in with it.
@@ -172,7 +172,7 @@ impl std::error::Error for DeriveError {}
 
 /// What proves that an agent is who it says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Credential {
+pub(crate) enum Credential {
     /// A password that hashes to this.
     Hash(PasswordHash),
     /// The empty password and no other: vendor clients send `""` where no passwords are in use.

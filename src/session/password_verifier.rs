@@ -32,13 +32,13 @@ const QUEUE_MAX: usize = 256;
 ///
 /// When the `PasswordVerifier` is dropped, the threads finish what is queued and end.
 #[derive(Debug)]
-pub struct PasswordVerifier {
+pub(crate) struct PasswordVerifier {
     state: Arc<VerifierState>,
 }
 
 /// The queue has no place for the check: answer 503 and ask the client to come again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct QueueFull;
+pub(crate) struct QueueFull;
 
 impl fmt::Display for QueueFull {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -78,7 +78,7 @@ impl PasswordVerifier {
     ///
     /// # Errors
     /// When a thread cannot be started.
-    pub fn start() -> io::Result<PasswordVerifier> {
+    pub(crate) fn start() -> io::Result<PasswordVerifier> {
         PasswordVerifier::with(PasswordHash::verify_padded)
     }
 
@@ -88,7 +88,7 @@ impl PasswordVerifier {
     ///
     /// A password with more iterations than most takes longer and can be told from the others. To pad all checks to
     /// the largest number would let one line of the agents file slow down every sign-in.
-    pub fn set_dummy_cost(&self, iterations: u32) {
+    pub(crate) fn set_dummy_cost(&self, iterations: u32) {
         self.state.iterations.store(iterations, Ordering::Relaxed);
     }
 
@@ -101,7 +101,7 @@ impl PasswordVerifier {
     ///
     /// # Errors
     /// When the queue is full and no other prefix has more of it; `done` is dropped then, too.
-    pub fn submit(
+    pub(crate) fn submit(
         &self,
         prefix: IpAddr,
         credential: Option<Credential>,

@@ -19,7 +19,7 @@ const RANGES_MAX: usize = 100;
 
 /// What an agent may download.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Role {
+pub(crate) enum Role {
     /// Its own recordings, unless `DOWNLOAD_SCOPE` says otherwise.
     #[default]
     Agent,
@@ -29,13 +29,13 @@ pub enum Role {
 
 /// One agent of the agents file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Agent {
+pub(crate) struct Agent {
     /// What the agent signs in with: the value of `<id>`.
-    pub credential: Credential,
+    pub(crate) credential: Credential,
     /// `<id>.role`: `agent` (the default) or `inspector`.
-    pub role: Role,
+    pub(crate) role: Role,
     /// `<id>.vdn`: the virtual call centre the agent belongs to, 1 by default.
-    pub vdn: u32,
+    pub(crate) vdn: u32,
 }
 
 /// Everybody who may sign in.
@@ -61,7 +61,7 @@ impl Roster {
 
     /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use is a mistake
     /// that only its agents would notice. (A reload takes such a file, so that all can be shut out at once.)
-    pub fn read_for_start(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
+    pub(crate) fn read_for_start(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (roster, warnings) = Roster::read(path, agent_id_max)?;
         if roster.is_empty() {
             let text = "names no agent, so nobody could sign in; add a line ID = VALUE for each, with the value that \
@@ -125,32 +125,32 @@ impl Roster {
     }
 
     /// The agent of that id, if it may sign in.
-    pub fn agent(&self, id: AgentId) -> Option<&Agent> {
+    pub(crate) fn agent(&self, id: AgentId) -> Option<&Agent> {
         self.agents.get(&id)
     }
 
     /// Whether an agent of this roster keeps what it has when `new` takes the place of this one; see
     /// [`revoked_by`](Self::revoked_by).
-    pub fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {
+    pub(crate) fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {
         let same = |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
         matches!((self.agent(id), new.agent(id)), (Some(old), Some(new)) if same(old, new))
     }
 
     /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
     /// not in it, and those whose password or role differs. Another VDN takes nothing away.
-    pub fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
+    pub(crate) fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
         let mut ids: Vec<_> = self.agents.keys().copied().filter(|id| !self.is_unchanged(*id, new)).collect();
         ids.sort_unstable();
         ids
     }
 
     /// How many agents may sign in.
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.agents.len()
     }
 
     /// Whether nobody may sign in.
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.agents.is_empty()
     }
 
@@ -172,7 +172,7 @@ impl Roster {
 
     /// The number of iterations most of the stored passwords have, the larger of two equally frequent ones;
     /// [`DEFAULT_ITERATIONS`] if there are no passwords. What [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost) wants.
-    pub fn usual_iterations(&self) -> u32 {
+    pub(crate) fn usual_iterations(&self) -> u32 {
         let mut frequency = BTreeMap::new();
         for agent in self.agents.values() {
             if let Credential::Hash(hash) = &agent.credential {

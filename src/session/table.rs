@@ -14,12 +14,12 @@ mod events;
 mod presence;
 mod state;
 
-pub use events::{PollOutcome, PushOutcome};
-pub use presence::{SignedInAgent, StateError};
+pub(crate) use events::{PollOutcome, PushOutcome};
+pub(crate) use presence::{SignedInAgent, StateError};
 
 /// Tells a session from earlier and later ones of the same agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u64);
+pub(crate) struct SessionId(u64);
 
 #[cfg(test)]
 impl SessionId {
@@ -31,11 +31,11 @@ impl SessionId {
 
 /// What an agent signs in as.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct InitialState {
+pub(crate) struct InitialState {
     /// Its state, from the `status` of the sign-in; idle by default.
-    pub state: AgentState,
+    pub(crate) state: AgentState,
     /// `autoenteridle`; true by default.
-    pub auto_enter_idle: bool,
+    pub(crate) auto_enter_idle: bool,
 }
 
 impl Default for InitialState {
@@ -46,18 +46,16 @@ impl Default for InitialState {
 
 /// A session that has begun.
 #[derive(Debug)]
-pub struct NewSession {
+pub(crate) struct NewSession {
     /// The Guid for the client.
-    pub guid: Guid,
+    pub(crate) guid: Guid,
     /// The session it belongs to.
-    pub session: SessionId,
-    /// Whether an earlier session of the agent ended for it.
-    pub replaced: bool,
+    pub(crate) session: SessionId,
 }
 
 /// Why no session begins.
 #[derive(Debug)]
-pub enum SignInError {
+pub(crate) enum SignInError {
     /// The agent has one (100-002).
     AlreadySignedIn,
     /// The system generator gave no Guid.
@@ -66,28 +64,28 @@ pub enum SignInError {
 
 /// A request that comes from a signed-in agent.
 #[derive(Debug, Clone)]
-pub struct Authenticated {
+pub(crate) struct Authenticated {
     /// The session of the agent.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// When the session began.
-    pub signed_in: Instant,
+    pub(crate) signed_in: Instant,
     guid: Fingerprint,
 }
 
 /// The session of an agent, as [`SessionTable::signed_in`] lists it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct OpenSession {
+pub(crate) struct OpenSession {
     /// Whose.
-    pub agent: AgentId,
+    pub(crate) agent: AgentId,
     /// Which.
-    pub session: SessionId,
+    pub(crate) session: SessionId,
     /// When it began.
-    pub signed_in: Instant,
+    pub(crate) signed_in: Instant,
 }
 
 /// Why a request is not one of a signed-in agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum AuthError {
+pub(crate) enum AuthError {
     /// The agent has no session (100-006).
     NotSignedIn,
     /// It has one, but the Guid is missing, not of this session, or expired (000-003).
@@ -101,14 +99,14 @@ pub enum AuthError {
 /// woken outside it. A session that has been silent for too long counts as ended at that moment, whether or not
 /// [`sweep`](Self::sweep) has come by. However a session ends, its parked polls are woken.
 #[derive(Debug)]
-pub struct SessionTable {
+pub(crate) struct SessionTable {
     policy: Policy,
     state: Mutex<State>,
 }
 
 impl SessionTable {
     /// A table in which nobody is signed in.
-    pub fn new(policy: Policy) -> SessionTable {
+    pub(crate) fn new(policy: Policy) -> SessionTable {
         SessionTable { policy, state: Mutex::default() }
     }
 
@@ -118,7 +116,7 @@ impl SessionTable {
     ///
     /// # Errors
     /// When the agent has a session and may not replace it, or when the system gives no random numbers.
-    pub fn sign_in(
+    pub(crate) fn sign_in(
         &self,
         agent: AgentId,
         force: bool,
@@ -130,13 +128,12 @@ impl SessionTable {
         let guids = GuidHistory::new(guid.fingerprint(), now);
         let presence = Presence::new(initial.state, initial.auto_enter_idle, epoch_ms);
         self.with_state(|state| {
-            let replaced = state.open(agent, &self.policy, now).is_some();
-            if replaced && !force {
+            if state.open(agent, &self.policy, now).is_some() && !force {
                 return Err(SignInError::AlreadySignedIn);
             }
             state.replace(agent, now);
             let session = state.begin(agent, guids, presence, now);
-            Ok(NewSession { guid, session, replaced })
+            Ok(NewSession { guid, session })
         })
     }
 
@@ -146,7 +143,7 @@ impl SessionTable {
     /// # Errors
     /// Which of the two codes the request gets. A Guid of a session that a forced sign-in ended lately is one of an
     /// agent that is not signed in.
-    pub fn authenticate(
+    pub(crate) fn authenticate(
         &self,
         agent: AgentId,
         fingerprint: Option<&Fingerprint>,
@@ -176,7 +173,7 @@ impl SessionTable {
     ///
     /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
     /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
-    pub fn renew_if_due(&self, agent: AgentId, authenticated: &Authenticated, now: Instant) -> Option<Guid> {
+    pub(crate) fn renew_if_due(&self, agent: AgentId, authenticated: &Authenticated, now: Instant) -> Option<Guid> {
         let due = |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
         let renew = |guids: &mut GuidHistory, guid| guids.renew(&authenticated.guid, guid, &self.policy, now);
         self.issue_if(agent, authenticated.session, now, due, renew)
@@ -186,37 +183,37 @@ impl SessionTable {
     ///
     /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise until the session ends,
     /// because a client may have other windows, and vendor clients often keep the Guid of sign-in.
-    pub fn update_guid(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<Guid> {
+    pub(crate) fn update_guid(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<Guid> {
         let issue = |guids: &mut GuidHistory, guid| guids.issue(guid, &self.policy, now);
         self.issue_if(agent, session, now, |_| true, issue)
     }
 
     /// Ends that very session of `agent`; false if it is over already.
-    pub fn sign_out(&self, agent: AgentId, session: SessionId) -> bool {
+    pub(crate) fn sign_out(&self, agent: AgentId, session: SessionId) -> bool {
         self.with_state(|state| {
             state.sessions.get(&agent).is_some_and(|open| open.id == session) && state.end(agent).is_some()
         })
     }
 
     /// Ends the sessions of these agents, as when the agents file was read again; how many there were.
-    pub fn revoke(&self, agents: &[AgentId]) -> usize {
+    pub(crate) fn revoke(&self, agents: &[AgentId]) -> usize {
         self.with_state(|state| agents.iter().filter(|agent| state.end(**agent).is_some()).count())
     }
 
     /// Ends the sessions that have been silent for too long, so that their memory goes, and queues the events whose
     /// time has come; how many sessions ended.
-    pub fn sweep(&self, now: Instant) -> usize {
+    pub(crate) fn sweep(&self, now: Instant) -> usize {
         self.with_state(|state| state.sweep(&self.policy, now))
     }
 
     /// Wakes every parked poll, and from now on each that is to be parked; no session ends. For the end of the
     /// process: there is no way back.
-    pub fn begin_drain(&self) {
+    pub(crate) fn begin_drain(&self) {
         self.with_state(State::begin_drain);
     }
 
     /// Who is signed in, in no order.
-    pub fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
+    pub(crate) fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
         self.with_state(|state| {
             let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
             open.map(|(agent, session)| OpenSession {
@@ -229,7 +226,7 @@ impl SessionTable {
     }
 
     /// How many agents are signed in.
-    pub fn len(&self, now: Instant) -> usize {
+    pub(crate) fn len(&self, now: Instant) -> usize {
         self.with_state(|state| {
             state.sessions.values().filter(|session| !session.is_expired(&self.policy, now)).count()
         })

@@ -36,7 +36,7 @@ const PAIRS_MAX: usize = 16_384;
 ///
 /// A clone shares everything with the original.
 #[derive(Debug, Clone, Default)]
-pub struct Throttle {
+pub(crate) struct Throttle {
     state: Arc<Mutex<State>>,
 }
 
@@ -48,7 +48,7 @@ struct State {
 
 /// What a failed sign-in has locked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Locked {
+pub(crate) enum Locked {
     /// The agent for clients at that address.
     Pair,
     /// All agents for clients at that address, but those that have signed in from there.
@@ -56,13 +56,8 @@ pub enum Locked {
 }
 
 impl Throttle {
-    /// A throttle that remembers nobody.
-    pub fn new() -> Throttle {
-        Throttle::default()
-    }
-
     /// How long the agent still is locked for clients at `address` (110-016); `None` if it is not.
-    pub fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
+    pub(crate) fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
         let prefix = client_prefix(address);
         let state = lock(&self.state);
         let pair = state.pairs.get(&(agent, prefix)).and_then(|record| record.locked(now));
@@ -71,7 +66,7 @@ impl Throttle {
 
     /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on failing it says so
     /// only once.
-    pub fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
+    pub(crate) fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
         let uses_up = state.prefixes.failed(prefix, now);
@@ -92,7 +87,7 @@ impl Throttle {
 
     /// Forgets the failures of a pair, because its agent has shown to know the password, and remembers that the agent
     /// signs in from there.
-    pub fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
+    pub(crate) fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
         state.pairs.remove(&(agent, prefix));
@@ -177,7 +172,7 @@ mod tests {
 
     #[test]
     fn the_fifth_failure_within_five_minutes_locks_the_pair_for_five() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         for (minute, locks) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
             assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * minute), None);
             assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * minute), locks.then_some(Locked::Pair));
@@ -189,7 +184,7 @@ mod tests {
 
     #[test]
     fn failures_further_apart_never_lock() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         for nth in 0..50 {
             assert_eq!(throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth), None, "failure {nth}");
         }
@@ -197,7 +192,7 @@ mod tests {
 
     #[test]
     fn each_further_lock_is_twice_as_long_up_to_an_hour() {
-        let (throttle, mut now) = (Throttle::new(), Instant::now());
+        let (throttle, mut now) = (Throttle::default(), Instant::now());
         for minutes in [5, 10, 20, 40, 60, 60, 60] {
             let lock = fail_until_locked(&throttle, agent(101), now);
             assert_eq!(lock, MINUTE * minutes);
@@ -209,7 +204,7 @@ mod tests {
 
     #[test]
     fn failures_during_a_lock_do_not_prolong_it() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         fail_until_locked(&throttle, agent(101), start);
         assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * 4), None);
         assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 5), None);
@@ -218,7 +213,7 @@ mod tests {
 
     #[test]
     fn a_success_forgets_the_failures_before_it() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         for _ in 0..4 {
             throttle.failed(agent(101), HERE, start);
         }
@@ -228,7 +223,7 @@ mod tests {
 
     #[test]
     fn only_the_pair_is_locked_and_the_addresses_of_a_subscriber_are_one() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         let mapped: IpAddr = "::ffff:192.0.2.1".parse().unwrap();
         for nth in 0..5 {
             throttle.failed(agent(101), if nth % 2 == 0 { HERE } else { mapped }, start);
@@ -248,7 +243,7 @@ mod tests {
 
     #[test]
     fn a_few_guesses_at_each_of_many_agents_lock_the_address_for_all_that_do_not_work_there() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         throttle.succeeded(agent(101), HERE, start);
         let locks: Vec<_> = (200..270).filter_map(|id| throttle.failed(agent(id), HERE, start)).collect();
         assert_eq!(locks, [Locked::Prefix]);
@@ -262,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_strangers_neither_unlocks_a_pair_nor_takes_more_memory() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         fail_until_locked(&throttle, agent(101), start);
         for id in 0..16_800 {
             throttle.failed(agent(1_000 + id), HERE, start + Duration::from_millis(u64::from(id)));
@@ -274,7 +269,7 @@ mod tests {
 
     #[test]
     fn pairs_that_no_longer_matter_make_room_first() {
-        let (throttle, start) = (Throttle::new(), Instant::now());
+        let (throttle, start) = (Throttle::default(), Instant::now());
         for id in 0..16_384 {
             throttle.failed(agent(1_000 + id), HERE, start);
         }

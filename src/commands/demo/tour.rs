@@ -7,17 +7,17 @@ use std::path::Path;
 /// What the lines are about.
 pub(super) struct Tour<'a> {
     /// The mount of the demo.
-    pub mount: &'a Path,
+    pub(crate) mount: &'a Path,
     /// The certificate to trust.
-    pub certificate: &'a Path,
+    pub(crate) certificate: &'a Path,
     /// The agent and its password.
-    pub agent: &'a str,
-    pub password: &'a str,
+    pub(crate) agent: &'a str,
+    pub(crate) password: &'a str,
     /// Below the mount: where the agent's recordings of today lie, and the names of those that are there.
-    pub folder: &'a str,
-    pub names: &'a [String],
+    pub(crate) folder: &'a str,
+    pub(crate) names: &'a [String],
     /// Seconds from one new recording to the next.
-    pub interval: u64,
+    pub(crate) interval: u64,
 }
 
 impl Tour<'_> {

@@ -1,7 +1,8 @@
 //! Reading whole files: defaults, problems, warnings, and the lines in force.
 
 use super::*;
-use crate::config::{KEYS, MountPoint, ProblemKind, Severity};
+use crate::config::problem::ProblemKind;
+use crate::config::{KEYS, MountPoint, Severity};
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -39,7 +40,7 @@ fn a_file_that_sets_nothing_gives_the_defaults() {
     assert_eq!(settings.guid_timeout, Duration::from_secs(120));
     assert_eq!(settings.poll_wait, Some(Duration::from_secs(10)));
     assert_eq!(settings.idle_timeout, Some(Duration::from_secs(120)));
-    assert_eq!((settings.mapping_disk.letter(), settings.mounts.len()), ('Y', 0));
+    assert_eq!((settings.mapping_disk.to_string(), settings.mounts.len()), ("Y".to_owned(), 0));
     assert_eq!(settings.video_suffixes, ["mp4", "m4v", "mov", "avi", "mkv", "webm", "flv", "ts", "3gp"]);
     assert_eq!(settings.audio_suffixes, ["v3", "wav", "mp3", "vox", "au"]);
     assert_eq!(settings.record_scan_interval, Some(Duration::from_secs(2)));

@@ -10,7 +10,7 @@ use super::hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length
 
 /// `provider` with cipher suites for connections whose server name was hidden. The suites are made once, from those
 /// of the first provider that is given, and kept for the life of the process.
-pub fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
+pub(crate) fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
     static SUITES: OnceLock<Suites> = OnceLock::new();
     let suites = SUITES.get_or_init(|| Suites::new(&provider.cipher_suites));
     CryptoProvider { cipher_suites: suites.all(), ..provider }

@@ -33,26 +33,26 @@ const RECORDING_MAX_NS: i64 = 24 * 3600 * 1_000_000_000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileInfo {
     /// In bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// The last write.
-    pub modified_ns: i64,
+    pub(crate) modified_ns: i64,
     /// The creation, where the file system keeps it.
-    pub created_ns: Option<i64>,
+    pub(crate) created_ns: Option<i64>,
 }
 
 /// One thing that became known of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     /// The file.
-    pub name: Segment,
+    pub(crate) name: Segment,
     /// Its name when it was announced, which a renamed recording keeps.
-    pub started_as: Segment,
+    pub(crate) started_as: Segment,
     /// Its size in bytes.
-    pub size: u64,
+    pub(crate) size: u64,
     /// When it began, in nanoseconds of the file server's epoch clock.
-    pub begin_ns: i64,
+    pub(crate) begin_ns: i64,
     /// When it was written last, never before the begin; `None` for a recording that has only appeared.
-    pub end_ns: Option<i64>,
+    pub(crate) end_ns: Option<i64>,
 }
 
 /// What is told of a file: `None` if there is no regular file of that name (any more).

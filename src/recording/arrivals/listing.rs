@@ -14,11 +14,11 @@ use super::stamp::FolderTimes;
 #[derive(Debug, Clone, Copy)]
 pub(super) struct EntryInfo {
     /// A folder, a regular file, or something of no interest.
-    pub kind: FileType,
+    pub(crate) kind: FileType,
     /// For a folder.
-    pub times: FolderTimes,
+    pub(crate) times: FolderTimes,
     /// For a file.
-    pub seen: FileInfo,
+    pub(crate) seen: FileInfo,
 }
 
 /// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and `at` says so.

@@ -11,7 +11,7 @@ impl Recording {
     /// After the drive stand `c` and always 1 (what it counts is not public), `v` VDN, `a` agent, `d` day and `t`
     /// the file's name without its suffix (protocol.md 1.3, 9.4). It names nothing here: downloads take
     /// [`Recording::record_id`].
-    pub fn serial(&self, drive: Drive) -> String {
+    pub(crate) fn serial(&self, drive: Drive) -> String {
         let [vdn, _, day, agent] = self.folders();
         let name = self.file().as_str();
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);

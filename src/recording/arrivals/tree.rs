@@ -31,11 +31,11 @@ pub(super) enum Names {
 /// A folder that is listed.
 #[derive(Debug, Default)]
 pub(super) struct Node {
-    pub stamp: Stamp,
+    pub(crate) stamp: Stamp,
     /// The latest scan that knew all names in it, or that knew the folder not to exist.
-    pub verified: Option<u64>,
+    pub(crate) verified: Option<u64>,
     /// It has more names than are read.
-    pub overfull: bool,
+    pub(crate) overfull: bool,
 }
 
 impl Node {
@@ -54,36 +54,36 @@ impl Node {
 
 #[derive(Debug, Default)]
 pub(super) struct Vdn {
-    pub node: Node,
-    pub media: BTreeMap<Segment, Media>,
+    pub(crate) node: Node,
+    pub(crate) media: BTreeMap<Segment, Media>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Media {
-    pub node: Node,
-    pub days: BTreeMap<Day, DayFolder>,
+    pub(crate) node: Node,
+    pub(crate) days: BTreeMap<Day, DayFolder>,
     /// The latest day there ever was.
-    pub latest: Option<Day>,
+    pub(crate) latest: Option<Day>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct DayFolder {
-    pub node: Node,
+    pub(crate) node: Node,
     /// The agents who have a folder in it, in order.
-    pub present: Vec<u32>,
+    pub(crate) present: Vec<u32>,
     /// Of those the ones who are signed in.
-    pub agents: BTreeMap<u32, AgentFolder>,
+    pub(crate) agents: BTreeMap<u32, AgentFolder>,
     /// The sessions that `agents` was filled from.
-    pub sessions: u64,
-    pub grows: bool,
+    pub(crate) sessions: u64,
+    pub(crate) grows: bool,
     /// When a later day has appeared.
     superseded: Option<Instant>,
 }
 
 #[derive(Debug)]
 pub(super) struct AgentFolder {
-    pub stamp: Stamp,
-    pub state: FolderState,
+    pub(crate) stamp: Stamp,
+    pub(crate) state: FolderState,
 }
 
 impl Media {

@@ -54,7 +54,7 @@ fn hang(pool: &ThreadPool, threads: usize) -> Arc<Latch> {
 }
 
 /// A job that waits until the latch is raised, with no deadline of its own.
-fn occupy(release: Arc<Latch>) -> crate::ops::Job {
+fn occupy(release: Arc<Latch>) -> Box<dyn FnOnce() + Send> {
     Box::new(move || {
         release.wait_until(Instant::now() + LONG);
     })

@@ -9,7 +9,7 @@ use super::{SessionId, SessionTable};
 
 /// What a poll is answered with.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PollOutcome {
+pub(crate) enum PollOutcome {
     /// This event, which is no longer in the queue.
     Event(Event),
     /// The empty body.
@@ -23,7 +23,7 @@ pub enum PollOutcome {
 
 /// What became of an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum PushOutcome {
+pub(crate) enum PushOutcome {
     /// It is in the queue.
     Queued,
     /// It is in the queue, for which the oldest one was dropped.
@@ -39,7 +39,7 @@ impl SessionTable {
     ///
     /// Where it need not wait (there is an event already, the session is over, the service drains), `waker` is woken
     /// at once. Of too many polls of one session the oldest is woken, and finds no event.
-    pub fn park(&self, agent: AgentId, session: SessionId, waker: Box<dyn Wake>, now: Instant) {
+    pub(crate) fn park(&self, agent: AgentId, session: SessionId, waker: Box<dyn Wake>, now: Instant) {
         self.with_state(|state| {
             let is_draining = state.is_draining;
             let mut woken = std::mem::take(&mut state.woken);
@@ -61,7 +61,7 @@ impl SessionTable {
 
     /// What a poll of that session is answered with now. The agent counts as in touch: its client was there while the
     /// poll was parked.
-    pub fn poll_outcome(&self, agent: AgentId, session: SessionId, now: Instant) -> PollOutcome {
+    pub(crate) fn poll_outcome(&self, agent: AgentId, session: SessionId, now: Instant) -> PollOutcome {
         self.with_state(|state| {
             let mut dropped = 0;
             if let Some(session) = state.session(agent, session, &self.policy, now) {
@@ -80,7 +80,13 @@ impl SessionTable {
 
     /// Queues an event of `agent`, in that very session or, with `None`, in whichever it has, and wakes a parked
     /// poll. Of 64 events that nobody has taken, the oldest makes room.
-    pub fn push_event(&self, agent: AgentId, session: Option<SessionId>, event: Event, now: Instant) -> PushOutcome {
+    pub(crate) fn push_event(
+        &self,
+        agent: AgentId,
+        session: Option<SessionId>,
+        event: Event,
+        now: Instant,
+    ) -> PushOutcome {
         self.with_state(|state| {
             let open = state.open(agent, &self.policy, now).map(|open| open.id);
             match open
@@ -96,7 +102,7 @@ impl SessionTable {
 
     /// Puts an event back that [`poll_outcome`](Self::poll_outcome) gave and whose answer could not be sent. It is
     /// the next one again, and wakes a parked poll.
-    pub fn requeue_front(&self, agent: AgentId, session: SessionId, event: Event, now: Instant) -> PushOutcome {
+    pub(crate) fn requeue_front(&self, agent: AgentId, session: SessionId, event: Event, now: Instant) -> PushOutcome {
         self.with_state(|state| {
             let mut woken = std::mem::take(&mut state.woken);
             let outcome = match state.session(agent, session, &self.policy, now) {

@@ -8,7 +8,7 @@ use super::{SessionId, SessionTable};
 
 /// Why the state of an agent stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum StateError {
+pub(crate) enum StateError {
     /// The session is over (100-006).
     NotSignedIn,
     /// The agent's state does not permit it (100-009).
@@ -17,15 +17,15 @@ pub enum StateError {
 
 /// What others may know of an agent that is signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct SignedInAgent {
+pub(crate) struct SignedInAgent {
     /// Who it is.
-    pub agent: AgentId,
+    pub(crate) agent: AgentId,
     /// What it is doing.
-    pub state: AgentState,
+    pub(crate) state: AgentState,
     /// When that began, in milliseconds since 1970.
-    pub since_ms: u64,
+    pub(crate) since_ms: u64,
     /// When its session began.
-    pub signed_in: Instant,
+    pub(crate) signed_in: Instant,
 }
 
 impl From<WrongState> for StateError {
@@ -40,7 +40,7 @@ impl SessionTable {
     ///
     /// # Errors
     /// When the session is over, or the state of the agent does not permit it.
-    pub fn change_state(
+    pub(crate) fn change_state(
         &self,
         agent: AgentId,
         session: SessionId,
@@ -58,17 +58,17 @@ impl SessionTable {
     }
 
     /// Sets `autoenteridle`; false if the session is over.
-    pub fn set_auto_enter_idle(&self, agent: AgentId, session: SessionId, flag: bool, now: Instant) -> bool {
+    pub(crate) fn set_auto_enter_idle(&self, agent: AgentId, session: SessionId, flag: bool, now: Instant) -> bool {
         self.with_session(agent, session, now, |session| session.presence.auto_enter_idle = flag).is_some()
     }
 
     /// The state of an agent that is signed in.
-    pub fn agent_status(&self, agent: AgentId, now: Instant) -> Option<AgentState> {
+    pub(crate) fn agent_status(&self, agent: AgentId, now: Instant) -> Option<AgentState> {
         self.with_state(|state| Some(state.open(agent, &self.policy, now)?.presence.state()))
     }
 
     /// What others may know of the agents that are signed in, in order of id.
-    pub fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
+    pub(crate) fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
         let mut agents: Vec<_> = self.with_state(|state| {
             let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
             open.map(|(agent, session)| {
@@ -82,7 +82,7 @@ impl SessionTable {
     }
 
     /// What `syncagentinfo` tells, and empties the queue of the session as the interface says; `None` if it is over.
-    pub fn sync_agent_info(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<SyncInfo> {
+    pub(crate) fn sync_agent_info(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<SyncInfo> {
         self.with_session(agent, session, now, |session| {
             session.events.clear();
             session.presence.sync_info()
