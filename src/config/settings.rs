@@ -145,7 +145,7 @@ pub(super) fn half_rounded_up(connections: usize) -> usize {
     connections.div_ceil(2)
 }
 
-/// The keys that [`Settings::reload`] puts in force; every other one needs a start.
+/// The keys that `Settings::reload` puts in force; every other one needs a start.
 pub const RELOADABLE: &[&str] = &["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "DRAIN_TIMEOUT", "LOG_LEVEL"];
 
 /// A setting that is not what it was.

@@ -27,7 +27,7 @@ const TLV_FIXED: usize = 3;
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
-    /// More bytes are needed; no more than [`V2_MAX`] are ever asked for.
+    /// More bytes are needed; no more than `V2_MAX` are ever asked for.
     Incomplete,
     /// Something else, for instance a ClientHello; all bytes belong to it.
     NotProxy,
@@ -49,7 +49,7 @@ pub struct Header {
 /// Why a header is not one; the connection is to be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
-    /// No CRLF within [`V1_MAX`] bytes, or a length above [`V2_MAX`].
+    /// No CRLF within `V1_MAX` bytes, or a length above `V2_MAX`.
     TooLong,
     /// CR or LF alone in a line of version 1.
     LineEnd,

@@ -12,7 +12,7 @@
 //! 1. [`examine`] looks at the raw ClientHello. If rustls would refuse the name, the type of the extension is to be
 //!    replaced, in place, by one that is reserved for private use. rustls ignores extensions it does not know
 //!    (RFC 8446 section 4.1.2 demands it), so it sees a client that sent no name.
-//! 2. [`tolerant_provider`] gives cipher suites that hash the ClientHello with the type put back. So the transcript
+//! 2. `tolerant_provider` gives cipher suites that hash the ClientHello with the type put back. So the transcript
 //!    is that of the bytes the client has sent, and everything that protects the handshake stays as it is.
 //!
 //! Only connections with such a name get this provider; all others never meet any of it.
@@ -56,7 +56,7 @@ pub struct BadName {
 
 impl BadName {
     /// Makes the extension one that rustls ignores. `bytes` are those that were examined, in full or with more
-    /// behind them; they may go to rustls then, on a connection with [`tolerant_provider`] and no other.
+    /// behind them; they may go to rustls then, on a connection with `tolerant_provider` and no other.
     pub fn hide(&self, bytes: &mut [u8]) {
         for (at, byte) in self.type_at.iter().zip(HIDDEN.to_be_bytes()) {
             if let Some(place) = bytes.get_mut(*at) {

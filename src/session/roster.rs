@@ -74,7 +74,7 @@ impl Roster {
     /// Reads the text of an agents file; `file` is what its problems are said to be in.
     ///
     /// With the roster come warnings: of several lines for one key the last one counts, and each agent without a
-    /// password is named once. Ids are [`AGENT_ID_MIN`] to `agent_id_max`.
+    /// password is named once. Ids are `AGENT_ID_MIN` to `agent_id_max`.
     ///
     /// Nothing that is reported, as a warning or as an error, repeats a value, or a key that could be one: where key
     /// and value are exchanged, or a line is wrapped, the key is the secret.
