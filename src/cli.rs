@@ -91,7 +91,7 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
             Some(address) => address,
             None => DEMO_LISTEN.parse().map_err(|_| "the demo has no address")?,
         }),
-        Some(other) => return Err(format!("there is no command {other:?}").into()),
+        Some(other) => return Err(format!("unknown command {other:?}").into()),
     })
 }
 
@@ -135,7 +135,7 @@ mod tests {
     #[test]
     fn what_cannot_be_understood_is_named() {
         for (line, part) in [
-            ("serve", "no command \"serve\""),
+            ("serve", "unknown command \"serve\""),
             ("check extra", "extra"),
             ("--confg x", "--confg"),
             ("--config", "--config"),

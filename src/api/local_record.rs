@@ -59,7 +59,7 @@ impl Gateway {
                 Reply::result(&format!(r#"{{"token":"{}","localRecordPath":{path}}}"#, token.expose())).into()
             }
             Err(error) => {
-                log::error!("no token for a download: the system gives no random numbers: {error}");
+                log::error!("cannot issue a download token: {error}");
                 rejected(context.interface, ResultCode::INTERNAL)
             }
         }

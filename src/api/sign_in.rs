@@ -85,7 +85,7 @@ impl Gateway {
             Ok(opened) => opened,
             Err(SignInError::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
             Err(SignInError::Random(error)) => {
-                log::error!("no Guid can be made: {error}");
+                log::error!("cannot generate a Guid: {error}");
                 return Reply::rejected(ResultCode::INTERNAL);
             }
         };

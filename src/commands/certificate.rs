@@ -52,8 +52,9 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
 pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let now = SystemTime::now();
     check_clock(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILD_TIME))?;
-    let (certificate, key) = make(names, now)
-        .map_err(|error| FatalError::new(Exit::Usage, format!("no certificate for {}: {error}", names.join(", "))))?;
+    let (certificate, key) = make(names, now).map_err(|error| {
+        FatalError::new(Exit::Usage, format!("cannot make a certificate for {}: {error}", names.join(", ")))
+    })?;
     for name in [PRIVATE_KEY, CERTIFICATE] {
         let path = out.join(name);
         if path.symlink_metadata().is_ok() {
@@ -71,8 +72,7 @@ fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
         return Ok(());
     }
     let text = format!(
-        "the clock of this machine says {}, which is before this program was made ({}); set it, and make the \
-         certificate then",
+        "the clock of this machine says {}, which is before this program was built ({}); set it and try again",
         httpdate::fmt_http_date(now),
         httpdate::fmt_http_date(built),
     );

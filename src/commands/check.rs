@@ -59,7 +59,9 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     // The limit is that of whoever runs this, and so may be another one than the service's.
     match serve::fit_connections(&mut settings) {
         Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
-        Err(failure) => remarks.push((Level::Warn, format!("with the limit of this command no start: {failure}"))),
+        Err(failure) => {
+            remarks.push((Level::Warn, format!("with the limits of this command a start would fail: {failure}")))
+        }
     }
 
     let (mounts, unreadable) = check_as_service_user(config, &settings);
@@ -82,7 +84,7 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
         return (probe_mounts(settings), Vec::new());
     }
     let untried = |reason: &str| {
-        let text = format!("root ran this check: what the user of the service may read was not tried ({reason})\n");
+        let text = format!("run by root: not checked what the user of the service may read ({reason})\n");
         (probe_mounts(settings) + &text, Vec::new())
     };
     let Some(user) = ServiceUser::lookup_as_root() else { return untried("this machine has no user cc-gateway") };
@@ -92,7 +94,7 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
             let error = File::open(path).err()?;
             let (user, path) = (user.name(), path.display());
             Some(format!(
-                "{path}: may not be read by the user {user}, so that the service cannot start ({error}); run: \
+                "{path}: is not readable for the user {user}, so the service cannot start ({error}); run: \
                  chgrp {user} {path} && chmod g+r {path}"
             ))
         });
@@ -100,7 +102,7 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
     });
     match tried {
         Ok((mounts, unreadable)) => {
-            (format!("{mounts}files and mounts were tried as the user {}\n", user.name()), unreadable)
+            (format!("{mounts}files and mounts were checked as the user {}\n", user.name()), unreadable)
         }
         Err(error) => untried(&error.to_string()),
     }

@@ -27,9 +27,8 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
 pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
-    let fails = |error: io::Error| {
-        FatalError::new(Exit::from_io(&error, Exit::Io), format!("the demo cannot be set up: {error}"))
-    };
+    let fails =
+        |error: io::Error| FatalError::new(Exit::from_io(&error, Exit::Io), format!("cannot set up the demo: {error}"));
     let demo = DemoDirectory::build(listen).map_err(fails)?;
     let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
     certificate::write_pair(&demo.directory, &names)?;

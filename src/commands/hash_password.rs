@@ -24,7 +24,7 @@ fn ask_twice() -> Result<Zeroizing<String>, FatalError> {
     let _hidden = EchoOff::begin()?;
     let password = prompt("Password: ")?;
     if *prompt("Again: ")? != *password {
-        return Err(FatalError::new(Exit::Usage, "the two passwords differ; nothing was made"));
+        return Err(FatalError::new(Exit::Usage, "the two passwords differ"));
     }
     Ok(password)
 }
@@ -43,9 +43,9 @@ fn read_line() -> Result<Zeroizing<String>, FatalError> {
     let length = io::stdin()
         .lock()
         .read_line(&mut line)
-        .map_err(|error| FatalError::new(Exit::Io, format!("the password cannot be read: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Io, format!("cannot read the password: {error}")))?;
     if length == 0 {
-        return Err(FatalError::new(Exit::Usage, "no password was given; nothing was made"));
+        return Err(FatalError::new(Exit::Usage, "no password was given"));
     }
     let length = line.trim_end_matches(['\r', '\n']).len();
     line.truncate(length);
@@ -64,9 +64,8 @@ struct EchoOff {
 
 impl EchoOff {
     fn begin() -> Result<EchoOff, FatalError> {
-        let failed = |error: io::Error| {
-            FatalError::new(Exit::Io, format!("the terminal cannot be made to hide what is typed: {error}"))
-        };
+        let failed =
+            |error: io::Error| FatalError::new(Exit::Io, format!("cannot turn off the echo of the terminal: {error}"));
         let before = tcgetattr(io::stdin()).map_err(|error| failed(error.into()))?;
         // From here on a signal does nothing by itself, so that none can come between.
         let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).map_err(failed)?;

@@ -54,7 +54,7 @@ impl Reload {
         for change in &changes {
             match change.in_force {
                 true => log::info!("{} is now {}", change.key, change.value),
-                false => log::warn!("{} has changed, which needs a restart", change.key),
+                false => log::warn!("{} has changed; restart the service to apply it", change.key),
             }
         }
         !changes.is_empty()
@@ -92,7 +92,7 @@ impl Reload {
         let is_other = self.tls.replace(pair);
         self.gateway.counters().certificate_expiry.store(self.tls.certificate_expiry(), Ordering::Relaxed);
         if is_other {
-            log::info!("certificate reloaded: new connections are given the one of {}", files.certificate.display());
+            log::info!("certificate reloaded: new connections use {}", files.certificate.display());
         }
         is_other
     }

@@ -31,12 +31,12 @@ const BIND_INTERVAL: Duration = Duration::from_millis(500);
 /// Serves until a signal ends it; `listening` is told the addresses once clients can come.
 pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), FatalError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| FatalError::new(Exit::Unavailable, format!("signals cannot be received: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
     let (mut settings, notices) = config::read(config)?;
     log_lines::start(settings.log_level)
-        .map_err(|error| FatalError::new(Exit::Unavailable, format!("a thread cannot be started: {error}")))?;
+        .map_err(|error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}")))?;
     panics::install_panic_hook();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)?;
@@ -52,7 +52,7 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
     counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
-    let no_thread = |error| FatalError::new(Exit::Unavailable, format!("a thread cannot be started: {error}"));
+    let no_thread = |error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"));
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters)).map(Arc::new).map_err(no_thread)?;
     let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
     let limits = Limits {
@@ -126,7 +126,7 @@ fn bind(
             return Err(FatalError::already_logged(error.cause.exit()));
         }
         if !is_logged {
-            log::error!("{}; trying until it can be had", error.cause);
+            log::error!("{}; retrying", error.cause);
             is_logged = true;
         }
         thread::sleep(BIND_INTERVAL);
@@ -161,7 +161,7 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
         return Err(FatalError::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
     }
     settings.lower_max_connections(usize::try_from(affordable).unwrap_or(usize::MAX));
-    Ok(Some(format!("{reason}: only {affordable} clients are let in at once; {ADVICE} or set MAX_CONNECTIONS")))
+    Ok(Some(format!("{reason}: only {affordable} clients are accepted at once; {ADVICE} or set MAX_CONNECTIONS")))
 }
 
 /// Upper bound on the descriptors that these settings need whatever the number of clients, of whom each has a socket: one

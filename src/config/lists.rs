@@ -13,14 +13,14 @@ pub(super) fn suffixes(value: &str) -> Result<Vec<String>, String> {
         let suffix = entry.strip_prefix('.').unwrap_or(entry);
         let is_plain = !suffix.is_empty() && suffix.bytes().all(|byte| byte.is_ascii_alphanumeric());
         let suffix = (is_plain && suffix.len() <= 16).then(|| suffix.to_ascii_lowercase());
-        suffix.ok_or("no suffix of letters and digits; write for example mp4,webm")
+        suffix.ok_or("not a suffix of letters and digits; write for example mp4,webm")
     })
 }
 
 /// Addresses to listen on, each with its port. No names: the static binary has no name service.
 pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
     let addresses = list(value, |entry| {
-        entry.parse().map_err(|_| "no address with a port; write for example 0.0.0.0:8043,[::]:8043")
+        entry.parse().map_err(|_| "not an address with a port; write for example 0.0.0.0:8043,[::]:8043")
     })?;
     Ok(addresses)
 }
@@ -37,7 +37,7 @@ pub(super) fn prefixes(value: &str) -> Result<Vec<IpPrefix>, String> {
 /// No `*`: agents may have an empty password, and any page an agent looks at could sign in as one of them.
 pub(super) fn origins(value: &str) -> Result<Vec<String>, String> {
     list(value, |entry| {
-        origin(&entry.to_ascii_lowercase()).ok_or("no origin; write for example https://crm.example.com")
+        origin(&entry.to_ascii_lowercase()).ok_or("not an origin; write for example https://crm.example.com")
     })
 }
 

@@ -20,7 +20,7 @@ impl Drive {
     pub(super) fn parse(text: &str) -> Result<Drive, String> {
         let mut letters = text.chars();
         let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none());
-        drive.ok_or_else(|| format!("{} is no drive letter; write one letter, for example Y", values::quoted(text)))
+        drive.ok_or_else(|| format!("{} is not a drive letter; write one letter, for example Y", values::quoted(text)))
     }
 }
 
@@ -141,9 +141,9 @@ mod tests {
             ("MOUNT_DIR.4294967295.Y", Ok("MOUNT_DIR.4294967295.Y")),
             ("MOUNT_DIR.4294967296.Y", Err("the locationId \"4294967296\" is out of bounds")),
             ("MOUNT_DIR.Y.256", Err("the locationId \"Y\" is not a whole number")),
-            ("MOUNT_DIR.", Err("\"\" is no drive letter")),
-            ("MOUNT_DIR.1.", Err("\"\" is no drive letter")),
-            ("MOUNT_DIR.YZ", Err("\"YZ\" is no drive letter")),
+            ("MOUNT_DIR.", Err("\"\" is not a drive letter")),
+            ("MOUNT_DIR.1.", Err("\"\" is not a drive letter")),
+            ("MOUNT_DIR.YZ", Err("\"YZ\" is not a drive letter")),
             ("MOUNT_DIR.1Y", Err("the locationId \"1Y\" is not a whole number")),
             ("MOUNT_DIR.1.Y.", Err("has too many parts")),
         ] {

@@ -58,13 +58,13 @@ impl Problem {
     pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
         let (kind, text) = match error.kind() {
             io::ErrorKind::PermissionDenied => {
-                (ProblemKind::Permission, format!("may not be read ({error}); let the user of the service read it"))
+                (ProblemKind::Permission, format!("is not readable ({error}); let the user of the service read it"))
             }
             // Not a regular file, or a file of another size than such files have: another one is meant.
             io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
                 (ProblemKind::Config, format!("cannot be read: {error}; {advice}"))
             }
-            io::ErrorKind::NotFound => (ProblemKind::Config, format!("there is no such file; {advice}")),
+            io::ErrorKind::NotFound => (ProblemKind::Config, format!("no such file; {advice}")),
             _ => (ProblemKind::Io, format!("cannot be read ({error}); {advice}")),
         };
         Problem { kind, file: file.to_owned(), line: None, key: None, text }
@@ -132,7 +132,7 @@ mod tests {
     fn a_file_that_cannot_be_read_says_why_and_ends_with_its_own_code() {
         for (error, exit, says) in [
             (io::ErrorKind::PermissionDenied, Exit::Permission, "let the user of the service read it"),
-            (io::ErrorKind::NotFound, Exit::Config, "there is no such file; name another"),
+            (io::ErrorKind::NotFound, Exit::Config, "no such file; name another"),
             (io::ErrorKind::InvalidInput, Exit::Config, "name another"),
             (io::ErrorKind::FileTooLarge, Exit::Config, "name another"),
             (io::ErrorKind::StorageFull, Exit::Io, "name another"),

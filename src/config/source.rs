@@ -162,7 +162,7 @@ impl<'a> Source<'a> {
         for entry in entries.iter().filter(|entry| keys::is_known(&entry.key)) {
             match self.line(&entry.key) {
                 Some(line) if line != entry.line => {
-                    let text = format!("is written again in line {line}, which is the one in force; remove one");
+                    let text = format!("is repeated in line {line}, which is in force; remove one");
                     self.add_warning(Some(entry.line), &entry.key, text);
                 }
                 _ => {}

@@ -109,7 +109,7 @@ pub(super) fn server_name(value: &str) -> Result<String, String> {
     if is_plain && value.len() <= 32 {
         return Ok(value.to_owned());
     }
-    Err(format!("{} is no server name; write at most 32 letters, digits and hyphens", quoted(value)))
+    Err(format!("{} is not a server name; write at most 32 letters, digits and hyphens", quoted(value)))
 }
 
 /// The path of a file; a relative one starts at `folder`.
@@ -123,7 +123,7 @@ pub(super) fn directory(value: &str) -> Result<PathBuf, String> {
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(format!("{} is no absolute directory; write for example /mnt/records", quoted(value)))
+    Err(format!("{} is not an absolute directory; write for example /mnt/records", quoted(value)))
 }
 
 fn path(value: &str) -> Result<PathBuf, String> {

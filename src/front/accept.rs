@@ -35,7 +35,7 @@ pub(super) struct AcceptLog {
 pub(super) fn set_options(listener: &TcpListener) {
     let set = |what: &str, result: Result<(), io::Error>| {
         if let Err(error) = result {
-            log::warn!("{what} cannot be set for clients: {error}");
+            log::warn!("cannot set {what} for clients: {error}");
         }
     };
     set("TCP_NODELAY", sockopt::set_tcp_nodelay(listener, true).map_err(Into::into));
@@ -86,9 +86,9 @@ pub(super) fn accept_batch(
 pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Counters, log: &mut AcceptLog) {
     counters.connections_refused.add(1);
     match full {
-        LimitReached::Connections => log
-            .full
-            .warn(&format!("clients are turned away: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip())),
+        LimitReached::Connections => {
+            log.full.warn(&format!("refusing clients: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip()))
+        }
         LimitReached::Network(full) => log.full_network.warn(&network_full(&full)),
     }
 }
@@ -96,11 +96,11 @@ pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Count
 /// What to tell of a network that has its share of connections.
 pub(super) fn network_full(full: &NetworkFull) -> String {
     let NetworkFull { network, limit } = full;
-    format!("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}")
+    format!("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}")
 }
 
 /// Counts and logs an error of [`accept_batch`].
 pub(super) fn log_error(error: &io::Error, counters: &Counters, log: &mut AcceptLog) {
     counters.accept_errors.add(1);
-    log.accepting.error(&format!("clients cannot be accepted: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
+    log.accepting.error(&format!("cannot accept clients: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
 }

@@ -94,10 +94,7 @@ fn open_each<T>(
         Some(&(address, error)) if opened.is_empty() => Err(bind_error(address, error)),
         _ => {
             let warn = |(address, _): &(SocketAddr, Errno)| {
-                format!(
-                    "LISTEN: {address} is left out: this machine has no {}; take it out of LISTEN",
-                    family(*address)
-                )
+                format!("LISTEN: {address} is skipped: this machine has no {}; remove it from LISTEN", family(*address))
             };
             Ok((opened, skipped.iter().map(warn).collect()))
         }
@@ -119,7 +116,7 @@ fn family(address: SocketAddr) -> &'static str {
 fn bind_error(address: SocketAddr, error: Errno) -> BindError {
     let (advice, is_transient) = match error {
         _ if lacks_family(address, error) => {
-            ("this machine has no such protocol; take the address out of LISTEN", false)
+            ("this machine has no such protocol; remove the address from LISTEN", false)
         }
         Errno::ADDRINUSE => ("another program listens there; stop it or change LISTEN", true),
         Errno::ADDRNOTAVAIL => ("no interface of this machine has that address; change LISTEN", true),
@@ -159,7 +156,7 @@ mod tests {
             let failing: &'static _ = Box::leak(Box::new([("[::]:8043", error)]));
             let (opened, skipped) = open_each(&both, without(failing)).unwrap();
             assert_eq!(opened, both[..1]);
-            assert_eq!(skipped, ["LISTEN: [::]:8043 is left out: this machine has no IPv6; take it out of LISTEN"]);
+            assert_eq!(skipped, ["LISTEN: [::]:8043 is skipped: this machine has no IPv6; remove it from LISTEN"]);
         }
         for (failing, part, exit, is_transient) in [
             (&[("[::]:8043", Errno::ADDRINUSE)][..], "cannot listen on [::]:8043: ", Exit::Unavailable, true),

@@ -14,7 +14,7 @@ const EXPIRES_SOON: i64 = 30 * DAY;
 const DAY: i64 = 24 * 3600;
 
 /// What to do about a certificate that is not whole.
-const COPY_AGAIN: &str = "copy it anew";
+const COPY_AGAIN: &str = "copy it again";
 
 /// The certificates among the blocks of a file, each with its line.
 ///
@@ -62,7 +62,7 @@ fn misplaced(label: &str) -> String {
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
             "is the request for a certificate; put the certificate here that the authority made of it".to_owned()
         }
-        other => format!("is a block {}, which has no place among certificates; remove it", other.escape_debug()),
+        other => format!("is a block {}, which does not belong among certificates; remove it", other.escape_debug()),
     }
 }
 
@@ -99,7 +99,7 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
     if let Some((_, der)) = chain.first() {
         // rustls looks at this one, at the first handshake.
         ParsedCertificate::try_from(der)
-            .map_err(|error| leaf.flaw(format!("cannot be served: {error}; have it issued anew")))?;
+            .map_err(|error| leaf.flaw(format!("cannot be served: {error}; have it reissued")))?;
     }
     let mut warnings = Vec::new();
     for issuer in issuers {
@@ -146,9 +146,7 @@ fn no_duplicates(chain: &[(u32, CertificateDer<'_>)]) -> Result<(), Flaw> {
 fn belongs_to_key(certificates: &[Numbered<'_>], key: &[u8]) -> Result<(), Flaw> {
     match certificates.iter().find(|certificate| certificate.facts.key.bits == key) {
         Some(leaf) if leaf.position == 1 => Ok(()),
-        Some(leaf) => {
-            Err(leaf.flaw("is the one of the private key and must stand first, each issuer behind what it issued"))
-        }
+        Some(leaf) => Err(leaf.flaw("belongs to the private key and must be first, each issuer after what it issued")),
         None => Err(Flaw::whole_file(
             "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
@@ -164,13 +162,12 @@ fn can_be_served(leaf: &Numbered<'_>) -> Result<(), Flaw> {
     if key.kind == oid::EC && key.parameters.is_some_and(|parameters| parameters.tag == tag::SEQUENCE) {
         return Err(leaf.flaw(
             "has an EC key with explicit parameters in place of a curve's name, which TLS does not have (RFC 8422 5.1.1); \
-             name the curve in the key with openssl ec -param_enc named_curve, and have the certificate issued anew for it",
+             name the curve in the key with openssl ec -param_enc named_curve, and have the certificate reissued for it",
         ));
     }
     if key.kind == oid::RSA_PSS {
-        return Err(
-            leaf.flaw("is for an RSA key for PSS alone, which cannot be served; have it issued for a plain RSA key")
-        );
+        return Err(leaf
+            .flaw("is for an RSA key restricted to PSS, which cannot be served; have it issued for a plain RSA key"));
     }
     Ok(())
 }
@@ -178,7 +175,7 @@ fn can_be_served(leaf: &Numbered<'_>) -> Result<(), Flaw> {
 fn version(version: u8) -> String {
     format!(
         "has version {version} of X.509, which has no place for the names of the server, so that clients refuse it; \
-         have it issued anew as version 3 with a subjectAltName (openssl x509 -req with -extfile)"
+         have it reissued as version 3 with a subjectAltName (openssl x509 -req with -extfile)"
     )
 }
 
@@ -198,10 +195,10 @@ fn has_its_place(issuer: &Numbered<'_>, certificates: &[Numbered<'_>]) -> Result
             other.position
         ))),
         (None, Some(other)) => Err(issuer.flaw(format!(
-            "stands before certificate {}, which it issued; put each issuer behind what it issued",
+            "stands before certificate {}, which it issued; put each issuer after what it issued",
             other.position
         ))),
-        (None, None) => Ok(Some(issuer.flaw("did not issue any certificate before it and is of no use to clients; remove it"))),
+        (None, None) => Ok(Some(issuer.flaw("did not issue any certificate before it and does not help clients; remove it"))),
     }
 }
 
@@ -235,7 +232,7 @@ fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bo
 fn usage(leaf: &Numbered<'_>) -> Option<Flaw> {
     if !leaf.facts.has_alt_name {
         let text = "has no subjectAltName, the only place where clients look for the name of the server: many refuse it; \
-                    have it issued anew with one";
+                    have it reissued with one";
         return Some(leaf.flaw(text));
     }
     (!leaf.facts.is_for_servers)

@@ -265,7 +265,7 @@ impl Connection {
                     }
                 }
                 Err(malformed) => {
-                    let text = format!("{} sent a PROXY protocol header that cannot be read: {malformed}", self.peer);
+                    let text = format!("{} sent an invalid PROXY protocol header: {malformed}", self.peer);
                     lock(&self.context.log_limits.proxy_headers).warn(&text);
                     return Some(Action::Close);
                 }
@@ -539,7 +539,7 @@ impl Connection {
     /// No thread can be had for the download.
     pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<&RequestContext>) {
         self.context.counters.thread_errors.add(1);
-        let text = format!("no thread can be started for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
+        let text = format!("cannot start a thread for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
         lock(&self.context.log_limits.threads).error(&text);
         self.send(Reply::busy(), context);
     }

@@ -95,7 +95,7 @@ impl ChunkedDecoder {
         let (digits, extension) = line.split_at(digits);
         // An extension begins with a semicolon, after optional blanks; its content is nobody's business.
         if digits.is_empty() || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";")) {
-            return Err(HttpError::Malformed("a chunk size that is no hexadecimal number"));
+            return Err(HttpError::Malformed("a chunk size that is not hexadecimal"));
         }
         let size = std::str::from_utf8(digits)
             .ok()
@@ -117,7 +117,7 @@ impl ChunkedDecoder {
         if line.is_empty() {
             self.state = ChunkState::Done;
         } else if !line.contains(&b':') || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default()) {
-            return Err(HttpError::Malformed("a trailer that is no field"));
+            return Err(HttpError::Malformed("a trailer that is not a field"));
         }
         Ok(())
     }

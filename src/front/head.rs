@@ -119,7 +119,7 @@ impl Head {
                 chunked = true;
             } else if ["Content_Length", "Transfer_Encoding"].into_iter().any(is) {
                 // To a gateway that makes variables of fields these are the same as with a hyphen.
-                return Err(HttpError::Malformed("a framing field that is none"));
+                return Err(HttpError::Malformed("a framing field with an underscore"));
             } else if is("Connection") {
                 keep_alive = wants_keep_alive(value, keep_alive);
             } else if is("Expect") {
@@ -201,7 +201,7 @@ fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
 /// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section 6.1), and what is no list
 /// of codings is malformed, as are chunks within chunks and parameters of theirs.
 fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
-    const MALFORMED: HttpError = HttpError::Malformed("a transfer coding that is none");
+    const MALFORMED: HttpError = HttpError::Malformed("not a transfer coding");
     let mut chunked = 0;
     let mut others = false;
     for coding in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
@@ -242,20 +242,20 @@ fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(MinorVersion::Known),
         [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(MinorVersion::Later(line.len() - 1)),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HttpError::VersionNotSupported),
-        _ => Err(HttpError::Malformed("a version that is none")),
+        _ => Err(HttpError::Malformed("not an HTTP version")),
     }
 }
 
 /// A host is a name or an address with an optional port; it is not used, only a forged one is refused.
 fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    if value.iter().all(fine) { Ok(()) } else { Err(HttpError::Malformed("a host that is none")) }
+    if value.iter().all(fine) { Ok(()) } else { Err(HttpError::Malformed("not a host")) }
 }
 
 /// Digits only: no sign, no list, no white space inside (RFC 9110 section 8.6).
 fn parse_length(value: &[u8]) -> Result<u64, HttpError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
-        return Err(HttpError::Malformed("a length that is no decimal"));
+        return Err(HttpError::Malformed("a length that is not a decimal"));
     }
     // A number that a u64 cannot hold is too large.
     std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(HttpError::ContentTooLarge)

@@ -449,7 +449,7 @@ impl IoLoop {
             let interest = if full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
             let data = epoll::EventData::new_u64(BACKEND_TOKEN);
             if let Err(error) = epoll::modify(self.io_handle.epoll(), &self.backend, data, interest) {
-                log::error!("the backend cannot be waited for: {error}");
+                log::error!("cannot wait for the backend: {error}");
             }
         }
     }
@@ -471,14 +471,14 @@ impl IoLoop {
         match self.context.http.reconnect() {
             Ok(backend) => self.backend = backend,
             Err(error) => {
-                log::error!("the backend was lost: {cause}; no other can be started: {error}");
+                log::error!("lost the backend: {cause}; cannot start another: {error}");
                 log::logger().flush();
                 std::process::exit(EXIT_SOFTWARE);
             }
         }
-        log::error!("the backend was lost: {cause}; another has taken its place");
+        log::error!("lost the backend: {cause}; started another");
         if let Err(error) = self.watch_backend() {
-            log::error!("the backend cannot be waited for: {error}");
+            log::error!("cannot wait for the backend: {error}");
         }
         let forwarded: Vec<SlotId> = self
             .entries

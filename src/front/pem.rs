@@ -42,7 +42,7 @@ impl Flaw {
 impl Block<'_> {
     /// The DER it holds, and what rustls can make of it; `None` for a kind that rustls has no use for.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
-        const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it anew";
+        const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it again";
         let Block { label, base64, .. } = self;
         // rustls-pemfile would fill up what is missing (RFC 4648 4 has groups of four).
         if base64.len() % 4 != 0 {
@@ -56,7 +56,7 @@ impl Block<'_> {
     }
 }
 
-const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it anew";
+const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it again";
 
 /// What a line is to the structure of the file.
 enum LineKind<'a> {
@@ -88,8 +88,10 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
                 open = Some(Block { line: number, label, is_encrypted: false, base64: Zeroizing::default() });
             }
             (LineKind::Begin(_), Some(before)) => {
-                let text =
-                    format!("begins inside the block of line {}, whose END line is missing; copy it anew", before.line);
+                let text = format!(
+                    "begins inside the block of line {}, whose END line is missing; copy it again",
+                    before.line
+                );
                 return Err(Flaw::at(number, text));
             }
             (LineKind::End(label), Some(block)) if block.label == label => {
@@ -100,22 +102,22 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
             }
             (LineKind::End(_), Some(block)) => {
                 let text =
-                    format!("does not end what begins in line {}, BEGIN {}; copy it anew", block.line, block.label);
+                    format!("does not end what begins in line {}, BEGIN {}; copy it again", block.line, block.label);
                 return Err(Flaw::at(number, text));
             }
             (LineKind::End(_), None) => {
-                return Err(Flaw::at(number, "ends a block whose BEGIN line is missing; copy it anew"));
+                return Err(Flaw::at(number, "ends a block whose BEGIN line is missing; copy it again"));
             }
             (LineKind::Other, Some(block)) => block.add(number, line)?,
             (LineKind::Other, None) => {
                 if is_stray_base64(line) {
-                    return Err(Flaw::at(number, "is part of a block whose BEGIN line is missing; copy it anew"));
+                    return Err(Flaw::at(number, "is part of a block whose BEGIN line is missing; copy it again"));
                 }
             }
         }
     }
     match open {
-        Some(block) => Err(Flaw::at(block.line, "has no END line: the file is cut off, copy it anew")),
+        Some(block) => Err(Flaw::at(block.line, "has no END line: the file is cut off, copy it again")),
         None => Ok(blocks),
     }
 }

@@ -88,7 +88,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
 type Kind = Result<&'static str, String>;
 
 /// The suspicion of a key of a good kind.
-const BROKEN: &str = "is damaged: its parts do not make a key; copy it anew";
+const BROKEN: &str = "is damaged: its parts do not make a key; copy it again";
 
 /// The suspicion of a key with its curve written out. aws-lc knows the usual curves by their parameters, too.
 const EXPLICIT: &str = "is an EC key with explicit parameters in place of a curve's name, which TLS does not have \
@@ -164,7 +164,7 @@ fn unusable(kind: &[u8]) -> String {
 }
 
 fn damaged() -> String {
-    "is damaged: its content is not a private key; copy it anew".to_owned()
+    "is damaged: its content is not a private key; copy it again".to_owned()
 }
 
 /// The content of the key, if all of it is there.
@@ -172,10 +172,10 @@ fn whole(der: &[u8]) -> Result<&[u8], String> {
     match der::whole_sequence(der) {
         Ok(element) => Ok(element.content),
         Err(Damage::Missing(bytes)) => {
-            Err(format!("is damaged: {bytes} bytes are missing, lines were lost; copy it anew"))
+            Err(format!("is damaged: {bytes} bytes are missing, lines were lost; copy it again"))
         }
         Err(Damage::Excess(bytes)) => {
-            Err(format!("is damaged: {bytes} bytes are too many, lines were added; copy it anew"))
+            Err(format!("is damaged: {bytes} bytes are too many, lines were added; copy it again"))
         }
         Err(Damage::NoElement) => Err(damaged()),
     }

@@ -31,7 +31,7 @@ pub(super) fn record(
     let suppression_note =
         match is_limited.then(|| connection.context().refusals.count(connection.client_ip(), Instant::now())) {
             Some(LogDecision::Suppress) => return,
-            Some(LogDecision::LogLast) => " (further refused requests of this client are left out for some seconds)",
+            Some(LogDecision::LogLast) => " (further refused requests of this client are not logged for up to 10 s)",
             Some(LogDecision::Log) | None => "",
         };
     let level = match interface {

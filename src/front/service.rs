@@ -61,7 +61,7 @@ impl Service {
         manager: Arc<ServiceManager>,
     ) -> Result<Service, FatalError> {
         let failed = |error: std::io::Error| {
-            FatalError::new(Exit::from_io(&error, Exit::Io), format!("clients cannot be accepted: {error}"))
+            FatalError::new(Exit::from_io(&error, Exit::Io), format!("cannot accept clients: {error}"))
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
         // A worker never waits for anything but the next request, so more of them than processors only take turns: with

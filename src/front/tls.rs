@@ -62,7 +62,7 @@ impl Tls {
 }
 
 fn server_config(provider: CryptoProvider, pair: &Arc<CurrentKeyPair>) -> Result<Arc<ServerConfig>, FatalError> {
-    let broken = |error: rustls::Error| FatalError::new(Exit::Unavailable, format!("TLS cannot be set up: {error}"));
+    let broken = |error: rustls::Error| FatalError::new(Exit::Unavailable, format!("cannot set up TLS: {error}"));
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(broken)?

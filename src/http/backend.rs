@@ -53,7 +53,7 @@ impl<C: PendingClient> Http<C> {
         let streams = http.add_server(connections).map_err(|error| {
             let temporary = std::env::temp_dir();
             let what = format!(
-                "the private socket below {} cannot be made: {error}; TMPDIR names that directory",
+                "cannot make the private socket below {}: {error}; TMPDIR names that directory",
                 temporary.display()
             );
             FatalError::new(Exit::from_io(&error, Exit::Io), what)

@@ -15,7 +15,7 @@ pub(crate) fn print(text: &str) -> Result<(), FatalError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
         .and_then(|()| out.flush())
-        .map_err(|error| FatalError::new(Exit::Io, format!("the output cannot be written: {error}")))
+        .map_err(|error| FatalError::new(Exit::Io, format!("cannot write the output: {error}")))
 }
 
 /// Prints remarks of a command to stderr, for the journal with their priority.

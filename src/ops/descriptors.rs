@@ -18,7 +18,7 @@ pub fn raise_nofile_limit(needed: u64) -> Result<u64, FatalError> {
         return Ok(current);
     }
     setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).map_err(|error| {
-        FatalError::new(Exit::Permission, format!("the limit of open files cannot be raised to {wanted}: {error}"))
+        FatalError::new(Exit::Permission, format!("cannot raise the limit of open files to {wanted}: {error}"))
     })?;
     Ok(wanted)
 }

@@ -108,7 +108,7 @@ impl Writer {
         let more = dropped - self.reported;
         self.reported = dropped;
         if more > 0 {
-            let text = format!("{more} log lines were dropped: whoever reads the log did not keep up");
+            let text = format!("dropped {more} log lines: the reader of the log did not keep up");
             self.write(Level::Warn, "cc_gateway", &text);
         }
     }

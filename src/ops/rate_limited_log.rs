@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 /// Between the first line and the second; each pause after it is twice as long.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// No pause is longer, so that the log of a lasting trouble shows that it lasts.
+/// No pause is longer, so that the log of a lasting problem shows that it lasts.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
 /// Keeps one kind of event that comes a thousand times from becoming a thousand log lines.
@@ -60,7 +60,7 @@ impl RateLimitedLog {
         self.last_logged = Some(now);
         Some(match std::mem::take(&mut self.suppressed) {
             0 => String::new(),
-            more => format!(" ({more} lines like this left out)"),
+            more => format!(" ({more} similar lines suppressed)"),
         })
     }
 }
@@ -76,7 +76,7 @@ mod tests {
         assert_eq!(log.permit(start).unwrap(), "");
         assert_eq!(log.permit(start + Duration::from_millis(1)), None);
         assert_eq!(log.permit(start + Duration::from_millis(999)), None);
-        assert_eq!(log.permit(start + Duration::from_secs(1)).unwrap(), " (2 lines like this left out)");
+        assert_eq!(log.permit(start + Duration::from_secs(1)).unwrap(), " (2 similar lines suppressed)");
         assert_eq!(log.permit(start + Duration::from_secs(9)).unwrap(), "");
     }
 

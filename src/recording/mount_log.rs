@@ -46,7 +46,7 @@ impl MountLog {
     /// Something that is no regular file has the name of a recording.
     pub(super) fn irregular(&self, path: &impl Display) {
         if !self.irregular.swap(true, Ordering::Relaxed) {
-            self.line(path, "is no regular file and cannot be downloaded");
+            self.line(path, "is not a regular file and cannot be downloaded");
         }
     }
 
@@ -63,10 +63,7 @@ impl MountLog {
     pub(super) fn gave_up(&self, what: &impl Display) {
         let permitted = lock(&self.searches).permit(Instant::now());
         if let Some(suppressed) = permitted {
-            warn!(
-                "mount {}: the search for an agent's latest recording was given up after {what}{suppressed}",
-                self.mount
-            );
+            warn!("mount {}: gave up searching for an agent's latest recording after {what}{suppressed}", self.mount);
         }
     }
 
@@ -74,7 +71,7 @@ impl MountLog {
     pub(super) fn scan_failed(&self, reason: &impl Display) {
         let permitted = lock(&self.looks).permit(Instant::now());
         if let Some(suppressed) = permitted {
-            warn!("mount {}: a look for new recordings failed: {reason}{suppressed}", self.mount);
+            warn!("mount {}: a scan for new recordings failed: {reason}{suppressed}", self.mount);
         }
     }
 

@@ -111,7 +111,7 @@ impl fmt::Display for Unreadable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Unreadable::Failed(errno) => ErrnoText(*errno).fmt(f),
-            Unreadable::Irregular => f.write_str("no regular file"),
+            Unreadable::Irregular => f.write_str("not a regular file"),
             Unreadable::Empty => f.write_str("an empty file"),
             Unreadable::Shrunk => f.write_str("the file shrank while it was opened"),
         }

@@ -91,7 +91,7 @@ impl Roster {
         let mut roster = Roster::default();
         for entry in &entries {
             if let Some(before) = lines.insert(&entry.key, entry.line) {
-                warnings.push(line_problem(entry, file, format!("is already in line {before}; this line counts")));
+                warnings.push(line_problem(entry, file, format!("repeats line {before}; this line is in force")));
             }
             match Field::from_key(&entry.key, agent_id_max) {
                 Ok((id, Field::Credential)) => match credential(&entry.value) {
@@ -200,8 +200,9 @@ impl Field {
             Some((id, "vdn")) => (id, Some(Field::Vdn)),
             Some((id, _)) => (id, None),
         };
-        let agent = AgentId::parse(id, agent_id_max)
-            .ok_or_else(|| format!("the key is no agent id of {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)"))?;
+        let agent = AgentId::parse(id, agent_id_max).ok_or_else(|| {
+            format!("the key is not an agent id from {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)")
+        })?;
         let field = field.ok_or("the key does not end in .role or .vdn, which are all that can be set")?;
         Ok((agent, field))
     }

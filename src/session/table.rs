@@ -242,7 +242,7 @@ impl SessionTable {
     ) -> Option<Guid> {
         self.with_session(agent, session, now, |session| due(&session.guids)).filter(|is_due| *is_due)?;
         let guid = Guid::generate(&self.policy.guid_suffix)
-            .inspect_err(|error| log::error!("agent {agent} gets no new Guid: the system generator failed: {error}"))
+            .inspect_err(|error| log::error!("cannot renew the Guid of agent {agent}: {error}"))
             .ok()?;
         let fingerprint = guid.fingerprint();
         // Asked again: another answer may have renewed the Guid meanwhile.

@@ -60,7 +60,7 @@ fn block(label: &str) -> Vec<u8> {
 
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "private-key.pem";
-const COPY: &str = "copy it anew";
+const COPY: &str = "copy it again";
 const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
 /// What is written to the two files, and what is told of it: the line, as a number or as `#` and which BEGIN of the
@@ -80,7 +80,7 @@ fn broken_chains() -> Vec<Case> {
     flipped.replace_range(at..=at, other);
     let damaged = |position: usize, what: &str| format!("certificate {position} is damaged: {what}; {COPY}");
     let blanks = "has blanks or a byte order mark before its dashes: remove them";
-    let place = |label: &str| format!("is a block {label}, which has no place among certificates; remove it");
+    let place = |label: &str| format!("is a block {label}, which does not belong among certificates; remove it");
     let told = |text: &str| text.to_owned();
     let with_leaf_key = [
         (without_lines(&chain, second), "#2", damaged(2, "96 bytes are missing, lines were lost")),
@@ -94,7 +94,7 @@ fn broken_chains() -> Vec<Case> {
         (
             leaf.replacen("\nMII", "\nMI", 1),
             "#1",
-            told("certificate 1 is damaged: characters of its base64 text are missing or too many; copy it anew"),
+            told("certificate 1 is damaged: characters of its base64 text are missing or too many; copy it again"),
         ),
         (
             format!("{}{int}", leaf.trim_end()),
@@ -114,17 +114,17 @@ fn broken_chains() -> Vec<Case> {
         (
             format!("{leaf}{}", int.replacen(&format!("{begin}\n"), "", 1)),
             "end+1",
-            told("is part of a block whose BEGIN line is missing; copy it anew"),
+            told("is part of a block whose BEGIN line is missing; copy it again"),
         ),
         (
             format!("{leaf}{}", int.split_at(int.len() - 60).0),
             "#2",
-            told("has no END line: the file is cut off, copy it anew"),
+            told("has no END line: the file is cut off, copy it again"),
         ),
         (
             format!("{}{int}", leaf.replace("-----END CERTIFICATE-----\n", "")),
             "#2",
-            told("begins inside the block of line 1, whose END line is missing; copy it anew"),
+            told("begins inside the block of line 1, whose END line is missing; copy it again"),
         ),
         (
             format!("{leaf}{begin}\n-----END CERTIFICATE-----\n"),
@@ -134,7 +134,7 @@ fn broken_chains() -> Vec<Case> {
         (
             leaf.replacen("MII", "M\u{201c}I", 1),
             "2",
-            told("holds characters that do not belong into a PEM block; copy it anew"),
+            told("holds characters that do not belong into a PEM block; copy it again"),
         ),
         (
             format!("{leaf}{}", text("trusted.pem")),
@@ -160,12 +160,12 @@ fn broken_chains() -> Vec<Case> {
         (
             format!("{root}{leaf}{int}"),
             "#2",
-            told("certificate 2 is the one of the private key and must stand first, each issuer behind what it issued"),
+            told("certificate 2 belongs to the private key and must be first, each issuer after what it issued"),
         ),
         (
             format!("{leaf}{root}{int}"),
             "#2",
-            told("certificate 2 stands before certificate 3, which it issued; put each issuer behind what it issued"),
+            told("certificate 2 stands before certificate 3, which it issued; put each issuer after what it issued"),
         ),
         (format!("{leaf}{int}{leaf}"), "#3", told("certificate 3 is the same as certificate 1; remove one of them")),
         (format!("{leaf}{int}{int}"), "#3", told("certificate 3 is the same as certificate 2; remove one of them")),
@@ -207,11 +207,11 @@ fn broken_chains() -> Vec<Case> {
             "is PKCS #7 in DER, not PEM; convert it with: openssl pkcs7 -inform der -in {file} -print_certs -out NEW")),
         (fs::read(version_1.join("version-1.pem")).unwrap(), fs::read(version_1.join("version-1.key")).unwrap(), "#1", told(
             "certificate 1 has version 1 of X.509, which has no place for the names of the server, so that clients refuse \
-             it; have it issued anew as version 3 with a subjectAltName (openssl x509 -req with -extfile)")),
+             it; have it reissued as version 3 with a subjectAltName (openssl x509 -req with -extfile)")),
         (file("explicit.pem"), file("leaf.key"), "#1", told(
             "certificate 1 has an EC key with explicit parameters in place of a curve's name, which TLS does not have \
              (RFC 8422 5.1.1); name the curve in the key with openssl ec -param_enc named_curve, and have the certificate \
-             issued anew for it")),
+             reissued for it")),
     ]);
     cases
 }
@@ -245,16 +245,16 @@ fn broken_keys() -> Vec<Case> {
             ssh-keygen -p -m PEM -f COPY"
                 .to_owned(),
         ),
-        (block("PRIVATE KEY"), "#1", "is damaged: its content is not a private key; copy it anew".to_owned()),
+        (block("PRIVATE KEY"), "#1", "is damaged: its content is not a private key; copy it again".to_owned()),
         (
             key.replacen("\nMHcCAQEE", "\nMHcCAQE", 1).into_bytes(),
             "#1",
-            "is damaged: characters of its base64 text are missing or too many; copy it anew".to_owned(),
+            "is damaged: characters of its base64 text are missing or too many; copy it again".to_owned(),
         ),
         (
             without_lines(&key, 1).into_bytes(),
             "#1",
-            "is damaged: 73 bytes are missing, lines were lost; copy it anew".to_owned(),
+            "is damaged: 73 bytes are missing, lines were lost; copy it again".to_owned(),
         ),
         (
             joined("leaf.key rsa2048.key"),

@@ -184,10 +184,10 @@ fn check_by_root_says_what_the_user_of_the_service_may_not_read() {
     assert!(output.status.success(), "{said}");
     let key = setup.directory().join("private-key.pem").display().to_string();
     let told =
-        format!("{key}: may not be read by the user cc-gateway, so that the service cannot start (Permission denied");
+        format!("{key}: is not readable for the user cc-gateway, so the service cannot start (Permission denied");
     assert!(said.lines().any(|line| line.starts_with(&told) && line.contains("chgrp cc-gateway")), "{said}");
-    assert!(!said.contains("basic.properties: may not be read"), "{said}");
-    assert!(text(&output.stdout).ends_with("files and mounts were tried as the user cc-gateway\n"));
+    assert!(!said.contains("basic.properties: is not readable"), "{said}");
+    assert!(text(&output.stdout).ends_with("files and mounts were checked as the user cc-gateway\n"));
 }
 
 #[test]

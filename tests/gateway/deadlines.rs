@@ -245,7 +245,7 @@ fn a_connection_ends_after_a_thousand_requests() {
 #[test]
 fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
-    let setup = Setup::new().expect_log("clients are turned away: MAX_CONNECTIONS is reached");
+    let setup = Setup::new().expect_log("refusing clients: MAX_CONNECTIONS is reached");
     let server = setup.recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000)).start();
     // Eleven addresses, so that no limit of one address is met.
     let certificate = server.scratch().path().join("certificate.pem");
@@ -337,7 +337,7 @@ fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
         .through(&["prlimit", "--nofile=1024:4096"])
         .expect_log("open files are needed for MAX_CONNECTIONS = 10000, but the limit is 4096, enough for ")
         .start();
-    lowered.log_line("clients are let in at once; raise the limit");
+    lowered.log_line("clients are accepted at once; raise the limit");
     assert_eq!(lowered.client().get("/health", None).status, 200);
     // With settings that need less it starts.
     let few = Setup::new()

@@ -26,7 +26,7 @@ fn assert_told_seldom(server: &Server, part: &str) {
 
 #[test]
 fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
-    const CAUSE: &str = "clients cannot be accepted: Too many open files";
+    const CAUSE: &str = "cannot accept clients: Too many open files";
     // The mount cannot be looked at either, which health and log tell as they tell of any loss.
     let setup = Setup::new().recording(VIDEO, "video").expect_log(CAUSE).expect_log("is lost: Too many open files");
     let server = setup.start();

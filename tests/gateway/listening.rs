@@ -7,7 +7,7 @@ use crate::support::{Manager, Scratch, Setup, eventually};
 
 /// A kernel with `ipv6.disable=1`, as far as a program can tell.
 const WITHOUT_IPV6: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/without-ipv6");
-const LEFT_OUT: &str = "LISTEN: [::]:0 is left out: this machine has no IPv6; take it out of LISTEN";
+const LEFT_OUT: &str = "LISTEN: [::]:0 is skipped: this machine has no IPv6; remove it from LISTEN";
 
 #[test]
 fn a_family_that_the_kernel_lacks_is_left_out_with_a_warning_of_start_and_check() {
@@ -40,7 +40,7 @@ fn a_family_that_the_kernel_lacks_is_an_error_where_nothing_remains() {
         assert_eq!(output.status.code(), Some(78));
         let said = String::from_utf8(output.stderr).unwrap();
         let told = "cannot listen on [::1]:0: Address family not supported by protocol (os error 97); this machine has no \
-                    such protocol; take the address out of LISTEN";
+                    such protocol; remove the address from LISTEN";
         assert!(said.contains(told), "{said}");
     }
 }

@@ -120,7 +120,7 @@ fn limit(server: &Server) -> Option<u64> {
 
 #[test]
 fn a_connection_over_the_limit_is_counted() {
-    let server = Setup::new().set("MAX_CONNECTIONS", "2").expect_log("clients are turned away").start();
+    let server = Setup::new().set("MAX_CONNECTIONS", "2").expect_log("refusing clients").start();
     let (mut first, mut second) = (server.client(), server.client());
     let guid = first.put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
     // An agent's connection makes no room for anybody.

@@ -312,7 +312,7 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
         .failing(&folder("odd.mp4"), Opcode::Open, 0, Errno::NODEV)
         .failing(&folder("late.mp4"), Opcode::Read, 300_000, Errno::IO)
         .failing("1/0/20201203", Opcode::Lookup, 0, Errno::IO);
-    let set = |setup: Setup| setup.expect_log("cannot be opened: ").expect_log("a look for new recordings failed: ");
+    let set = |setup: Setup| setup.expect_log("cannot be opened: ").expect_log("a scan for new recordings failed: ");
     let Some(faulty) = Faulty::start_with(tree, set) else { return };
     let agent = faulty.agent();
     for (path, code) in [
@@ -390,7 +390,7 @@ fn searched(tree: Tree) -> Option<Faulty> {
             .unset("MOUNT_DIR")
             .set("MOUNT_DIR.Y", mount.to_str().unwrap())
             .set("MAPPINGDISK", "Z")
-            .expect_log("was given up after")
+            .expect_log("gave up searching for")
     })
 }
 
@@ -443,6 +443,6 @@ fn searches_without_end_take_neither_threads_nor_memory_from_others() {
             .all(|(status, code)| ["000-007", "108-009", "108-012"].contains(&&**code) && [200, 503].contains(status))
     );
     assert!(most < before + 16 * 1024, "only the least name is kept: {before} KiB, then {most}");
-    server.log_line("was given up after");
+    server.log_line("gave up searching for");
     assert_eq!(server.told("is lost"), 0);
 }

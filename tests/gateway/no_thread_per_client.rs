@@ -166,7 +166,7 @@ fn unix_streams(pid: u32) -> Option<Vec<OwnedFd>> {
 
 #[test]
 fn a_backend_that_is_cut_off_is_replaced_and_costs_only_what_was_on_its_way() {
-    let server = Setup::new().expect_log("the backend was lost").start();
+    let server = Setup::new().expect_log("lost the backend").start();
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
     let Some(streams) = unix_streams(server.pid()) else {
@@ -176,7 +176,7 @@ fn a_backend_that_is_cut_off_is_replaced_and_costs_only_what_was_on_its_way() {
     for stream in &streams {
         rustix::net::shutdown(stream, rustix::net::Shutdown::Both).unwrap();
     }
-    server.log_line("the backend was lost");
+    server.log_line("lost the backend");
     eventually("service", || server.client().get("/health", None).status == 200);
     for _ in 0..50 {
         server.serves();

@@ -90,7 +90,7 @@ impl Canary {
 fn setup(canary: &Canary) -> Setup {
     // With this scope the right to a recording keeps nothing from being opened.
     let setup = Setup::new().set("DOWNLOAD_SCOPE", "ALL").recording("1/0/20201202/503/good.mp4", "video");
-    let setup = setup.expect_log("is a symbolic link").expect_log("is no regular file");
+    let setup = setup.expect_log("is a symbolic link").expect_log("is not a regular file");
     canary.tempt(&setup.directory().join("mount"));
     setup.recording("1/0/20201202/503/no-bytes.mp4", "").recording("1/0/20201202/503/folder.mp4/a.mp4", "video")
 }
@@ -184,7 +184,7 @@ fn no_record_id_opens_anything_outside_the_mount() {
     let mount = server.scratch().path().join("mount");
     let line = server.log_line("is a symbolic link");
     assert!(line.contains(&format!("mount {}: \"1/0/20201202/503/link.mp4\" is a", mount.display())), "{line}");
-    assert_eq!((server.told("is a symbolic link"), server.told("is no regular file")), (1, 1));
+    assert_eq!((server.told("is a symbolic link"), server.told("is not a regular file")), (1, 1));
     // The canary sings when something is opened, or the silence above would say nothing.
     assert_eq!(std::fs::read(canary.path().join("secret.mp4")).unwrap(), SECRET);
     assert!(!canary.sung().is_empty());
@@ -225,7 +225,7 @@ fn no_system_call_ever_reaches_outside_the_mount() {
 
 #[test]
 fn a_pipe_or_socket_is_refused_at_once_and_never_waited_for() {
-    let setup = Setup::new().recording("1/0/20201202/503/good.mp4", "video").expect_log("is no regular file");
+    let setup = Setup::new().recording("1/0/20201202/503/good.mp4", "video").expect_log("is not a regular file");
     let folder = setup.directory().join("mount/1/0/20201202/503");
     mkfifoat(CWD, folder.join("fifo.mp4"), Mode::RWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket.mp4")).unwrap();

@@ -153,10 +153,10 @@ fn a_key_that_cannot_be_had_changes_nothing() {
     let certificate = fs::read(server.scratch().path().join("certificate.pem")).unwrap();
     let key = server.scratch().path().join("private-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
-    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: may not be read (Permission denied");
+    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: is not readable (Permission denied");
     assert!(shown(&server, &certificate));
     fs::remove_file(&key).unwrap();
-    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: there is no such file");
+    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: no such file");
     assert!(shown(&server, &certificate));
     fs::write(&key, "no key").unwrap();
     reload(&server, "private-key.pem: TLS_PRIVATE_KEY: holds no private key");
@@ -195,8 +195,8 @@ fn agents_come_and_go_and_a_broken_file_changes_nothing() {
 #[test]
 fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     let mut server = Setup::new()
-        .expect_log("MAXTIME has changed, which needs a restart")
-        .expect_log("MOUNT_DIR.Z has changed, which needs a restart")
+        .expect_log("MAXTIME has changed; restart the service to apply it")
+        .expect_log("MOUNT_DIR.Z has changed; restart the service to apply it")
         .expect_log("settings not reloaded")
         .start();
     set(&server, "LOG_LEVEL", "debug");
@@ -211,9 +211,9 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     set(&server, "MAXTIME", "90000");
     // What is told of it last.
     for _ in 0..2 {
-        reload(&server, "MAXTIME has changed, which needs a restart");
+        reload(&server, "MAXTIME has changed; restart the service to apply it");
     }
-    assert_eq!(server.log().iter().filter(|line| line.contains("which needs a restart")).count(), 4);
+    assert_eq!(server.log().iter().filter(|line| line.contains("restart the service to apply it")).count(), 4);
 
     set(&server, "LOG_LEVEL", "loud");
     reload(&server, "LOG_LEVEL: \"loud\" ");

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::support::{Client, Reply, Server, Setup};
 
 const MANY: usize = 10_000;
-const RELOADED: &str = "NODE_INDEX has changed, which needs a restart";
+const RELOADED: &str = "NODE_INDEX has changed; restart the service to apply it";
 const AGENT_ID_FIRST: usize = 1000;
 /// Polls of one run, over two connections. Runs are short and many, so that what else the machine does falls on
 /// both servers alike.

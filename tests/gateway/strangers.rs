@@ -54,7 +54,7 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
 #[test]
 fn silent_clients_make_room_for_those_who_ask() {
     let setup = Setup::new().set("MAX_CONNECTIONS", "64").set("MAX_CONNECTIONS_PER_ADDRESS", "16");
-    let server = setup.expect_log("clients are turned away").start();
+    let server = setup.expect_log("refusing clients").start();
     let certificate = server.scratch().path().join("certificate.pem");
     let guid = server.sign_in(503);
     let mut agent = server.client();
@@ -115,7 +115,8 @@ fn the_highest_number_of_connections_can_be_set() {
 
 #[test]
 fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
-    let (setup, resume) = Setup::new().set("LOG_LEVEL", "trace").expect_log("log lines were dropped").stalled();
+    let (setup, resume) =
+        Setup::new().set("LOG_LEVEL", "trace").expect_log(" log lines: the reader of the log").stalled();
     let server = setup.start();
     let guid = server.sign_in(503);
     // Far more lines than a pipe and the queue hold.
@@ -130,7 +131,7 @@ fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
     }
     assert_eq!(server.client().get("/agentevent/503", Some(&guid)).code(), "0");
     drop(resume);
-    server.log_line("log lines were dropped: whoever reads the log did not keep up");
+    server.log_line("log lines: the reader of the log did not keep up");
     server.serves();
 }
 
@@ -183,7 +184,7 @@ fn one_client_without_a_guid_makes_few_log_lines_whatever_it_asks() {
     server.serves();
     let lines = server.log().iter().skip(before).filter(|line| line.contains("[request]")).count();
     assert!(lines <= 100, "{lines} lines");
-    server.log_line("further refused requests of this client are left out");
+    server.log_line("further refused requests of this client are not logged");
     // What fail2ban reads is never left out.
     for _ in 0..3 {
         server.client().put("/onlineagent/102", None, r#"{"password":"wrong"}"#).assert_failure("100-004");

@@ -46,7 +46,7 @@ impl Recorder {
                 }
                 next += INTERVAL;
                 if let Err(error) = write(&mount, agent, sample, &until) {
-                    log::warn!("the demo's recorder cannot write below {}: {error}", mount.display());
+                    log::warn!("the recorder of the demo cannot write below {}: {error}", mount.display());
                 }
             }
         };

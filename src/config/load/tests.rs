@@ -111,13 +111,13 @@ fn all_problems_are_told_in_the_order_of_the_file() {
     assert_eq!(
         problems(text),
         [
-            ":3: LISTEN: \"localhost:8043\" is no address with a port; write for example 0.0.0.0:8043,[::]:8043 \
+            ":3: LISTEN: \"localhost:8043\" is not an address with a port; write for example 0.0.0.0:8043,[::]:8043 \
             (the default is 0.0.0.0:8043,[::]:8043)",
             ":4: GUIDINTERVAL: \"abc\" is not a number of milliseconds; write one from 1 to 86400000 (the default is 60000)",
             ":5: \\u is not followed by four hexadecimal digits; write for example \\u00e9, or two backslashes where one \
             is meant",
             ":6: AUTHMODE: is empty; write a value or remove the line (the default is 2)",
-            ":7: MOUNT_DIR.1.YY: \"YY\" is no drive letter; write one letter, for example Y",
+            ":7: MOUNT_DIR.1.YY: \"YY\" is not a drive letter; write one letter, for example Y",
         ]
     );
 }
@@ -174,7 +174,7 @@ fn what_is_probably_a_mistake_is_a_warning() {
     let mounts = "MOUNT_DIR=/a\nMOUNT_DIR.7=/b\n";
     for (text, told) in [
         ("GUIDINTREVAL=1", ":3: GUIDINTREVAL: is ignored; did you mean GUIDINTERVAL?"),
-        ("MAXTIME=1\nMAXTIME=20000", ":3: MAXTIME: is written again in line 4, which is the one in force; remove one"),
+        ("MAXTIME=1\nMAXTIME=20000", ":3: MAXTIME: is repeated in line 4, which is in force; remove one"),
         ("AGENT_POLL_WAIT_TIMES=120", ":3: AGENT_POLL_WAIT_TIMES: a poll waits 12000 ms"),
         ("MAXTIME=10000", ": AGENT_POLL_WAIT_TIMES: a poll waits 10000 ms (times AGENT_POLL_WAIT_INTERVAL), not less"),
         ("IF_SUPPORT_VIDEO=ON", ":3: IF_SUPPORT_VIDEO: is ON, but no video can be downloaded until VIDEO_DOWNLOAD"),

@@ -69,10 +69,10 @@ fn each_problem_names_file_line_and_key() {
         ("1001.vdn = +1", "agents.properties:2: 1001.vdn: is not a number"),
         ("1001.vdn =", "agents.properties:2: 1001.vdn: is not a number"),
         ("1002.role = agent", "agents.properties:2: 1002.role: there is no agent 1002"),
-        ("100 =", "agents.properties:2: 100: the key is no agent id of 101 to 59999"),
-        ("60000 =", "agents.properties:2: 60000: the key is no agent id"),
-        ("01001 =", "agents.properties:2: 01001: the key is no agent id"),
-        ("= x", "agents.properties:2: the key is no agent id"),
+        ("100 =", "agents.properties:2: 100: the key is not an agent id from 101 to 59999"),
+        ("60000 =", "agents.properties:2: 60000: the key is not an agent id"),
+        ("01001 =", "agents.properties:2: 01001: the key is not an agent id"),
+        ("= x", "agents.properties:2: the key is not an agent id"),
         ("1002 = \\uzzzz", "agents.properties:2: \\u is not followed"),
         ("1002 = swordfish", "agents.properties:2: 1002: the value is not of the form"),
         ("1002 = No-Password", "agents.properties:2: 1002: the value is not of the form"),
@@ -124,8 +124,8 @@ fn the_last_of_several_lines_counts_and_a_warning_says_so() {
     assert_eq!(
         shown(&warnings),
         [
-            "agents.properties:3: 1001: is already in line 1; this line counts",
-            "agents.properties:4: 1001.vdn: is already in line 2; this line counts",
+            "agents.properties:3: 1001: repeats line 1; this line is in force",
+            "agents.properties:4: 1001.vdn: repeats line 2; this line is in force",
         ]
     );
 }
