@@ -1,4 +1,4 @@
-//! Who may go on: the Guid of a request against the session of the agent in its path.
+//! Authentication: the Guid of a request against the session of the agent in its path.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::session::{AgentId, AuthError, Authenticated, Fingerprint};
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 
 impl Gateway {
-    /// The session the request belongs to, or the answer that says why there is none.
+    /// The session of the request, or the refusal to answer with.
     pub(super) fn authenticate(
         &self,
         agent: AgentId,
@@ -44,7 +44,7 @@ impl Gateway {
         })
     }
 
-    /// The refusal, after a while that holds no thread.
+    /// The refusal after [`REFUSAL_DELAY`], without holding a thread.
     pub(super) fn delayed(now: Instant, refusal: Reply) -> Answer {
         Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| refusal.into()))
     }

@@ -90,7 +90,7 @@ impl Gateway {
         Reply::result(&format!("{{{}}}", names.join(",")))
     }
 
-    /// `agentbyworkno/{workno}`. Of an agent that is not signed in nothing is known; that it exists is not told either.
+    /// `agentbyworkno/{workno}`. Says nothing of an agent that is not signed in, not even whether it exists.
     pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Reply {
         match self.colleague(caller, work_no) {
             Some((vdn, known)) => {

@@ -1,5 +1,5 @@
-//! What an agent says it is doing: busy, idle, in wrap-up, resting. There are no calls here, so the state is kept in
-//! the session and told to whoever asks, and nothing else follows from it but its event.
+//! The state of an agent: busy, idle, in wrap-up, resting. It is kept in the session, queried by other agents, and each
+//! change queues an event. There are no calls, so it has no other effect.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -29,7 +29,7 @@ pub(super) struct Caller {
 }
 
 impl Gateway {
-    /// Does what the agent wishes, if its state permits it.
+    /// Changes the state of the agent, if the current one permits it.
     pub(super) fn change_state(&self, caller: Caller, command: StateCommand) -> Reply {
         let Caller { agent, session, now } = caller;
         match self.sessions.change_state(agent, session, command, now, epoch_ms(SystemTime::now())) {
@@ -71,7 +71,7 @@ impl Gateway {
         }
     }
 
-    /// `syncagentinfo`, for a page that was loaded anew: empties the queue of events and tells what they would have.
+    /// `syncagentinfo`, for a reloaded page: reports the state and empties the event queue.
     pub(super) fn sync_agent_info(&self, caller: Caller) -> Reply {
         let Some(info) = self.sessions.sync_agent_info(caller.agent, caller.session, caller.now) else {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN);
@@ -87,7 +87,7 @@ impl Gateway {
     }
 }
 
-/// `resetskill/{autoflag}?skillid=&phonelinkage=`. There are no skills, so whatever is asked for is so already.
+/// `resetskill/{autoflag}?skillid=&phonelinkage=`. There are no skills, so any valid request succeeds.
 pub(super) fn reset_skill(query: &str) -> Reply {
     let is_list =
         |text: &str| text.len() <= SKILLS_MAX && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');

@@ -1,4 +1,4 @@
-//! Answers that are not there yet.
+//! Deferred answers.
 //!
 //! A poll without events, a password check, a file server that has to be asked, a refusal that is held back: none of
 //! them may hold a thread. The interface answers [`Answer::Deferred`], and the request waits in its slot. Whoever
@@ -30,13 +30,13 @@ impl From<Reply> for Answer {
     }
 }
 
-/// The rest of the work on a request.
+/// Completes a deferred request.
 pub(crate) type Finish = Box<dyn FnOnce(&Gateway, &RequestContext) -> Answer + Send>;
 
-/// Starts what a request waits for.
+/// Starts the work that a deferred request waits for.
 pub(crate) type Start = Box<dyn FnOnce(&Gateway, Ticket) + Send>;
 
-/// A request that waits.
+/// A request whose answer is deferred.
 pub(crate) struct Deferred {
     /// When `on_timeout` finishes it, if nobody has until then.
     pub(crate) until: Instant,
@@ -121,7 +121,7 @@ impl Ticket {
         self.slots.as_ref().is_some_and(|slots| slots.is_waiting(self.slot))
     }
 
-    /// Says later whether the request still waits, for whoever has to know before it is done.
+    /// A check of whether the request still waits, to be kept after the ticket is used.
     pub(crate) fn liveness(&self) -> impl Fn() -> bool + Send + 'static {
         let (slots, slot) = (self.slots.clone(), self.slot);
         move || slots.as_ref().is_some_and(|slots| slots.is_waiting(slot))

@@ -1,4 +1,4 @@
-//! The way in: from a request to its interface.
+//! Dispatch of a request to its interface.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -1,4 +1,4 @@
-//! The gateway as the interfaces see it: everything they share.
+//! The state that all interfaces share.
 
 use super::header_value::HeaderValue;
 use super::interfaces::Interface;
@@ -109,8 +109,8 @@ impl Gateway {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Puts a new roster in force. Sessions end of agents who are no longer in it, or whose password or role has
-    /// changed. Returns how many ended, or `None` if the roster is the one in force already.
+    /// Replaces the roster. Ends the sessions of agents who are no longer in it, or whose password or role has changed.
+    /// Returns how many ended, or `None` if nothing differs.
     pub(crate) fn replace_roster(&self, roster: Roster) -> Option<usize> {
         let before = self.roster();
         if *before == roster {

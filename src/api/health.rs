@@ -1,4 +1,4 @@
-//! `GET /health`: may this node be given work?
+//! `GET /health`: whether a load balancer may use this node.
 
 use super::code::ResultCode;
 use super::gateway::Gateway;

@@ -37,7 +37,7 @@ impl Gateway {
         }
     }
 
-    /// `PUT .../updateGuid`, for a browser page that was loaded anew.
+    /// `PUT .../updateGuid`, for a reloaded browser page.
     pub(super) fn update_guid(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         let session = match self.authenticate(agent, request, now) {
             Ok(authenticated) => authenticated.session,

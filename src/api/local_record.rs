@@ -16,7 +16,7 @@ use crate::recording::{Conditions, RecordId};
 use crate::session::{AgentId, SessionId};
 
 impl Gateway {
-    /// `localrecordpath`. Its `format` asks for a conversion; there is none, and the file is sent as it is.
+    /// `localrecordpath`. Its `format` asks for a conversion and is ignored: the file is sent as it is.
     pub(super) fn local_record_path(
         &self,
         context: &RequestContext,
@@ -83,7 +83,7 @@ impl Gateway {
         let value = |name| parameter(request.query, name).ok().flatten().unwrap_or_default();
         let path = value("localRecordPath");
         let asked = self.parse_local_path(&path);
-        // Named even where the token is no good: somebody tried to take it.
+        // Logged even where the token is invalid: somebody tried to use it.
         if let Ok((location, record_id)) = &asked {
             context.trail().note_record(record_id.path());
             location.iter().for_each(|&location| context.trail().note_location(location));

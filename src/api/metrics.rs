@@ -232,7 +232,7 @@ impl Gateway {
     }
 }
 
-/// What the kernel holds for TCP sockets. It counts pages, and there is no count for a process of its own.
+/// Kernel memory of TCP sockets, for the network namespace: the kernel has no count for each process.
 fn tcp_memory_bytes() -> u64 {
     let pages = std::fs::read_to_string("/proc/self/net/sockstat").ok().and_then(|text| tcp_memory_pages(&text));
     pages.unwrap_or(0) * rustix::param::page_size() as u64

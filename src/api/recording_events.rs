@@ -1,4 +1,4 @@
-//! What agents are told of their recordings, and the thread that has the mounts scanned for that.
+//! Events for new recordings, and the thread that schedules the scans of the mounts.
 
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
@@ -13,14 +13,14 @@ use crate::ops::sync::{lock, remaining};
 use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent};
 use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
 
-/// How often sessions end that were silent for too long, and the events are queued whose time has come.
+/// How often expired sessions are removed and timed events are queued.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
 /// The least time between two scans for agents who have just signed in, so that a shift that begins costs ten a
 /// second and not one for each of its agents.
 const NEW_AGENTS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The thread only counts time: scans happen on the threads of their mounts.
+/// The thread only waits; scans run on the threads of their mounts.
 const STACK_SIZE: usize = 128 * 1024;
 
 /// `locationId` outside pool mode, as in the documented samples.
@@ -29,10 +29,10 @@ const NO_LOCATION: u32 = 65_535;
 /// `recordFormat` "default": how the recorder encodes is not known here.
 const DEFAULT_FORMAT: u8 = 0;
 
-/// The mounts that are scanned, and how many events came of it.
+/// The mounts that are scanned, and counters of the events.
 #[derive(Debug)]
 pub(super) struct RecordingEvents {
-    /// None where there are no events: IF_SUPPORT_VIDEO or RECORD_SCAN_INTERVAL says so.
+    /// Empty where IF_SUPPORT_VIDEO is OFF or RECORD_SCAN_INTERVAL is 0.
     pub(super) watches: Vec<ArrivalWatch>,
     interval: Option<Duration>,
     wakeup: Wakeup,
@@ -64,14 +64,14 @@ impl RecordingEvents {
     }
 }
 
-/// Wakes the thread before its time.
+/// Wakes the thread before its next deadline.
 #[derive(Debug, Default)]
 struct Wakeup {
     reasons: Mutex<Reasons>,
     condvar: Condvar,
 }
 
-/// What has happened since the thread was awake.
+/// Why the thread was woken.
 #[derive(Debug, Default)]
 struct Reasons {
     new_agents: bool,
@@ -126,7 +126,7 @@ impl Drop for EventThread {
     }
 }
 
-/// What is due when.
+/// The deadlines of the thread.
 struct Schedule<'a> {
     gateway: &'a Arc<Gateway>,
     events: &'a RecordingEvents,
@@ -285,7 +285,7 @@ fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
     }
 }
 
-/// Made of the time at which the recording began, in the form of the documented samples: there is no call to name.
+/// Made from the begin of the recording, in the form of the documented samples. No real call id is known.
 fn call_id(begin_time_ms: i64) -> String {
     let begin = since_1970(begin_time_ms);
     format!("{}-{}", begin / 1000, begin % 1000)

@@ -19,7 +19,7 @@ pub struct Reply {
     pub(crate) headers: Vec<(&'static str, HeaderValue)>,
     /// Content.
     pub(crate) body: String,
-    /// What to do if the client turns out to be gone before it has taken the answer.
+    /// Runs if the client leaves before it has received the answer.
     pub(crate) undelivered: Option<Undelivered>,
 }
 
@@ -34,7 +34,7 @@ pub(super) enum ErrorResult {
     EmptyObject,
 }
 
-/// Takes back what an answer carried.
+/// Undoes an answer that did not reach its client.
 pub(crate) type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Reply {
@@ -101,7 +101,7 @@ impl Reply {
         Reply::new(status, code, JSON, body)
     }
 
-    /// Too much at once: 503, and the client is told when to come again.
+    /// 503 with Retry-After.
     pub(crate) fn busy() -> Reply {
         Reply::http_error(503, ResultCode::BUSY).with("Retry-After", "5")
     }
@@ -115,7 +115,7 @@ impl Reply {
         self
     }
 
-    /// Does this if the client turns out to be gone before it has taken the answer.
+    /// Runs `take_back` if the client leaves before it has received the answer.
     #[must_use]
     pub(super) fn or_undelivered(self, take_back: impl FnOnce(&Gateway) + Send + 'static) -> Reply {
         Reply { undelivered: Some(Box::new(take_back)), ..self }

@@ -1,4 +1,4 @@
-//! One request as the interfaces see it, whoever carried it here.
+//! A request as the interfaces see it, independent of transport.
 
 use std::cell::Cell;
 use std::net::IpAddr;
@@ -142,7 +142,7 @@ pub(crate) struct Request<'a> {
     pub(crate) method: Method,
     /// The path, percent-encoded as the client sent it.
     pub(crate) path: &'a str,
-    /// The query without its question mark; empty where there is none.
+    /// The query without its question mark; empty if absent.
     pub(crate) query: &'a str,
     /// The headers an interface may read.
     pub(crate) headers: &'a Headers,

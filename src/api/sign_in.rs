@@ -66,7 +66,7 @@ impl Gateway {
                 let done = move |is_right| {
                     ticket.complete(move |gateway, context| gateway.finish_sign_in(attempt, context, is_right).into());
                 };
-                // Where the queue is full, the ticket is dropped, and the client is told to come again.
+                // If the queue is full, the ticket is dropped and the client gets 503.
                 let _ = gateway.verifier.submit(prefix, checked, password, is_wanted, done);
             },
         ))

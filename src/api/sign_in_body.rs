@@ -54,7 +54,7 @@ const FIELDS: [(&str, Kind); 15] = [
 ];
 
 impl SignInBody {
-    /// Reads the content; `None` is a content that is no JSON object or has a field out of its bounds.
+    /// Parses the content; `None` if it is not a JSON object or a field is out of bounds.
     ///
     /// Read as leniently as the JSON readers of Java are: a byte order mark is skipped and may announce UTF-16,
     /// numbers and booleans may be strings and the reverse, in any case of letters and with blanks around them.
@@ -161,7 +161,7 @@ fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     text.map(Zeroizing::new)
 }
 
-/// The members of the object that `text` is, each with its value as it is written; `None` if it is no JSON object.
+/// The members of the object that `text` is, each with its value as written; `None` if it is not a JSON object.
 ///
 /// `serde_json` keeps only the last member of a name and no spelling of numbers. It checks the text here, so that
 /// the walk over it need not.

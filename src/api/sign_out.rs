@@ -1,5 +1,4 @@
-//! The three ways to sign out. There are no calls here that could be in the way of a sign-out, so all of
-//! them do the same; what the page of each says of calls belongs to another component of a contact centre.
+//! The three ways to sign out. All do the same, since there are no calls that a sign-out could interrupt; what the page of each says of calls belongs to another component of a contact centre.
 
 use std::time::Instant;
 

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::{DEFAULT_CONFIG, DEMO_LISTEN};
 
-/// Something the program can be told to do.
+/// A command of the program.
 #[derive(Debug)]
 pub struct CommandSpec {
     /// The word on the command line; empty for serving, which has none.

@@ -65,7 +65,7 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError>
     write_new(&out.join(CERTIFICATE), 0o644, &certificate)
 }
 
-/// Refuses a clock that is wrong for sure. Appliances without a battery begin in 1970, and clients would take a
+/// Rejects a clock that is certainly wrong. Appliances without a battery begin in 1970, and clients would take a
 /// certificate of then for one that has expired.
 fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
     if now >= built {
@@ -90,7 +90,7 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Er
     Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-/// This machine by its own account. No name service is asked, so that the binary needs none.
+/// Host name and loopback addresses. No name service is asked, so that the binary needs none.
 fn local_names() -> Vec<String> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let is_name = |name: &String| {
@@ -102,7 +102,7 @@ fn local_names() -> Vec<String> {
     names
 }
 
-/// Writes a file that is not there yet, for nobody but those whom `mode` names.
+/// Creates a file with `mode`; fails if it exists.
 pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), FatalError> {
     let written = OpenOptions::new()
         .write(true)

@@ -1,4 +1,4 @@
-//! `cc-gateway check`: everything serving would read, and what is wrong with it.
+//! `cc-gateway check`: reads everything serving would read, and reports what is wrong.
 
 use std::fmt::Write as _;
 use std::fs::File;
@@ -19,8 +19,8 @@ use crate::session::Roster;
 
 /// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with `quiet`, neither.
 ///
-/// A mount that is not there now is told and no failure: a file server that comes up after the gateway must
-/// not keep the gateway from starting. The same goes for an address.
+/// A mount that is missing is reported but not an error: a file server that starts after the gateway must not keep the
+/// gateway from starting. The same holds for an address.
 ///
 /// # Errors
 /// All problems of the settings; or else those of the agents, the certificate and the addresses.
@@ -56,7 +56,7 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
         return Ok(());
     }
     let lines = settings.lines().to_vec();
-    // The limit is that of whoever runs this, and so may be another one than the service's.
+    // This is the limit of the user who runs the check; the service may have another.
     match serve::fit_connections(&mut settings) {
         Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
         Err(failure) => {
@@ -110,7 +110,7 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
 
 fn probe_mounts(settings: &Settings) -> String {
     let mut text = String::new();
-    // Whether something is mounted there is told even where serving does not insist on it.
+    // Reported even with MOUNT_CHECK OFF.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
     // All are asked at once, so that several dead file servers cost the time of one.
     let probes: Vec<_> = mounts

@@ -44,7 +44,7 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
     })
 }
 
-/// The demo's directory; it goes when this is dropped.
+/// The directory of the demo, removed on drop.
 struct DemoDirectory {
     directory: PathBuf,
     /// Where the samples are below the mount, and their names.

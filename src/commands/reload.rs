@@ -1,4 +1,4 @@
-//! SIGHUP: what can change while clients are served.
+//! SIGHUP: reloads settings, agents and certificate.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use crate::front::{KeyPairFiles, Tls};
 use crate::ops::log_lines;
 use crate::session::Roster;
 
-/// What a reload replaces, and where it reads the new from.
+/// The state that a reload replaces, and the path of the settings.
 pub(crate) struct Reload {
     config: PathBuf,
     settings: Settings,
@@ -38,7 +38,7 @@ impl Reload {
         }
     }
 
-    /// True if there was anything to say, as with the other two.
+    /// Whether anything was logged, as with the other two.
     fn reload_settings(&mut self) -> bool {
         let (read, notices) = match config::read(&self.config) {
             Ok(read) => read,
@@ -49,7 +49,7 @@ impl Reload {
         };
         notices.iter().for_each(Notice::log);
         let changes = self.settings.reload(&read);
-        // Before the changes are told, so that a quieter log is quiet from here on and a louder one tells.
+        // First, so that the messages below obey the new level.
         log_lines::set_level(self.settings.log_level);
         for change in &changes {
             match change.in_force {

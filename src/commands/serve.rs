@@ -28,7 +28,7 @@ const BIND_TIMEOUT: Duration = Duration::from_secs(58);
 /// How often the address is tried meanwhile.
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
-/// Serves until a signal ends it; `listening` is told the addresses once clients can come.
+/// Serves until a signal ends it. Calls `listening` with the addresses once clients can connect.
 pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), FatalError> {
     let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
         .map_err(|error| FatalError::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
@@ -106,7 +106,7 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
 /// that fails and is started again every other second fills the journal.
 ///
 /// # Errors
-/// The first address that cannot be had.
+/// The first address that cannot be bound.
 fn bind(
     addresses: &[SocketAddr],
     signals: &mut Signals,
@@ -137,13 +137,13 @@ fn bind(
 }
 
 /// Raises the limit of open files to what the settings can need. Where it cannot be raised that far, fewer clients are
-/// let in than the default of `MAX_CONNECTIONS`, and the warning to log says so.
+/// accepted than the default of `MAX_CONNECTIONS`. Returns the warning to log then.
 ///
 /// # Errors
 /// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
-/// turned away for a reason that nobody looks for.
+/// refused for a reason that is hard to find.
 pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, FatalError> {
-    /// A gateway with fewer clients than this is of no use to anybody.
+    /// Fewer connections than this are treated as a mistake in the limits.
     const CONNECTIONS_MIN: u64 = 16;
     let wanted = settings.max_connections;
     let besides = descriptors_besides_clients(settings);
@@ -164,8 +164,8 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     Ok(Some(format!("{reason}: only {affordable} clients are accepted at once; {ADVICE} or set MAX_CONNECTIONS")))
 }
 
-/// Upper bound on the descriptors that these settings need whatever the number of clients, of whom each has a socket: one
-/// for each running download, those a mount is busy with, and some for the rest. A recording is opened before the limits
+/// Upper bound on open descriptors under these settings, apart from one socket for each client: one for each running
+/// download, those of each mount, and a reserve. A recording is opened before the limits
 /// of downloads are held against it, which the threads of its mount bound.
 fn descriptors_besides_clients(settings: &Settings) -> u64 {
     const OTHER_DESCRIPTORS: usize = 64;

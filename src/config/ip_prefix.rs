@@ -78,7 +78,7 @@ fn width(address: IpAddr) -> u32 {
 
 /// The first address that shares `length` bits with this one.
 fn first(address: IpAddr, length: u32) -> IpAddr {
-    // A shift by the whole width is none in Rust; it is a mask of no bits here.
+    // A shift by the full width overflows in Rust; here it is an empty mask.
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(Ipv4Addr::BITS - length).unwrap_or(0);

@@ -35,7 +35,7 @@ impl DefaultValue {
         }
     }
 
-    /// The value or the rule it follows, as the documentation shows it; `None` where there is none.
+    /// The value, or the rule it follows, for the documentation; `None` if unset.
     pub fn shown(self) -> Option<&'static str> {
         match self {
             DefaultValue::Fixed(text) | DefaultValue::Derived(text) => Some(text),

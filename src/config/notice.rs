@@ -1,4 +1,4 @@
-//! What an operator should know about a configuration that is in order.
+//! Warnings and notes about a valid configuration.
 
 use super::problem::write_place;
 use std::fmt;

@@ -1,11 +1,11 @@
-//! What stops a start: one place in a configuration file, and what the operator is to write there.
+//! Errors in configuration files: where, and what the operator should write.
 
 use crate::ops::fatal_error::{Exit, FatalError};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// What sort of trouble a problem is; it decides the exit code.
+/// The kind of a problem, which decides the exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum ProblemKind {
     /// Something in the file is wrong.
@@ -32,7 +32,7 @@ impl ProblemKind {
 /// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// What sort of trouble it is.
+    /// The kind, which decides the exit code.
     pub(crate) kind: ProblemKind,
     /// The file to look into.
     pub(crate) file: PathBuf,
@@ -51,8 +51,8 @@ impl Problem {
         Problem { kind: ProblemKind::Config, file: file.to_owned(), line, key, text: text.into() }
     }
 
-    /// A file that cannot be read because of `error`; `advice` tells what to do where the reason is neither
-    /// a missing file nor a missing permission.
+    /// A file that cannot be read because of `error`; `advice` says what to do unless the reason is a
+    /// missing permission.
     ///
     /// A missing file counts as a configuration problem: somewhere a wrong name is written.
     pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
@@ -71,7 +71,7 @@ impl Problem {
     }
 }
 
-/// One error for all that is wrong with the files, so that the operator can mend them in one go. The first problem decides
+/// One error for all that is wrong with the files, so that the operator can correct them at once. The first problem decides
 /// on the exit code.
 impl From<Vec<Problem>> for FatalError {
     fn from(problems: Vec<Problem>) -> FatalError {

@@ -105,7 +105,7 @@ impl Settings {
         }
     }
 
-    /// Takes what a running service can change from settings that were read anew. Returns every difference
+    /// Applies what a running service can change from newly read settings. Returns every difference
     /// there was, with whether it is in force now; the others stay differences until the service is started
     /// with them.
     pub(crate) fn reload(&mut self, read: &Settings) -> Vec<Change> {

@@ -63,7 +63,7 @@ impl<'a> Source<'a> {
         path
     }
 
-    /// The same for a key that must be set; `advice` tells how to come by such a file.
+    /// The same for a key that must be set; `advice` says how to get such a file.
     pub(super) fn parse_required_path(&mut self, name: &str, advice: &str) -> PathBuf {
         let path = self.parse_path(name);
         if path.as_os_str().is_empty() && self.are_valid(&[name]) {

@@ -6,7 +6,7 @@ use super::problem::Problem;
 use super::properties;
 use crate::ops::bounded_file::BoundedFile;
 
-/// Reads a properties file of at most `max` bytes; `advice` says what to do where there is no such file.
+/// Reads a properties file of at most `max` bytes; `advice` says what to do if it is missing.
 ///
 /// # Errors
 /// Why it cannot be read. Only regular files are, so that a pipe or a device is an error at once.

@@ -31,7 +31,7 @@ pub(crate) enum DownloadScope {
     All,
 }
 
-/// `value` in quotes, on one line and shortened, to be repeated in a message.
+/// `value` quoted, on one line and shortened, for a message.
 pub(super) fn quoted(value: &str) -> String {
     match value.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{:?}...", value.split_at(end).0),
@@ -55,7 +55,7 @@ pub(super) fn switch(value: &str) -> Result<bool, String> {
     choice(&[("ON", true), ("OFF", false)])(value)
 }
 
-/// A level of logging. There is no `off`: an operator is always told of errors.
+/// A log level. There is no `off`: errors are always logged.
 pub(super) fn level(value: &str) -> Result<Option<LevelFilter>, String> {
     use LevelFilter::{Debug, Error, Info, Trace, Warn};
     let words = [("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];

@@ -1,4 +1,4 @@
-//! Accepting clients: what comes of errors, and who is let in.
+//! Accepting clients, and errors of accept.
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,7 +13,7 @@ use super::tls_stream::UNSENT_MAX_BYTES;
 use crate::ops::counters::Counters;
 use crate::ops::rate_limited_log::RateLimitedLog;
 
-/// Most clients taken from one listener before others have their turn.
+/// Most clients accepted from one listener before other events are handled.
 const ACCEPT_BATCH: usize = 64;
 
 /// Receive buffer of a client's socket, in bytes, of which the kernel takes twice as much: room for a request's head, or a
@@ -23,7 +23,7 @@ const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 /// download, whose own timeout comes first.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
-/// Log lines about what keeps clients out, each of which could come a thousand times a second.
+/// Rate limits for log lines about refused clients.
 #[derive(Debug, Default)]
 pub(super) struct AcceptLog {
     accepting: RateLimitedLog,
@@ -31,7 +31,7 @@ pub(super) struct AcceptLog {
     full_network: RateLimitedLog,
 }
 
-/// Sets what accepted sockets take over from their listener (tcp(7), socket(7)).
+/// Sets the options that accepted sockets inherit from their listener (tcp(7), socket(7)).
 pub(super) fn set_options(listener: &TcpListener) {
     let set = |what: &str, result: Result<(), io::Error>| {
         if let Err(error) = result {
@@ -44,7 +44,7 @@ pub(super) fn set_options(listener: &TcpListener) {
     set("TCP_USER_TIMEOUT", sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS).map_err(Into::into));
 }
 
-/// Accepts who is waiting at a listener, and hands their sockets to `take`.
+/// Accepts up to [`ACCEPT_BATCH`] clients of a listener and hands their sockets to `take`.
 ///
 /// # Errors
 /// One of the whole process, such as too many open files. Errors of a single client are passed over.
@@ -82,7 +82,7 @@ pub(super) fn accept_batch(
     Ok(())
 }
 
-/// Counts and logs that a client is turned away.
+/// Counts and logs a refused client.
 pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Counters, log: &mut AcceptLog) {
     counters.connections_refused.add(1);
     match full {
@@ -93,7 +93,7 @@ pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Count
     }
 }
 
-/// What to tell of a network that has its share of connections.
+/// The log line for a network that has reached its limit.
 pub(super) fn network_full(full: &NetworkFull) -> String {
     let NetworkFull { network, limit } = full;
     format!("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}")

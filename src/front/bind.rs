@@ -1,4 +1,4 @@
-//! The addresses of `LISTEN`: which can be had, which this machine cannot have, and what to do about the others.
+//! Binds the addresses of `LISTEN`, skips families the kernel lacks, and explains failures.
 
 use std::net::{SocketAddr, TcpListener};
 use std::os::fd::OwnedFd;
@@ -11,16 +11,16 @@ use crate::ops::fatal_error::{Exit, FatalError};
 /// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
 const BACKLOG: i32 = 1024;
 
-/// The listeners, bound and not yet answered.
+/// Bound listeners, from which nobody accepts yet.
 #[derive(Debug)]
 pub struct Listeners(pub(super) Vec<TcpListener>);
 
 /// Why the addresses cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
-    /// What the operator is told.
+    /// The error for the operator.
     pub(crate) cause: FatalError,
-    /// Whether time alone may mend it: another program ends, an interface comes up.
+    /// Whether a retry may succeed: another program ends, an interface comes up.
     pub(crate) is_transient: bool,
 }
 
@@ -28,7 +28,7 @@ impl Listeners {
     /// Listens on every address whose family this kernel has, and logs a warning of each other one.
     ///
     /// # Errors
-    /// The first address that cannot be had; then none of them is bound. Also if the kernel has the family of none.
+    /// The first address that cannot be bound; then none of them is. Also if every family is missing.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
         let (listeners, skipped) = open_each(addresses, listen)?;
         skipped.iter().for_each(|warning| log::warn!("{warning}"));
@@ -75,7 +75,7 @@ fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Does `open` for each address. What the kernel lacks the family for is left out, with a warning, as long as something
+/// Calls `open` for each address. Addresses whose family the kernel lacks are skipped with a warning, as long as another
 /// remains.
 fn open_each<T>(
     addresses: &[SocketAddr],
@@ -102,7 +102,7 @@ fn open_each<T>(
 }
 
 /// Whether an address fails because the machine does not have its family at all: the kernel was started without it
-/// (`ipv6.disable=1`), or has it off, and then not even the loopback address can be had.
+/// (`ipv6.disable=1`), or has it off, and then not even the loopback address can be bound.
 fn lacks_family(address: SocketAddr, error: Errno) -> bool {
     let is_everywhere = address.ip().is_unspecified() || address.ip().is_loopback();
     error == Errno::AFNOSUPPORT || error == Errno::ADDRNOTAVAIL && is_everywhere

@@ -1,11 +1,11 @@
-//! Buffers recordings are read into, lent for a moment each.
+//! A pool of read buffers for recordings.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::Mutex;
 
 use crate::ops::sync::lock;
 
-/// Buffers of one size that nobody uses right now.
+/// Idle buffers of one size.
 ///
 /// A download has one only while it reads and encrypts. While its client takes what was encrypted, which is
 /// nearly all of the time of a slow one, another download can have it.
@@ -17,7 +17,7 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// Buffers of `size` bytes each, of which `max_idle` are kept for the next ones who need one.
+    /// A pool of buffers of `size` bytes each, which keeps up to `max_idle` idle ones.
     pub(super) fn new(size: usize, max_idle: usize) -> BufferPool {
         BufferPool { size, max_idle, idle: Mutex::default() }
     }
@@ -29,7 +29,7 @@ impl BufferPool {
     }
 }
 
-/// A borrowed buffer; it goes back when this is dropped.
+/// A borrowed buffer, returned on drop.
 pub(super) struct Pooled<'a> {
     buffers: &'a BufferPool,
     buffer: Vec<u8>,

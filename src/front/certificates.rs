@@ -1,4 +1,4 @@
-//! The certificate and the issuers behind it: what a client will make of them, told before a client does.
+//! Checks of the certificate chain: what clients would reject, reported before they do.
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
@@ -19,7 +19,7 @@ const COPY_AGAIN: &str = "copy it again";
 /// The certificates among the blocks of a file, each with its line.
 ///
 /// # Errors
-/// The first block that is none and has no place among them, or that there is none at all.
+/// The first block that does not belong there, or that no certificate was found.
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'static>)>, Flaw> {
     let mut certificates = Vec::new();
     for block in blocks {
@@ -66,10 +66,10 @@ fn misplaced(label: &str) -> String {
     }
 }
 
-/// What there is to know about a chain that can be served.
+/// The result of examining a chain that can be served.
 #[derive(Debug)]
 pub(super) struct Findings {
-    /// What clients will not like.
+    /// Problems that some clients will have with it.
     pub(super) warnings: Vec<Flaw>,
     /// When the first certificate that clients look at ends, in seconds since 1970.
     pub(super) expiry: i64,
@@ -228,7 +228,7 @@ fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bo
     )
 }
 
-/// What clients miss in the certificate of a server.
+/// What clients require of a server certificate and this one lacks.
 fn usage(leaf: &Numbered<'_>) -> Option<Flaw> {
     if !leaf.facts.has_alt_name {
         let text = "has no subjectAltName, the only place where clients look for the name of the server: many refuse it; \

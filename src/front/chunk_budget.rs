@@ -1,4 +1,4 @@
-//! How much of a video is read, encrypted and sent at once.
+//! Chunk sizes: how much of a video is read, encrypted and sent at once.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -20,9 +20,9 @@ const CHUNK_BYTES_MIN: usize = 5 * RECORD_BYTES;
 /// What all chunks above the smallest may have together, encrypted, in bytes; the next one gets a third of what is
 /// left. So there are seven of them at most, which may have as many of the large buffers at worst.
 const BUDGET_BYTES: usize = 3 * CHUNK_BYTES_MAX;
-/// BufferPool kept for the smallest chunks.
+/// Idle buffers kept for the smallest chunks.
 const SMALL_IDLE_MAX: usize = 16;
-/// BufferPool kept for all others; few threads read and encrypt at the same moment.
+/// Idle buffers kept for all others; few threads read and encrypt at the same moment.
 const LARGE_IDLE_MAX: usize = 2;
 /// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget from the others.
 const QUICK_BYTES_PER_MICROSECOND: u64 = 4;
@@ -30,7 +30,7 @@ const QUICK_BYTES_PER_MICROSECOND: u64 = 4;
 /// whether or not it reads (2.5 MB on the loopback as Linux has it).
 const JUDGED_AFTER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The buffers chunks are read into, and what is left of the budget.
+/// The chunk buffers, and the remaining budget.
 #[derive(Debug)]
 pub(super) struct ChunkBudget {
     small: BufferPool,
@@ -39,7 +39,7 @@ pub(super) struct ChunkBudget {
 }
 
 impl ChunkBudget {
-    /// No chunk is on its way yet.
+    /// A full budget.
     pub(super) fn new() -> ChunkBudget {
         // From the first large piece that comes back, the C library's allocator learns how much comes and goes, and
         // keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). Else it would
@@ -61,7 +61,7 @@ impl ChunkBudget {
         ChunkGrant { budget: self, bytes }
     }
 
-    /// Takes a share of the budget.
+    /// Claims a share of the budget.
     fn claim(&self) -> usize {
         let share = |remaining: usize| remaining / 3 / RECORD_BYTES * RECORD_BYTES;
         let claimed = self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| {

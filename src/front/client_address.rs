@@ -1,4 +1,4 @@
-//! Who the client is when proxies stand in between: `X-Forwarded-For`, which each proxy on the way adds the address
+//! The client's address behind proxies: `X-Forwarded-For`, which each proxy on the way adds the address
 //! of its own peer to.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
@@ -27,7 +27,7 @@ pub(super) struct ClientAddress {
 ///
 /// - A peer that is not trusted is the client, whatever it sends.
 /// - Else the first hop that is not a trusted proxy is the client.
-/// - An entry that is no address (`unknown`, an obfuscated name, garbage, nothing between two commas) was vouched
+/// - An entry that is not an address (`unknown`, an obfuscated name, garbage, nothing between two commas) was vouched
 ///   for by the hop to its right, which could not or would not say more. What stands left of it is nobody's word,
 ///   so the client is that hop: the last trusted address that could be read.
 /// - Where all hops are trusted proxies, the outermost is the client: a request of the proxy's own, such as a

@@ -31,7 +31,7 @@ use crate::http::{ForwardedRequest, PendingClient, Response};
 use crate::ops::log_lines::Quoted;
 use crate::ops::sync::lock;
 
-/// Most requests of one connection; after it the client connects anew.
+/// Most requests on one connection; after that it closes.
 const REQUESTS_MAX: u32 = 1000;
 /// How much of what a client sends after its last response is read and dropped, in bytes.
 const LINGER_MAX_BYTES: usize = 1024 * 1024;
@@ -60,7 +60,7 @@ enum Stage {
     Gone,
 }
 
-/// How an I/O thread goes on with a connection.
+/// What an I/O thread does with a connection next.
 pub(super) enum Action {
     /// Waits for [`Connection::interest`] until [`Connection::deadline`].
     Wait,
@@ -131,7 +131,7 @@ impl Connection {
         }
     }
 
-    /// The name it has at its I/O thread.
+    /// Its key in the I/O thread's table.
     pub(super) fn key(&self) -> Key {
         self.key
     }
@@ -161,7 +161,7 @@ impl Connection {
         self.deadline
     }
 
-    /// What the socket is to be watched for after [`Action::Wait`].
+    /// The events to wait for after [`Action::Wait`].
     pub(super) fn interest(&self) -> EventFlags {
         match self.stage {
             Stage::Sending { .. } | Stage::Closing => EventFlags::OUT,
@@ -170,7 +170,7 @@ impl Connection {
         }
     }
 
-    /// What the socket is to be watched for when the connection comes home: the next request may be there already, and a
+    /// The events to wait for when the connection returns to its I/O thread: the next request may be there already, and a
     /// socket that can be written to says so at once.
     pub(super) fn interest_on_return(&self) -> EventFlags {
         match self.stage {
@@ -179,18 +179,18 @@ impl Connection {
         }
     }
 
-    /// Whether the connection may make room for another: no agent's, and nothing of its is being answered.
+    /// Whether the connection may be closed for a new one: not authenticated, and no request in flight.
     pub(super) fn is_evictable(&self) -> bool {
         !self.is_authenticated
             && matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
     }
 
-    /// Whether nothing has begun that has to be finished.
+    /// Whether no request is in progress.
     pub(super) fn is_idle(&self) -> bool {
         matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. })
     }
 
-    /// Goes on as far as the socket lets it.
+    /// Advances until the socket blocks or the I/O thread has to act.
     pub(super) fn advance(&mut self) -> Action {
         loop {
             let step = match self.stage {
@@ -232,7 +232,7 @@ impl Connection {
         }
     }
 
-    /// Ends the connection in order, as far as nothing has begun that has to be finished.
+    /// Closes the connection in order, unless a request is in progress.
     pub(super) fn close_idle(&mut self) -> Action {
         match self.stage {
             Stage::Opening { .. } | Stage::Handshake => Action::Close,
@@ -244,12 +244,12 @@ impl Connection {
         }
     }
 
-    /// No worker has come for the request.
+    /// Answers 503, since no worker took the request in time.
     pub(super) fn refuse_overloaded(&mut self) {
         self.refuse(HttpError::Overloaded);
     }
 
-    /// Looks at the first bytes before TLS does.
+    /// Handles the PROXY header and the server name, before rustls sees the bytes.
     fn open(&mut self, proxied: bool) -> Option<Action> {
         if proxied {
             match proxy_protocol::parse(&self.inbound) {
@@ -439,7 +439,7 @@ impl Connection {
         ForwardedRequest { method, target, headers, body }
     }
 
-    /// Answers a request that no interface sees, and ends the connection: nobody knows where the next one begins.
+    /// Answers a malformed request and closes the connection, since the begin of the next request is unknown.
     fn refuse(&mut self, error: HttpError) {
         self.context.counters.requests_malformed.add(1);
         log::debug!("{} is refused: {}", self.peer, error.reason());
@@ -536,7 +536,7 @@ impl Connection {
         self.keep_alive
     }
 
-    /// No thread can be had for the download.
+    /// Answers 503, since no thread could be started for the download.
     pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<&RequestContext>) {
         self.context.counters.thread_errors.add(1);
         let text = format!("cannot start a thread for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
@@ -568,7 +568,7 @@ impl Connection {
         }
         let (io_handle, context) = (Arc::clone(&self.io_handle), Arc::clone(&self.context));
         io_handle.return_connection(self);
-        // Its I/O thread may have let the idle connections go just before.
+        // Its I/O thread may have closed the idle connections just before.
         if context.connections.is_draining() {
             io_handle.wake();
         }

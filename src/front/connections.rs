@@ -1,4 +1,4 @@
-//! The clients connected right now: how many there may be, and the end of the service for them.
+//! Open connections: their limits, and draining at shutdown.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -9,7 +9,7 @@ use std::time::Instant;
 use super::address_limits::{AddressLimits, NetworkFull};
 use crate::ops::sync::{lock, remaining};
 
-/// Why a client is not let in.
+/// The limit that refuses a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitReached {
     /// `MAX_CONNECTIONS` clients are connected.
@@ -18,7 +18,7 @@ pub(super) enum LimitReached {
     Network(NetworkFull),
 }
 
-/// Everyone who is connected.
+/// All open connections.
 #[derive(Debug)]
 pub(super) struct Connections {
     max: usize,
@@ -37,14 +37,14 @@ struct State {
     next_download: u64,
 }
 
-/// The right to be connected; it counts until this is dropped.
+/// A connection's place within the limits, released on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     connections: Arc<Connections>,
     address: Option<IpAddr>,
 }
 
-/// A running download; it counts until this is dropped.
+/// A running download, counted until dropped.
 #[derive(Debug)]
 pub(super) struct RunningDownload {
     connections: Arc<Connections>,
@@ -68,7 +68,7 @@ impl Connections {
         }
     }
 
-    /// Lets a client in, or says why not. `address` is `None` for the connection of a trusted proxy, which is nobody's yet.
+    /// Counts a client, or says which limit refuses it. `address` is `None` for a trusted proxy, whose client is not known yet.
     pub(super) fn acquire(self: &Arc<Connections>, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
         let mut state = lock(&self.state);
         if let Some(address) = address {
@@ -97,7 +97,7 @@ impl Connections {
         Some(RunningDownload { connections: Arc::clone(self), number })
     }
 
-    /// From now on connections end with the response they are waiting for.
+    /// From now on each connection closes after its current response.
     pub(super) fn begin_drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
     }
@@ -120,7 +120,7 @@ impl Connections {
         self.aborting.load(Ordering::SeqCst)
     }
 
-    /// Waits until nobody is connected or `deadline` has passed; whether nobody is.
+    /// Waits until no connection is left or `deadline` has passed; true if none is left.
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
         let mut state = lock(&self.state);
         while state.connections > 0 {

@@ -1,5 +1,4 @@
-//! The content of a request: a known length or chunks, decoded here so that nothing behind ever sees
-//! chunks.
+//! Decoding of chunked content.
 
 use super::head::CONTENT_MAX_BYTES;
 use super::http_error::HttpError;
@@ -9,7 +8,7 @@ const LINE_MAX_BYTES: usize = 256;
 /// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows it).
 const TRAILERS_MAX_BYTES: usize = 2048;
 
-/// What the decoder expects next.
+/// The part of the chunked format that comes next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
     Size,

@@ -1,5 +1,5 @@
-//! The little of DER (X.690) that tells what a certificate or a key is: elements one after the other, each with its
-//! tag and content. Definite lengths only, as DER has them.
+//! The subset of DER (X.690) that certificates and keys need: elements one after the other, each with tag and
+//! content. Definite lengths only, as DER has them.
 
 /// The tags that certificates and keys are read by.
 pub(super) mod tag {

@@ -1,7 +1,7 @@
 //! The head of a request: RFC 9112 read strictly, under limits.
 //!
-//! httparse does the parsing; what it lets pass and a second parser might read differently is refused
-//! before it, because two readers who disagree about where a request ends are how requests are smuggled.
+//! httparse does the parsing. What it accepts and a second parser might read differently is refused
+//! first, because two readers who disagree about where a request ends are how requests are smuggled.
 
 use std::borrow::Cow;
 
@@ -22,7 +22,7 @@ const LEADING_LINES_MAX: usize = 2;
 /// How the content is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// So many bytes, 0 where there is no content.
+    /// A length in bytes, 0 without content.
     Length(usize),
     /// Chunks (RFC 9112 section 7.1).
     Chunked,
@@ -134,7 +134,7 @@ impl Head {
                     }
                 }
             } else if is("X-Forwarded-For") {
-                // What is no text names nobody.
+                // A value that is not text names no address.
                 let text = std::str::from_utf8(value).unwrap_or("unknown");
                 forwarded_for =
                     Some(forwarded_for.map_or_else(|| text.to_owned(), |before| format!("{before},{text}")));
@@ -180,7 +180,7 @@ fn leading_lines(bytes: &[u8]) -> Result<usize, HttpError> {
     Ok(blank)
 }
 
-/// Refuses what RFC 9112 section 2.2 lets a recipient repair: CR or LF alone, NUL and other controls, and
+/// Refuses what RFC 9112 section 2.2 allows a recipient to repair: CR or LF alone, NUL and other controls, and
 /// folded lines (section 5.2).
 fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     let mut before = b'\n';
@@ -198,8 +198,8 @@ fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section 6.1), and what is no list
-/// of codings is malformed, as are chunks within chunks and parameters of theirs.
+/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section 6.1), and anything but
+/// a list of codings is malformed, as are nested chunks and parameters.
 fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
     const MALFORMED: HttpError = HttpError::Malformed("not a transfer coding");
     let mut chunked = 0;

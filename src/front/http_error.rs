@@ -1,4 +1,4 @@
-//! What is wrong with a request before any interface has seen it.
+//! Errors of HTTP itself, before a request reaches an interface.
 
 use crate::api::{Reply, ResultCode};
 
@@ -42,7 +42,7 @@ impl HttpError {
         }
     }
 
-    /// What to tell the operator who looks for it at debug level.
+    /// The reason, for the debug log.
     pub(super) fn reason(self) -> &'static str {
         match self {
             HttpError::Malformed(what) => what,

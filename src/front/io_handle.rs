@@ -1,4 +1,4 @@
-//! The way back to an I/O thread: from workers, download threads and whoever finishes a request.
+//! The handle of an I/O thread: how workers and download threads return connections to it.
 
 use std::io;
 use std::net::{SocketAddr, TcpStream};
@@ -21,7 +21,7 @@ pub(super) struct Key {
     pub(super) generation: u32,
 }
 
-/// What is not a connection, in place of a key. No table has so many places.
+/// The epoll token of the eventfd. Tokens from here down are not keys; no table has that many entries.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 /// The connection to the backend.
 pub(super) const BACKEND_TOKEN: u64 = u64::MAX - 1;
@@ -34,26 +34,26 @@ impl Key {
         u64::from(self.index) << 32 | u64::from(self.generation)
     }
 
-    /// The key of a token that is none of the others.
+    /// The key of a connection's token.
     pub(super) fn from_token(token: u64) -> Key {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         Key { index: half(token >> 32), generation: half(token) }
     }
 }
 
-/// What an I/O thread is told.
+/// A message to an I/O thread.
 pub(super) enum Message {
-    /// A connection comes back; it is armed already.
+    /// A connection returns; its socket is armed already.
     Returned(Box<Connection>),
     /// A connection's request is deferred in this slot until then.
     Parked(Key, SlotId, Instant),
     /// A connection is gone.
     Closed(Key),
-    /// A client for whom so many other threads had no room.
+    /// A new client, and how many other threads had no room for it.
     Accepted(TcpStream, SocketAddr, usize),
 }
 
-/// What the others know of an I/O thread.
+/// The part of an I/O thread that other threads use.
 pub(super) struct IoHandle {
     epoll: OwnedFd,
     wake: OwnedFd,
@@ -68,10 +68,10 @@ struct Inbox {
 }
 
 impl IoHandle {
-    /// A home whose thread is yet to come.
+    /// A handle whose thread is not started yet.
     ///
     /// # Errors
-    /// When there is no descriptor.
+    /// When no descriptor is available.
     pub(super) fn new() -> io::Result<IoHandle> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -93,7 +93,7 @@ impl IoHandle {
         Ok(epoll::modify(&self.epoll, socket, data, interest | epoll::EventFlags::ONESHOT)?)
     }
 
-    /// Gives a connection back to the thread.
+    /// Returns a connection to the thread.
     pub(super) fn return_connection(&self, connection: Box<Connection>) {
         let mut inbox = lock(&self.inbox);
         // Armed with the inbox locked: the thread that is woken by the event finds the connection there.
@@ -114,12 +114,12 @@ impl IoHandle {
         self.wake_before(inbox, until);
     }
 
-    /// Says that a connection is gone.
+    /// Reports that a connection is closed.
     pub(super) fn notify_closed(&self, key: Key) {
         lock(&self.inbox).messages.push(Message::Closed(key));
     }
 
-    /// Hands a client over for whom `declined` threads, this one's not among them, had no room.
+    /// Passes on a client for whom `declined` threads, this one's not among them, had no room.
     pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         lock(&self.inbox).messages.push(Message::Accepted(socket, peer, declined));
         self.wake();

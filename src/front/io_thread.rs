@@ -1,4 +1,4 @@
-//! An I/O thread: waits for many sockets at once and for none in particular.
+//! An I/O thread: an epoll loop over many connections.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -39,52 +39,52 @@ const SLEEP_MAX: Duration = Duration::from_secs(3600);
 /// again.
 const EXIT_SOFTWARE: i32 = 70;
 
-/// An I/O thread as its service sees it.
+/// The service's handle of an I/O thread.
 pub(super) struct IoThread {
     io_handle: Arc<IoHandle>,
     control: Arc<Control>,
     handle: JoinHandle<()>,
 }
 
-/// What the service asks of the thread, and knows of it.
+/// State shared between the service and the thread.
 #[derive(Default)]
 struct Control {
-    /// Turns the loop has taken: a thread that is stuck takes none.
+    /// Iterations of the loop; they stop when the thread is stuck.
     iterations: AtomicU64,
-    /// The thread has let the idle clients go and accepts no more.
+    /// The thread has closed idle connections and accepts no more.
     drained: AtomicBool,
-    /// Everything that is not a running download is to end at once.
+    /// Everything but running downloads is to close at once.
     close_all: AtomicBool,
     stop: AtomicBool,
 }
 
-/// A place for a connection.
+/// An entry of the connection table.
 struct Entry {
     generation: u32,
     state: EntryState,
     /// The step at which the nearest timer of the connection goes off.
     timer: Option<u64>,
     deadline: Option<Instant>,
-    /// Since when it is an idle stranger's.
+    /// Since when the connection may be evicted.
     evictable_since: Option<Instant>,
 }
 
 enum EntryState {
     Vacant,
-    /// It waits here for its client.
+    /// The connection, waiting for its client.
     Owned(Box<Connection>),
     /// Its request waits in this slot for a worker.
     Forwarded(SlotId),
     /// Its request waits in this slot for something else.
     Deferred(SlotId),
-    /// Somebody else has it.
+    /// A worker or download thread has the connection.
     Elsewhere,
 }
 
 struct IoLoop {
     context: Arc<Context>,
     io_handle: Arc<IoHandle>,
-    /// Those of all I/O threads, and which of them this is.
+    /// The handles of all I/O threads, and the index of this one.
     io_handles: Arc<[Arc<IoHandle>]>,
     number: usize,
     control: Arc<Control>,
@@ -97,13 +97,13 @@ struct IoLoop {
     entries: Vec<Entry>,
     vacant: Vec<u32>,
     timers: Timers,
-    /// Those who may make room for others, the longest idle first.
+    /// Connections that may be evicted, the longest idle first.
     evictable: BTreeSet<(Instant, Key)>,
     tick: Option<Duration>,
 }
 
 impl IoThread {
-    /// Starts a thread that accepts clients and serves them; `tick` is how often it takes a turn at least.
+    /// Starts a thread that accepts clients and serves them; `tick` is the longest time between two iterations.
     ///
     /// # Errors
     /// When a descriptor or the thread cannot be made.
@@ -152,17 +152,17 @@ impl IoThread {
         self.control.iterations.load(Ordering::Relaxed)
     }
 
-    /// Makes the thread look at what has changed: the service drains.
+    /// Wakes the thread, for instance to drain.
     pub(super) fn wake(&self) {
         self.io_handle.wake();
     }
 
-    /// Whether the thread accepts no more clients and has let the idle ones go.
+    /// Whether the thread has stopped accepting and closed idle connections.
     pub(super) fn is_drained(&self) -> bool {
         self.control.drained.load(Ordering::SeqCst)
     }
 
-    /// Ends everything at once that is not a running download.
+    /// Closes everything but running downloads at once.
     pub(super) fn close_all(&self) {
         self.control.close_all.store(true, Ordering::SeqCst);
         self.io_handle.wake();
@@ -206,7 +206,7 @@ impl IoLoop {
         }
     }
 
-    /// Until when there is nothing to do unless something happens.
+    /// The time of the next deadline.
     fn next_wakeup(&self) -> Instant {
         let now = Instant::now();
         let longest = now + self.tick.unwrap_or(SLEEP_MAX);
@@ -256,7 +256,7 @@ impl IoLoop {
         }
     }
 
-    /// Does what a connection wants next.
+    /// Carries out the next action of a connection.
     fn apply(&mut self, connection: Box<Connection>, action: Action) {
         match action {
             Action::Wait => self.wait_here(connection),
@@ -386,7 +386,7 @@ impl IoLoop {
         }
     }
 
-    /// Lets a client in if there is room, or can be made: here, or by the other threads, of which `declined` could not.
+    /// Admits a client if there is room or another can be evicted, here or by the other threads, of which `declined` could not.
     fn admit_or_offer(&mut self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         let address = (!self.context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
         let connections = Arc::clone(&self.context.connections);
@@ -407,7 +407,7 @@ impl IoLoop {
         }
     }
 
-    /// Lets the stranger go who has been idle longest.
+    /// Closes the evictable connection that has been idle longest.
     fn evict_oldest(&mut self) -> bool {
         let Some(&(_, key)) = self.evictable.first() else { return false };
         self.unmark_evictable(key);
@@ -420,7 +420,7 @@ impl IoLoop {
     fn register(&mut self, socket: TcpStream, peer: SocketAddr, permit: ConnectionPermit) {
         let key = self.reserve();
         let data = epoll::EventData::new_u64(key.token());
-        // Armed by whoever puts the connection down.
+        // Armed when the connection is stored.
         let added = epoll::add(self.io_handle.epoll(), &socket, data, EventFlags::ONESHOT);
         let tls = added.map_err(io::Error::from).and_then(|()| TlsStream::new(socket, self.context.tls.config()));
         match tls {
@@ -488,7 +488,7 @@ impl IoLoop {
         forwarded.into_iter().for_each(|slot| self.refuse_forwarded(slot));
     }
 
-    /// Lets go who has nothing under way; with `close_all`, everybody who has no running download.
+    /// Closes idle connections; with `close_all`, all without a running download.
     fn drain(&mut self) {
         self.stop_listening();
         self.accept_paused_until = None;
@@ -539,7 +539,7 @@ impl IoLoop {
         self.vacant.push(key.index);
     }
 
-    /// The place of that very connection.
+    /// The entry of a connection, unless it has been reused.
     fn entry(&mut self, key: Key) -> Option<&mut Entry> {
         self.entries.get_mut(key.index as usize).filter(|entry| entry.generation == key.generation)
     }

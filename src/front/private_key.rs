@@ -32,14 +32,14 @@ const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, 
 pub(super) struct FoundKey {
     /// The key.
     pub(super) key: PrivateKeyDer<'static>,
-    /// What is wrong with it if it cannot be used all the same.
+    /// The likely reason if the crypto library rejects it.
     pub(super) likely_flaw: Flaw,
 }
 
 /// The key among the blocks of a file. Certificates and parameters may stand beside it.
 ///
 /// # Errors
-/// Why there is none that can be used. No part of the key is repeated.
+/// Why no usable key was found. No part of the key is repeated.
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     let keys: Vec<_> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
     let block = match keys.as_slice() {

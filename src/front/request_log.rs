@@ -1,5 +1,5 @@
-//! The one log line of a request. No Guid and no password is near it, and of path and query nothing but
-//! the recording that a download names.
+//! The log line of a request. It never holds a Guid, a password, or anything of path and query but the recording of
+//! a download.
 
 use std::io;
 use std::time::Instant;
@@ -9,11 +9,11 @@ use super::refusal_limit::LogDecision;
 use crate::api::{Interface, Reply, RequestContext, ResultCode};
 use crate::ops::log_lines::Quoted;
 
-/// What is logged of every request, whoever it comes from: successes, and what intrusion detection reads, of which the
+/// Result codes that are always logged: successes, and what intrusion detection reads, of which the
 /// password checks and the delay of a locked sign-in bound the number.
 const UNLIMITED: [ResultCode; 3] = [ResultCode::SUCCESS, ResultCode::WRONG_PASSWORD, ResultCode::LOCKED];
 
-/// Counts and logs a request with what it was answered.
+/// Counts and logs an answered request.
 ///
 /// `bytes` is what was sent of the content, and `cut` why it was not all of it.
 pub(super) fn record(

@@ -1,6 +1,6 @@
 //! Server names (RFC 6066 section 3) that rustls refuses.
 //!
-//! Some balancers and clients put into the server name what is no DNS name: the Host field with its port, a name
+//! Some balancers and clients put something other than a DNS name into the server name: the Host field with its port, a name
 //! in brackets, a wildcard, nothing. There is one certificate here, so the name decides nothing, but rustls ends
 //! the handshake with `illegal_parameter` or `decode_error` (rustls 0.23.46: `msgs/handshake.rs`,
 //! `HostNamePayload::read`; `server/hs.rs`, `process_client_hello`), before a resolver of certificates is asked and
@@ -49,7 +49,7 @@ pub enum Examined {
 /// A server name that rustls refuses, and where it stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadName {
-    /// The name for the log, to be escaped; empty where there is none to be read.
+    /// The name for the log, to be escaped; empty if unreadable.
     pub(crate) name: String,
     type_at: [usize; 2],
 }

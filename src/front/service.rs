@@ -1,4 +1,4 @@
-//! The front at work: bound, accepting, and ended in order.
+//! Start and shutdown of the front.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -102,8 +102,8 @@ impl Service {
     /// How long everything but running downloads may take to end.
     const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-    /// Takes no more clients, lets the idle ones go and has the waiting ones answered. Returns how many downloads are
-    /// running once no further request is taken.
+    /// Stops accepting, closes idle connections and answers waiting polls. Returns how many downloads are running once no
+    /// further request is read.
     pub(crate) fn begin_drain(&self) -> usize {
         let connections = &self.context.connections;
         connections.begin_drain();
@@ -165,7 +165,7 @@ impl Service {
     }
 }
 
-/// Feeds the watchdog for as long as every I/O thread takes turns.
+/// Pings the watchdog while every I/O thread makes progress.
 fn feed_watchdog(
     tick: Duration,
     io_threads: Arc<Vec<IoThread>>,

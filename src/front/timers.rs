@@ -1,4 +1,4 @@
-//! When to look at which connection again.
+//! Timers of connections, in steps.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ const SLOTS: usize = 8192;
 /// The deadlines of an I/O thread's connections.
 ///
 /// A deadline that moves away, as that of a connection does with each request, moves nothing here: the timer that is
-/// there goes off, its owner looks at the deadline of now and sets it anew.
+/// there goes off, its owner checks the current deadline and sets it again.
 #[derive(Debug)]
 pub(super) struct Timers {
     started: Instant,

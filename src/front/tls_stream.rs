@@ -45,7 +45,7 @@ impl TlsStream {
         Ok(TlsStream { socket: Arc::new(socket), tls: server_connection(config)? })
     }
 
-    /// Begins anew, with another configuration. Only before the client's first bytes have been taken.
+    /// Restarts the handshake with another configuration. Only before the client's first bytes have been taken.
     ///
     /// # Errors
     /// As [`TlsStream::new`].
@@ -91,12 +91,12 @@ impl TlsStream {
         self.tls.is_handshaking() && self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
     }
 
-    /// The socket, for whoever has to shut it down while another thread uses it.
+    /// The socket, to shut it down from another thread.
     pub(super) fn socket(&self) -> &Arc<TcpStream> {
         &self.socket
     }
 
-    /// Goes on with the handshake as far as the socket lets it; whether it is complete and its last flight sent.
+    /// Continues the handshake until the socket blocks; true once it is complete and flushed.
     ///
     /// # Errors
     /// `UnexpectedEof` when the client goes away, `InvalidData` when it breaks the protocol.
@@ -109,13 +109,13 @@ impl TlsStream {
         self.flush()
     }
 
-    /// Whether unsent bytes, and not the client's next ones, are what the connection waits for.
+    /// Whether encrypted bytes wait to be sent.
     pub(super) fn wants_write(&self) -> bool {
         self.tls.wants_write()
     }
 
     /// Appends what the client has sent to `inbound`: all that one read of the socket brings, so that nothing is left
-    /// behind which no event of the socket would tell of.
+    /// behind that no socket event would report.
     ///
     /// # Errors
     /// `UnexpectedEof` when the connection ended without close_notify; what the socket says.
@@ -178,7 +178,7 @@ impl TlsStream {
         }
     }
 
-    /// Queues the close_notify, without which a client cannot tell an end from a cut.
+    /// Queues the close_notify, which marks the end as intended.
     pub(super) fn queue_close(&mut self) {
         self.tls.send_close_notify();
     }
@@ -201,7 +201,7 @@ impl TlsStream {
 
     /// How many bytes may wait unsent before the socket takes no more.
     pub(super) fn limit_unsent(&self, bytes: u32) {
-        // A socket without the option is one of a client that is gone, which the next write tells.
+        // Fails only on a dead socket, which the next write reports.
         let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes);
     }
 
@@ -239,7 +239,7 @@ impl TlsStream {
     /// Reads and decrypts once; false if the socket has nothing.
     fn read_records(&mut self) -> io::Result<bool> {
         match self.tls.read_tls(&mut &*self.socket) {
-            // Until the handshake is done nobody reads, and only a read tells of an end.
+            // During the handshake only this read reports the end.
             Ok(0) if self.tls.is_handshaking() => return Err(ErrorKind::UnexpectedEof.into()),
             Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::Interrupted => return Ok(true),

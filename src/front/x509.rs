@@ -1,4 +1,4 @@
-//! What an operator is to be told about a certificate (RFC 5280): rustls serves a chain without looking at most of it,
+//! The facts of a certificate (RFC 5280) that operators need: rustls serves a chain without looking at most of it,
 //! and clients then refuse it for reasons that only they know.
 //!
 //! Whether a certificate is sound is decided by rustls and by the signatures; this reads a few facts and trusts none.

@@ -75,7 +75,7 @@ impl<C: PendingClient> Http<C> {
         self.add_server(1)?.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Lets the workers go. Requests that are still on their way stay where they are.
+    /// Stops the workers. Requests that are still queued are not answered.
     pub(crate) fn close(&self) {
         for server in lock(&self.servers).drain(..) {
             (0..self.workers).for_each(|_| server.unblock());
@@ -87,7 +87,7 @@ impl<C: PendingClient> Http<C> {
         let path = directory.socket_path();
         let listener = UnixListener::bind(&path)?;
         let listening = listener.try_clone()?;
-        // tiny_http starts its accept thread with a call that panics where no thread can be had.
+        // tiny_http panics if it cannot start its accept thread.
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(listener, None)))
             .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?
             .map_err(io::Error::other)?;

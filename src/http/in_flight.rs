@@ -1,4 +1,4 @@
-//! The requests in flight: each client waits in a slot, and whoever takes it out of there answers it.
+//! The requests in flight: each client waits in a slot and is answered by whoever takes it out.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -83,8 +83,8 @@ impl<C: PendingClient> InFlight<C> {
         lock(&self.table).insert(Request::Forwarded(client))
     }
 
-    /// Takes a client out whose request is still on its way: for the worker that has it now, or for whoever gives up
-    /// waiting for one.
+    /// Takes a client out whose request is still on its way: for the worker that handles it, or on
+    /// a timeout.
     pub(crate) fn take_forwarded(&self, slot: SlotId) -> Option<C> {
         match lock(&self.table).take_if(slot, |request| matches!(request, Request::Forwarded(_)))? {
             Request::Forwarded(client) | Request::Deferred { client, .. } => Some(client),

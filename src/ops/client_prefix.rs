@@ -1,9 +1,9 @@
-//! Whom a network address belongs to.
+//! The network prefix that stands for one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// Whom an address belongs to: an IPv6 subscriber has a whole /64 (RFC 6177) and could else come from as
-/// many addresses as it likes. An IPv4 address is the same one however it is written.
+/// The prefix that stands for one client: the /64 of an IPv6 address, since a subscriber has a whole one (RFC 6177), or
+/// the IPv4 address, in canonical form.
 pub(crate) fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -1,4 +1,4 @@
-//! What a command prints for its user.
+//! Output of commands.
 
 use std::io::Write as _;
 
@@ -10,7 +10,7 @@ use super::log_lines;
 /// Prints to stdout.
 ///
 /// # Errors
-/// 74 when the reader is gone or the disk is full: an output that is cut off must not look whole.
+/// 74 when the reader is gone or the disk is full, so that cut output does not pass for complete.
 pub(crate) fn print(text: &str) -> Result<(), FatalError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
@@ -18,7 +18,7 @@ pub(crate) fn print(text: &str) -> Result<(), FatalError> {
         .map_err(|error| FatalError::new(Exit::Io, format!("cannot write the output: {error}")))
 }
 
-/// Prints remarks of a command to stderr, for the journal with their priority.
+/// Prints remarks of a command to stderr, with their priority if that is the journal.
 pub(crate) fn print_remark(level: Level, text: &str) {
     let prefix = log_lines::priority_prefix(level);
     let mut stderr = std::io::stderr().lock();

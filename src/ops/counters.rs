@@ -55,7 +55,7 @@ pub struct Counters {
     pub connections: Counter,
     /// Clients turned away at a connection limit.
     pub connections_refused: Counter,
-    /// Idle clients without a Guid that were let go for others.
+    /// Idle clients without a Guid that were closed for others.
     pub(crate) connections_evicted: Counter,
     /// Failed calls of accept(2).
     pub(crate) accept_errors: Counter,

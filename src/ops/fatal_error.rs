@@ -1,4 +1,4 @@
-//! Failures the operator reads: one sentence that says what to do, and the exit code of `sysexits.h`.
+//! Errors that end the process: a message that says what to do, and an exit code of `sysexits.h`.
 
 use std::fmt;
 
@@ -27,7 +27,7 @@ impl Exit {
     }
 }
 
-/// A failure that ends a command, written for the operator.
+/// An error that ends a command, written for the operator.
 #[derive(Debug)]
 pub struct FatalError {
     exit: Exit,
@@ -35,12 +35,12 @@ pub struct FatalError {
 }
 
 impl FatalError {
-    /// A failure with its exit code and the text the operator is to read.
+    /// An error with its exit code and the text for the operator.
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> FatalError {
         FatalError { exit, text: text.into() }
     }
 
-    /// A failure that the log has told of already, so that nothing is left to print.
+    /// An error that was logged already, so that nothing is printed.
     pub(crate) fn already_logged(exit: Exit) -> FatalError {
         FatalError { exit, text: String::new() }
     }

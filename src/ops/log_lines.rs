@@ -1,4 +1,4 @@
-//! The log: simple_logger to stderr, behind a queue, so that whoever reads the log may stall without stopping the service.
+//! The log: simple_logger to stderr, behind a queue, so that a stalled reader of the log does not stop the service.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -14,7 +14,7 @@ use simple_logger::SimpleLogger;
 
 /// Lines that may wait for the writer, some 200 bytes each. Beyond them lines are dropped and counted.
 const QUEUE_LINES: usize = 4096;
-/// How long an end of the process waits for its last lines to be written.
+/// How long the process waits at its end for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Lines dropped so far because the queue was full.
@@ -25,7 +25,7 @@ pub(crate) fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
 
-/// What the writer is given.
+/// An item of the queue.
 enum Entry {
     Line(Level, String, String),
     /// Answered when everything before it has been written.
@@ -61,11 +61,11 @@ impl Log for QueuedLog {
     }
 }
 
-/// The one thread that may wait for whoever reads the log.
+/// The thread that writes; the only one that waits for the reader of the log.
 struct Writer {
     logger: SimpleLogger,
     journal: bool,
-    /// Dropped lines that have been told.
+    /// Dropped lines that were reported.
     reported: u64,
 }
 
@@ -81,7 +81,7 @@ pub(super) fn is_writing() -> bool {
 impl Writer {
     fn run(mut self, queue: &Receiver<Entry>) {
         loop {
-            // While lines come, what was dropped is told when the queue has been worked off.
+            // Dropped lines are reported once the queue is empty.
             let entry = match queue.recv_timeout(Duration::ZERO) {
                 Ok(entry) => entry,
                 Err(RecvTimeoutError::Disconnected) => return,
@@ -135,7 +135,7 @@ impl Writer {
 /// Starts logging to stderr at `level`.
 ///
 /// Lines carry the UTC time at which they are written, or for the journal, which keeps its own, their priority. tiny_http
-/// speaks of private sockets only, and of their ends as of errors: what matters of it is told by those who use it.
+/// speaks of private sockets only, and of their ends as of errors: what matters is logged by the callers.
 ///
 /// # Errors
 /// When the thread of the writer cannot be started.
@@ -155,7 +155,7 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Prints why the process ends, whether or not the log was started.
+/// Prints why the process ends, to stderr, whether or not the log was started.
 pub fn print_fatal(error: &impl fmt::Display) {
     let prefix = priority_prefix(Level::Error);
     let mut stderr = std::io::stderr().lock();

@@ -1,5 +1,4 @@
-//! What a service needs to live on a machine: failures the operator reads, waiting and waking, the log,
-//! the service manager, counters, descriptors.
+//! Operating the service: errors for the operator, synchronisation, the log, the service manager, counters, limits.
 
 pub(crate) mod bounded_file;
 pub(crate) mod client_prefix;

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use super::sync::lock;
 
-/// The way to tell the service manager how the service is; says nothing where there is none.
+/// Notifications to the service manager; does nothing without one.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     channel: Option<(UnixDatagram, SocketAddr)>,
@@ -44,7 +44,7 @@ impl ServiceManager {
         ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, last_ping: Mutex::default() }
     }
 
-    /// Whether there is a service manager that is told.
+    /// Whether a service manager is notified.
     pub(crate) fn is_present(&self) -> bool {
         self.channel.is_some()
     }
@@ -54,26 +54,25 @@ impl ServiceManager {
         self.watchdog.map(|allowed| allowed / 2)
     }
 
-    /// The service serves, or does so again after a reload.
+    /// The service is ready, after the start or a reload.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// A reload begins. `MONOTONIC_USEC` lets the manager tell this reload from an earlier one.
+    /// A reload begins. `MONOTONIC_USEC` distinguishes it from an earlier one.
     pub(crate) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The service is about to end, within `time`: the manager is not to lose patience before, whatever its own
-    /// limit is.
+    /// The service is about to end, within `time`: extends the manager's stop timeout.
     pub(crate) fn stopping(&self, time: Duration) {
         self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", time.as_micros()));
     }
 
-    /// The loop that calls this is alive. May be called as often as it likes: the manager is told four times
-    /// while its patience lasts, because every message is work for the one process all services share.
+    /// Pings the watchdog. May be called at any rate: at most four messages are sent within the watchdog's timeout, since
+    /// each is work for the service manager.
     pub(crate) fn ping_watchdog(&self) {
         let Some(allowed) = self.watchdog else { return };
         let now = Instant::now();

@@ -1,4 +1,4 @@
-//! Panics, told in one line each and not a thousand times.
+//! The panic hook: one rate-limited log line for each panic.
 //!
 //! The standard hook writes several lines for every panic. A defect that a request can reach, or a
 //! machine without threads, would fill a disk with them.

@@ -1,19 +1,18 @@
-//! Log lines about what strangers or a machine in want can bring about over and over: told once, and while it
-//! lasts ever more seldom.
+//! Rate limiting for repeated log lines: the first at once, then at growing intervals.
 
 use std::time::{Duration, Instant};
 
-/// Between the first line and the second; each pause after it is twice as long.
+/// Between the first line and the second; each further interval is twice as long.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// No pause is longer, so that the log of a lasting problem shows that it lasts.
+/// The longest interval, so that the log of a lasting problem shows that it lasts.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
-/// Keeps one kind of event that comes a thousand times from becoming a thousand log lines.
+/// Rate limit for the log lines of one kind of event.
 #[derive(Debug)]
 pub(crate) struct RateLimitedLog {
     /// When the last line was written.
     last_logged: Option<Instant>,
-    /// When the last event came, told or not.
+    /// When the last event came, logged or not.
     last_event: Option<Instant>,
     interval: Duration,
     suppressed: u64,
@@ -31,25 +30,25 @@ impl RateLimitedLog {
         RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
     }
 
-    /// Logs an error, if it is time.
+    /// Logs an error unless it is suppressed.
     pub(crate) fn error(&mut self, text: &str) {
         if let Some(suppressed) = self.permit(Instant::now()) {
             log::error!(target: "cc_gateway", "{text}{suppressed}");
         }
     }
 
-    /// Logs a warning, if it is time.
+    /// Logs a warning unless it is suppressed.
     pub(crate) fn warn(&mut self, text: &str) {
         if let Some(suppressed) = self.permit(Instant::now()) {
             log::warn!(target: "cc_gateway", "{text}{suppressed}");
         }
     }
 
-    /// If a line may be written now: what to add to it.
+    /// `Some` if a line may be logged now: the text to append, with the number of suppressed lines.
     pub(crate) fn permit(&mut self, now: Instant) -> Option<String> {
         let since = |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
         if since(self.last_event.replace(now)).is_none_or(|quiet| quiet >= INTERVAL_MAX) {
-            // Whatever comes after a quiet time is a new trouble.
+            // After a quiet time the interval starts over.
             self.interval = INTERVAL_MIN;
         } else if since(self.last_logged).is_some_and(|since| since < self.interval) {
             self.suppressed += 1;

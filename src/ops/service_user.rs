@@ -1,4 +1,4 @@
-//! The user the service runs as, seen from a command that root runs.
+//! The user the service runs as, for commands run by root.
 
 use std::fs;
 use std::io;
@@ -48,7 +48,7 @@ impl ServiceUser {
         NAME
     }
 
-    /// Does `work` on a thread that has this user's rights and no others, as have threads that it starts.
+    /// Runs `work` on a thread that has this user's rights and no others, as have threads that it starts.
     ///
     /// # Errors
     /// The kernel's, where this process may not take another user's rights; then nothing was done.

@@ -1,4 +1,4 @@
-//! A latch that is raised once, and what every lock and every wait here has in common.
+//! Helpers for locks and waiting, and a latch.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -11,7 +11,7 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// What is left until `deadline`; `None` when nothing is.
+/// The time until `deadline`; `None` once it has passed.
 pub(crate) fn remaining(deadline: Instant) -> Option<Duration> {
     deadline.checked_duration_since(Instant::now()).filter(|remaining| !remaining.is_zero())
 }
@@ -24,23 +24,23 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    /// A latch that is not raised yet.
+    /// A latch that is not set.
     pub(crate) const fn new() -> Latch {
         Latch { is_set: Mutex::new(false), condvar: Condvar::new() }
     }
 
-    /// Raises the latch and wakes every waiter. Raising it again changes nothing.
+    /// Sets the latch and wakes every waiter. Setting it again has no effect.
     pub(crate) fn set(&self) {
         *lock(&self.is_set) = true;
         self.condvar.notify_all();
     }
 
-    /// Whether the latch has been raised.
+    /// Whether the latch is set.
     pub(crate) fn is_set(&self) -> bool {
         *lock(&self.is_set)
     }
 
-    /// Waits until the latch is raised or `deadline` has passed; true if it was raised.
+    /// Waits until the latch is set or `deadline` has passed; true if it is set.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
         let mut is_set = lock(&self.is_set);
         while !*is_set {

@@ -1,7 +1,7 @@
 //! The watch for new recordings: what appears in the folders of signed-in agents, and when it is complete.
 //!
-//! Recordings lie in `<vdn>/<media>/<yyyymmdd>/<agent>/`. The file server writes them, so nothing tells this
-//! machine of it; a [`Watcher`] scans again and again, and what it does rests on these rules:
+//! Recordings lie in `<vdn>/<media>/<yyyymmdd>/<agent>/`. The file server writes them, so this
+//! machine gets no notification; a [`Watcher`] scans again and again, and what it does rests on these rules:
 //!
 //! - **No clock is compared.** The recorder's day, the file server's times and our clock may be hours apart. Times
 //!   of the file server are only compared for being different, and what must last a while is measured by our
@@ -174,7 +174,7 @@ pub enum Arrival {
 #[derive(Debug, Default)]
 pub struct Scan {
     /// To which session to announce what, in the order it was found; each recording's `Started` before its
-    /// `Finished`. The agent may have signed out or in anew while the scan was under way.
+    /// `Finished`. The agent may have signed out or in again during the scan.
     pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,

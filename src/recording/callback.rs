@@ -1,10 +1,11 @@
-//! The callback that a result is handed to, and what it gets when there is none.
+//! A callback that is called exactly once, with a fallback result.
 
 use std::fmt;
 
 type Done<T> = Box<dyn FnOnce(T) + Send>;
 
-/// Hands one result to a callback. Dropped unused, because its job was refused or expired, it hands over the refusal.
+/// A callback for one result. If it is dropped uncalled, because its job was refused or expired, it is called with the
+/// refusal.
 ///
 /// A panicking job drops the callback uncalled: a second panic inside it would end the process.
 pub(super) struct Callback<T> {

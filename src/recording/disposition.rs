@@ -2,7 +2,7 @@
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
-/// Everything that is no `attr-char` of RFC 8187 section 3.2.1.
+/// Everything but the `attr-char` of RFC 8187 section 3.2.1.
 const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'!')
     .remove(b'#')

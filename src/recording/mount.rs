@@ -45,7 +45,7 @@ const SCAN_DESCRIPTORS: usize = 8;
 pub(crate) const DESCRIPTORS: usize =
     MAX_UNCLOSED + CLOSING_THREADS + 4 * (OPENING_THREADS + SEARCHING_THREADS) + SCAN_DESCRIPTORS + 2;
 
-/// What is known of a mount.
+/// The health of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MountStatus {
     /// It has not answered its first probe yet, nor failed it.
@@ -136,7 +136,7 @@ impl Mount {
         &self.directory
     }
 
-    /// How long whoever asks for this should wait for the callback; after that the file server counts as gone.
+    /// How long to wait for the callback of [`Mount::open`]; after that the file server counts as gone.
     pub(crate) fn open_timeout(&self, target: &Target) -> Duration {
         match target {
             Target::Path(_) => self.timeout,
@@ -144,7 +144,7 @@ impl Mount {
         }
     }
 
-    /// How long whoever probes should wait for the callback.
+    /// How long to wait for the callback of [`Mount::probe`].
     pub(crate) fn probe_timeout(&self) -> Duration {
         self.timeout
     }
@@ -183,7 +183,7 @@ impl Mount {
             let root = mount.open_root().map_err(OpenError::Unavailable);
             callback.call(root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)));
         };
-        // A queue is no hung server: only the time since a job's start makes its thread count as hung.
+        // Only the time since a job's start counts as hung, not its time in the queue.
         self.openers.execute_within(deadline, self.timeout, Box::new(job));
     }
 
@@ -247,11 +247,11 @@ impl Mount {
         let now = Instant::now();
         let root = match self.open_root() {
             Ok(root) => root,
-            // The watch over the mount tells of that.
+            // Logged by the watch over the mount.
             Err(lost) => return Some(Scan { failure: Some(OpenError::Unavailable(lost)), ..Scan::default() }),
         };
         let scan = watcher.scan(root.as_fd(), agents, scope, now, now + self.timeout / 2);
-        // Of a mount that is lost altogether, the watch over it tells.
+        // If the whole mount is lost, the watch over it logs that.
         if let Some(failure) = &scan.failure
             && self.status() != MountStatus::Lost
             && resolve::probe(root.as_fd()).is_ok()
@@ -278,7 +278,7 @@ impl Mount {
         self.probers.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
-    /// Threads that the file server has kept beyond their deadline.
+    /// Threads that hang in the file server beyond their deadline.
     ///
     /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes and one that
     /// scans for new recordings.
@@ -342,7 +342,7 @@ impl Mount {
         }
     }
 
-    /// Opens the directory anew each time: one that went away and came back is another directory.
+    /// Opens the directory each time: one that went away and came back is another directory.
     fn open_root(&self) -> Result<OwnedFd, MountError> {
         let root = resolve::open_root(&self.directory, self.check);
         if root.is_err() {
@@ -380,10 +380,10 @@ impl Mount {
         video.map_err(|error| self.classify(root, &name, error))
     }
 
-    /// Says what a failure below the directory means, and logs it if the operator can mend it.
+    /// Classifies a failure below the directory, and logs it if the operator can fix it.
     ///
     /// While the mount is lost, by the watch or because the directory itself cannot be entered any more, every failure
-    /// is that of the mount, and the watch tells of it: an export that was withdrawn refuses each file as if it were
+    /// is that of the mount, and the watch logs it: an export that was withdrawn refuses each file as if it were
     /// the file's fault.
     fn classify(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
         let lost = match error.errno() {

@@ -1,4 +1,4 @@
-//! What a mount tells the operator about single recordings, in a bounded number of lines.
+//! Log lines about single recordings of a mount, rate-limited.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -43,7 +43,7 @@ impl MountLog {
         }
     }
 
-    /// Something that is no regular file has the name of a recording.
+    /// Something other than a regular file has the name of a recording.
     pub(super) fn irregular(&self, path: &impl Display) {
         if !self.irregular.swap(true, Ordering::Relaxed) {
             self.line(path, "is not a regular file and cannot be downloaded");
@@ -52,7 +52,7 @@ impl MountLog {
 
     /// A recording or folder could not be opened or read for a reason of the machine.
     pub(super) fn failed(&self, path: &impl Display, reason: &impl Display) {
-        // Written without the lock: whoever reads the log may be slow.
+        // Logged without the lock.
         let permitted = lock(&self.failures).permit(Instant::now());
         if let Some(suppressed) = permitted {
             self.line(path, &format!("cannot be opened: {reason}{suppressed}"));

@@ -1,4 +1,4 @@
-//! What a failed system call on a file server means for the one who asked.
+//! Errors of opening and reading recordings, from errno to result code.
 
 use std::fmt;
 use std::io;
@@ -85,7 +85,7 @@ impl OpenError {
         }
     }
 
-    /// The number of the system call that failed, if one did: a reason of the machine, which the operator can mend.
+    /// The errno of the failed system call, if there was one: a fault that the operator can fix.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
             OpenError::Unavailable(MountError::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {

@@ -45,7 +45,7 @@ pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
     retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(MountError::Failed)
 }
 
-/// What tells one state of a file from another.
+/// What distinguishes one state of a file from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStat {
     /// Size in bytes.
@@ -68,7 +68,7 @@ impl FileStat {
 
 /// Asks the file server for size and times, past what the kernel remembers.
 ///
-/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask anew whatever their attribute
+/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask again whatever their attribute
 /// caches hold. Local file systems always answer with what is true now.
 pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
@@ -97,7 +97,7 @@ pub(super) struct WalkError {
     pub(crate) is_link: bool,
 }
 
-/// Opens a folder below `parent` that is no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).
+/// Opens a folder below `parent`, following no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).
 pub(super) fn open_dir(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -> Result<OwnedFd, WalkError> {
     open_below(parent, name, access | OFlags::DIRECTORY)
 }

@@ -13,7 +13,7 @@ use super::open_error::{MountError, OpenError};
 use super::rel_path::{RelPath, Segment, has_suffix};
 use super::resolve::{self, WalkError};
 
-/// How far a search goes before it gives up.
+/// Limits of one search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SearchLimits {
     /// Recording days looked at, the latest first.

@@ -1,4 +1,4 @@
-//! Whose searches for a latest recording are under way: one for each agent.
+//! Searches for a latest recording in progress, at most one for each agent.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex};

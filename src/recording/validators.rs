@@ -1,4 +1,4 @@
-//! What tells one state of a recording from another: ETag and Last-Modified (RFC 9110 section 8.8).
+//! Validators of a recording's state: ETag and Last-Modified (RFC 9110 section 8.8).
 
 use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -15,7 +15,7 @@ pub struct ETag(String);
 impl ETag {
     /// The tag of a file: its size in bytes and its time of change to the nanosecond.
     ///
-    /// No inode: FUSE and CIFS number a file anew at each mount, and other nodes number it differently, but a download
+    /// No inode: FUSE and CIFS renumber files at each mount, and other nodes number it differently, but a download
     /// has to go on after a remount and at another node. The tag is strong because a weak one never satisfies
     /// If-Range, and then no download could be resumed.
     pub fn new(length: u64, seconds: i64, nanoseconds: u32) -> ETag {
@@ -70,7 +70,7 @@ pub(super) fn is_exactly_modified(field: &str, modified: SystemTime, now: System
     matches && stamp < seconds(now)
 }
 
-/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is no HTTP date is
+/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is not an HTTP date is
 /// ignored (RFC 9110 section 13.1.4).
 pub(super) fn is_unmodified_since(field: &str, modified: SystemTime, now: SystemTime) -> bool {
     httpdate::parse_http_date(field.trim()).map_or(true, |date| stamp(modified, now) <= seconds(date))

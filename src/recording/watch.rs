@@ -1,4 +1,4 @@
-//! Keeping an eye on a mount, so that its state can be read without asking its file server.
+//! Watches the health of a mount, so that it can be read without asking the file server.
 
 use std::io;
 use std::sync::Arc;

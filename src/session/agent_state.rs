@@ -56,7 +56,7 @@ impl AgentState {
     }
 }
 
-/// What an agent wishes to do.
+/// A state change that an agent requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateCommand {
     /// `sayfree`.
@@ -87,11 +87,11 @@ pub(crate) enum StateCommand {
     CancelRest,
 }
 
-/// The agent's state does not permit what it wishes (100-009).
+/// The agent's state does not permit the change (100-009).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WrongState;
 
-/// What `syncagentinfo` tells of an agent.
+/// The result of `syncagentinfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncInfo {
     /// The state.
@@ -143,12 +143,12 @@ impl Presence {
         self.state
     }
 
-    /// What `syncagentinfo` tells.
+    /// The result of `syncagentinfo`.
     pub(super) fn sync_info(&self) -> SyncInfo {
         SyncInfo { state: self.state, last_state: self.last_state, since_ms: self.since_ms }
     }
 
-    /// Does what the agent wishes; the event that follows, if one does.
+    /// Applies a command; returns the event to queue, if any.
     ///
     /// The interface says which states `cancelbusy`, `cancelwork` and `cancelrest` are for, and what `saybusy` and
     /// `rest` need where the agent is busy or rests already. `sayfree` ends busy and wrap-up, and does nothing to an

@@ -1,4 +1,4 @@
-//! Who is signed in: agents, their passwords and Guids, the table of open sessions and the guards of sign-in.
+//! Sessions: agents, their passwords and Guids, the table of open sessions, and limits of sign-in.
 
 mod agent;
 mod agent_state;

@@ -148,7 +148,7 @@ pub(crate) enum DeriveError {
     Empty,
     /// It is longer than [`PASSWORD_CHARS_MAX`], so no client could ever sign in with it.
     TooLong,
-    /// It contains NUL, which HMAC cannot tell from the end of the password.
+    /// It contains NUL, which HMAC does not distinguish from the end of the password.
     Nul,
     /// The system generator gave no salt.
     Random(getrandom::Error),
@@ -170,7 +170,7 @@ impl fmt::Display for DeriveError {
 
 impl std::error::Error for DeriveError {}
 
-/// What proves that an agent is who it says.
+/// What an agent has to present to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A password that hashes to this.

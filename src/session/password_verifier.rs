@@ -1,4 +1,4 @@
-//! Password checks, two at once: the only work of this gateway that takes a processor for long.
+//! Password checks, two at a time, on threads of low priority.
 
 use std::fmt;
 use std::net::IpAddr;

@@ -14,8 +14,8 @@ pub(super) const GUIDS_MAX: usize = 8;
 /// The sessions that forced sign-ins ended lately, by agent.
 ///
 /// Clients reuse their poll loop for the new session. They would take 100-006 on the poll that the old session had
-/// parked for the end of the new one, so that poll is told apart and answered with the empty body. A later request
-/// with a Guid of the old session is told that its agent is not signed in, instead of that it has no right.
+/// parked for the end of the new one, so that poll is recognised and answered with the empty body. A later request
+/// with a Guid of the old session gets 100-006 instead of 000-003.
 ///
 /// At most 1.3 KB an agent, for agents that are forced in four times within `GUIDTIMEOUT`.
 #[derive(Debug)]

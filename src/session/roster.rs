@@ -50,7 +50,7 @@ impl Roster {
     ///
     /// # Errors
     /// When the file cannot be read, is no regular file, is too large, or has a mistake: all of them, so that the
-    /// operator can mend them in one go.
+    /// operator can correct them at once.
     pub fn read(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (text, exposure) = read_secret_text(path, FILE_BYTES_MAX, "name the agents file with AGENTS_FILE")
             .map_err(|problem| vec![problem])?;

@@ -1,4 +1,4 @@
-//! The table of open sessions: the one place that knows who is signed in.
+//! The table of open sessions.
 
 use std::sync::Mutex;
 use std::time::Instant;
@@ -17,7 +17,7 @@ mod state;
 pub(crate) use events::{PollOutcome, PushOutcome};
 pub(crate) use presence::{SignedInAgent, StateError};
 
-/// Tells a session from earlier and later ones of the same agent.
+/// Distinguishes a session from earlier and later ones of the same agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(u64);
 
@@ -252,7 +252,7 @@ impl SessionTable {
         Some(guid)
     }
 
-    /// Does something under the lock, and wakes outside it the polls that are to be woken.
+    /// Runs `action` under the lock, then wakes polls outside it.
     fn with_state<T>(&self, action: impl FnOnce(&mut State) -> T) -> T {
         let mut state = lock(&self.state);
         let outcome = action(&mut state);
@@ -262,7 +262,7 @@ impl SessionTable {
         outcome
     }
 
-    /// Does something to that very session of `agent`; `None` if it is over.
+    /// Runs `action` on that very session of `agent`; `None` if it is over.
     fn with_session<T>(
         &self,
         agent: AgentId,

@@ -1,4 +1,4 @@
-//! Slowing down those who guess passwords: an agent and an address are locked together after failures.
+//! Throttling of password guesses: an agent and an address are locked together after failures.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

@@ -9,20 +9,20 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ops::sync::Latch;
 
-/// Where the agent's recordings of a day lie: this VDN and media folder, the day, the agent.
+/// VDN and media folder of the demo's recordings; below them the day and the agent.
 const VDN_AND_MEDIA: &str = "1/0";
 
 /// The small real videos of the demo, made by packaging/demo/make-samples.
 pub(super) const SAMPLES: [&[u8]; 3] =
     [include_bytes!("bars.mp4"), include_bytes!("counter.mp4"), include_bytes!("shapes.mp4")];
 
-/// From the start to the first new recording: enough to see that there is none yet.
+/// From the start to the first new recording: enough time for a first poll without an event.
 const FIRST_AFTER: Duration = Duration::from_secs(5);
 
 /// From one new recording to the next.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 
-/// A recording is written in so many pieces, so far apart, that looks for new recordings see it grow.
+/// A recording is written in pieces, at an interval at which scans see it grow.
 const PIECES: usize = 6;
 const PIECE_INTERVAL: Duration = Duration::from_millis(600);
 
@@ -74,7 +74,7 @@ pub(super) fn recording_path(agent: &str, time: SystemTime) -> (String, String) 
     (folder, format!("{:02}{:02}{:02}1.mp4", second / 3600, second / 60 % 60, second % 60))
 }
 
-/// The day of the calendar, `yyyymmdd`, that begins so many days after 1970-01-01.
+/// The calendar day, `yyyymmdd`, that is `days` after 1970-01-01.
 fn day(days: u64) -> String {
     // Days from 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level date algorithms").
     let shifted = days + 719_468;

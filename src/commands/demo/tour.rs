@@ -1,4 +1,4 @@
-//! The lines that the demo prints, to be pasted as they are.
+//! The lines that the demo prints, ready to paste.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;

@@ -55,7 +55,7 @@ pub(super) struct Change {
     pub(crate) end_ns: Option<i64>,
 }
 
-/// What is told of a file: `None` if there is no regular file of that name (any more).
+/// The state of a file: `None` if there is no regular file of that name (any more).
 pub(super) type Probed = Result<Option<FileInfo>, OpenError>;
 
 /// A recording that is announced, at most once, and needs no further scan.

@@ -150,7 +150,7 @@ impl Watcher {
         scan
     }
 
-    /// Follows the sessions: an agent that is not signed in any more, or anew, is forgotten.
+    /// Updates the sessions; forgets agents that have signed out, or in again.
     fn take_sessions(&mut self, agents: &[WatchedAgent]) {
         let same =
             |agent: &WatchedAgent| self.sessions.get(&agent.number).is_some_and(|session| session.since == agent.since);

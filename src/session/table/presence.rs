@@ -35,7 +35,7 @@ impl From<WrongState> for StateError {
 }
 
 impl SessionTable {
-    /// Does what the agent wishes, and queues the event that follows. `epoch_ms` is the wall clock, in milliseconds
+    /// Applies a command and queues the event that follows. `epoch_ms` is the wall clock, in milliseconds
     /// since 1970.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl SessionTable {
         agents
     }
 
-    /// What `syncagentinfo` tells, and empties the queue of the session as the interface says; `None` if it is over.
+    /// The result of `syncagentinfo`; empties the event queue of the session, as the interface says. `None` if it is over.
     pub(crate) fn sync_agent_info(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<SyncInfo> {
         self.with_session(agent, session, now, |session| {
             session.events.clear();

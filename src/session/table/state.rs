@@ -1,4 +1,4 @@
-//! What the lock of the table guards.
+//! The state behind the lock of the table.
 
 use std::collections::HashMap;
 use std::time::Instant;
@@ -12,7 +12,7 @@ use super::super::parked_polls::{ParkedPolls, Wake};
 use super::super::replaced_sessions::ReplacedSessions;
 use super::SessionId;
 
-/// Everything behind the lock.
+/// The state behind the lock.
 #[derive(Default)]
 pub(super) struct State {
     pub(super) sessions: HashMap<AgentId, Session>,
