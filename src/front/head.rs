@@ -71,7 +71,7 @@ impl Head {
         check_bytes(head)?;
         let head = match check_request_line(head)? {
             MinorVersion::Known => Cow::Borrowed(head),
-            MinorVersion::Later(at) => {
+            MinorVersion::Newer(at) => {
                 let mut as_1_1 = head.to_vec();
                 if let Some(digit) = as_1_1.get_mut(at) {
                     *digit = b'1';
@@ -225,7 +225,7 @@ enum MinorVersion {
     /// 0 or 1.
     Known,
     /// A later one, to be taken for 1 (RFC 9110 section 2.5); the place of its digit.
-    Later(usize),
+    Newer(usize),
 }
 
 /// The request line is three parts with one blank between them, all printable ASCII, and names a version.
@@ -240,7 +240,7 @@ fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
     };
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(MinorVersion::Known),
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(MinorVersion::Later(line.len() - 1)),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(MinorVersion::Newer(line.len() - 1)),
         [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HttpError::VersionNotSupported),
         _ => Err(HttpError::Malformed("not an HTTP version")),
     }

@@ -51,14 +51,14 @@ pub enum Examined {
 pub struct BadName {
     /// The name for the log, to be escaped; empty if unreadable.
     pub(crate) name: String,
-    type_at: [usize; 2],
+    type_offsets: [usize; 2],
 }
 
 impl BadName {
     /// Makes the extension one that rustls ignores. `bytes` are those that were examined, in full or with more
     /// behind them; they may go to rustls then, on a connection with `tolerant_provider` and no other.
     pub fn hide(&self, bytes: &mut [u8]) {
-        for (at, byte) in self.type_at.iter().zip(HIDDEN.to_be_bytes()) {
+        for (at, byte) in self.type_offsets.iter().zip(HIDDEN.to_be_bytes()) {
             if let Some(place) = bytes.get_mut(*at) {
                 *place = byte;
             }
@@ -118,8 +118,8 @@ fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {
     if is_taken(extension.content) {
         return None;
     }
-    let type_at = [*places.get(extension.at)?, *places.get(extension.at + 1)?];
-    Some(BadName { name: shown(extension.content), type_at })
+    let type_offsets = [*places.get(extension.offset)?, *places.get(extension.offset + 1)?];
+    Some(BadName { name: shown(extension.content), type_offsets })
 }
 
 /// Whether rustls takes the content of a server name extension; the same steps as its own.

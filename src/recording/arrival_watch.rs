@@ -55,7 +55,7 @@ impl ScanCounters {
     fn count(&self, scope: Scope, scan: &Scan) {
         let Figures { folders, entries, overfull, cut_short, cpu, .. } = scan.figures;
         self.scans.fetch_add(1, Ordering::Relaxed);
-        self.failed.fetch_add(scan.failure.is_some().into(), Ordering::Relaxed);
+        self.failed.fetch_add(scan.error.is_some().into(), Ordering::Relaxed);
         self.cut_short.fetch_add(cut_short.into(), Ordering::Relaxed);
         self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
         if scope == Scope::All {
@@ -195,7 +195,7 @@ mod tests {
         let watch = watch(Mount::new(scratch.path().join("missing"), false));
         let (tell, told) = sync_channel::<()>(1);
         assert!(watch.scan(agents(), Scope::All, move |scan| {
-            assert!(scan.arrivals.is_empty() && scan.failure.is_some());
+            assert!(scan.arrivals.is_empty() && scan.error.is_some());
             drop(tell);
         }));
         assert_eq!(told.recv(), Err(RecvError));

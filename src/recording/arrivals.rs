@@ -179,7 +179,7 @@ pub struct Scan {
     /// What it cost.
     pub figures: Figures,
     /// Why it ended before its time: the file server failed. What was found until then stands.
-    pub(crate) failure: Option<OpenError>,
+    pub(crate) error: Option<OpenError>,
 }
 
 /// What a scan cost.

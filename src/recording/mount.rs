@@ -248,11 +248,11 @@ impl Mount {
         let root = match self.open_root() {
             Ok(root) => root,
             // Logged by the watch over the mount.
-            Err(lost) => return Some(Scan { failure: Some(OpenError::Unavailable(lost)), ..Scan::default() }),
+            Err(lost) => return Some(Scan { error: Some(OpenError::Unavailable(lost)), ..Scan::default() }),
         };
         let scan = watcher.scan(root.as_fd(), agents, scope, now, now + self.timeout / 2);
         // If the whole mount is lost, the watch over it logs that.
-        if let Some(failure) = &scan.failure
+        if let Some(failure) = &scan.error
             && self.status() != MountStatus::Lost
             && resolve::probe(root.as_fd()).is_ok()
         {

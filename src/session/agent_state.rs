@@ -116,7 +116,7 @@ pub(super) struct Presence {
 /// When the time of a rest is over, on both clocks.
 #[derive(Debug, Clone, Copy)]
 struct RestEnd {
-    at: Instant,
+    ends: Instant,
     epoch_ms: u64,
 }
 
@@ -179,8 +179,8 @@ impl Presence {
             _ => return Err(WrongState),
         };
         self.rest_ends = match command {
-            StateCommand::Rest { time, .. } => now.checked_add(time).map(|at| RestEnd {
-                at,
+            StateCommand::Rest { time, .. } => now.checked_add(time).map(|ends| RestEnd {
+                ends,
                 epoch_ms: epoch_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             }),
             _ => None,
@@ -195,7 +195,7 @@ impl Presence {
 
     /// The event that the time of a rest is over, once. The agent goes on resting: it alone ends its rest.
     pub(super) fn rest_timeout(&mut self, now: Instant) -> Option<Event> {
-        let ended = self.rest_ends.filter(|end| end.at <= now)?;
+        let ended = self.rest_ends.filter(|end| end.ends <= now)?;
         self.rest_ends = None;
         Some(Event::new(EventKind::RestTimeout, ended.epoch_ms))
     }

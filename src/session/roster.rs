@@ -93,8 +93,8 @@ impl Roster {
             if let Some(before) = lines.insert(&entry.key, entry.line) {
                 warnings.push(line_problem(entry, file, format!("repeats line {before}; this line is in force")));
             }
-            match Field::from_key(&entry.key, agent_id_max) {
-                Ok((id, Field::Credential)) => match credential(&entry.value) {
+            match AgentField::from_key(&entry.key, agent_id_max) {
+                Ok((id, AgentField::Credential)) => match credential(&entry.value) {
                     Ok(credential) => {
                         roster.agents.insert(id, Agent { credential, role: Role::Agent, vdn: 1 });
                     }
@@ -186,18 +186,18 @@ impl Roster {
 
 /// What a line says of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Field {
+enum AgentField {
     Credential,
     Role,
     Vdn,
 }
 
-impl Field {
-    fn from_key(key: &str, agent_id_max: u32) -> Result<(AgentId, Field), String> {
+impl AgentField {
+    fn from_key(key: &str, agent_id_max: u32) -> Result<(AgentId, AgentField), String> {
         let (id, field) = match key.split_once('.') {
-            None => (key, Some(Field::Credential)),
-            Some((id, "role")) => (id, Some(Field::Role)),
-            Some((id, "vdn")) => (id, Some(Field::Vdn)),
+            None => (key, Some(AgentField::Credential)),
+            Some((id, "role")) => (id, Some(AgentField::Role)),
+            Some((id, "vdn")) => (id, Some(AgentField::Vdn)),
             Some((id, _)) => (id, None),
         };
         let agent = AgentId::parse(id, agent_id_max).ok_or_else(|| {
@@ -210,15 +210,15 @@ impl Field {
     fn apply(self, value: &str, agent: &mut Agent) -> Result<(), String> {
         // In a .properties file blanks at the end of a line belong to the value, which nobody sees.
         match (self, value.trim_end()) {
-            (Field::Role, "agent") => agent.role = Role::Agent,
-            (Field::Role, "inspector") => agent.role = Role::Inspector,
-            (Field::Role, _) => return Err("is neither agent nor inspector".to_owned()),
-            (Field::Vdn, digits) => {
+            (AgentField::Role, "agent") => agent.role = Role::Agent,
+            (AgentField::Role, "inspector") => agent.role = Role::Inspector,
+            (AgentField::Role, _) => return Err("is neither agent nor inspector".to_owned()),
+            (AgentField::Vdn, digits) => {
                 let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
                 let vdn = digits.parse().ok().filter(|_| plain);
                 agent.vdn = vdn.ok_or("is not a number of a virtual call centre; write for example 1")?;
             }
-            (Field::Credential, _) => {}
+            (AgentField::Credential, _) => {}
         }
         Ok(())
     }

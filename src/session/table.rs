@@ -174,9 +174,9 @@ impl SessionTable {
     /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
     /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
     pub(crate) fn renew_if_due(&self, agent: AgentId, authenticated: &Authenticated, now: Instant) -> Option<Guid> {
-        let due = |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
+        let is_due = |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
         let renew = |guids: &mut GuidHistory, guid| guids.renew(&authenticated.guid, guid, &self.policy, now);
-        self.issue_if(agent, authenticated.session, now, due, renew)
+        self.issue_if(agent, authenticated.session, now, is_due, renew)
     }
 
     /// A new Guid for the session, in either mode (updateGuid); `None` if the session is over.
@@ -237,17 +237,17 @@ impl SessionTable {
         agent: AgentId,
         session: SessionId,
         now: Instant,
-        due: impl Fn(&GuidHistory) -> bool,
+        is_due: impl Fn(&GuidHistory) -> bool,
         issue: impl FnOnce(&mut GuidHistory, Fingerprint),
     ) -> Option<Guid> {
-        self.with_session(agent, session, now, |session| due(&session.guids)).filter(|is_due| *is_due)?;
+        self.with_session(agent, session, now, |session| is_due(&session.guids)).filter(|is_due| *is_due)?;
         let guid = Guid::generate(&self.policy.guid_suffix)
             .inspect_err(|error| log::error!("cannot renew the Guid of agent {agent}: {error}"))
             .ok()?;
         let fingerprint = guid.fingerprint();
         // Asked again: another answer may have renewed the Guid meanwhile.
         self.with_session(agent, session, now, |session| {
-            due(&session.guids).then(|| issue(&mut session.guids, fingerprint))
+            is_due(&session.guids).then(|| issue(&mut session.guids, fingerprint))
         })??;
         Some(guid)
     }

@@ -37,7 +37,7 @@ impl Site {
     }
 
     /// A look as it comes two seconds after the one before.
-    fn look(&mut self) -> Scan {
+    fn scan(&mut self) -> Scan {
         let root = File::open(self.scratch.path()).unwrap();
         self.now += Duration::from_secs(2);
         let deadline = Instant::now() + Duration::from_secs(600);
@@ -49,7 +49,7 @@ impl Site {
         let mut costs: Vec<f64> = (0..LOOKS)
             .map(|round| {
                 before(self, round);
-                self.look().figures.cpu.as_secs_f64() * 1e3
+                self.scan().figures.cpu.as_secs_f64() * 1e3
             })
             .collect();
         costs.sort_by(f64::total_cmp);
@@ -69,7 +69,7 @@ fn figures(agents: usize, recordings: usize) {
     // All sign in at the same moment, as after a restart: the first looks go over several.
     let mut first = Vec::new();
     loop {
-        let figures = site.look().figures;
+        let figures = site.scan().figures;
         first.push(figures.cpu.as_secs_f64() * 1e3);
         if !figures.cut_short {
             break;
@@ -79,7 +79,7 @@ fn figures(agents: usize, recordings: usize) {
     let worst = first.iter().copied().fold(0.0, f64::max);
     let [watched, _] = site.measure(|_, _| ());
     site.now += Duration::from_secs(60);
-    (0..3).for_each(|_| drop(site.look()));
+    (0..3).for_each(|_| drop(site.scan()));
     let [same, same_worst] = site.measure(|_, _| ());
     let every = |site: &Site, round: usize| {
         for agent in &site.agents {
@@ -96,7 +96,7 @@ fn figures(agents: usize, recordings: usize) {
     );
     // What was measured is the work it is meant to be.
     every(&site, LOOKS);
-    let arrivals: Vec<Arrival> = (0..8).flat_map(|_| site.look().arrivals).map(|(_, arrival)| arrival).collect();
+    let arrivals: Vec<Arrival> = (0..8).flat_map(|_| site.scan().arrivals).map(|(_, arrival)| arrival).collect();
     let new = |arrival: &&Arrival| match arrival {
         Arrival::Started { recording, .. } | Arrival::Finished { recording, .. } => {
             recording.path().to_string().ends_with(&format!("9{LOOKS:06}.mp4"))

@@ -19,7 +19,7 @@ pub(super) fn message_length(message: &[u8]) -> Option<usize> {
 /// An extension of a ClientHello.
 pub(super) struct Extension<'a> {
     /// Where it begins in the message.
-    pub(super) at: usize,
+    pub(super) offset: usize,
     pub(super) kind: u16,
     /// As much of it as there is.
     pub(super) content: &'a [u8],
@@ -33,7 +33,7 @@ pub(super) fn extensions(message: &[u8]) -> impl Iterator<Item = Extension<'_>> 
         let start = at + 4;
         let end = start + usize::from(u16::from_be_bytes([high, low]));
         let content = message.get(start..end.min(message.len()))?;
-        let extension = Extension { at, kind: u16::from_be_bytes([kind_high, kind_low]), content };
+        let extension = Extension { offset: at, kind: u16::from_be_bytes([kind_high, kind_low]), content };
         at = end;
         Some(extension)
     })

@@ -29,7 +29,7 @@ fn one_name(name: &[u8]) -> Vec<u8> {
 fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     let start = first_extension(message).unwrap();
     let name = extensions(message).find(|extension| extension.kind == SERVER_NAME).unwrap();
-    let (head, tail) = message.split_at(name.at + 4);
+    let (head, tail) = message.split_at(name.offset + 4);
     let added = content.len().wrapping_sub(name.content.len());
     let mut bytes = [head, content, &tail[name.content.len()..]].concat();
     let length = message_length(message).unwrap().wrapping_add(added) - MESSAGE_FIXED;
@@ -37,7 +37,7 @@ fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     let of_extensions = u16::from_be_bytes([message[start - 2], message[start - 1]]);
     let of_extensions = usize::from(of_extensions).wrapping_add(added);
     bytes[start - 2..start].copy_from_slice(&u16::try_from(of_extensions).unwrap().to_be_bytes());
-    bytes[name.at + 2..name.at + 4].copy_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
+    bytes[name.offset + 2..name.offset + 4].copy_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
     bytes
 }
 
@@ -430,8 +430,8 @@ fn what_is_no_client_hello_is_for_rustls() {
     let good = hello(&one_name(b"localhost"));
     let long = [&[HANDSHAKE, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff], &vec![0; HELLO_MAX][..]].concat();
     let mut ours = hello(&one_name(b"gw:1"));
-    let at =
-        RECORD_FIXED + extensions(&ours[RECORD_FIXED..]).find(|extension| extension.kind != SERVER_NAME).unwrap().at;
+    let at = RECORD_FIXED
+        + extensions(&ours[RECORD_FIXED..]).find(|extension| extension.kind != SERVER_NAME).unwrap().offset;
     ours[at..at + 2].copy_from_slice(&HIDDEN.to_be_bytes());
     for (bytes, expected) in [
         (&good[..], Examined::Unchanged),

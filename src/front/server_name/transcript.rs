@@ -122,7 +122,7 @@ pub(super) fn hidden_type(data: &[u8]) -> Option<usize> {
         if message.first() == Some(&CLIENT_HELLO)
             && let Some(extension) = extensions(message).find(|extension| extension.kind == HIDDEN)
         {
-            return Some(at + extension.at);
+            return Some(at + extension.offset);
         }
         at += length;
     }

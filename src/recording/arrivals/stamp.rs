@@ -37,7 +37,7 @@ impl Stamp {
     }
 
     /// Has the folder left alone until its times change.
-    pub(super) fn settle(&mut self) {
+    pub(super) fn mark_settled(&mut self) {
         self.settled = true;
     }
 }

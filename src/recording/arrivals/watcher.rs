@@ -350,7 +350,7 @@ impl Pass<'_> {
                 Listed::Absent => Ok(()),
                 Listed::TooMany => {
                     self.scan.figures.overfull += 1;
-                    agent.stamp.settle();
+                    agent.stamp.mark_settled();
                     Ok(())
                 }
                 Listed::Whole => {
@@ -393,7 +393,7 @@ impl Pass<'_> {
         match listed {
             Listed::Whole => node.stamp.listed(self.now),
             Listed::TooMany => {
-                node.stamp.settle();
+                node.stamp.mark_settled();
                 self.scan.figures.overfull += 1;
             }
             Listed::Absent => {}
@@ -429,7 +429,7 @@ impl Pass<'_> {
 
     fn note(&mut self, scanned: Result<(), OpenError>) {
         if let Err(error) = scanned {
-            self.scan.failure = Some(error);
+            self.scan.error = Some(error);
             self.failures += 1;
         }
     }

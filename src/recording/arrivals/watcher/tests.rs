@@ -53,7 +53,7 @@ impl Site {
         let mount = resolve::open_root(self.scratch.path(), false).unwrap();
         let deadline = Instant::now() + Duration::from_secs(600);
         let scan = self.watcher.scan(mount.as_fd(), &agents, scope, self.now, deadline);
-        assert_eq!(scan.failure, None);
+        assert_eq!(scan.error, None);
         scan
     }
 }
