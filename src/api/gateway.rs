@@ -16,7 +16,6 @@ use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
 /// Everything the interfaces share.
-#[derive(Debug)]
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) sessions: SessionTable,
@@ -82,11 +81,11 @@ impl Gateway {
             sessions: SessionTable::new(policy(&settings)),
             verifier,
             throttle: Throttle::default(),
-            sign_ins: InFlightSignIns::new(),
+            sign_ins: InFlightSignIns::default(),
             recording_events: RecordingEvents::new(&settings, &mounts),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),
-            tokens: DownloadTokens::new(),
+            tokens: DownloadTokens::default(),
             settings,
             counters,
             roster: RwLock::new(Arc::new(roster)),

@@ -30,7 +30,6 @@ const NO_LOCATION: u32 = 65_535;
 const DEFAULT_FORMAT: u8 = 0;
 
 /// The mounts that are scanned, and counters of the events.
-#[derive(Debug)]
 pub(super) struct RecordingEvents {
     /// Empty where IF_SUPPORT_VIDEO is OFF or RECORD_SCAN_INTERVAL is 0.
     pub(super) watches: Vec<ArrivalWatch>,
@@ -98,7 +97,6 @@ impl Wakeup {
 
 /// The thread of the gateway that does what no request asks for: it ends silent sessions, queues events whose time has
 /// come, and has the mounts scanned for new recordings. It ends when this is dropped.
-#[derive(Debug)]
 pub(crate) struct EventThread {
     gateway: Arc<Gateway>,
     thread: Option<JoinHandle<()>>,

@@ -88,8 +88,6 @@ impl fmt::Display for Problem {
     }
 }
 
-impl std::error::Error for Problem {}
-
 /// Writes `FILE:LINE: KEY:`, without the parts that are not known.
 pub(super) fn write_place(
     f: &mut fmt::Formatter<'_>,

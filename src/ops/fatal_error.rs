@@ -56,5 +56,3 @@ impl fmt::Display for FatalError {
         f.write_str(&self.text)
     }
 }
-
-impl std::error::Error for FatalError {}

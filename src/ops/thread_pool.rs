@@ -4,7 +4,6 @@
 //! past it counts as overdue, and a pool in which every thread is overdue refuses new jobs at once.
 
 use std::collections::{BTreeMap, VecDeque};
-use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
@@ -22,7 +21,6 @@ const STACK_SIZE: usize = 256 * 1024;
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
 /// Threads that are spawned when there is work for them and end when there has been none for a while.
-#[derive(Debug)]
 pub(crate) struct ThreadPool {
     pool: Arc<Pool>,
 }
@@ -162,12 +160,6 @@ impl PoolState {
 impl Queued {
     fn is_expired(&self, now: Instant) -> bool {
         self.start_by.is_some_and(|start_by| start_by <= now)
-    }
-}
-
-impl fmt::Debug for Pool {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Pool").field("name", &self.name).field("max_threads", &self.max_threads).finish_non_exhaustive()
     }
 }
 

@@ -13,7 +13,6 @@ use crate::ops::sync::lock;
 ///
 /// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans that would come
 /// after it do not happen; other mounts and downloads know nothing of it.
-#[derive(Debug)]
 pub(crate) struct ArrivalWatch {
     mount: Arc<Mount>,
     point: MountPoint,

@@ -1,7 +1,5 @@
 //! A callback that is called exactly once, with a fallback result.
 
-use std::fmt;
-
 type Done<T> = Box<dyn FnOnce(T) + Send>;
 
 /// A callback for one result. If it is dropped uncalled, because its job was refused or expired, it is called with the
@@ -33,12 +31,6 @@ impl<T> Drop for Callback<T> {
         {
             done(refusal);
         }
-    }
-}
-
-impl<T> fmt::Debug for Callback<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Callback").field("is_called", &self.pending.is_none()).finish()
     }
 }
 

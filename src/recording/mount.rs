@@ -61,7 +61,6 @@ pub(crate) enum MountStatus {
 ///
 /// Callbacks are called once, on whatever thread has the result, which may be the calling one; after a panic in the
 /// mount's code they are dropped uncalled.
-#[derive(Debug)]
 pub(crate) struct Mount {
     directory: PathBuf,
     check: bool,

@@ -12,7 +12,7 @@ use super::watch::MountWatch;
 use crate::config::{Drive, MountPoint};
 
 /// The mounts a gateway serves. There may be none, then every download ends with 108-011.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub(crate) struct Mounts {
     by_point: BTreeMap<MountPoint, Arc<Mount>>,
     watches: Vec<MountWatch>,

@@ -118,8 +118,6 @@ impl fmt::Display for Unreadable {
     }
 }
 
-impl std::error::Error for OpenError {}
-
 /// Why a recording ends before its selection does. The answer then has to be cut.
 #[derive(Debug)]
 pub(crate) enum ReadError {
@@ -201,8 +199,6 @@ impl fmt::Display for MountError {
         }
     }
 }
-
-impl std::error::Error for MountError {}
 
 #[cfg(test)]
 mod tests {

@@ -25,7 +25,6 @@ pub(super) const CLOSING_THREADS: usize = 2;
 pub(super) const MAX_UNCLOSED: usize = 20;
 
 /// Counts the reads that are under way and closes what is no longer needed.
-#[derive(Debug)]
 pub(super) struct OpenFiles {
     timeout: Duration,
     reading: AtomicUsize,
@@ -125,7 +124,6 @@ impl OpenFiles {
 }
 
 /// An opened file of a mount. Dropping it never blocks: a thread of the mount closes it.
-#[derive(Debug)]
 pub(super) struct MountFile {
     file: Option<File>,
     files: Arc<OpenFiles>,

@@ -109,19 +109,6 @@ impl fmt::Display for RecordId {
     }
 }
 
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Invalid::TooLong => "the recordId is too long",
-            Invalid::Drive => "the recordId does not begin with a drive",
-            Invalid::Path => "the recordId is not the path of a recording",
-            Invalid::Suffix => "the recordId does not end in a suffix that may be downloaded",
-        })
-    }
-}
-
-impl std::error::Error for Invalid {}
-
 #[cfg(test)]
 mod tests {
     use super::*;

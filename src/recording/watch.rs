@@ -25,7 +25,6 @@ const STACK_SIZE: usize = 128 * 1024;
 ///
 /// A directory that is mounted on demand is probed at the start, after it was used, and while it fails, then in growing
 /// intervals: looking into it more often would mount it for nobody, keep it from idling, or hammer what does not work.
-#[derive(Debug)]
 pub(crate) struct MountWatch {
     mount: Arc<Mount>,
     stop: Arc<Latch>,

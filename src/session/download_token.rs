@@ -42,11 +42,6 @@ struct Issued {
 }
 
 impl DownloadTokens {
-    /// No token is good.
-    pub(crate) fn new() -> DownloadTokens {
-        DownloadTokens::default()
-    }
-
     /// A token for `path`, which the caller has bounded, as it is to be presented again.
     ///
     /// # Errors
@@ -166,7 +161,7 @@ mod tests {
             (101, session, "Y:/1/0/20201202/503/1714443.wav", Duration::ZERO, false),
             (101, session, "", Duration::ZERO, false),
         ] {
-            let tokens = DownloadTokens::new();
+            let tokens = DownloadTokens::default();
             let token = tokens.issue(agent(101), session, PATH, now).unwrap();
             let redeem = || tokens.redeem(agent(id), presented_in, token.expose(), path, now + after);
             assert_eq!(redeem(), good, "{id} {presented_in:?} {path} {after:?}");
@@ -183,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_token_is_random_and_shows_itself_nowhere() {
-        let (tokens, now, [session, _]) = (DownloadTokens::new(), Instant::now(), sessions());
+        let (tokens, now, [session, _]) = (DownloadTokens::default(), Instant::now(), sessions());
         let texts: std::collections::HashSet<_> =
             (0..100).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap().expose().to_owned()).collect();
         assert_eq!(texts.len(), 100);
@@ -199,7 +194,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_too_many_tokens_goes() {
-        let (tokens, now, [session, _]) = (DownloadTokens::new(), Instant::now(), sessions());
+        let (tokens, now, [session, _]) = (DownloadTokens::default(), Instant::now(), sessions());
         let own: Vec<_> = (0..9).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap()).collect();
         let good = |token: &DownloadToken| tokens.redeem(agent(101), session, token.expose(), PATH, now);
         assert!(!good(&own[0]) && own[1..].iter().all(good));

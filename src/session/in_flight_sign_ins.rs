@@ -20,11 +20,6 @@ pub(crate) struct InFlightSignIns {
 }
 
 impl InFlightSignIns {
-    /// No sign-in is under way.
-    pub(crate) fn new() -> InFlightSignIns {
-        InFlightSignIns::default()
-    }
-
     /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
     pub(crate) fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
         let pair = (agent, client_prefix(address));
@@ -52,7 +47,7 @@ mod tests {
 
     #[test]
     fn a_second_sign_in_of_the_same_pair_waits_for_the_end_of_the_first() {
-        let sign_ins = InFlightSignIns::new();
+        let sign_ins = InFlightSignIns::default();
         let agent = AgentId::parse("101", 999).unwrap();
         let begin = |address: &str| sign_ins.begin(agent, address.parse().unwrap());
         let first = begin("192.0.2.1");
@@ -67,7 +62,7 @@ mod tests {
 
     #[test]
     fn a_sign_in_that_panics_is_over() {
-        let sign_ins = InFlightSignIns::new();
+        let sign_ins = InFlightSignIns::default();
         let (agent, address) = (AgentId::parse("101", 999).unwrap(), "::1".parse().unwrap());
         let inner = sign_ins.clone();
         let thread = std::thread::spawn(move || {

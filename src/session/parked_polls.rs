@@ -1,7 +1,5 @@
 //! The polls of a session that wait for an event.
 
-use std::fmt;
-
 /// Wakes a parked poll.
 ///
 /// The table calls [`wake`](Self::wake) and drops a waker outside its lock, on whichever thread brings the event.
@@ -51,11 +49,5 @@ impl ParkedPolls {
     /// Takes all of them.
     pub(super) fn take_all(&mut self, woken: &mut Vec<Box<dyn Wake>>) {
         woken.append(&mut self.wakers);
-    }
-}
-
-impl fmt::Debug for ParkedPolls {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ParkedPolls({})", self.wakers.len())
     }
 }

@@ -40,14 +40,6 @@ pub(crate) struct PasswordVerifier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-impl fmt::Display for QueueFull {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("too many password checks are waiting")
-    }
-}
-
-impl std::error::Error for QueueFull {}
-
 /// Whether a password is the hashed one, at the cost of at least so many iterations; a parameter, so that tests need
 /// not wait for the real one.
 type Verify = fn(&PasswordHash, &str, u32) -> bool;

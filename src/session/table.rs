@@ -98,7 +98,6 @@ pub(crate) enum AuthError {
 /// Every call takes the time as a parameter and the one lock for some hundred nanoseconds. Guids are made and polls
 /// woken outside it. A session that has been silent for too long counts as ended at that moment, whether or not
 /// [`sweep`](Self::sweep) has come by. However a session ends, its parked polls are woken.
-#[derive(Debug)]
 pub(crate) struct SessionTable {
     policy: Policy,
     state: Mutex<State>,

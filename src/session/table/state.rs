@@ -26,7 +26,6 @@ pub(super) struct State {
 }
 
 /// An open session.
-#[derive(Debug)]
 pub(super) struct Session {
     pub(super) id: SessionId,
     pub(super) signed_in: Instant,
@@ -129,11 +128,5 @@ impl Session {
         let Some(event) = self.presence.rest_timeout(now) else { return false };
         *dropped += u64::from(self.events.push(event).is_some());
         true
-    }
-}
-
-impl std::fmt::Debug for State {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("State").field("sessions", &self.sessions).finish_non_exhaustive()
     }
 }
