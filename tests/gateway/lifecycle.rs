@@ -98,13 +98,13 @@ fn lines_for_the_journal_carry_a_priority_and_no_time() {
 #[test]
 fn a_signal_lets_running_downloads_end_and_takes_no_new_client() {
     let (setup, video) = with_long_recording();
-    let mut server = setup.start();
+    let mut server = setup.set("DRAIN_TIMEOUT", "600000").start();
     let guid = server.sign_in(503);
     let mut downloads: Vec<_> = (0..20).map(|_| begin(&server, &guid)).collect();
     let mut idle = server.client();
     assert_eq!(idle.get("/health", None).status, 200);
     server.signal("TERM");
-    server.log_line("shutting down; waiting up to 30000 ms for 20 downloads");
+    server.log_line("shutting down; waiting up to 600000 ms for 20 downloads");
     eventually("new connections are refused", || TcpStream::connect(server.address()).is_err());
     assert_eq!(idle.rest(), (Vec::new(), true), "who does nothing is let go in order");
     // As slow clients do: a piece now, a piece later.
