@@ -1,4 +1,4 @@
-//! The `cc-gateway` program: hands its arguments to the library and its result to the shell.
+//! The `cc-gateway` program: passes its arguments to the library and returns the exit code.
 
 use std::process::ExitCode;
 

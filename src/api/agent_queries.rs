@@ -1,4 +1,4 @@
-//! What clients ask about agents before they poll. Lists that only a switch could fill are empty.
+//! Queries about agents, which clients send before they poll. Lists that only a switch could fill are empty.
 
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime};

@@ -18,7 +18,7 @@ use super::router::{self, Route};
 use crate::session::{AgentId, SessionId, StateCommand};
 
 impl Gateway {
-    /// Answers a request, or begins to.
+    /// Answers a request, or defers the answer.
     pub(crate) fn handle(&self, request: &Request<'_>) -> (Box<RequestContext>, Answer) {
         let now = Instant::now();
         let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
@@ -51,7 +51,7 @@ impl Gateway {
         (context, answer)
     }
 
-    /// Finishes a request that has waited.
+    /// Completes a deferred request.
     pub(crate) fn resume(&self, context: &RequestContext, finish: Finish) -> Answer {
         self.expose(context, finish(self, context))
     }

@@ -1,5 +1,4 @@
-//! Downloads: from what an interface asks for to the recording. All interfaces go the same way; what they differ in is
-//! in their parameters (`download_query`) and in [`Media`].
+//! Downloads. All interfaces share this code; they differ in their parameters (`download_query`) and in [`Media`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -17,11 +16,11 @@ use crate::session::{AgentId, Roster};
 /// The type of a recording, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
 
-/// What videos and voice recordings differ in: suffixes, and the group of result codes.
+/// The differences between videos and voice recordings: suffixes and result codes.
 pub(super) struct Media {
     /// The suffixes that a recording of this kind may have.
     pub(super) suffixes: fn(&Settings) -> &[String],
-    /// It has none of them.
+    /// The code for any other suffix.
     pub(super) wrong_suffix: ResultCode,
     /// No mount directory for the drive.
     pub(super) no_mount: ResultCode,
@@ -29,7 +28,7 @@ pub(super) struct Media {
     mount_lost: ResultCode,
     /// No such recording.
     pub(super) missing: ResultCode,
-    /// It is there and cannot be read.
+    /// It exists and cannot be read.
     unreadable: ResultCode,
 }
 
@@ -54,7 +53,7 @@ pub(super) static AUDIO: Media = Media {
     unreadable: ResultCode::NOT_FETCHED,
 };
 
-/// What a download asks for, once everything that needs no file server has been checked.
+/// A download request that passed all checks that need no file server.
 pub(super) struct DownloadRequest {
     pub(super) mount: Arc<Mount>,
     pub(super) target: Target,
@@ -135,7 +134,7 @@ impl Gateway {
     }
 }
 
-/// Opens the recording, if the agent may have it, and goes on with it.
+/// Opens the recording, if the agent may have it, and calls `then` with it.
 pub(super) fn open(
     request: DownloadRequest,
     conditions: Conditions,

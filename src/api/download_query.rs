@@ -1,4 +1,4 @@
-//! What the queries of the download interfaces ask for: switches, node, recordId, right, each with its code.
+//! Parsing of download queries, with the checks of switches, node, recordId and rights and their result codes.
 
 use std::sync::Arc;
 
@@ -12,7 +12,7 @@ use crate::recording::{Invalid, RecordId, RecordKind, Target};
 use crate::session::{AgentId, Role};
 
 impl Gateway {
-    /// What the interface is asked for with this query, or the first thing that is wrong with it.
+    /// Parses the query of a download interface, or returns the code of the first error.
     pub(super) fn parse_download(
         &self,
         context: &RequestContext,

@@ -31,7 +31,7 @@ pub struct Gateway {
     draining: AtomicBool,
 }
 
-/// What is known of a request from its head, kept while it waits and for its log line.
+/// The facts of a request that are kept while it waits and for its log line.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     /// The interface.
@@ -56,12 +56,12 @@ impl RequestContext {
         self.is_authenticated.load(Ordering::Relaxed)
     }
 
-    /// Where a download notes what its log line says of the recording.
+    /// The trail of a download, for its log line.
     pub(super) fn trail(&self) -> &Trail {
         self.trail.get_or_init(Box::default)
     }
 
-    /// What the log line says of the recording, each field with a blank before it; nothing but for downloads.
+    /// The log fields of the recording, each with a leading blank; empty except for downloads.
     pub(crate) fn recording_fields(&self) -> String {
         self.trail.get().map_or_else(String::new, |trail| trail.to_string())
     }

@@ -1,4 +1,4 @@
-//! The value of a header of an answer.
+//! A header value of an answer.
 
 /// A field value that cannot break out of its line: printable ASCII and blanks only.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -4,7 +4,7 @@
 use super::code::ResultCode;
 use super::request::Method;
 
-/// What is known of an interface.
+/// The specification of an interface.
 #[derive(Debug, Clone, Copy)]
 pub struct InterfaceSpec {
     /// Which one it is.
@@ -19,7 +19,7 @@ pub struct InterfaceSpec {
     pub needs_guid: bool,
     /// The result codes it answers with, in the order of their numbers.
     pub codes: &'static [ResultCode],
-    /// What it does, for the documents.
+    /// What it does, for the documentation.
     pub summary: &'static str,
 }
 

@@ -1,4 +1,4 @@
-//! `GET /metrics`: what the service counts, in the Prometheus text format 0.0.4.
+//! `GET /metrics`: the counters in the Prometheus text format 0.0.4.
 
 use std::fmt::{Display, Write as _};
 use std::sync::atomic::Ordering;
@@ -11,7 +11,7 @@ use super::request::Request;
 use crate::ops::log_lines;
 use crate::recording::{Mount, MountStatus, ScanCounters};
 
-/// One metric: what it is called and means, and where its value comes from.
+/// A metric: its name and meaning, and the function that reads its value.
 pub struct Metric {
     /// The name.
     pub name: &'static str,

@@ -1,4 +1,4 @@
-//! What an interface answers: status, result code, headers and JSON, still without a wire format.
+//! The reply of an interface: status, result code, headers and JSON, independent of transport.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(super) const JSON: &str = "application/json;charset=UTF-8";
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
-    /// Result code, for the log and the counters; it stands in the body too.
+    /// Result code, for the log and the counters; also in the body.
     pub(crate) code: ResultCode,
     /// Headers in the order they are sent.
     pub(crate) headers: Vec<(&'static str, HeaderValue)>,

@@ -1,4 +1,4 @@
-//! From method and path to an interface.
+//! Routing of a path to its interface.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use percent_encoding::percent_decode_str;
 
 use super::interfaces::{INTERFACES, Interface, InterfaceSpec};
 
-/// Everything the gateway offers lies below this path.
+/// The path of all interfaces.
 pub(crate) const BASE: &[&str] = &["agentgateway", "resource"];
 
-/// Where a path leads.
+/// The result of routing a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
     /// The interface; [`Interface::Unknown`] for a path below the base path that is of none.

@@ -16,7 +16,7 @@ pub struct SignInBody {
     pub(crate) initial_state: InitialState,
 }
 
-/// What a documented field may hold. `null` stands for a field that is not there.
+/// The type of a documented field. `null` counts as absent.
 #[derive(Clone, Copy)]
 enum Kind {
     /// Text of at most so many characters; a number or a boolean is the text it is written as.

@@ -1,4 +1,4 @@
-//! Who took what: the part of a download's log line that names the recording.
+//! The audit trail: the part of a download's log line that names the recording.
 
 use std::fmt;
 use std::sync::OnceLock;

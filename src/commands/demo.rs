@@ -1,4 +1,4 @@
-//! `cc-gateway demo`: the main job at once, with sample recordings, and the lines to try it.
+//! `cc-gateway demo`: serves sample recordings and prints the commands to try it.
 
 mod recorder;
 mod tour;

@@ -1,4 +1,4 @@
-//! `cc-gateway hash-password`: from a password to its value in the agents file.
+//! `cc-gateway hash-password`: hashes a password for the agents file.
 
 use std::io::{self, BufRead as _, IsTerminal as _, Write as _};
 use std::thread::{self, JoinHandle};
@@ -102,7 +102,7 @@ fn without_echo(before: &Termios) -> Termios {
     hidden
 }
 
-/// Sets the modes of the terminal; one that refuses them is gone.
+/// Sets the modes of the terminal, ignoring one that is gone.
 fn set_modes(modes: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Flush, modes);
 }

@@ -1,4 +1,4 @@
-//! What `cc-gateway` does, a file for each command.
+//! The commands, one file each.
 
 pub(crate) mod certificate;
 pub(crate) mod check;

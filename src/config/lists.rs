@@ -1,4 +1,4 @@
-//! Values that are lists: suffixes, addresses, origins. Their entries stand between commas.
+//! Comma-separated lists: suffixes, addresses, origins.
 
 use super::ip_prefix::IpPrefix;
 use super::values::{bounded, quoted};

@@ -1,4 +1,4 @@
-//! From basic.properties to settings: every key with its type and bounds.
+//! Parsing of basic.properties into settings: every key with its type and bounds.
 
 use super::lists;
 use super::mounts::{self, Drive};

@@ -1,4 +1,4 @@
-//! Which directory stands for which drive of which node: the keys `MOUNT_DIR...`.
+//! The `MOUNT_DIR...` keys: which directory serves which drive of which node.
 
 use super::keys::{MOUNT_DIR, is_mount_key};
 use super::source::Source;
@@ -37,7 +37,7 @@ impl fmt::Display for Drive {
     }
 }
 
-/// What a mount directory stands for. Shown as the key that names it in full, as in `MOUNT_DIR.256.Y`.
+/// The node and drive that a mount directory serves. Shown as the key that names it in full, as in `MOUNT_DIR.256.Y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MountPoint {
     /// The node that made the recordings; used in pool mode, and there only.

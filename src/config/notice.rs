@@ -7,7 +7,7 @@ use std::path::PathBuf;
 /// How much a notice matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Severity {
-    /// The configuration probably does not do what was meant.
+    /// Probably a mistake.
     Warn,
     /// Nothing needs to be done.
     Info,

@@ -151,7 +151,7 @@ fn split(line: &str) -> (&str, &str) {
 
 /// Resolves the escapes of a key or a value; `None` if a `\u` lacks its four digits.
 ///
-/// A backslash before any other character just goes away.
+/// A backslash before any other character is dropped.
 fn unescape(text: &str) -> Option<String> {
     if !text.contains('\\') {
         return Some(text.to_owned());

@@ -1,4 +1,4 @@
-//! The rules between keys: what contradicts itself is a problem, what probably is a mistake is a warning.
+//! Rules between keys: contradictions are problems, likely mistakes are warnings.
 
 use super::ip_prefix::IpPrefix;
 use super::keys::{MOUNT_DIR, is_mount_key};

@@ -26,7 +26,7 @@ pub struct Settings {
     pub(crate) poll_wait: Option<Duration>,
     /// How long an agent may be silent, 1 ms to a day; `None` if it may be for ever.
     pub(crate) idle_timeout: Option<Duration>,
-    /// The drive that mount directories without a drive of their own stand for.
+    /// The drive of mount directories that name none.
     pub(crate) mapping_disk: Drive,
     /// Whether a download names its node, which then selects the mount.
     pub(crate) pool_mode: bool,

@@ -1,4 +1,4 @@
-//! The text of a configuration file, from whatever an operator may have named or saved.
+//! Reading of configuration files, whatever their encoding.
 
 use std::path::Path;
 

@@ -1,4 +1,4 @@
-//! From the text of a value to its type. A refusal says what to write instead; blanks around the value are
+//! Parsing of single values. An error says what to write instead; blanks around the value are
 //! gone already.
 
 use log::LevelFilter;

@@ -1,4 +1,4 @@
-//! How many connections each network may have at once.
+//! Limits of connections for each network.
 
 use std::collections::HashMap;
 use std::fmt;

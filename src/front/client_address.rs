@@ -7,7 +7,7 @@ use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 /// matter but by someone's intention.
 const ENTRIES_MAX: usize = 32;
 
-/// Whom a request comes from.
+/// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAddress {
     /// The client, for limits, throttle and log; an IPv4 address however it was written.

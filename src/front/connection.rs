@@ -56,7 +56,7 @@ enum Stage {
     Closing,
     /// The client to end its side, so that the end of ours cannot overtake the last response (RFC 9112 section 9.6).
     Lingering { dropped: usize },
-    /// Nothing: the client is gone.
+    /// Nothing: the connection is dead.
     Gone,
 }
 
@@ -79,7 +79,7 @@ pub(super) struct Connection {
     peer: SocketAddr,
     /// The client that a trusted proxy has named for the whole connection.
     source: Option<SocketAddr>,
-    /// Whom the request in flight comes from.
+    /// The client of the request in flight.
     client: ClientAddress,
     /// The client's server name is hidden from rustls, and has to be so in a second ClientHello as well.
     hides_name: bool,
@@ -136,12 +136,12 @@ impl Connection {
         self.key
     }
 
-    /// Whom the request in flight comes from.
+    /// The client of the request in flight.
     pub(super) fn client_ip(&self) -> IpAddr {
         self.client.client
     }
 
-    /// Whom the request in flight comes from, for the log: with the port where the connection is the client's own or its
+    /// The client of the request in flight, for the log: with the port where the connection is the client's own or its
     /// proxy has named it.
     pub(super) fn peer_text(&self) -> String {
         let ClientAddress { client, via } = self.client;
@@ -151,7 +151,7 @@ impl Connection {
         via.map_or_else(|| peer.clone(), |via| format!("{peer} via={via}"))
     }
 
-    /// What all connections share.
+    /// The state shared by all connections.
     pub(super) fn context(&self) -> &Arc<Context> {
         &self.context
     }
@@ -449,10 +449,10 @@ impl Connection {
         let _ = self.send_reply(&error.reply());
     }
 
-    /// Writes a response without a download, as far as the socket takes it, and goes on to the next stage.
+    /// Writes a response without a download, as far as the socket accepts it, and enters the next stage.
     ///
     /// # Errors
-    /// What the socket says; the client is gone then.
+    /// The socket's error; the connection is dead then.
     fn send_reply(&mut self, reply: &Reply) -> io::Result<()> {
         let framing = response::Framing {
             length: reply.body.len() as u64,

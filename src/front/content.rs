@@ -18,7 +18,7 @@ enum ChunkState {
     Done,
 }
 
-/// Decodes chunked content as it comes (RFC 9112 section 7.1).
+/// Incremental decoder of chunked content (RFC 9112 section 7.1).
 #[derive(Debug)]
 pub struct ChunkedDecoder {
     state: ChunkState,
@@ -36,7 +36,7 @@ impl ChunkedDecoder {
     /// Takes what it can from the beginning of `bytes` and says how many bytes that was.
     ///
     /// # Errors
-    /// The error to answer with; the connection cannot go on after it.
+    /// The error to answer with; the connection has to close after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, HttpError> {
         let mut used = 0;
         while self.state != ChunkState::Done {
@@ -84,7 +84,7 @@ impl ChunkedDecoder {
         Ok(used)
     }
 
-    /// The whole content, once the last chunk and the trailers have come.
+    /// The whole content, once the last chunk and the trailers were read.
     pub fn finished(&mut self) -> Option<Vec<u8>> {
         (self.state == ChunkState::Done).then(|| std::mem::take(&mut self.content))
     }

@@ -1,4 +1,4 @@
-//! What all connections share.
+//! State shared by all connections.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex};
@@ -14,7 +14,7 @@ use crate::http::Http;
 use crate::ops::counters::Counters;
 use crate::ops::rate_limited_log::RateLimitedLog;
 
-/// What all connections share.
+/// State shared by all connections.
 pub(super) struct Context {
     pub(super) tls: Tls,
     pub(super) http: Arc<Http<Box<Connection>>>,

@@ -52,8 +52,8 @@ impl Head {
     /// needed.
     ///
     /// # Errors
-    /// The error to answer with. The connection cannot go on after it, because nobody knows where the next
-    /// request would begin.
+    /// The error to answer with. The connection has to close after it, because the begin of the next
+    /// request is unknown.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let blank = leading_lines(bytes)?;
         let rest = bytes.get(blank..).unwrap_or_default();

@@ -7,7 +7,7 @@ use crate::api::{Reply, ResultCode};
 pub enum HttpError {
     /// 400: the grammar of RFC 9112 is broken, or the message could be framed in more than one way.
     Malformed(&'static str),
-    /// 408: the head or the content did not come in time.
+    /// 408: the head or the content took too long.
     TooSlow,
     /// 413: the content is longer than 64 KiB.
     ContentTooLarge,

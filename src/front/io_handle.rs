@@ -47,7 +47,7 @@ pub(super) enum Message {
     Returned(Box<Connection>),
     /// A connection's request is deferred in this slot until then.
     Parked(Key, SlotId, Instant),
-    /// A connection is gone.
+    /// A connection is closed.
     Closed(Key),
     /// A new client, and how many other threads had no room for it.
     Accepted(TcpStream, SocketAddr, usize),
@@ -63,7 +63,7 @@ pub(super) struct IoHandle {
 #[derive(Default)]
 struct Inbox {
     messages: Vec<Message>,
-    /// Until when the thread sleeps, unless an event or a wake-up comes; `None` while it works.
+    /// Until when the thread sleeps at most; `None` while it works.
     sleeping_until: Option<Instant>,
 }
 

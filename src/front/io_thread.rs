@@ -28,15 +28,14 @@ use crate::http::{BackendConnection, ForwardedRequest};
 const EVENTS: usize = 256;
 /// Deep enough for a TLS handshake with room to spare.
 const STACK_BYTES: usize = 512 * 1024;
-/// How long no client is accepted after an error of the whole process: descriptors or memory may come back.
+/// How long accepting pauses after an error of the whole process, such as too few descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 /// How long a request may wait for a worker. Workers wait for nothing outside the process, so this passes only on a machine
 /// that cannot keep up at all.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Longest sleep: nothing that is due comes later than this.
+/// Longest sleep without a deadline.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// How the process ends after a defect that it cannot go on from (sysexits.h, EX_SOFTWARE); its service manager starts it
-/// again.
+/// Exit code after an unrecoverable defect (sysexits.h, EX_SOFTWARE); the service manager restarts the process.
 const EXIT_SOFTWARE: i32 = 70;
 
 /// The service's handle of an I/O thread.
@@ -62,7 +61,7 @@ struct Control {
 struct Entry {
     generation: u32,
     state: EntryState,
-    /// The step at which the nearest timer of the connection goes off.
+    /// The step at which the connection's next timer fires.
     timer: Option<u64>,
     deadline: Option<Instant>,
     /// Since when the connection may be evicted.
@@ -343,7 +342,7 @@ impl IoLoop {
         }
     }
 
-    /// Answers in place of the worker that has not come.
+    /// Answers 503 to a request that no worker took.
     fn refuse_forwarded(&mut self, slot: SlotId) {
         if let Some(mut connection) = self.context.http.in_flight().take_forwarded(slot) {
             connection.refuse_overloaded();

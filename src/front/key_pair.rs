@@ -1,4 +1,4 @@
-//! The certificate and its private key, from their files to what rustls serves with.
+//! Loading of the certificate and its private key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -103,7 +103,7 @@ impl KeyPairFiles {
 }
 
 impl KeyPair {
-    /// What the operator should know: dates, certificates of no use, files that others may read.
+    /// Warnings for the operator: dates, superfluous certificates, files that others may read.
     pub fn warnings(&self) -> &[Notice] {
         &self.warnings
     }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use super::der::{self, Reader, tag};
 
-/// One block, as it stands in the file.
+/// One PEM block.
 #[derive(Debug)]
 pub(super) struct Block<'a> {
     /// The line of its BEGIN, counted from 1.
@@ -18,7 +18,7 @@ pub(super) struct Block<'a> {
     base64: Zeroizing<String>,
 }
 
-/// What is wrong with a file. `{file}` in the text stands for its path.
+/// A defect of a file. `{file}` in the text is replaced by its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
     /// The line, counted from 1; `None` for the file as a whole.
@@ -40,7 +40,7 @@ impl Flaw {
 }
 
 impl Block<'_> {
-    /// The DER it holds, and what rustls can make of it; `None` for a kind that rustls has no use for.
+    /// The decoded item; `None` for a kind that rustls does not use.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
         const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it again";
         let Block { label, base64, .. } = self;
@@ -58,7 +58,7 @@ impl Block<'_> {
 
 const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it again";
 
-/// What a line is to the structure of the file.
+/// The role of a line in the file.
 enum LineKind<'a> {
     Begin(&'a str),
     End(&'a str),
@@ -67,7 +67,7 @@ enum LineKind<'a> {
     Other,
 }
 
-/// The blocks of a file in their order. Other text may stand between them, as openssl writes it.
+/// The blocks of a file in order. Other text may be between them, as openssl writes it.
 ///
 /// # Errors
 /// The first thing that is wrong.

@@ -1,4 +1,4 @@
-//! The private key: which kind it is, and the true reason why rustls cannot use it.
+//! Checks of the private key: its kind, and the actual reason why rustls cannot use it.
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls_pemfile::Item;
@@ -36,7 +36,7 @@ pub(super) struct FoundKey {
     pub(super) likely_flaw: Flaw,
 }
 
-/// The key among the blocks of a file. Certificates and parameters may stand beside it.
+/// Finds the key among the blocks of a file, which may also hold certificates and parameters.
 ///
 /// # Errors
 /// Why no usable key was found. No part of the key is repeated.

@@ -89,7 +89,7 @@ impl fmt::Display for Malformed {
 /// header. Reading again with more bytes never changes an answer other than [`Parsed::Incomplete`].
 ///
 /// # Errors
-/// When the bytes begin as a header and go on as none. The connection is to be closed.
+/// When the bytes begin like a header and are malformed. The connection is to be closed.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if bytes.starts_with(V2_SIGNATURE) {
         return v2(bytes);

@@ -1,4 +1,4 @@
-//! How many log lines the refused requests of one client may make.
+//! Rate limit for log lines about refused requests, by client.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -12,10 +12,10 @@ use crate::ops::sync::lock;
 const LINES_MAX: u32 = 50;
 /// How long a count lasts.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Clients that are counted apart. Beyond them, those who come share one count.
+/// Clients that are counted separately. Further ones share one count.
 const CLIENTS_MAX: usize = 4096;
 
-/// Counts the refused requests of each client, so that nobody without a Guid can fill the log.
+/// Counts the refused requests of each client, so that clients without a Guid cannot fill the log.
 #[derive(Debug, Default)]
 pub(super) struct RefusalLimit(Mutex<Counts>);
 
@@ -31,7 +31,7 @@ struct Count {
     lines: u32,
 }
 
-/// What to do with the log line of a refused request.
+/// Whether to log a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogDecision {
     /// It is written.

@@ -1,4 +1,4 @@
-//! The bytes of a response: the one place where they are made.
+//! Serialisation of responses.
 
 use std::io::Write as _;
 use std::time::SystemTime;

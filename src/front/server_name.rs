@@ -46,7 +46,7 @@ pub enum Examined {
     BadName(BadName),
 }
 
-/// A server name that rustls refuses, and where it stands.
+/// A server name that rustls refuses, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadName {
     /// The name for the log, to be escaped; empty if unreadable.

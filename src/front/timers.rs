@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::io_handle::Key;
 
-/// Timers go off at multiples of this, none before its time. Thousands of polls end every second, and a thread that wakes for
+/// Timers fire at multiples of this, never early. Thousands of polls end every second, and a thread that wakes for
 /// each of them spends more on waking than on the answer.
 const STEP: Duration = Duration::from_millis(10);
 /// Steps that are kept apart: 82 s, longer than an idle connection may last. What is due later is looked at then, and set
@@ -22,11 +22,11 @@ pub(super) struct Timers {
     slots: Vec<Vec<Key>>,
     /// A bit for each slot that is not empty.
     occupied: Vec<u64>,
-    /// All steps up to this one have gone off.
+    /// All steps up to this one have fired.
     done: u64,
     /// The next step with a timer.
     next: Option<u64>,
-    /// What is left of the step that is going off.
+    /// Connections of the current step that were not returned yet.
     expired: Vec<Key>,
 }
 
@@ -43,14 +43,14 @@ impl Timers {
         }
     }
 
-    /// The step at which a timer for `at` goes off.
+    /// The step at which a timer for `at` fires.
     pub(super) fn step(&self, at: Instant) -> u64 {
         let steps = at.saturating_duration_since(self.started).as_nanos().div_ceil(STEP.as_nanos());
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         steps.clamp(self.done + 1, self.done + SLOTS as u64 - 1)
     }
 
-    /// Goes off at that step.
+    /// Sets a timer for that step.
     pub(super) fn set(&mut self, step: u64, key: Key) {
         let index = index(step);
         if let (Some(slot), Some(bits)) = (self.slots.get_mut(index), self.occupied.get_mut(index / 64)) {
@@ -60,12 +60,12 @@ impl Timers {
         }
     }
 
-    /// When the next timer goes off.
+    /// When the next timer fires.
     pub(super) fn next(&self) -> Option<Instant> {
         self.next.map(|step| self.time(step))
     }
 
-    /// The next timer that has gone off, and its step.
+    /// The next expired timer, and its step.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(u64, Key)> {
         if let Some(key) = self.expired.pop() {
             return Some((self.done, key));

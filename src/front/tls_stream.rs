@@ -16,17 +16,17 @@ use socket2::SockRef;
 pub(super) const UNSENT_MAX_BYTES: u32 = 4 * 1024;
 /// The value with which a socket is writable only once nothing waits unsent (tcp(7), TCP_NOTSENT_LOWAT).
 const NOTHING_UNSENT: u32 = 1;
-/// How long the kernel goes on trying to deliver what a closed socket has left, in ms.
+/// How long the kernel tries to deliver what a closed socket has left, in ms.
 const ORPHAN_TIMEOUT_MS: u32 = 5_000;
 
-/// What came of an attempt to read.
+/// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
     /// More of the client's bytes are there.
     Bytes,
-    /// The client has said that nothing more will come.
+    /// The client has closed its side.
     End,
-    /// Nothing has come.
+    /// No bytes are available.
     Nothing,
 }
 
@@ -37,7 +37,7 @@ pub(super) struct TlsStream {
 }
 
 impl TlsStream {
-    /// A connection whose handshake is yet to come.
+    /// A connection before its handshake.
     ///
     /// # Errors
     /// When the configuration cannot be used, which its tests exclude.
@@ -86,7 +86,7 @@ impl TlsStream {
         Ok(())
     }
 
-    /// Whether the client has been asked for another ClientHello, which is still to come.
+    /// Whether a HelloRetryRequest was sent and the second ClientHello is awaited.
     pub(super) fn awaits_second_hello(&self) -> bool {
         self.tls.is_handshaking() && self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
     }
@@ -149,10 +149,10 @@ impl TlsStream {
         self.tls.writer().write_all(bytes)
     }
 
-    /// Sends what was queued, as far as the socket takes it; whether all of it is gone.
+    /// Sends what was queued, as far as the socket accepts it; true if all was sent.
     ///
     /// # Errors
-    /// What the socket says.
+    /// The socket's error.
     pub(super) fn flush(&mut self) -> io::Result<bool> {
         while self.tls.wants_write() {
             match self.write_records() {

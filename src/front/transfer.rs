@@ -1,5 +1,4 @@
-//! A recording from its file to its client, on a thread of its own: the one thing that may hold a thread while its client
-//! is slow, because it is work.
+//! Sending a recording on a thread of its own: the only work that may hold a thread while its client is slow.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -18,7 +17,7 @@ use crate::recording::{Download, ReadError};
 
 /// Deep enough for encrypting; the buffers are on the heap.
 const STACK_BYTES: usize = 256 * 1024;
-/// How long a write waits for the socket before the thread looks whether it is to go on.
+/// How long a write waits for the socket before the thread checks whether to continue.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
 /// Bytes that may wait unsent in the kernel for a client that is not known to be quick. Together with the time a client
 /// has for them it bounds what 200 stalled downloads hold; and what a client has taken is known to that accuracy.
@@ -166,7 +165,7 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Whether the download may go on.
+    /// Checks whether the download may continue.
     ///
     /// # Errors
     /// `ConnectionAborted` when the service ends, or the agent may no longer have the recording.

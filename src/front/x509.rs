@@ -215,7 +215,7 @@ impl fmt::Display for Time {
     }
 }
 
-/// The number that at most four digits stand for.
+/// The value of at most four digits.
 fn number(digits: &[u8]) -> u16 {
     digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
 }

@@ -48,7 +48,7 @@ pub(crate) struct InFlight<C> {
     this: Weak<InFlight<C>>,
 }
 
-/// A slot is empty or has one client. Its generation makes a number that comes late mean nothing.
+/// A slot is empty or has one client. The generation invalidates old ids.
 struct Slot<C> {
     generation: u32,
     request: Option<Request<C>>,

@@ -1,5 +1,5 @@
-//! Whole files of a bounded size. Whatever an operator names by mistake, a pipe, a device, a disk image, ends in an
-//! error and never in a wait.
+//! Reading of whole files of bounded size. A pipe, a device or a disk image, named by mistake, is an error and never
+//! blocks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -13,7 +13,7 @@ use super::service_user;
 
 /// A regular file, read whole.
 pub(crate) struct BoundedFile {
-    /// Its bytes, which may be a private key, and are wiped when this goes.
+    /// Its bytes, which may be a private key, wiped on drop.
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
     group: u32,

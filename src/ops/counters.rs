@@ -1,4 +1,4 @@
-//! What the service counts while it runs, shown by `/metrics`.
+//! The counters shown by `/metrics`.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;

@@ -166,7 +166,7 @@ pub fn print_fatal(error: &impl fmt::Display) {
     }
 }
 
-/// What stands before a line of this level that does not go through the log: its priority, where stderr is the journal.
+/// The prefix of a line that does not go through the log: its priority if stderr is the journal, else nothing.
 pub(super) fn priority_prefix(level: Level) -> &'static str {
     if stderr_is_journal() { priority(level) } else { "" }
 }
@@ -194,7 +194,7 @@ pub(crate) fn set_level(level: LevelFilter) {
     log::set_max_level(level);
 }
 
-/// Client text as it may stand in a log line: quoted, everything but printable ASCII escaped, cut at 200
+/// Client text for a log line: quoted, everything but printable ASCII escaped, cut at 200
 /// characters, so that no client can forge a line or steer a terminal.
 pub(crate) struct Quoted<'a>(pub &'a str);
 

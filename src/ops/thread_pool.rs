@@ -210,7 +210,7 @@ fn run<'a>(pool: &'a Pool, mut state: MutexGuard<'a, PoolState>, queued: Queued)
     state
 }
 
-/// The panic hook reports a panic; the thread goes on with the next job.
+/// The panic hook reports a panic; the thread continues with the next job.
 fn contain(job: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }

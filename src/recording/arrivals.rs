@@ -178,7 +178,7 @@ pub struct Scan {
     pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,
-    /// Why it ended before its time: the file server failed. What was found until then stands.
+    /// Why it ended before its time: the file server failed. What was found until then is kept.
     pub(crate) error: Option<OpenError>,
 }
 

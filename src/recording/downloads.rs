@@ -1,4 +1,4 @@
-//! How many downloads run at once, in all and for one agent, and the end of those an agent has lost the right to.
+//! Limits of downloads, in all and for each agent, and their revocation.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,7 +39,7 @@ impl Downloads {
     ///
     /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
     /// `stalled` downloads hang on a lost mount and do not count against the limit of all: nothing can end
-    /// them, and the other mounts are not to stand still with theirs.
+    /// them, and must not block the other mounts.
     pub(crate) fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).map_or(0, |own| own.count);

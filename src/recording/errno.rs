@@ -1,4 +1,4 @@
-//! Error numbers as an operator reads them.
+//! Names of error numbers, for log lines.
 
 use std::fmt;
 

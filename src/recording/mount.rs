@@ -1,4 +1,4 @@
-//! One mount directory, and everything that asks its file server for something.
+//! A mount directory: all access to its file server.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};

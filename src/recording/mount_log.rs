@@ -67,7 +67,7 @@ impl MountLog {
         }
     }
 
-    /// A look for new recordings failed; what it found until then stands.
+    /// A scan for new recordings failed; what it found until then is kept.
     pub(super) fn scan_failed(&self, reason: &impl Display) {
         let permitted = lock(&self.looks).permit(Instant::now());
         if let Some(suppressed) = permitted {

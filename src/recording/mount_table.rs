@@ -1,4 +1,4 @@
-//! What the kernel's table of mounts says about a directory (proc(5), `mountinfo`). Reading it asks no file server and
+//! The kernel's mount table (proc(5), `mountinfo`). Reading it asks no file server and
 //! triggers no automount.
 
 use std::ffi::OsString;
@@ -7,14 +7,14 @@ use std::path::{Path, PathBuf};
 
 const TABLE: &str = "/proc/self/mountinfo";
 
-/// A line of the table, as far as it is of use.
+/// An entry of the mount table.
 #[derive(Debug, PartialEq, Eq)]
 struct Entry {
     point: PathBuf,
     kind: String,
 }
 
-/// The mount point of the file system that a directory lies in, unless that is `/` or cannot be found out.
+/// The mount point of the file system that a directory lies in, unless that is `/` or unknown.
 pub(super) fn mount_above(directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     let table = std::fs::read(TABLE).ok()?;

@@ -1,4 +1,4 @@
-//! Which bytes of a recording an answer carries (RFC 9110 sections 13 and 14).
+//! Ranges and preconditions (RFC 9110 sections 13 and 14).
 
 use std::time::SystemTime;
 

@@ -1,4 +1,4 @@
-//! From a mount directory to an opened file, by descriptor only.
+//! Opens files below a mount directory, by descriptor only.
 //!
 //! Every step is one `openat` of one name below the descriptor of the step before, and follows no link, so
 //! a path cannot leave its mount however the tree changes meanwhile. `openat2` would say the same in one

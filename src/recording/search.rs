@@ -1,4 +1,4 @@
-//! Which recording a download without a recordId means: the agent's latest day, its first file by name.
+//! Search for the recording of a download without recordId: the first by name of the agent's latest day.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};

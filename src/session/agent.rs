@@ -1,4 +1,4 @@
-//! The number of an agent, as it stands in every path of the interface.
+//! Agent ids.
 
 use std::fmt;
 

@@ -1,4 +1,4 @@
-//! Tokens of the two-step download of quality control: the first step gives one, the second takes it.
+//! Tokens of the two-step download of quality control.
 
 use std::collections::HashMap;
 use std::fmt;

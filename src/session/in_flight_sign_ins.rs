@@ -1,4 +1,4 @@
-//! Sign-ins that are under way: the interface forbids a second one before the first is answered.
+//! Sign-ins in progress: the interface forbids a second one before the first is answered.
 
 use std::collections::HashSet;
 use std::net::IpAddr;

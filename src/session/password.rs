@@ -1,4 +1,4 @@
-//! Passwords of agents as the agents file stores them: salted, slow hashes.
+//! Stored passwords: salted, slow hashes.
 
 use std::fmt;
 use std::num::NonZeroU32;

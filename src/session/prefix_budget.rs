@@ -1,4 +1,4 @@
-//! Failed sign-ins that a client prefix may have, whichever agents it tries.
+//! Budget of failed sign-ins for each client prefix, over all agents.
 
 use std::collections::HashMap;
 use std::net::IpAddr;

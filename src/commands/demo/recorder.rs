@@ -1,4 +1,4 @@
-//! A recorder as contact centres have one: a new recording of the agent every half a minute, written while it lasts.
+//! A simulated recorder: it writes a new recording of the agent every 30 s, piece by piece.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};

@@ -1,4 +1,4 @@
-//! Where what stands in a ClientHello. Nothing is judged here: that is for rustls.
+//! The structure of a ClientHello, as far as needed. It is validated by rustls.
 
 /// The type of the message.
 pub(super) const CLIENT_HELLO: u8 = 1;

@@ -1,4 +1,4 @@
-//! What an agent's folder of one day makes known: which recordings appear in it, and which are complete.
+//! An agent's folder of one day: which recordings appear in it, and which are complete.
 //!
 //! Pure: it is given names, sizes and times, and knows of no descriptor and of no clock but the `now` it is given.
 

@@ -1,4 +1,4 @@
-//! What is known of the folders above the agents': which VDN and media folders there are, and which days count.
+//! The folders above the agents': which VDN and media folders exist, and which days are scanned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
