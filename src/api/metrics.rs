@@ -100,7 +100,7 @@ pub const METRICS: &[Metric] = &[
         "Idle clients without a Guid that made room for others.",
         |gateway, samples| samples.value(gateway.counters().connections_evicted.value()),
     ),
-    counter("cc_gateway_accept_errors_total", "Failed calls of accept, for instance because descriptors are short.", |gateway, samples| {
+    counter("cc_gateway_accept_errors_total", "Failed calls of accept, for instance for lack of descriptors.", |gateway, samples| {
         samples.value(gateway.counters().accept_errors.value());
     }),
     counter(
@@ -128,7 +128,7 @@ pub const METRICS: &[Metric] = &[
     gauge("cc_gateway_polls_parked", "Polls among the requests that wait.", |gateway, samples| {
         samples.value(gateway.counters().parked_polls.value());
     }),
-    counter("cc_gateway_worker_panics_total", "Defects met and contained by workers; please report them.", |gateway, samples| {
+    counter("cc_gateway_worker_panics_total", "Panics of workers, which were contained; please report them.", |gateway, samples| {
         samples.value(gateway.counters().worker_panics.value())
     }),
     counter("cc_gateway_log_lines_dropped_total", "Log lines dropped because nobody read them.", |_, samples| {
@@ -137,7 +137,7 @@ pub const METRICS: &[Metric] = &[
     gauge("cc_gateway_downloads", "Downloads running.", |gateway, samples| {
         samples.value(gateway.downloads.running());
     }),
-    counter("cc_gateway_downloads_cut_total", "Downloads that ended early, whoever ended them.", |gateway, samples| {
+    counter("cc_gateway_downloads_cut_total", "Downloads that ended early, for any reason.", |gateway, samples| {
         samples.value(gateway.counters().downloads_cut.value());
     }),
     counter("cc_gateway_video_bytes_total", "Bytes of recordings sent.", |gateway, samples| {
@@ -153,7 +153,7 @@ pub const METRICS: &[Metric] = &[
         |gateway, samples| samples.each_mount(gateway, |mount, _| mount.hung()),
     )
     .labelled(&["directory"]),
-    gauge("cc_gateway_mount_reading_threads", "Downloads inside a read of a recording right now; lasting, they wait for the file server.", |gateway, samples| {
+    gauge("cc_gateway_mount_reading_threads", "Downloads inside a read of a recording right now; if it lasts, they wait for the file server.", |gateway, samples| {
         samples.each_mount(gateway, |mount, _| mount.reading())
     })
     .labelled(&["directory"]),
@@ -167,13 +167,13 @@ pub const METRICS: &[Metric] = &[
     .labelled(&["directory"]),
     counter(
         "cc_gateway_looks_cut_short_total",
-        "Looks that met a limit and went on at the next one; growing all the time, events come late.",
+        "Looks that met a limit and were continued by the next one; if it grows steadily, events are late.",
         |gateway, samples| samples.each_watch(gateway, |counted| counted.cut_short.load(Ordering::Relaxed)),
     )
     .labelled(&["directory"]),
     counter(
         "cc_gateway_looks_skipped_total",
-        "Looks left out because the one before had not ended; growing, the file server is slow or hangs.",
+        "Looks skipped because the one before had not ended; if it grows, the file server is slow or hangs.",
         |gateway, samples| samples.each_watch(gateway, |counted| counted.skipped.load(Ordering::Relaxed)),
     )
     .labelled(&["directory"]),
@@ -191,7 +191,7 @@ pub const METRICS: &[Metric] = &[
     .labelled(&["directory"]),
     gauge(
         "cc_gateway_look_overfull_folders",
-        "Folders with too many entries for that look, of which nothing is announced.",
+        "Folders with too many entries for that look, in which nothing is announced.",
         |gateway, samples| samples.each_watch(gateway, |counted| counted.overfull.load(Ordering::Relaxed)),
     )
     .labelled(&["directory"]),

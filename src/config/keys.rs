@@ -141,7 +141,7 @@ pub const KEYS: &[Key] = &[
         "LISTEN",
         "0.0.0.0:8043,[::]:8043",
         "Addresses and ports to listen on. 0.0.0.0 is every IPv4 address, [::] every IPv6 one. A family that the \
-         kernel does not have is left out with a warning while another address remains.",
+         kernel lacks is skipped with a warning while another address remains.",
     ),
     without_default(
         "TRUSTED_PROXIES",
@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
         "MAX_CONNECTIONS",
         "10000",
         "Client connections at once, up to 16384. Where open files are too few for the default, fewer clients are \
-         let in, with a warning; a value of your own then stops the start.",
+         accepted, with a warning; a value of your own then stops the start.",
     ),
     derived(
         "MAX_CONNECTIONS_PER_ADDRESS",
