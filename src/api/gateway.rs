@@ -34,7 +34,6 @@ pub struct Gateway {
 /// The facts of a request that are kept while it waits and for its log line.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
-    /// The interface.
     pub(crate) interface: Interface,
     /// The agent in the path, where it is one.
     pub(crate) agent: Option<AgentId>,

@@ -31,7 +31,6 @@ pub enum Framing {
 /// The head of one request.
 #[derive(Debug)]
 pub struct Head {
-    /// The method.
     pub(crate) method: Method,
     /// Path and query, in origin form.
     pub target: String,

@@ -30,7 +30,6 @@ const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, 
 
 /// A key that looks as if it could be used.
 pub(super) struct FoundKey {
-    /// The key.
     pub(super) key: PrivateKeyDer<'static>,
     /// The likely reason if the crypto library rejects it.
     pub(super) likely_flaw: Flaw,

@@ -42,7 +42,6 @@ pub(super) struct Certificate<'a> {
     pub(super) signed: &'a [u8],
     /// Content of the AlgorithmIdentifier of the signature.
     pub(super) signature_algorithm: &'a [u8],
-    /// The signature.
     pub(super) signature: &'a [u8],
 }
 

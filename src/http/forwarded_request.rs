@@ -11,7 +11,6 @@ pub(super) const SLOT_HEADER: &str = "X-Slot";
 /// A request that the front has read whole and checked, in the only form that travels on.
 #[derive(Debug)]
 pub(crate) struct ForwardedRequest {
-    /// The method.
     pub(crate) method: Method,
     /// Path and query in origin form; printable ASCII without blanks.
     pub(crate) target: String,

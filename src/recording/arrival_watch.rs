@@ -80,7 +80,6 @@ impl ArrivalWatch {
         }
     }
 
-    /// The mount.
     pub(crate) fn mount(&self) -> &Arc<Mount> {
         &self.mount
     }

@@ -100,7 +100,6 @@ impl Drop for Permit {
 /// An opened video on its way to a client. It counts against the limits until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Download {
-    /// The video.
     pub(crate) video: Video,
     permit: Permit,
 }

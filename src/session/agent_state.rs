@@ -94,7 +94,6 @@ pub(crate) struct WrongState;
 /// The result of `syncagentinfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncInfo {
-    /// The state.
     pub(crate) state: AgentState,
     /// The one before it, if there was one in this session.
     pub(crate) last_state: Option<AgentState>,
@@ -138,7 +137,6 @@ impl Presence {
         [EventKind::InService, EventKind::Ready].into_iter().map(move |kind| Event::new(kind, ms)).chain(further)
     }
 
-    /// The state.
     pub(super) fn state(&self) -> AgentState {
         self.state
     }
