@@ -11,14 +11,12 @@ use crate::config::DownloadScope;
 use crate::recording::{Invalid, RecordId, RecordKind, Target};
 use crate::session::{AgentId, Role};
 
+/// A parsed query, or the code of its first error.
+type Parsed = Result<DownloadRequest, ResultCode>;
+
 impl Gateway {
     /// Parses the query of a download interface, or returns the code of the first error.
-    pub(super) fn parse_download(
-        &self,
-        context: &RequestContext,
-        agent: AgentId,
-        query: &str,
-    ) -> Result<DownloadRequest, ResultCode> {
+    pub(super) fn parse_download(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         match context.interface {
             Interface::DownloadRecordFile => self.parse_record_file_query(context, agent, query),
             Interface::RecordFileDownloadEx => self.parse_call_query(context, agent, query),
@@ -27,12 +25,7 @@ impl Gateway {
     }
 
     /// `videofiledownloadEx`.
-    fn parse_video_query(
-        &self,
-        context: &RequestContext,
-        agent: AgentId,
-        query: &str,
-    ) -> Result<DownloadRequest, ResultCode> {
+    fn parse_video_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         let settings = &self.settings;
         if !settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
@@ -55,12 +48,7 @@ impl Gateway {
     }
 
     /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the two apart.
-    fn parse_record_file_query(
-        &self,
-        context: &RequestContext,
-        agent: AgentId,
-        query: &str,
-    ) -> Result<DownloadRequest, ResultCode> {
+    fn parse_record_file_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         if !self.settings.record_download {
             return Err(ResultCode::RECORDING_OFF);
         }
@@ -80,12 +68,7 @@ impl Gateway {
 
     /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of a call is asked
     /// for, which another product's server would have to find.
-    fn parse_call_query(
-        &self,
-        context: &RequestContext,
-        agent: AgentId,
-        query: &str,
-    ) -> Result<DownloadRequest, ResultCode> {
+    fn parse_call_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         if !self.settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
         }
@@ -134,7 +117,7 @@ impl Gateway {
         location: Option<u32>,
         record_id: RecordId,
         media: &'static Media,
-    ) -> Result<DownloadRequest, ResultCode> {
+    ) -> Parsed {
         context.trail().note_record(record_id.path());
         let mount = Arc::clone(self.mounts.find(location, record_id.drive()).ok_or(media.no_mount)?);
         let allowed = self.may_download(agent, record_id.owner());

@@ -19,17 +19,13 @@ pub(crate) struct RateLimitedLog {
 }
 
 impl Default for RateLimitedLog {
+    /// The first line is written at once.
     fn default() -> RateLimitedLog {
-        RateLimitedLog::new()
+        RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
     }
 }
 
 impl RateLimitedLog {
-    /// The first line is written at once.
-    pub(crate) const fn new() -> RateLimitedLog {
-        RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
-    }
-
     /// Logs an error unless it is suppressed.
     pub(crate) fn error(&mut self, text: &str) {
         if let Some(suppressed) = self.permit(Instant::now()) {
@@ -70,7 +66,7 @@ mod tests {
 
     #[test]
     fn the_first_line_is_written_and_the_next_tells_how_many_were_left_out() {
-        let mut log = RateLimitedLog::new();
+        let mut log = RateLimitedLog::default();
         let start = Instant::now();
         assert_eq!(log.permit(start).unwrap(), "");
         assert_eq!(log.permit(start + Duration::from_millis(1)), None);
@@ -81,7 +77,7 @@ mod tests {
 
     #[test]
     fn a_trouble_that_lasts_is_told_ever_more_seldom_and_never_forgotten() {
-        let mut log = RateLimitedLog::new();
+        let mut log = RateLimitedLog::default();
         let start = Instant::now();
         // A day of a thing that happens ten times a second.
         let times = (0..864_000).map(|tenth| start + Duration::from_millis(100) * tenth);
@@ -92,7 +88,7 @@ mod tests {
 
     #[test]
     fn after_a_quiet_time_a_trouble_is_told_as_at_first() {
-        let mut log = RateLimitedLog::new();
+        let mut log = RateLimitedLog::default();
         let start = Instant::now();
         let mut tells_at = |seconds| log.permit(start + Duration::from_secs(seconds)).is_some();
         assert!((0..600).filter(|&seconds| tells_at(seconds)).count() < 20);

@@ -24,11 +24,6 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    /// A latch that is not set.
-    pub(crate) const fn new() -> Latch {
-        Latch { is_set: Mutex::new(false), condvar: Condvar::new() }
-    }
-
     /// Sets the latch and wakes every waiter. Setting it again has no effect.
     pub(crate) fn set(&self) {
         *lock(&self.is_set) = true;
@@ -60,7 +55,7 @@ mod tests {
 
     #[test]
     fn a_raised_latch_lets_every_waiter_go() {
-        let latch = Arc::new(Latch::new());
+        let latch = Arc::new(Latch::default());
         let waiters: Vec<_> = (0..4)
             .map(|_| {
                 let latch = Arc::clone(&latch);
@@ -74,6 +69,6 @@ mod tests {
 
     #[test]
     fn a_latch_that_nobody_raises_times_out() {
-        assert!(!Latch::new().wait_until(Instant::now()));
+        assert!(!Latch::default().wait_until(Instant::now()));
     }
 }

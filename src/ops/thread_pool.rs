@@ -246,7 +246,7 @@ mod tests {
 
     /// A job that waits for `release`, and a latch that is raised when it runs.
     fn blocking(release: &Arc<Latch>) -> (Job, Arc<Latch>) {
-        let (release, begun) = (Arc::clone(release), Arc::new(Latch::new()));
+        let (release, begun) = (Arc::clone(release), Arc::new(Latch::default()));
         let running = Arc::clone(&begun);
         let job = move || {
             running.set();
@@ -284,14 +284,14 @@ mod tests {
 
     #[test]
     fn a_pool_whose_threads_are_all_overdue_refuses_at_once_and_recovers() {
-        let (pool, release) = (ThreadPool::new("pool", 2, 8), Arc::new(Latch::new()));
+        let (pool, release) = (ThreadPool::new("pool", 2, 8), Arc::new(Latch::default()));
         for _ in 0..2 {
             let (job, begun) = blocking(&release);
             pool.execute(Some(Instant::now() + Duration::from_millis(500)), job);
             assert!(begun.wait_until(Instant::now() + LONG));
         }
         eventually(|| pool.overdue() == 2);
-        let refused = Arc::new(Latch::new());
+        let refused = Arc::new(Latch::default());
         let on_drop = OnDrop(Arc::clone(&refused));
         assert!(!pool.execute(soon(), Box::new(move || drop(on_drop))));
         assert!(refused.is_set());
@@ -305,7 +305,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_refuses_and_time_in_the_queue_makes_nothing_overdue() {
-        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::new()));
+        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::default()));
         let (job, begun) = blocking(&release);
         assert!(pool.execute(None, job));
         assert!(begun.wait_until(Instant::now() + LONG));
@@ -321,7 +321,7 @@ mod tests {
 
     #[test]
     fn a_job_is_overdue_by_the_time_since_its_start() {
-        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::new()));
+        let (pool, release) = (ThreadPool::new("pool", 1, 1), Arc::new(Latch::default()));
         let (job, begun) = blocking(&release);
         pool.execute_within(Instant::now() + LONG, Duration::ZERO, job);
         assert!(begun.wait_until(Instant::now() + LONG));
@@ -332,11 +332,11 @@ mod tests {
 
     #[test]
     fn a_job_too_late_to_start_is_dropped_unrun() {
-        let (pool, release) = (ThreadPool::new("pool", 1, 8), Arc::new(Latch::new()));
+        let (pool, release) = (ThreadPool::new("pool", 1, 8), Arc::new(Latch::default()));
         let (job, begun) = blocking(&release);
         pool.execute(soon(), job);
         assert!(begun.wait_until(Instant::now() + LONG));
-        let dropped = Arc::new(Latch::new());
+        let dropped = Arc::new(Latch::default());
         let on_drop = OnDrop(Arc::clone(&dropped));
         pool.execute(Some(Instant::now()), Box::new(move || panic!("run though late, {}", on_drop.0.is_set())));
         assert!(!dropped.is_set());
@@ -354,11 +354,11 @@ mod tests {
                 self.0.execute(soon(), Box::new(move || drop(on_drop)));
             }
         }
-        let (pool, release) = (Arc::new(ThreadPool::new("pool", 1, 1)), Arc::new(Latch::new()));
+        let (pool, release) = (Arc::new(ThreadPool::new("pool", 1, 1)), Arc::new(Latch::default()));
         let (job, begun) = blocking(&release);
         pool.execute(None, job);
         assert!(begun.wait_until(Instant::now() + LONG));
-        let (expired, refused) = (Arc::new(Latch::new()), Arc::new(Latch::new()));
+        let (expired, refused) = (Arc::new(Latch::default()), Arc::new(Latch::default()));
         let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&expired));
         pool.execute(Some(Instant::now()), Box::new(move || drop(resubmits)));
         let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&refused));
@@ -371,7 +371,7 @@ mod tests {
     fn a_panicking_job_costs_no_thread_and_a_dropped_pool_ends_its_threads() {
         let pool = ThreadPool::new("pool", 1, 8);
         for _ in 0..3 {
-            let dropped = Arc::new(Latch::new());
+            let dropped = Arc::new(Latch::default());
             let on_drop = OnDrop(Arc::clone(&dropped));
             pool.execute(soon(), Box::new(move || std::panic::resume_unwind(Box::new(on_drop))));
             assert!(dropped.wait_until(Instant::now() + LONG));

@@ -50,7 +50,7 @@ impl MountWatch {
     }
 
     fn every(interval: Duration, mount: Arc<Mount>) -> io::Result<MountWatch> {
-        let stop = Arc::new(Latch::new());
+        let stop = Arc::new(Latch::default());
         let watch = MountWatch { mount: Arc::clone(&mount), stop: Arc::clone(&stop) };
         let probe_loop = move || {
             let mut schedule = Schedule::new(interval);

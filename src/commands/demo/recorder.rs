@@ -36,7 +36,7 @@ pub(super) struct Recorder {
 impl Recorder {
     /// Starts to record `agent` on `mount`. Fails if no thread can be spawned.
     pub(super) fn start(mount: PathBuf, agent: &'static str) -> io::Result<Recorder> {
-        let stop = Arc::new(Latch::new());
+        let stop = Arc::new(Latch::default());
         let until = Arc::clone(&stop);
         let record = move || {
             let mut next = Instant::now() + FIRST_AFTER;

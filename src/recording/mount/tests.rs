@@ -38,9 +38,9 @@ fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
 
 /// Has every thread of a pool hang until the latch is raised, beyond a deadline that is short.
 fn hang(pool: &ThreadPool, threads: usize) -> Arc<Latch> {
-    let release = Arc::new(Latch::new());
+    let release = Arc::new(Latch::default());
     for _ in 0..threads {
-        let (release, begun) = (Arc::clone(&release), Arc::new(Latch::new()));
+        let (release, begun) = (Arc::clone(&release), Arc::new(Latch::default()));
         let running = Arc::clone(&begun);
         let job = move || {
             running.set();
@@ -120,7 +120,7 @@ fn an_opening_that_waits_beyond_its_deadline_is_refused_and_opens_nothing() {
     let scratch = Scratch::new();
     scratch.file("1/a.mp4", b"video");
     let mount = Mount::with_timeout(scratch.path().to_owned(), false, Duration::from_millis(1));
-    let release = Arc::new(Latch::new());
+    let release = Arc::new(Latch::default());
     for _ in 0..OPENING_THREADS {
         let release = Arc::clone(&release);
         mount.openers.execute(None, occupy(release));
@@ -152,7 +152,7 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
     let scratch = Scratch::new();
     scratch.file("1/0/20201202/503/1.mp4", b"video");
     let mount = Mount::new(scratch.path().to_owned(), false);
-    let release = Arc::new(Latch::new());
+    let release = Arc::new(Latch::default());
     for _ in 0..SEARCHING_THREADS {
         let release = Arc::clone(&release);
         mount.searchers.execute(None, occupy(release));
