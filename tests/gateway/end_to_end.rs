@@ -1,4 +1,4 @@
-//! The whole road: sign in, poll, download, sign out.
+//! End to end: sign in, poll, download, sign out.
 
 use std::fs::File;
 use std::io::Write as _;
