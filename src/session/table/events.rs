@@ -120,7 +120,7 @@ impl SessionTable {
     }
 
     /// Events of all sessions so far that full queues have lost.
-    pub fn dropped_events(&self) -> u64 {
+    pub(crate) fn dropped_events(&self) -> u64 {
         self.with_state(|state| state.dropped)
     }
 }
