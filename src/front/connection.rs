@@ -276,7 +276,10 @@ impl Connection {
             Examined::Incomplete => return self.receive_opening(),
             Examined::Unchanged => {}
             Examined::BadName(name) => {
-                log::debug!("{} asks for the server name {}", self.peer, Quoted(&name.name));
+                request_log::remark(
+                    self,
+                    format_args!("{} asks for the server name {}", self.peer, Quoted(&name.name)),
+                );
                 name.hide(&mut self.inbound);
                 let first = !std::mem::replace(&mut self.hides_name, true);
                 if first && self.tls.restart(self.context.tls.tolerant_config()).is_err() {
@@ -333,7 +336,7 @@ impl Connection {
 
     fn handshake_failed(&self, why: &str) {
         self.context.counters.handshakes_failed.add(1);
-        log::debug!("handshake with {} failed: {}", self.peer, Quoted(why));
+        request_log::remark(self, format_args!("handshake with {} failed: {}", self.peer, Quoted(why)));
     }
 
     fn wait_for_request(&mut self, timeout: Duration) {
@@ -442,7 +445,7 @@ impl Connection {
     /// Answers a malformed request and closes the connection, since the begin of the next request is unknown.
     fn refuse(&mut self, error: HttpError) {
         self.context.counters.requests_malformed.add(1);
-        log::debug!("{} is refused: {}", self.peer, error.reason());
+        request_log::remark(self, format_args!("{} is refused: {}", self.peer, error.reason()));
         self.keep_alive = false;
         self.is_head = false;
         // A client that is gone shows in the stage.

@@ -1,17 +1,22 @@
-//! The log line of a request. It never holds a Guid, a password, or anything of path and query but the recording of
-//! a download.
+//! The one log line of a request, and remarks about clients who get no request through. No Guid and no password is near
+//! them, and of path and query nothing but the recording that a download names.
 
+use std::fmt;
 use std::io;
 use std::time::Instant;
+
+use log::Level;
 
 use super::connection::Connection;
 use super::refusal_limit::LogDecision;
 use crate::api::{Interface, Reply, RequestContext, ResultCode};
 use crate::ops::log_lines::Quoted;
 
-/// Result codes that are always logged: successes, and what intrusion detection reads, of which the
-/// password checks and the delay of a locked sign-in bound the number.
-const UNLIMITED: [ResultCode; 3] = [ResultCode::SUCCESS, ResultCode::WRONG_PASSWORD, ResultCode::LOCKED];
+/// What is logged of every request, whoever it comes from, since intrusion detection reads it: the password checks and the
+/// delay of a locked sign-in bound its number.
+const UNLIMITED: [ResultCode; 2] = [ResultCode::WRONG_PASSWORD, ResultCode::LOCKED];
+/// The end of the last line that a client without a session has for a while.
+const SUPPRESSION_NOTE: &str = " (further requests of this client without a session are not logged for up to 10 s)";
 
 /// Counts and logs an answered request.
 ///
@@ -26,19 +31,15 @@ pub(super) fn record(
     let interface = context.map_or(Interface::Unknown, |context| context.interface);
     let code = reply.code.wire();
     connection.context().counters.count_request(interface.log_name(), code);
-    let is_authenticated = context.is_some_and(RequestContext::is_authenticated);
-    let is_limited = !is_authenticated && !UNLIMITED.contains(&reply.code);
-    let suppression_note =
-        match is_limited.then(|| connection.context().refusals.count(connection.client_ip(), Instant::now())) {
-            Some(LogDecision::Suppress) => return,
-            Some(LogDecision::LogLast) => " (further refused requests of this client are not logged for up to 10 s)",
-            Some(LogDecision::Log) | None => "",
-        };
     let level = match interface {
         // Monitoring asks every few seconds, and strangers may ask for anything.
-        Interface::Health | Interface::Metrics | Interface::Unknown => log::Level::Debug,
-        _ => log::Level::Info,
+        Interface::Health | Interface::Metrics | Interface::Unknown => Level::Debug,
+        _ => Level::Info,
     };
+    let is_authenticated = context.is_some_and(RequestContext::is_authenticated);
+    let is_limited = !is_authenticated && !UNLIMITED.contains(&reply.code);
+    let suppression_note = if is_limited { suppression_note(connection, level) } else { Some("") };
+    let Some(suppression_note) = suppression_note else { return };
     log::log!(
         target: "request",
         level,
@@ -51,4 +52,24 @@ pub(super) fn record(
         context.map_or_else(String::new, RequestContext::recording_fields),
         cut.map_or_else(String::new, |error| format!(" cut={}", Quoted(&error.to_string()))),
     );
+}
+
+/// Logs at debug what is wrong with a client that has not got a request through, within the limit of its requests.
+pub(super) fn remark(connection: &Connection, text: fmt::Arguments<'_>) {
+    if let Some(suppression_note) = suppression_note(connection, Level::Debug) {
+        log::debug!(target: "cc_gateway", "{text}{suppression_note}");
+    }
+}
+
+/// Counts a line of a client without a session and gives its end, or `None` if it is to be left out. What the level of the
+/// log leaves out anyway does not count, or else the line that says so could be among it.
+fn suppression_note(connection: &Connection, level: Level) -> Option<&'static str> {
+    if !log::log_enabled!(target: "cc_gateway", level) {
+        return None;
+    }
+    match connection.context().refusals.count(connection.client_ip(), Instant::now()) {
+        LogDecision::Suppress => None,
+        LogDecision::LogLast => Some(SUPPRESSION_NOTE),
+        LogDecision::Log => Some(""),
+    }
 }

@@ -249,6 +249,32 @@ fn starting_with_a_wrong_file_says_what_to_do() {
 }
 
 #[test]
+fn no_value_of_the_agents_file_is_printed_where_it_stands_in_place_of_a_key() {
+    let setup = Setup::new();
+    setup.write_files();
+    let agents = setup.directory().join("agents.properties");
+    let config = setup.directory().join("basic.properties");
+    let good = fs::read_to_string(&agents).unwrap();
+    let (head, hash) = good.lines().next().unwrap().rsplit_once('$').unwrap();
+    for (spoilt, line) in [
+        ("hunter2 = 1001\n".to_owned(), 1),
+        ("1001.hunter2 = inspector\n".to_owned(), 1),
+        // A line that was wrapped where it was copied.
+        (format!("{head}$\n{hash}\n"), 2),
+        (format!("{}\n{}\n", head.replace('=', ""), hash), 2),
+    ] {
+        fs::write(&agents, spoilt).unwrap();
+        for command in [&["--config"][..], &["check", "--config"]] {
+            let output = binary().args(command).arg(&config).output().unwrap();
+            assert_eq!(output.status.code(), Some(78));
+            let said = format!("{}{}", text(&output.stdout), text(&output.stderr));
+            assert!(said.contains(&format!("{}:{line}: ", agents.display())), "{said}");
+            assert!(!said.contains("hunter2") && !said.contains(&hash[..8]), "{said}");
+        }
+    }
+}
+
+#[test]
 fn an_address_that_is_taken_is_unavailable() {
     let server = Setup::new().start();
     let setup = Setup::new().set("LISTEN", &server.address().to_string());

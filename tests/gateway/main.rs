@@ -32,6 +32,7 @@ mod latest;
 mod lifecycle;
 mod listening;
 mod lockout;
+mod log_limits;
 mod monitoring;
 mod monitoring_files;
 mod mount_faults;
