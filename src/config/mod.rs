@@ -24,5 +24,5 @@ pub(crate) use notice::{Notice, Severity};
 pub(crate) use problem::Problem;
 pub use settings::RELOADABLE;
 pub(crate) use settings::Settings;
-pub(crate) use text_file::read_secret_text;
+pub(crate) use text_file::{is_utf16, read_secret_text};
 pub(crate) use values::{AuthMode, DownloadScope};

@@ -33,7 +33,7 @@ pub(crate) fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(S
 
 /// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every other byte of the
 /// beginning zero, as for any text of ASCII.
-fn is_utf16(bytes: &[u8]) -> bool {
+pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     /// Pairs that are looked at: fewer than any key with its value has.
     const PAIRS: usize = 4;
     let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);

@@ -98,8 +98,7 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
     can_be_served(leaf)?;
     if let Some((_, der)) = chain.first() {
         // rustls looks at this one, at the first handshake.
-        ParsedCertificate::try_from(der)
-            .map_err(|error| leaf.flaw(format!("cannot be served: {error}; have it reissued")))?;
+        ParsedCertificate::try_from(der).map_err(|error| leaf.flaw(unservable(&error)))?;
     }
     let mut warnings = Vec::new();
     for issuer in issuers {
@@ -116,6 +115,18 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
     let looked_at = certificates.iter().filter(|one| one.position == 1 || !one.facts.is_self_issued());
     let expiry = looked_at.map(|one| one.facts.not_after.unix_seconds()).min().unwrap_or(i64::MAX);
     Ok(Findings { warnings, expiry })
+}
+
+/// Why rustls does not take a certificate.
+fn unservable(error: &rustls::Error) -> String {
+    // The type of this error is not rustls's own.
+    match error.to_string() {
+        text if text.contains("UnsupportedCriticalExtension") => {
+            "has a critical extension that is not known here, so that it cannot be served; have it reissued without it"
+                .to_owned()
+        }
+        text => format!("cannot be served: {text}; have it reissued"),
+    }
 }
 
 /// A certificate with its place in the file.
@@ -231,8 +242,8 @@ fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bo
 /// What clients require of a server certificate and this one lacks.
 fn usage(leaf: &Numbered<'_>) -> Option<Flaw> {
     if !leaf.facts.has_alt_name {
-        let text = "has no subjectAltName, the only place where clients look for the name of the server: many refuse it; \
-                    have it reissued with one";
+        let text = "has no subjectAltName with a host name or an address, the only place where clients look for the name of \
+                    the server: many refuse it; have it reissued with one";
         return Some(leaf.flaw(text));
     }
     (!leaf.facts.is_for_servers)

@@ -5,6 +5,7 @@ use rustls_pemfile::Item;
 use zeroize::Zeroizing;
 
 use super::der::{self, Reader, tag};
+use crate::config::is_utf16;
 
 /// One PEM block.
 #[derive(Debug)]
@@ -146,8 +147,16 @@ fn content(bytes: &[u8]) -> Result<&[u8], Flaw> {
 
 /// What a file is that is not text, with the way to PEM.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
+    if is_utf16(bytes) {
+        return Some("is UTF-16 text; save it as UTF-8");
+    }
+    if bytes.starts_with(b"PuTTY-User-Key-File-") {
+        return Some(
+            "is a key in the form of PuTTY; convert it with: puttygen {file} -O private-openssh -o NEW, and that with \
+             ssh-keygen -p -m PEM -f NEW",
+        );
+    }
     match bytes {
-        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Some("is UTF-16 text; save it as UTF-8"),
         [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
             return Some(
                 "is a Java key store, not PEM; convert it with: keytool -importkeystore -srckeystore {file} \
@@ -201,7 +210,9 @@ fn line_kind(line: &str) -> LineKind<'_> {
         return LineKind::Other;
     }
     let bare = line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
-    LineKind::Malformed(if line.contains("END ") && line.contains("BEGIN ") {
+    LineKind::Malformed(if bare.starts_with("-----BEGIN ") && bare.contains("-----END ") {
+        "holds a whole block, whose line ends were lost: copy it anew"
+    } else if line.contains("END ") && line.contains("BEGIN ") {
         "holds the end of one block and the beginning of the next: put a line end between the two"
     } else if bare != line && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some()) {
         "has blanks or a byte order mark before its dashes: remove them"

@@ -79,8 +79,26 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     };
     match kind {
         Ok(likely_flaw) => Ok(FoundKey { key, likely_flaw: Flaw::at(block.line, likely_flaw) }),
-        Err(reason) => Err(Flaw::at(block.line, reason)),
+        Err(reason) => {
+            let true_label = block.decode()?.and_then(|item| true_label(&item)).filter(|label| *label != block.label);
+            let text = true_label.map_or(reason, |label| {
+                format!("is marked {}, but is a key of the kind {label}; write {label} in both lines", block.label)
+            });
+            Err(Flaw::at(block.line, text))
+        }
     }
+}
+
+/// What a key is to be marked as by its content, where that is one of the three forms.
+fn true_label(item: &Item) -> Option<&'static str> {
+    let der = match item {
+        Item::Pkcs8Key(key) => key.secret_pkcs8_der(),
+        Item::Pkcs1Key(key) => key.secret_pkcs1_der(),
+        Item::Sec1Key(key) => key.secret_sec1_der(),
+        _ => return None,
+    };
+    let forms = [("PRIVATE KEY", pkcs8(der)), ("RSA PRIVATE KEY", pkcs1(der)), ("EC PRIVATE KEY", sec1(der))];
+    forms.into_iter().find_map(|(label, kind)| kind.is_ok().then_some(label))
 }
 
 /// What would be wrong with a key of this kind that cannot be used, or else why its kind cannot be used.

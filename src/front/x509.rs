@@ -124,7 +124,7 @@ impl<'a> Certificate<'a> {
                 let _critical = extension.optional(tag::BOOLEAN);
                 let value = extension.expect(tag::OCTET_STRING)?;
                 if name == oid::SUBJECT_ALT_NAME {
-                    has_alt_name = true;
+                    has_alt_name = names_hosts(value)?;
                 } else if name == oid::EXTENDED_KEY_USAGE {
                     is_for_servers = names_servers(value)?;
                 }
@@ -149,6 +149,15 @@ impl<'a> Certificate<'a> {
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
+}
+
+/// Whether a subjectAltName has a DNS name or an IP address (RFC 5280 4.2.1.6), the only kinds clients compare.
+fn names_hosts(alt_name: &[u8]) -> Option<bool> {
+    const DNS_NAME: u8 = 0x82;
+    const IP_ADDRESS: u8 = 0x87;
+    let mut names = Reader::new(Reader::new(alt_name).expect(tag::SEQUENCE)?);
+    let mut names = std::iter::from_fn(|| names.next());
+    Some(names.any(|name| [DNS_NAME, IP_ADDRESS].contains(&name.tag)))
 }
 
 fn names_servers(extended_key_usage: &[u8]) -> Option<bool> {

@@ -197,6 +197,11 @@ fn broken_chains() -> Vec<Case> {
     let version_1 = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/certificates");
     cases.extend([
         (utf16(&leaf), file("leaf.key"), "", told("is UTF-16 text; save it as UTF-8")),
+        (utf16(&leaf)[2..].to_vec(), file("leaf.key"), "", told("is UTF-16 text; save it as UTF-8")),
+        (leaf.replace('\n', "").into_bytes(), file("leaf.key"), "1", told("holds a whole block, whose line ends were lost: copy it anew")),
+        (critical(), file("leaf.key"), "#1", told(
+            "certificate 1 has a critical extension that is not known here, so that it cannot be served; have it reissued \
+             without it")),
         (file("leaf.der"), file("leaf.key"), "", told(
             "is DER, not PEM; convert a certificate with: openssl x509 -inform der -in {file} -out NEW, \
              a key with: openssl pkey -inform der -in {file} -out NEW")),
@@ -269,6 +274,25 @@ fn broken_keys() -> Vec<Case> {
             file("leaf.key.der"),
             "",
             "is a key in DER, not PEM; convert it with: openssl pkey -inform der -in {file} -out NEW".to_owned(),
+        ),
+        (
+            key.replace("EC PRIVATE", "PRIVATE").into_bytes(),
+            "#1",
+            "is marked PRIVATE KEY, but is a key of the kind EC PRIVATE KEY; write EC PRIVATE KEY in both lines"
+                .to_owned(),
+        ),
+        (
+            text("leaf.key.pkcs8").replace("PRIVATE KEY", "RSA PRIVATE KEY").into_bytes(),
+            "#1",
+            "is marked RSA PRIVATE KEY, but is a key of the kind PRIVATE KEY; write PRIVATE KEY in both lines"
+                .to_owned(),
+        ),
+        (
+            b"PuTTY-User-Key-File-3: ecdsa-sha2-nistp256\nEncryption: none\n".to_vec(),
+            "",
+            "is a key in the form of PuTTY; convert it with: puttygen {file} -O private-openssh -o NEW, and that with \
+             ssh-keygen -p -m PEM -f NEW"
+                .to_owned(),
         ),
         (
             b"\xfe\xed\xfe\xed\0\0\0\x02".to_vec(),
@@ -389,6 +413,31 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
     reload(&server, "nothing has changed");
 }
 
+/// A self-signed certificate of `leaf` that is changed before it is signed.
+fn made(change: impl FnOnce(&mut rcgen::CertificateParams)) -> Vec<u8> {
+    let key = rcgen::KeyPair::from_pem(&text("leaf.key.pkcs8")).unwrap();
+    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    change(&mut parameters);
+    parameters.self_signed(&key).unwrap().pem().into_bytes()
+}
+
+/// One with a critical extension that nobody knows.
+fn critical() -> Vec<u8> {
+    made(|parameters| {
+        let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
+        extension.set_criticality(true);
+        parameters.custom_extensions.push(extension);
+    })
+}
+
+/// One that names a mailbox in place of a host.
+fn mail_only() -> Vec<u8> {
+    made(|parameters| {
+        let mailbox = rcgen::string::Ia5String::try_from("operator@gw.example").unwrap();
+        parameters.subject_alt_names = vec![rcgen::SanType::Rfc822Name(mailbox)];
+    })
+}
+
 /// A chain in which `leaf` is valid from and to so many days from now.
 fn dated(from: i64, to: i64) -> Vec<u8> {
     let moment = |days: i64| {
@@ -396,11 +445,10 @@ fn dated(from: i64, to: i64) -> Vec<u8> {
         let now = SystemTime::now();
         if days < 0 { now - span } else { now + span }
     };
-    let key = rcgen::KeyPair::from_pem(&text("leaf.key.pkcs8")).unwrap();
-    let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    parameters.not_before = moment(from).into();
-    parameters.not_after = moment(to).into();
-    parameters.self_signed(&key).unwrap().pem().into_bytes()
+    made(|parameters| {
+        parameters.not_before = moment(from).into();
+        parameters.not_after = moment(to).into();
+    })
 }
 
 #[test]
@@ -415,6 +463,7 @@ fn what_clients_will_not_like_is_a_warning_of_start_check_and_reload() {
         (joined("leaf.pem stranger.pem"), "leaf.key", "certificate 2 did not issue any certificate before it", 1),
         (joined("leaf.pem root.pem"), "leaf.key", "certificate 2 did not issue any certificate before it", 1),
         (joined("bare.pem int.pem"), "bare.key", "certificate 1 has no subjectAltName", 1),
+        (mail_only(), "leaf.key", "certificate 1 has no subjectAltName with a host name or an address", 1),
         (joined("client.pem int.pem"), "client.key", "certificate 1 is not for servers", 1),
         (joined("stranger.pem root.pem"), "stranger.key", "certificate 1 has no subjectAltName", 2),
     ];
