@@ -81,14 +81,20 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
     Ok(None)
 }
 
-/// Whether the query holds a parameter that only differs from `name` by the case of its letters, or by the `amp;` of a
-/// client that escaped the query for a page.
+/// Whether the query holds a parameter that only differs from `name` by the case of its letters or by what is no letter
+/// and no digit, as in `record_id` and `recordId[]`, or that stands behind a semicolon, as after the `amp;` of a client
+/// that escaped the query for a page.
 pub(crate) fn is_misspelt(query: &str, name: &str) -> bool {
+    let letters = |text: &str| -> String {
+        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+    };
+    let wanted = letters(name);
     query.split('&').any(|pair| {
-        let key = pair.split_once('=').map_or(pair, |(key, _)| key).replace('+', " ");
-        let Ok(key) = percent_decode_str(&key).decode_utf8() else { return false };
-        let plain = key.get(..4).filter(|start| start.eq_ignore_ascii_case("amp;")).and_then(|_| key.get(4..));
-        key != name && plain.unwrap_or(&key).eq_ignore_ascii_case(name)
+        let Ok(pair) = percent_decode_str(pair).decode_utf8() else { return false };
+        let key = |part| str::split_once(part, '=').map_or(part, |(key, _)| key).to_owned();
+        let whole = key(&pair);
+        (letters(&whole) == wanted && whole != name)
+            || pair.split(';').skip(1).any(|part| letters(&key(part)) == wanted)
     })
 }
 
@@ -197,7 +203,15 @@ mod tests {
             ("a=1&AMP;recordid=b", true),
             ("amp%3BrecordId=b", true),
             ("recordId=a&record%49D=b", true),
-            ("recordIds=a&amp;=b&xrecordId=c&%ff=d", false),
+            ("record_id=a", true),
+            ("recordId%20=a", true),
+            ("+recordId=a", true),
+            ("recordId[]=a", true),
+            ("?recordId=a", true),
+            (";recordId=a", true),
+            ("a=1;recordId=b", true),
+            ("recordId;=a", true),
+            ("recordIds=a&amp;=b&xrecordId=c&%ff=d&e=recordId", false),
         ] {
             assert_eq!(is_misspelt(query, "recordId"), misspelt, "{query}");
         }

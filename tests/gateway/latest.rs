@@ -67,7 +67,18 @@ fn the_latest_day_is_that_of_the_agent_and_what_is_no_video_does_not_count() {
         assert_eq!(agent.ask(query, "").body, b"earlier that day", "{query}");
     }
     // What was meant to be a recordId is not the wish for the latest recording.
-    for query in ["recordid=x", "RECORDID=", "amp;recordId=x", "a=1&amp;recordId=x", "recordId=&recordID=x"] {
+    for query in [
+        "recordid=x",
+        "RECORDID=",
+        "amp;recordId=x",
+        "a=1&amp;recordId=x",
+        "recordId=&recordID=x",
+        "record_id=x",
+        "recordId%20=x",
+        "recordId[]=x",
+        "?recordId=x",
+        "a=1;recordId=x",
+    ] {
         assert_eq!(agent.code(query), "104-003", "{query}");
     }
     let part = agent.ask("", "Range: bytes=0-6\r\n");
