@@ -56,7 +56,7 @@ const FIELDS: [(&str, Kind); 15] = [
 impl SignInBody {
     /// Parses the content; `None` if it is not a JSON object or a field is out of bounds.
     ///
-    /// Read as leniently as the JSON readers of Java are: a byte order mark is skipped and may announce UTF-16,
+    /// Read as leniently as the JSON readers of Java are: in UTF-8, UTF-16 or UTF-32, with or without a byte order mark,
     /// numbers and booleans may be strings and the reverse, in any case of letters and with blanks around them.
     /// Of several fields of one name the last one counts, but two different passwords are refused. Only the password
     /// is mandatory.
@@ -145,17 +145,32 @@ fn password(raw: &str) -> Option<Zeroizing<String>> {
     (password.chars().count() <= PASSWORD_CHARS_MAX).then_some(password)
 }
 
-/// The content as text: UTF-8, or UTF-16 where a byte order mark says so.
+/// The content as text, in the encoding that its byte order mark tells, or else the zeros of its first letters: those of
+/// JSON are ASCII (RFC 4627 3).
 fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
         let units: Zeroizing<Vec<u16>> = Zeroizing::new(pairs.iter().map(|pair| unit(*pair)).collect());
         String::from_utf16(&units).ok().filter(|_| rest.is_empty())
     };
+    let utf32 = |bytes: &[u8], unit: fn([u8; 4]) -> u32| {
+        let (letters, rest) = bytes.as_chunks::<4>();
+        letters
+            .iter()
+            .map(|letter| char::from_u32(unit(*letter)))
+            .collect::<Option<String>>()
+            .filter(|_| rest.is_empty())
+    };
     let text = match content {
+        [0xff, 0xfe, 0, 0, rest @ ..] => utf32(rest, u32::from_le_bytes),
+        [0, 0, 0xfe, 0xff, rest @ ..] => utf32(rest, u32::from_be_bytes),
         [0xff, 0xfe, rest @ ..] => utf16(rest, u16::from_le_bytes),
         [0xfe, 0xff, rest @ ..] => utf16(rest, u16::from_be_bytes),
         [0xef, 0xbb, 0xbf, rest @ ..] => str::from_utf8(rest).ok().map(str::to_owned),
+        [0, 0, 0, _, ..] => utf32(content, u32::from_be_bytes),
+        [_, 0, 0, 0, ..] => utf32(content, u32::from_le_bytes),
+        [0, _, ..] => utf16(content, u16::from_be_bytes),
+        [_, 0, ..] => utf16(content, u16::from_le_bytes),
         _ => str::from_utf8(content).ok().map(str::to_owned),
     };
     text.map(Zeroizing::new)
@@ -365,14 +380,27 @@ mod tests {
     }
 
     #[test]
-    fn utf_16_is_read_where_its_mark_says_so() {
-        let units: Vec<u16> = "\u{feff}{\"password\":\"\u{e9}\u{1f600}\"}".encode_utf16().collect();
-        let little: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        let big: Vec<u8> = units.iter().flat_map(|unit| unit.to_be_bytes()).collect();
-        for content in [&little, &big] {
-            assert_eq!(*SignInBody::parse(content).unwrap().password, "\u{e9}\u{1f600}");
-            assert!(SignInBody::parse(&content[..content.len() - 1]).is_none());
-            assert!(SignInBody::parse(&content[2..]).is_none(), "without a mark it is no UTF-8 text of an object");
+    fn every_unicode_encoding_is_read_with_and_without_its_mark() {
+        let marked = "\u{feff}{\"password\":\"\u{e9}\u{1f600}\"}";
+        for text in [marked, marked.trim_start_matches('\u{feff}')] {
+            let units: Vec<u16> = text.encode_utf16().collect();
+            let letters: Vec<u32> = text.chars().map(u32::from).collect();
+            let encodings: [Vec<u8>; 5] = [
+                text.into(),
+                units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
+                units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
+                letters.iter().flat_map(|letter| letter.to_le_bytes()).collect(),
+                letters.iter().flat_map(|letter| letter.to_be_bytes()).collect(),
+            ];
+            for content in encodings {
+                assert_eq!(*SignInBody::parse(&content).unwrap().password, "\u{e9}\u{1f600}", "{content:x?}");
+                assert!(SignInBody::parse(&content[..content.len() - 1]).is_none(), "{content:x?}");
+            }
+        }
+        for content in
+            [&b"\0"[..], b"\0\0", b"{\0", b"\0\0\0{", b"{\0\0\0", b"\xff\xfe", b"\xff\xfe\0\0", b"{\0\x00\xd8}\0"]
+        {
+            assert!(SignInBody::parse(content).is_none(), "{content:x?}");
         }
     }
 

@@ -150,8 +150,13 @@ fn a_content_is_read_as_leniently_as_a_java_reader_does() {
     let text = r#"{"password":"secret","phonenum":40038,"releasephone":"True","autoanswer":1,"agenttype":" 4 "}"#;
     let little = |text: &str| text.encode_utf16().flat_map(u16::to_le_bytes).collect::<Vec<_>>();
     let big = |text: &str| text.encode_utf16().flat_map(u16::to_be_bytes).collect::<Vec<_>>();
+    let wide = |text: &str, unit: fn(u32) -> [u8; 4]| text.chars().flat_map(|c| unit(c.into())).collect::<Vec<_>>();
     let marked = format!("\u{feff}{text}");
-    for content in [text.as_bytes().to_vec(), marked.clone().into_bytes(), little(&marked), big(&marked)] {
+    let mut contents = vec![text.as_bytes().to_vec(), marked.clone().into_bytes()];
+    for text in [text, &marked] {
+        contents.extend([little(text), big(text), wide(text, u32::to_le_bytes), wide(text, u32::to_be_bytes)]);
+    }
+    for content in contents {
         let mut client = server.client();
         let head = format!(
             "PUT /agentgateway/resource/onlineagent/101/forcelogin HTTP/1.1\r\nHost: a\r\nContent-Length: {}\r\n\r\n",
