@@ -86,11 +86,11 @@ fn an_agent_that_is_silent_is_signed_out_and_one_that_is_heard_is_not() {
 fn an_agent_counts_as_heard_until_its_parked_poll_is_answered() {
     let server = Setup::new()
         .set("AGENT_POLL_WAIT_FLAG", "ON")
-        .set("AGENT_POLL_WAIT_TIMES", "6")
+        .set("AGENT_POLL_WAIT_TIMES", "30")
         .set("AGENT_POLL_WAIT_INTERVAL", "100")
-        .set("MAXTIME", "800")
+        .set("MAXTIME", "4000")
         .start();
-    let witness = Setup::new().set("GUIDINTERVAL", "250").start();
+    let witness = Setup::new().set("GUIDINTERVAL", "1250").start();
     let guid = server.sign_in(101);
     assert_eq!(poll(&mut server.client(), &guid).text(), EMPTY_POLL);
     let_guids_age(&witness);
