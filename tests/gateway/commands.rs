@@ -196,12 +196,28 @@ fn a_file_in_another_encoding_or_that_may_not_be_read_is_refused_for_that_reason
     setup.write_files();
     let config = setup.directory().join("basic.properties");
     let settings = fs::read_to_string(&config).unwrap();
-    let utf16: Vec<u8> = [0xfeff].into_iter().chain(settings.encode_utf16()).flat_map(u16::to_le_bytes).collect();
-    fs::write(&config, utf16).unwrap();
-    let output = run(&["check", "--config", config.to_str().unwrap()]);
-    assert_eq!(output.status.code(), Some(78));
-    let told = format!("cc-gateway: {}: is UTF-16 text; save it as UTF-8 or ISO 8859-1\n", config.display());
-    assert_eq!(text(&output.stderr), told);
+    let units = || [0xfeff].into_iter().chain(settings.encode_utf16());
+    let utf16: Vec<u8> = units().flat_map(u16::to_le_bytes).collect();
+    let letters: Vec<u8> = settings.chars().flat_map(|letter| u32::from(letter).to_be_bytes()).collect();
+    let no_text = "is no text, it holds NUL bytes";
+    for (content, reason) in [
+        (utf16.clone(), "is UTF-16 text"),
+        (utf16[2..].to_vec(), "is UTF-16 text"),
+        (units().flat_map(u16::to_be_bytes).collect(), "is UTF-16 text"),
+        (letters, no_text),
+        (vec![0; 4096], no_text),
+    ] {
+        for name in ["basic.properties", "agents.properties"] {
+            let path = setup.directory().join(name);
+            let good = fs::read(&path).unwrap();
+            fs::write(&path, &content).unwrap();
+            let output = run(&["check", "--config", config.to_str().unwrap()]);
+            assert_eq!(output.status.code(), Some(78));
+            let told = format!("cc-gateway: {}: {reason}; save it as UTF-8 or ISO 8859-1\n", path.display());
+            assert_eq!(text(&output.stderr), told);
+            fs::write(&path, good).unwrap();
+        }
+    }
 }
 
 #[test]
