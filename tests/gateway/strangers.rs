@@ -118,7 +118,7 @@ fn the_networks_of_one_ipv6_site_share_a_larger_limit() {
         // Far more than come, so that nobody has to make room.
         .set("MAX_CONNECTIONS", "800")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "10");
-    let server = setup.expect_log("clients are turned away: MAX_CONNECTIONS_PER_ADDRESS is reached by").start();
+    let server = setup.expect_log("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by").start();
     let from = |site: u8, network: u8| {
         let mut socket = connect_from("127.0.0.2", server.address(), None);
         let header = format!("PROXY TCP6 2001:db8:0:{site:x}{network:02x}::1 2001:db8::1 49152 8043\r\n");
