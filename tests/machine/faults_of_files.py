@@ -1,0 +1,94 @@
+"""What can happen to a video on the file server while a slow client reads it, on all mounts at once."""
+
+from dataclasses import dataclass
+
+from client import Download, content
+from file_server import DIRECTORIES, FOLDER, MOUNTS, Mount, Setup
+from gateway import eventually
+from report import Report, Row
+
+SIZE = 2_500_000
+# Attributes may be up to a minute old to a client of NFS.
+FRESH_TIMEOUT = 120
+
+CHANGE = """import functools, os, random, sys
+@functools.cache
+def data(name, size):
+    return random.Random(name).randbytes(size)
+for folder in sys.argv[1:]:
+    def path(kind):
+        return os.path.join(folder, kind + ".mp4")
+    with open(path("replaced") + ".new", "wb") as file:
+        file.write(data("another", 2_000_000))
+    os.chmod(path("replaced") + ".new", 0o644)
+    os.rename(path("replaced") + ".new", path("replaced"))
+    os.truncate(path("truncated"), 9000)
+    with open(path("grown"), "ab") as file:
+        file.write(data("more", 500_000))
+    os.unlink(path("removed"))
+    with open(path("overwritten"), "r+b") as file:
+        file.write(data("another", 2_500_000))
+    os.chmod(path("forbidden"), 0o600)
+"""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What becomes of a file; the ends that a download under way may have, and what the next one gets."""
+
+    name: str
+    ends: set[str]
+    after: bytes | str
+
+
+OLD = {name: content(f"{name}.mp4", SIZE) for name in ("replaced", "truncated", "grown", "removed", "overwritten", "forbidden")}
+CHANGES = [
+    # An NFS server forgets what has no name any more, and checks permissions at each read. What was in a cache is complete,
+    # and then has to be the file as it was.
+    Change("replaced", {"complete", "cut"}, content("another", 2_000_000)),
+    Change("truncated", {"complete", "cut"}, OLD["truncated"][:9000]),
+    Change("grown", {"complete"}, OLD["grown"] + content("more", 500_000)),
+    Change("removed", {"complete", "cut"}, "108-009"),
+    Change("overwritten", {"complete", "cut"}, content("another", SIZE)),
+    Change("forbidden", {"complete", "cut"}, "108-013"),
+]
+
+
+def judge(setup: Setup, mount: Mount, change: Change, download: Download, row: Row) -> None:
+    """A complete answer is the file as it was. A cut one may end with bytes of a file that was changed in place."""
+    download.wait(300)
+    in_place = change.name in ("truncated", "overwritten")
+    row.check(download.end in change.ends, f"the download under way: {download}")
+    row.check(not download.is_wrong or (in_place and download.end == "cut"), f"wrong bytes: {download}")
+    versions = [OLD[change.name]] + ([change.after] if isinstance(change.after, bytes) else [])
+    seen = []
+
+    def is_new() -> bool:
+        again = Download(setup.session.agent, setup.record(mount, f"{change.name}.mp4"), versions).start().wait(120)
+        seen.append(again)
+        if again.end == "refused":
+            return again.code == change.after
+        return again.end == "complete" and again.announced == len(change.after) and versions.index(change.after) in again.matching
+
+    took = eventually(is_new, FRESH_TIMEOUT)
+    row.check(took is not None, f"the next download: {seen[-1]}")
+    row.check(not any(again.is_wrong for again in seen), "a later download has wrong bytes: " + ", ".join(str(each) for each in seen if each.is_wrong))
+    row.client = f"under way: {download}"
+    row.recovery = f"next: {seen[-1]}, {took or 0:.0f} s later"
+
+
+def all_of_them(setup: Setup, report: Report) -> None:
+    folders = " ".join(f"{directory}/{FOLDER}" for directory in DIRECTORIES.split())
+    setup.make_videos({f"{name}.mp4": SIZE for name in OLD})
+    setup.files.put(CHANGE.encode(), "/root/change.py")
+    wanted = {(mount, change.name): (mount, f"{change.name}.mp4", OLD[change.name]) for mount in MOUNTS for change in CHANGES}
+    downloads = setup.begin(wanted)
+    setup.files.run(f"python3 /root/change.py {folders}")
+    for change in CHANGES:
+        for mount in MOUNTS:
+            with report.scenario(f"file {change.name} while it is read: {mount.title}") as row:
+                judge(setup, mount, change, downloads[mount, change.name], row)
+    with report.scenario("files changed while they are read: the service") as row:
+        row.check(setup.gateway.property("MainPID") == setup.pid, "it is another process than before")
+        row.check((took := setup.until_up()) is not None, "/health is not 200")
+        row.health = f"200 within {took or 0:.0f} s"

@@ -1,0 +1,216 @@
+"""Faults of a whole file server, each met by all mounts at once while videos are sent and agents sign in and poll."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from client import Download
+from file_server import CLIENT, DIRECTORIES, MOUNTS, SERVER, Mount, Setup
+from gateway import UNIT, eventually
+from report import Report, Row
+
+# Seconds. The gateway says that a mount is lost seven seconds after its last answer; the kernel's caches answer for a
+# server for up to a minute, and its tries come a minute apart in the end.
+LOST_TIMEOUT = 90
+BACK_TIMEOUT = 180
+# DRAIN_TIMEOUT is 30 s, and the unit's limit 45 s.
+STOP_TIMEOUT = 50
+# How much slower a sign-in or a poll may be than without a fault: a wait for a file server would be five seconds.
+SLOWER, SLOWER_BY = 3, 1.5
+# Threads and descriptors that may be more than before: those of clients that come and go.
+MORE_THREADS, MORE_FILES = 8, 12
+
+
+@dataclass(frozen=True)
+class Fault:
+    """What happens to the file server, for at least so many seconds."""
+
+    title: str
+    lasts: float
+    begin: Callable[[Setup], object]
+    end: Callable[[Setup], object]
+
+
+def drop(setup: Setup) -> None:
+    setup.files.run(f"iptables -I INPUT -s {CLIENT} -j DROP && iptables -I OUTPUT -d {CLIENT} -j DROP")
+
+
+def unexport(setup: Setup) -> None:
+    setup.files.run("exportfs -ua && exportfs -f; sed -i 's/^read only/available = no\\nread only/' /etc/samba/smb.conf && "
+                    "smbcontrol all reload-config && smbcontrol smbd close-share cifs")
+
+
+def export(setup: Setup) -> None:
+    setup.files.run("exportfs -ra; sed -i '/^available/d' /etc/samba/smb.conf && smbcontrol all reload-config")
+
+
+def crash(setup: Setup) -> None:
+    setup.boot = setup.files.crash()
+
+
+def come_up(setup: Setup) -> None:
+    setup.files.wait_until_up(setup.boot)
+    setup.start_server()
+
+
+FAULTS = [
+    Fault("server stopped", 30, lambda setup: setup.files.run("systemctl stop nfs-server smbd"), Setup.start_server),
+    Fault("packets dropped for 60 s", 60, drop, lambda setup: setup.files.run("iptables -F")),
+    Fault("unexported and exported again", 15, unexport, export),
+    Fault("rebooted", 0, crash, come_up),
+    Fault("root squash: directory for root alone", 15, lambda setup: setup.files.run(f"chmod 700 {DIRECTORIES}"),
+          lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES}")),
+]
+
+
+class Trial:
+    """One fault, from the downloads that run when it begins to the stop of the service during another."""
+
+    def __init__(self, setup: Setup, fault: Fault):
+        self.setup, self.fault = setup, fault
+        self.asked: dict[Mount, list[Download]] = {mount: [] for mount in MOUNTS}
+
+    def meet(self) -> None:
+        setup = self.setup
+        self.running = setup.slow_downloads()
+        self.begun = time.monotonic()
+        self.fault.begin(setup)
+        while time.monotonic() - self.begun < self.fault.lasts or (self.fault.lasts and not self.all_lost()):
+            for mount in MOUNTS:
+                self.asked[mount].append(setup.small_download(mount))
+            time.sleep(4)
+            if time.monotonic() - self.begun > LOST_TIMEOUT:
+                break
+        self.fault.end(setup)
+        self.ended = time.monotonic()
+        self.back = setup.until_up(BACK_TIMEOUT)
+        self.recovered = time.monotonic()
+        self.after = {mount: self.until_downloaded(mount) for mount in MOUNTS}
+        setup.gateway.hurry(True)
+        for download in [*self.running.values(), *(each for several in self.asked.values() for each in several)]:
+            download.wait(300)
+
+    def all_lost(self) -> bool:
+        return all(self.turned(mount) is not None for mount in MOUNTS if mount.kind != "autofs")
+
+    def turned(self, mount: Mount) -> float | None:
+        """Seconds after which the gateway said that the mount is lost."""
+        return next((at - self.begun for at, seen in self.setup.watch.since(self.begun) if seen["up"].get(mount.directory) == 0), None)
+
+    def returned(self, mount: Mount) -> float | None:
+        """Seconds after the end of the fault at which it was there again, and stayed."""
+        seen = [(at, seen["up"].get(mount.directory)) for at, seen in self.setup.watch.since(self.begun) if seen["up"]]
+        lost = [at for at, up in seen if up == 0]
+        later = [at for at, up in seen if up == 1 and (not lost or at > lost[-1])]
+        return max(0.0, later[0] - self.ended) if later else None
+
+    def until_downloaded(self, mount: Mount) -> float | None:
+        last = []
+
+        def is_right() -> bool:
+            last.append(self.setup.small_download(mount).wait(90))
+            return last[-1].end == "complete" and not last[-1].is_wrong
+
+        return eventually(is_right, 120)
+
+    def judge_mount(self, mount: Mount, row: Row) -> None:
+        running, asked = self.running[mount], self.asked[mount]
+        row.check(not running.is_wrong and running.end in ("complete", "cut"), f"running download: {running}")
+        if "hard" in mount.title and "exported" not in self.fault.title:
+            row.check(running.end == "complete", f"a hard mount waits, and its download goes on; {running}")
+        answers = sorted({download.code if download.end == "refused" else download.end for download in asked})
+        slowest = max((download.answered_after for download in asked), default=0)
+        allowed = {"complete", "cut", "108-012"}
+        row.check(allowed.issuperset(answers), f"new downloads: {answers}")
+        row.check(not any(download.is_wrong for download in asked), "new downloads have wrong bytes")
+        row.check(slowest < 20, f"an answer takes {slowest:.0f} s")
+        new = f"; new: {', '.join(answers)} within {slowest:.1f} s" if asked else ""
+        row.client = f"running: {running}{new}"
+        turned, returned = self.turned(mount), self.returned(mount)
+        # A directory mounted on demand is left alone while nobody downloads from it.
+        row.check(turned is not None or mount.kind == "autofs" or not self.fault.lasts, "the gateway does not see the fault")
+        row.check(returned is not None, "the mount is not back")
+        row.health = f"lost after {turned:.0f} s" if turned is not None else "not lost"
+        if returned is not None and turned is not None:
+            row.health += f", back after {returned:.0f} s"
+        row.check(self.after[mount] is not None, "no download of it is right afterwards")
+        row.recovery = f"next download right {self.after[mount] or 0:.0f} s after that"
+
+    def judge_service(self, row: Row) -> None:
+        setup = self.setup
+        seen = setup.watch.since(self.begun)
+        turned = next((at - self.begun for at, each in seen if each["health"] == 503), None)
+        row.check(turned is not None or not self.fault.lasts, "/health stays 200")
+        row.check(self.back is not None, "/health is not 200 again")
+        row.health = f"503 after {turned or 0:.0f} s, 200 {self.back or 0:.0f} s after the end"
+        told = []
+        for what in ("sign-in", "poll"):
+            quiet, now = (setup.prober.p99(what, *window) for window in (setup.quiet, (self.begun, self.recovered)))
+            row.check(now <= max(SLOWER * quiet, quiet + SLOWER_BY), f"p99 of {what} {now:.2f} s, without a fault {quiet:.2f} s")
+            told.append(f"{what} {now / quiet:.1f} x ({now:.2f} s)")
+        row.client = "p99 " + ", ".join(told)
+        lost = setup.prober.count("no answer", self.begun, self.recovered)
+        row.check(lost == 0, f"{lost} requests without an answer")
+        took = eventually(self.has_returned, 90)
+        last = setup.watch.last()
+        row.check(took is not None, f"{last['threads']} threads and {last['files']} descriptors, before {setup.idle['threads']} and {setup.idle['files']}")
+        row.recovery = f"threads {last['threads']} of {setup.idle['threads']}, descriptors {last['files']} of {setup.idle['files']}"
+        row.check(setup.gateway.property("MainPID") == setup.pid, "it is another process than before")
+
+    def has_returned(self) -> bool:
+        last, idle = self.setup.watch.last(), self.setup.idle
+        return 0 < last["threads"] <= idle["threads"] + MORE_THREADS and 0 < last["files"] <= idle["files"] + MORE_FILES
+
+    def stop(self, row: Row) -> None:
+        """A stop while the same fault holds downloads up."""
+        setup = self.setup
+        running = setup.slow_downloads()
+        self.fault.begin(setup)
+        time.sleep(5)
+        begun = time.monotonic()
+        setup.gateway.run(f"systemctl stop {UNIT}", check=False)
+        took = time.monotonic() - begun
+        result = setup.gateway.property("Result")
+        row.check(took < STOP_TIMEOUT, f"the stop takes {took:.0f} s")
+        row.check(result == "success", f"the stop ends with {result}")
+        self.fault.end(setup)
+        setup.session.signed_in.clear()
+        setup.start()
+        for download in running.values():
+            row.check(not download.wait(60).is_wrong, f"cut by the stop: {download}")
+        back = setup.until_up(BACK_TIMEOUT)
+        row.check(back is not None and setup.session.signed_in.wait(60), "it does not serve after the stop")
+        row.recovery += f"; stopped in {took:.0f} s ({result})"
+
+
+def all_of_them(setup: Setup, report: Report) -> None:
+    for fault in FAULTS:
+        trial = Trial(setup, fault)
+        with report.scenario(f"{fault.title}: the service") as service:
+            trial.meet()
+            for mount in MOUNTS:
+                with report.scenario(f"{fault.title}: {mount.title}") as row:
+                    trial.judge_mount(mount, row)
+            trial.judge_service(service)
+            trial.stop(service)
+    with report.scenario("nothing was refused by the sandbox during all of this") as row:
+        row.check(not (denials := setup.gateway.denials("cc-gateway")), f"denied: {denials}")
+
+
+def away_at_first_use(setup: Setup, report: Report) -> None:
+    """An automount that is idle, whose server does not answer when somebody wants it."""
+    mount = next(mount for mount in MOUNTS if mount.kind == "autofs")
+    with report.scenario("autofs: idle, and the server away at the first use") as row:
+        idle = eventually(lambda: SERVER not in setup.gateway.run(f"grep ' {mount.directory} ' /proc/mounts || true"), 120, 3)
+        row.check(idle is not None, "it is not unmounted when idle, for the gateway keeps it in use")
+        drop(setup)
+        download = setup.small_download(mount).wait()
+        row.check(download.code == "108-012", f"a download: {download}")
+        setup.files.run("iptables -F")
+        ended = time.monotonic()
+        back = eventually(lambda: setup.small_download(mount).wait().end == "complete", BACK_TIMEOUT, 3)
+        row.check(back is not None, "it does not come back")
+        row.client = f"{download}"
+        row.health = f"unmounted after {idle or 0:.0f} s without use"
+        row.recovery = f"downloads {time.monotonic() - ended:.0f} s after the server was back"
+        setup.until_up()

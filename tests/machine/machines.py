@@ -1,0 +1,133 @@
+"""Machines in qemu: started, driven over ssh, restarted, and gone at the end of the program, however that ends.
+
+Each has a card to this machine's loopback, by which nothing else can be reached, and may have one on a wire that joins
+two of them.
+"""
+
+import contextlib
+import shutil
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+from image import WIRE, Image, Missing
+
+# Seconds. An emulated machine is up in half a minute, and in several on a busy processor.
+BOOT_TIMEOUT = 600
+COMMAND_TIMEOUT = 300
+
+
+def free_port() -> int:
+    with socket.socket() as listener:
+        listener.bind(("127.0.0.1", 0))
+        return listener.getsockname()[1]
+
+
+def accelerator(image: Image, folder: Path) -> str:
+    """`kvm` where a kernel runs with it, which not every machine that has the device allows; else emulation."""
+    emulation = "tcg,thread=multi"
+    if not Path("/dev/kvm").exists():
+        return emulation
+    said = folder / "kvm.log"
+    # A kernel without a root panics, and so ends the machine.
+    command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512M", "-nographic", "-no-reboot", "-nic", "none",
+               "-kernel", str(image.kernel), "-append", "console=ttyS0 panic=-1"]
+    with said.open("w") as log, contextlib.suppress(subprocess.TimeoutExpired):
+        ended = subprocess.run(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, check=False, timeout=30)
+        if ended.returncode == 0 and "Kernel panic" in said.read_text(errors="replace"):
+            return "kvm"
+    return emulation
+
+
+class CommandFailed(Exception):
+    """A command in a machine that failed, with what it said."""
+
+
+class Machine:
+    """One machine. `run` carries out a command of the shell in it as root."""
+
+    def __init__(self, image: Image, folder: Path, name: str, accel: str, wire: str = "", arguments: str = ""):
+        self.name, self.folder = name, folder
+        self.ssh_port, self.port, self.slow_port = free_port(), free_port(), free_port()
+        self.key = folder / "key"
+        if not self.key.exists():
+            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
+        public = (folder / "key.pub").read_text().split()[1]
+        # A busy host keeps an emulated timer from ticking, which a kernel takes for a defect.
+        forward = ",".join(f"hostfwd=tcp:127.0.0.1:{a}-:{b}" for a, b in ((self.ssh_port, 22), (self.port, 8043), (self.slow_port, 9043)))
+        command = [
+            # The machine ends with this program, even if that is killed.
+            "setpriv", "--pdeathsig", "KILL", "nice", "qemu-system-x86_64", "-name", name, "-accel", accel,
+            "-cpu", "host" if accel == "kvm" else "max,-la57", "-smp", "2", "-m", "2G", "-nodefaults", "-display", "none",
+            "-serial", f"file:{folder}/{name}.log", "-device", "virtio-rng-pci",
+            "-kernel", str(image.kernel), "-initrd", str(image.initrd),
+            "-append", f"root=LABEL=root rw console=ttyS0 quiet no_timer_check panic=1 systemd.hostname={name} key={public} {arguments}",
+            "-drive", f"file={image.disk},format=raw,if=virtio,snapshot=on,cache=unsafe",
+            "-netdev", f"user,id=out,restrict=on,{forward}", "-device", "virtio-net-pci,netdev=out,mac=52:54:00:00:00:10",
+        ]
+        if wire:
+            other = next(end for end in WIRE if end != wire)
+            command += ["-netdev", f"dgram,id=wire,local.type=unix,local.path={folder}/{wire}.wire,"
+                                   f"remote.type=unix,remote.path={folder}/{other}.wire",
+                        "-device", f"virtio-net-pci,netdev=wire,mac={WIRE[wire][0]}"]
+        with (folder / f"{name}.qemu").open("w") as log:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+
+    def ssh(self, *command: str) -> list[str]:
+        options = {"IdentityFile": self.key, "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR",
+                   "IdentitiesOnly": "yes", "BatchMode": "yes", "ConnectTimeout": "30", "ServerAliveInterval": "30", "ControlMaster": "auto",
+                   "ControlPath": self.folder / f"{self.name}.ssh", "ControlPersist": "yes"}
+        words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
+        return ["ssh", "-F", "none", "-p", str(self.ssh_port), *words, "root@127.0.0.1", *command]
+
+    def run(self, command: str, check: bool = True, timeout: float = COMMAND_TIMEOUT, data: bytes | None = None) -> str:
+        """What the command writes to its standard output."""
+        given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
+        try:
+            done = subprocess.run(self.ssh(command), capture_output=True, check=False, timeout=timeout, **given)
+        except subprocess.TimeoutExpired:
+            raise CommandFailed(f"{self.name}: {command}: no end in {timeout:.0f} s") from None
+        if check and done.returncode != 0:
+            said = (done.stderr + done.stdout).decode(errors="replace").strip()
+            raise CommandFailed(f"{self.name}: {command}: {done.returncode}: {said[-600:]}")
+        return done.stdout.decode(errors="replace")
+
+    def put(self, content: bytes, path: str) -> None:
+        self.run(f"mkdir -p \"$(dirname '{path}')\" && cat >'{path}'", data=content)
+
+    def boot_id(self) -> str:
+        return self.run("cat /proc/sys/kernel/random/boot_id", timeout=60)
+
+    def wait_until_up(self, before: str = "") -> None:
+        """Until ssh answers and systemd has started everything, in another boot than the one before."""
+        end = time.monotonic() + BOOT_TIMEOUT
+        while self.process.poll() is None and time.monotonic() < end:
+            with contextlib.suppress(CommandFailed):
+                if self.boot_id() != before:
+                    self.run("systemctl is-system-running --wait || true")
+                    return
+            time.sleep(1)
+        raise Missing(f"{self.name} does not come up; {self.folder}/{self.name}.log and .qemu say how far it came")
+
+    def hang_up(self) -> None:
+        """Ends the connection that commands share."""
+        subprocess.run(self.ssh("-O", "exit"), check=False, capture_output=True)
+
+    def crash(self) -> str:
+        """Starts again without a farewell to anybody; returns which boot it was."""
+        boot = self.boot_id()
+        self.run("sync; nohup sh -c 'sleep 1; echo b >/proc/sysrq-trigger' >/dev/null 2>&1 &")
+        self.hang_up()
+        return boot
+
+    def stop(self) -> None:
+        self.hang_up()
+        self.process.kill()
+        self.process.wait()
+
+
+def clean(folder: Path) -> None:
+    """Leaves nothing of an earlier run."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
