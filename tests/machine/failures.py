@@ -89,7 +89,8 @@ def under_load(gateway: Gateway, report: Report, name: str, action: Callable[[],
         bad = [str(download) for download in downloads if download.end != "complete" or download.is_wrong]
         row.check(not bad, f"downloads: {bad}")
         row.check(answers == ["0"] * len(waiting), f"polls: {answers}")
-        row.client = f"{len(downloads) - len(bad)} of {len(downloads)} downloads complete, {answers.count('0')} of {len(waiting)} polls answered"
+        row.client = (f"{len(downloads) - len(bad)} of {len(downloads)} downloads complete, "
+                      f"{answers.count('0')} of {len(waiting)} polls answered")
         row.check((gateway.property("MainPID") != pid) == replaced, "another process serves" if not replaced else "the same process serves")
         row.recovery = f"done in {took:.0f} s"
         row.check(eventually(gateway.is_serving, RESTART_TIMEOUT) is not None, "it does not serve")
@@ -101,8 +102,8 @@ def replacements(gateway: Gateway, report: Report) -> None:
     agents = "/etc/cc-gateway/agents.properties"
     under_load(gateway, report, "reload with downloads and polls running",
                lambda: gateway.run(f"echo '2098 = no-password' >>{agents} && systemctl reload cc-gateway"), replaced=False)
-    under_load(gateway, report, "restart with downloads and polls running", lambda: gateway.run("systemctl restart cc-gateway"), replaced=True)
-    under_load(gateway, report, "upgrade with downloads and polls running", lambda: gateway.run("dpkg -i /root/cc-gateway_*.deb"), replaced=True)
+    for name, command in (("restart", "systemctl restart cc-gateway"), ("upgrade", "dpkg -i /root/cc-gateway_*.deb")):
+        under_load(gateway, report, f"{name} with downloads and polls running", lambda: gateway.run(command), replaced=True)  # noqa: B023
 
 
 def stop_cuts(gateway: Gateway, report: Report) -> None:
@@ -135,6 +136,7 @@ def purge(gateway: Gateway, report: Report) -> None:
         use(gateway, row)
         gateway.run("dpkg -P cc-gateway")
         row.check(gateway.run("ls -d /etc/cc-gateway 2>/dev/null || true") == "", "/etc/cc-gateway is there")
-        row.check("cc-gateway" not in gateway.run("ls /etc/systemd/system/multi-user.target.wants /usr/lib/systemd/system"), "its unit is there")
+        units = gateway.run("ls /etc/systemd/system/multi-user.target.wants /usr/lib/systemd/system")
+        row.check("cc-gateway" not in units, "its unit is there")
         row.check(not gateway.is_serving(), "it serves after purge")
         row.check(not (denials := gateway.denials("cc-gateway")), f"denied in all of this: {denials}")

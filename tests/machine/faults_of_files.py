@@ -72,7 +72,8 @@ def judge(setup: Setup, mount: Mount, change: Change, download: Download, row: R
 
     took = eventually(is_new, FRESH_TIMEOUT)
     row.check(took is not None, f"the next download: {seen[-1]}")
-    row.check(not any(again.is_wrong for again in seen), "a later download has wrong bytes: " + ", ".join(str(each) for each in seen if each.is_wrong))
+    wrong = [str(again) for again in seen if again.is_wrong]
+    row.check(not wrong, f"a later download has wrong bytes: {wrong}")
     row.client = f"under way: {download}"
     row.recovery = f"next: {seen[-1]}, {took or 0:.0f} s later"
 

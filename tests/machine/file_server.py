@@ -102,7 +102,8 @@ class Setup:
         """The same ones on each mount."""
         first, *others = (f"/srv/{mount.name}/{FOLDER}" for mount in MOUNTS)
         words = " ".join(f"{first}/{name} {name} {size}" for name, size in sizes.items())
-        self.files.run(f"python3 /root/make-video.py {words}; for other in {' '.join(others)}; do mkdir -p $other && cp -p {first}/* $other; done")
+        copies = "".join(f" && mkdir -p {other} && cp -p {first}/* {other}" for other in others)
+        self.files.run(f"python3 /root/make-video.py {words}{copies}")
 
     def start_server(self) -> None:
         self.files.run("systemctl start nfs-server smbd && exportfs -ra")

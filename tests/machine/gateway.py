@@ -136,6 +136,6 @@ class Gateway:
 
     def denials(self, program: str) -> list[str]:
         """Lines of the audit system and the kernel about something that was refused to the program."""
-        lines = self.run("journalctl -b -q --no-pager -o cat _TRANSPORT=audit + _TRANSPORT=kernel; cat /var/log/audit/audit.log 2>/dev/null")
+        lines = self.run("journalctl -b -q --no-pager -o cat _TRANSPORT=audit + _TRANSPORT=kernel; cat /var/log/audit/audit.log")
         pattern = re.compile(r"SECCOMP|type=1326|AVC|avc:|apparmor=.DENIED|SIGSYS")
         return sorted({line for line in lines.splitlines() if pattern.search(line) and program in line})

@@ -40,6 +40,11 @@ def accelerator(image: Image, folder: Path) -> str:
     return emulation
 
 
+def make_key(folder: Path) -> None:
+    """The key by which the machines of this run are reached."""
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(folder / "key")], check=True)
+
+
 class CommandFailed(Exception):
     """A command in a machine that failed, with what it said."""
 
@@ -51,8 +56,6 @@ class Machine:
         self.name, self.folder = name, folder
         self.ssh_port, self.port, self.slow_port = free_port(), free_port(), free_port()
         self.key = folder / "key"
-        if not self.key.exists():
-            subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(self.key)], check=True)
         public = (folder / "key.pub").read_text().split()[1]
         # A busy host keeps an emulated timer from ticking, which a kernel takes for a defect.
         forward = ",".join(f"hostfwd=tcp:127.0.0.1:{a}-:{b}" for a, b in ((self.ssh_port, 22), (self.port, 8043), (self.slow_port, 9043)))
@@ -75,9 +78,10 @@ class Machine:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
 
     def ssh(self, *command: str) -> list[str]:
-        options = {"IdentityFile": self.key, "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR",
-                   "IdentitiesOnly": "yes", "BatchMode": "yes", "ConnectTimeout": "30", "ServerAliveInterval": "30", "ControlMaster": "auto",
-                   "ControlPath": self.folder / f"{self.name}.ssh", "ControlPersist": "yes"}
+        options = {"IdentityFile": self.key, "IdentitiesOnly": "yes", "BatchMode": "yes", "StrictHostKeyChecking": "no",
+                   "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR", "ConnectTimeout": "30", "ServerAliveInterval": "30",
+                   # One connection for all commands, since an emulated machine takes seconds to make one.
+                   "ControlMaster": "auto", "ControlPath": self.folder / f"{self.name}.ssh", "ControlPersist": "yes"}
         words = [word for key, value in options.items() for word in ("-o", f"{key}={value}")]
         return ["ssh", "-F", "none", "-p", str(self.ssh_port), *words, "root@127.0.0.1", *command]
 

@@ -13,11 +13,13 @@ class Prober:
 
     def __init__(self, gateway: Gateway, numbers: list[int]):
         self.samples: list[tuple[float, str, float]] = []
+        self.working = threading.Event()
+        self.working.set()
         for number in numbers:
             threading.Thread(target=self.work, args=[gateway.agent(number)], daemon=True).start()
 
     def work(self, agent: Agent) -> None:
-        while True:
+        while self.working.wait():
             for what, act in (("sign-in", agent.sign_in), ("poll", agent.poll), ("poll", agent.poll), ("sign-out", agent.sign_out)):
                 begun = time.monotonic()
                 try:
@@ -44,7 +46,8 @@ class Session:
     def __init__(self, gateway: Gateway, number: int):
         self.agent = gateway.agent(number)
         self.poller = gateway.agent(number)
-        self.signed_in = threading.Event()
+        self.signed_in, self.working = threading.Event(), threading.Event()
+        self.working.set()
         threading.Thread(target=self.work, daemon=True).start()
 
     def work(self) -> None:
@@ -56,6 +59,11 @@ class Session:
                         continue
                     self.agent.guid = self.poller.guid
                     self.signed_in.set()
+                if not self.working.is_set():
+                    self.poller.sign_out()
+                    self.signed_in.clear()
+                    self.working.wait()
+                    continue
                 answer = self.poller.poll()
                 self.agent.guid = self.poller.guid
                 if answer["retcode"] != "0":
