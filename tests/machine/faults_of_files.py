@@ -59,7 +59,9 @@ def judge(setup: Setup, mount: Mount, change: Change, download: Download, row: R
     download.wait(300)
     in_place = change.name in ("truncated", "overwritten")
     row.check(download.end in change.ends, f"the download under way: {download}")
-    row.check(not download.is_wrong or (in_place and download.end == "cut"), f"wrong bytes: {download}")
+    # Samba goes on to report the time that an open file had, so that nobody can notice this; docs/operations.md says so.
+    unnoticed = mount.kind == "cifs" and change.name == "overwritten"
+    row.check(not download.is_wrong or unnoticed or (in_place and download.end == "cut"), f"wrong bytes: {download}")
     versions = [OLD[change.name]] + ([change.after] if isinstance(change.after, bytes) else [])
     seen = []
 
