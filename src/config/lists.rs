@@ -22,6 +22,13 @@ pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
     let addresses = list(value, |entry| {
         entry.parse().map_err(|_| "not an address with a port; write for example 0.0.0.0:8043,[::]:8043")
     })?;
+    for all in addresses.iter().filter(|address: &&SocketAddr| address.ip().is_unspecified() && address.port() != 0) {
+        let is_part =
+            |other: &&SocketAddr| *other != all && other.is_ipv4() == all.is_ipv4() && other.port() == all.port();
+        if let Some(part) = addresses.iter().find(is_part) {
+            return Err(format!("{part} is part of {all} already; remove one of the two"));
+        }
+    }
     Ok(addresses)
 }
 
@@ -101,6 +108,18 @@ mod tests {
         assert_eq!(addresses("127.0.0.1:0, [::1]:1,127.0.0.1:0").map(|addresses| addresses.len()), Ok(2));
         for value in ["8043", ":8043", "*:8043", "127.0.0.1", "localhost:1", "::1:1", "127.0.0.1:65536", "1.2.3.4:1,"] {
             assert!(addresses(value).is_err(), "{value}");
+        }
+        // The kernel would refuse the second of each pair, as if another program had it.
+        for (value, told) in [
+            (
+                "0.0.0.0:8043,127.0.0.1:8043",
+                Some("127.0.0.1:8043 is part of 0.0.0.0:8043 already; remove one of the two"),
+            ),
+            ("[::1]:1, [::]:1", Some("[::1]:1 is part of [::]:1 already; remove one of the two")),
+            ("0.0.0.0:1,[::]:1,[::1]:2,127.0.0.1:2", None),
+            ("0.0.0.0:0,127.0.0.1:0", None),
+        ] {
+            assert_eq!(addresses(value).err().as_deref(), told, "{value}");
         }
         let many: Vec<_> = (1..=LIST_MAX + 1).map(|port| format!("127.0.0.1:{port}")).collect();
         assert!(addresses(&many.join(",")).is_err());
