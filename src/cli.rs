@@ -53,7 +53,8 @@ pub(crate) enum Command {
 /// # Errors
 /// 64 with what cannot be understood.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FatalError> {
-    read(arguments).map_err(|error| FatalError::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
+    read(arguments)
+        .map_err(|error| FatalError::new(Exit::Usage, format!("{error}; see cc-gateway --help")))
 }
 
 fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt::Error> {
@@ -86,7 +87,10 @@ fn read(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, lexopt
         None => Command::Serve(config),
         Some("check") => Command::Check { config, quiet },
         Some("hash-password") => Command::HashPassword,
-        Some("certificate") => Command::Certificate { out: out.ok_or("certificate needs --out DIR")?, names },
+        Some("certificate") => Command::Certificate {
+            out: out.ok_or("certificate needs --out DIR")?,
+            names,
+        },
         Some("demo") => Command::Demo(match listen {
             Some(address) => address,
             None => DEMO_LISTEN.parse().map_err(|_| "the demo has no address")?,
@@ -100,7 +104,9 @@ mod tests {
     use super::*;
 
     fn parsed(line: &str) -> Result<Command, String> {
-        let words = std::iter::once("cc-gateway").chain(line.split_whitespace()).map(OsString::from);
+        let words = std::iter::once("cc-gateway")
+            .chain(line.split_whitespace())
+            .map(OsString::from);
         parse(words).map_err(|failure| {
             assert_eq!(failure.exit(), Exit::Usage);
             failure.to_string()
@@ -111,19 +117,55 @@ mod tests {
     fn every_command_is_understood() {
         for (line, command) in [
             ("", Command::Serve(DEFAULT_CONFIG.into())),
-            ("--config a.properties", Command::Serve("a.properties".into())),
-            ("--config=a.properties", Command::Serve("a.properties".into())),
-            ("check", Command::Check { config: DEFAULT_CONFIG.into(), quiet: false }),
-            ("check --config b", Command::Check { config: "b".into(), quiet: false }),
-            ("check --config b --quiet", Command::Check { config: "b".into(), quiet: true }),
+            (
+                "--config a.properties",
+                Command::Serve("a.properties".into()),
+            ),
+            (
+                "--config=a.properties",
+                Command::Serve("a.properties".into()),
+            ),
+            (
+                "check",
+                Command::Check {
+                    config: DEFAULT_CONFIG.into(),
+                    quiet: false,
+                },
+            ),
+            (
+                "check --config b",
+                Command::Check {
+                    config: "b".into(),
+                    quiet: false,
+                },
+            ),
+            (
+                "check --config b --quiet",
+                Command::Check {
+                    config: "b".into(),
+                    quiet: true,
+                },
+            ),
             ("hash-password", Command::HashPassword),
-            ("certificate --out d", Command::Certificate { out: "d".into(), names: vec![] }),
+            (
+                "certificate --out d",
+                Command::Certificate {
+                    out: "d".into(),
+                    names: vec![],
+                },
+            ),
             (
                 "certificate --name a --out d --name 192.0.2.1",
-                Command::Certificate { out: "d".into(), names: vec!["a".into(), "192.0.2.1".into()] },
+                Command::Certificate {
+                    out: "d".into(),
+                    names: vec!["a".into(), "192.0.2.1".into()],
+                },
             ),
             ("demo", Command::Demo("127.0.0.1:8043".parse().unwrap())),
-            ("demo --listen [::1]:0", Command::Demo("[::1]:0".parse().unwrap())),
+            (
+                "demo --listen [::1]:0",
+                Command::Demo("[::1]:0".parse().unwrap()),
+            ),
             ("--help", Command::Help),
             ("check -h", Command::Help),
             ("-V", Command::Version),
@@ -147,7 +189,10 @@ mod tests {
             ("--quiet", "--quiet"),
         ] {
             let text = parsed(line).unwrap_err();
-            assert!(text.contains(part) && text.contains("--help"), "{line}: {text}");
+            assert!(
+                text.contains(part) && text.contains("--help"),
+                "{line}: {text}"
+            );
         }
     }
 }

@@ -1,8 +1,9 @@
 //! cc-gateway: agents sign in, poll and download the video recordings of their calls over HTTPS.
 //!
-//! The layers, each using only those below it: [`front`] reads requests from clients and writes responses, [`http`]
-//! passes requests to workers, [`api`] answers them with the help of [`session`] and [`recording`], [`config`] has
-//! the settings, and [`ops`] what a service needs on a machine. CONTRIBUTING.md has the picture.
+//! The layers, each using only those below it: [`front`] reads requests from clients and writes
+//! responses, [`http`] passes requests to workers, [`api`] answers them with the help of
+//! [`session`] and [`recording`], [`config`] has the settings, and [`ops`] what a service needs on
+//! a machine. CONTRIBUTING.md has the picture.
 
 pub mod api;
 pub mod cli;

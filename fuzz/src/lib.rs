@@ -1,7 +1,8 @@
 //! What must hold for every input of each parser that strangers or operators can reach.
 //!
-//! The targets run these functions on inputs of their own making; `tests/gateway/corpora.rs` includes this
-//! file and runs them on every input of `fuzz/corpus`, so that a failure once found stays found.
+//! The targets run these functions on inputs of their own making; `tests/gateway/corpora.rs`
+//! includes this file and runs them on every input of `fuzz/corpus`, so that a failure once found
+//! stays found.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -18,15 +19,22 @@ use cc_gateway::front::server_name::{self, Examined};
 use cc_gateway::recording::{Conditions, ETag, FileState, MAX_LEN, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
-/// A `.properties` file: any bytes are read, entries lie in lines that exist and in their order, and what
-/// was read can be written and read again.
+/// A `.properties` file: any bytes are read, entries lie in lines that exist and in their order,
+/// and what was read can be written and read again.
 pub fn properties(input: &[u8]) {
     let text = properties::decode(input.to_vec());
     let (entries, malformed) = properties::parse(&text);
     let lines = 1 + text.matches(['\r', '\n']).count();
-    for places in [entries.iter().map(|e| e.line).collect::<Vec<_>>(), malformed.iter().map(|m| m.line).collect()] {
+    for places in [
+        entries.iter().map(|e| e.line).collect::<Vec<_>>(),
+        malformed.iter().map(|m| m.line).collect(),
+    ] {
         assert!(places.is_sorted_by(|a, b| a < b));
-        assert!(places.iter().all(|&line| (1..=lines).contains(&(line as usize))));
+        assert!(
+            places
+                .iter()
+                .all(|&line| (1..=lines).contains(&(line as usize)))
+        );
     }
     let mut written = String::new();
     for entry in &entries {
@@ -38,17 +46,25 @@ pub fn properties(input: &[u8]) {
     let (again, none) = properties::parse(&written);
     assert!(none.is_empty());
     let pairs = |entries: &[properties::Entry]| -> Vec<(String, String)> {
-        entries.iter().map(|entry| (entry.key.clone(), entry.value.clone())).collect()
+        entries
+            .iter()
+            .map(|entry| (entry.key.clone(), entry.value.clone()))
+            .collect()
     };
     assert_eq!(pairs(&entries), pairs(&again));
-    // Both readers of such files, which must name what is wrong and never fail otherwise. They compare each key
-    // with every known one, so long files would leave the parser itself few runs.
+    // Both readers of such files, which must name what is wrong and never fail otherwise. They
+    // compare each key with every known one, so long files would leave the parser itself few runs.
     if text.len() > 512 {
         return;
     }
     let file = Path::new("/etc/cc-gateway/basic.properties");
     if let Err(problems) = config::from_text(&text, file) {
-        assert!(!problems.is_empty() && problems.iter().all(|problem| !problem.to_string().is_empty()));
+        assert!(
+            !problems.is_empty()
+                && problems
+                    .iter()
+                    .all(|problem| !problem.to_string().is_empty())
+        );
     }
     if let Err(problems) = Roster::from_text(&text, file, 59999) {
         assert!(!problems.is_empty());
@@ -64,8 +80,8 @@ fn write_escaped(text: &str, to: &mut String) {
     }
 }
 
-/// A connection's bytes: the head is canonical and its end does not depend on how the bytes come; so with
-/// the chunks that follow it.
+/// A connection's bytes: the head is canonical and its end does not depend on how the bytes come;
+/// so with the chunks that follow it.
 pub fn request_head_and_chunks(input: &[u8]) {
     chunks(input);
     let (head, length) = match Head::parse(input) {
@@ -79,12 +95,23 @@ pub fn request_head_and_chunks(input: &[u8]) {
         assert!(!matches!(Head::parse(&input[..end]), Ok(Some(_))));
     }
     let (alone, same) = Head::parse(&input[..length]).unwrap().unwrap();
-    assert_eq!((alone.target.as_str(), same, alone.framing), (head.target.as_str(), length, head.framing));
+    assert_eq!(
+        (alone.target.as_str(), same, alone.framing),
+        (head.target.as_str(), length, head.framing)
+    );
     assert!(head.target == "*" || head.target.starts_with('/'));
-    assert!(head.target.bytes().all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#'));
+    assert!(
+        head.target
+            .bytes()
+            .all(|byte| matches!(byte, b'!'..=b'~') && byte != b'#')
+    );
     assert!(head.headers.present().count() <= HEADERS_MAX);
     for (_, value) in head.headers.present() {
-        assert!(value.bytes().all(|byte| matches!(byte, b'\t' | b' '..=b'~')));
+        assert!(
+            value
+                .bytes()
+                .all(|byte| matches!(byte, b'\t' | b' '..=b'~'))
+        );
     }
     let path = head.target.split('?').next().unwrap_or_default();
     if let Some(route) = router::route(path) {
@@ -122,21 +149,31 @@ fn chunks(input: &[u8]) {
             }
         }
         if let Some(content) = piecewise.finished() {
-            assert_eq!((Some(taken), Ok::<_, HttpError>(Some(content))), (used, outcome));
+            assert_eq!(
+                (Some(taken), Ok::<_, HttpError>(Some(content))),
+                (used, outcome)
+            );
             return;
         }
     }
-    assert!(matches!(outcome, Ok(None)), "bytes that came at once were refused, or were enough");
+    assert!(
+        matches!(outcome, Ok(None)),
+        "bytes that came at once were refused, or were enough"
+    );
 }
 
 /// A query with a recordId: what is taken can only lead downwards, and is written as it was meant.
 pub fn record_id(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
     let suffixes = ["mp4".to_owned(), "3gp".to_owned()];
     let decoded = router::parameter(text, "recordId");
     let values = [Some(text.to_owned()), decoded.ok().flatten()];
     for value in values.into_iter().flatten() {
-        let Ok(read) = RecordId::parse(&value, &suffixes) else { continue };
+        let Ok(read) = RecordId::parse(&value, &suffixes) else {
+            continue;
+        };
         assert!(value.chars().count() <= MAX_LEN);
         let names = read.path().folders().iter().chain([read.path().file()]);
         for name in names.map(|segment| segment.as_str()) {
@@ -144,29 +181,53 @@ pub fn record_id(input: &[u8]) {
             assert!(!name.chars().any(|c| c.is_control() || "/\\:".contains(c)));
         }
         let file = read.path().file().as_str().to_ascii_lowercase();
-        assert!(suffixes.iter().any(|suffix| file.ends_with(&format!(".{suffix}"))));
-        assert_eq!(RecordId::parse(&read.to_string(), &suffixes).as_ref(), Ok(&read));
+        assert!(
+            suffixes
+                .iter()
+                .any(|suffix| file.ends_with(&format!(".{suffix}")))
+        );
+        assert_eq!(
+            RecordId::parse(&read.to_string(), &suffixes).as_ref(),
+            Ok(&read)
+        );
         if let Some(owner) = read.owner() {
             assert!(value.contains(&owner.to_string()));
         }
     }
 }
 
-/// Up to five lines: Range, If-Range, the length of the file, If-Match and If-Unmodified-Since. What is selected lies
-/// inside the file.
+/// Up to five lines: Range, If-Range, the length of the file, If-Match and If-Unmodified-Since.
+/// What is selected lies inside the file.
 pub fn range(input: &[u8]) {
-    let Ok(text) = std::str::from_utf8(input) else { return };
+    let Ok(text) = std::str::from_utf8(input) else {
+        return;
+    };
     let mut lines = text.splitn(5, '\n');
     let range = lines.next().unwrap_or_default();
     let if_range = lines.next().filter(|line| !line.is_empty());
-    let length = lines.next().and_then(|line| line.trim_end().parse().ok()).unwrap_or(1000);
+    let length = lines
+        .next()
+        .and_then(|line| line.trim_end().parse().ok())
+        .unwrap_or(1000);
     let [if_match, if_unmodified_since] = [(); 2].map(|()| lines.next().map(str::to_owned));
     let etag = ETag::new(length, 1_600_000_000, 0);
     let changed = UNIX_EPOCH + Duration::from_secs(1_600_000_000);
-    let state = FileState { etag: &etag, modified: changed, length, now: changed + Duration::from_secs(3600) };
+    let state = FileState {
+        etag: &etag,
+        modified: changed,
+        length,
+        now: changed + Duration::from_secs(3600),
+    };
     let ranged = |range: Option<&str>, if_range: Option<&str>| {
         let [range, if_range] = [range, if_range].map(|field| field.map(str::to_owned));
-        select(&Conditions { range, if_range, ..Conditions::default() }, state)
+        select(
+            &Conditions {
+                range,
+                if_range,
+                ..Conditions::default()
+            },
+            state,
+        )
     };
     let selection = ranged(Some(range), if_range);
     match selection {
@@ -193,11 +254,15 @@ pub fn range(input: &[u8]) {
         if_range: if_range.map(str::to_owned),
     };
     assert!([selection, Selection::PreconditionFailed].contains(&select(&conditions, state)));
-    let conditions = Conditions { if_match: Some(format!("\"another\", {etag}")), ..conditions };
+    let conditions = Conditions {
+        if_match: Some(format!("\"another\", {etag}")),
+        ..conditions
+    };
     assert_eq!(select(&conditions, state), selection);
 }
 
-/// The content of a sign-in: what is taken is a JSON object with a password of documented length, however it is written.
+/// The content of a sign-in: what is taken is a JSON object with a password of documented length,
+/// however it is written.
 pub fn sign_in_body(input: &[u8]) {
     if let Some(body) = SignInBody::parse(input) {
         assert!(body.password.chars().count() <= 32);
@@ -211,12 +276,14 @@ pub fn sign_in_body(input: &[u8]) {
     }
 }
 
-/// The start of a connection of a trusted proxy: the header does not depend on how the bytes come, nor on what
-/// follows it, and nobody waits for more than the longest header there can be.
+/// The start of a connection of a trusted proxy: the header does not depend on how the bytes come,
+/// nor on what follows it, and nobody waits for more than the longest header there can be.
 pub fn proxy_header(input: &[u8]) {
     let whole = proxy_protocol::parse(input);
     let prefixes = (0..=input.len()).map(|end| proxy_protocol::parse(&input[..end]));
-    let mut decided = prefixes.enumerate().skip_while(|(_, read)| *read == Ok(Parsed::Incomplete));
+    let mut decided = prefixes
+        .enumerate()
+        .skip_while(|(_, read)| *read == Ok(Parsed::Incomplete));
     let Some((end, first)) = decided.next() else {
         return assert!(input.len() < proxy_protocol::V2_MAX);
     };
@@ -227,7 +294,11 @@ pub fn proxy_header(input: &[u8]) {
     match whole {
         Ok(Parsed::Header(header)) => {
             assert!(header.len == end && end >= 15);
-            assert!(header.source.is_none_or(|source| source.ip() == source.ip().to_canonical()));
+            assert!(
+                header
+                    .source
+                    .is_none_or(|source| source.ip() == source.ip().to_canonical())
+            );
         }
         Ok(Parsed::NotProxy) => assert!(!input.starts_with(b"PROXY") && end <= 12),
         Ok(Parsed::Incomplete) => unreachable!(),
@@ -235,11 +306,14 @@ pub fn proxy_header(input: &[u8]) {
     }
 }
 
-/// The first bytes of a TLS connection: what is decided early is decided for good, and a name that was hidden is
-/// out of the way, with two bytes changed.
+/// The first bytes of a TLS connection: what is decided early is decided for good, and a name that
+/// was hidden is out of the way, with two bytes changed.
 pub fn client_hello(input: &[u8]) {
     let whole = server_name::examine(input);
-    let ends = (0..=input.len()).rev().take(16).chain(0..input.len().min(64));
+    let ends = (0..=input.len())
+        .rev()
+        .take(16)
+        .chain(0..input.len().min(64));
     for part in ends.map(|end| server_name::examine(&input[..end])) {
         assert!(part == Examined::Incomplete || part == whole);
     }
@@ -249,23 +323,43 @@ pub fn client_hello(input: &[u8]) {
         Examined::BadName(bad) => {
             let mut hidden = input.to_vec();
             bad.hide(&mut hidden);
-            assert_eq!(hidden.iter().zip(input).filter(|(one, other)| one != other).count(), 2);
+            assert_eq!(
+                hidden
+                    .iter()
+                    .zip(input)
+                    .filter(|(one, other)| one != other)
+                    .count(),
+                2
+            );
             assert_eq!(server_name::examine(&hidden), Examined::Unchanged);
         }
     }
 }
 
-/// A file with a certificate and a key: any bytes are read or refused, and every remark names a line that exists.
+/// A file with a certificate and a key: any bytes are read or refused, and every remark names a
+/// line that exists.
 pub fn key_pair(input: &[u8]) {
-    let files = KeyPairFiles { certificate: "pair.pem".into(), private_key: "pair.pem".into() };
+    let files = KeyPairFiles {
+        certificate: "pair.pem".into(),
+        private_key: "pair.pem".into(),
+    };
     let lines = 1 + input.iter().filter(|byte| b"\r\n".contains(byte)).count();
-    let exists = |line: &Option<u32>| line.is_none_or(|line| (1..=lines).contains(&(line as usize)));
-    match files.from_pem(input, input, UNIX_EPOCH + Duration::from_secs(1_795_305_600)) {
+    let exists =
+        |line: &Option<u32>| line.is_none_or(|line| (1..=lines).contains(&(line as usize)));
+    match files.from_pem(
+        input,
+        input,
+        UNIX_EPOCH + Duration::from_secs(1_795_305_600),
+    ) {
         Ok(pair) => assert!(pair.warnings().iter().all(|notice| exists(&notice.line))),
         Err(problems) => {
             assert!(!problems.is_empty() && problems.iter().all(|problem| exists(&problem.line)));
             // What is told fits one line of a log.
-            assert!(problems.iter().all(|problem| !problem.to_string().contains(char::is_control)));
+            assert!(
+                problems
+                    .iter()
+                    .all(|problem| !problem.to_string().contains(char::is_control))
+            );
         }
     }
 }

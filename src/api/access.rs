@@ -9,8 +9,9 @@ use super::reply::Reply;
 use super::request::{HeaderName, Request};
 use crate::session::{AgentId, AuthError, Authenticated, Fingerprint};
 
-/// How long a refusal is held back. Two vendor clients ask again at once and without end when they get a 000-003; this
-/// makes that two requests a second instead of thousands, and as few log lines of a stranger who asks without a session.
+/// How long a refusal is held back. Two vendor clients ask again at once and without end when they
+/// get a 000-003; this makes that two requests a second instead of thousands, and as few log lines
+/// of a stranger who asks without a session.
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 
 impl Gateway {
@@ -32,7 +33,10 @@ impl Gateway {
         now: Instant,
         refusal: impl FnOnce(ResultCode) -> Reply,
     ) -> Result<Authenticated, Answer> {
-        let guid = request.headers.value(HeaderName::Guid).and_then(Fingerprint::from_header);
+        let guid = request
+            .headers
+            .value(HeaderName::Guid)
+            .and_then(Fingerprint::from_header);
         let authenticated = self.sessions.authenticate(agent, guid.as_ref(), now);
         request.authenticated.set(authenticated.is_ok());
         authenticated.map_err(|error| {
@@ -46,6 +50,8 @@ impl Gateway {
 
     /// The refusal after [`REFUSAL_DELAY`], without holding a thread.
     pub(super) fn delayed(now: Instant, refusal: Reply) -> Answer {
-        Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| refusal.into()))
+        Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| {
+            refusal.into()
+        }))
     }
 }

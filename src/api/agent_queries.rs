@@ -1,4 +1,5 @@
-//! Queries about agents, which clients send before they poll. Lists that only a switch could fill are empty.
+//! Queries about agents, which clients send before they poll. Lists that only a switch could fill
+//! are empty.
 
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
@@ -39,7 +40,10 @@ impl Gateway {
 
     /// `iscensor`: whether the agent may have the recordings of others.
     pub(super) fn is_censor(&self, agent: AgentId) -> Reply {
-        let is_inspector = self.roster().agent(agent).is_some_and(|entry| entry.role == Role::Inspector);
+        let is_inspector = self
+            .roster()
+            .agent(agent)
+            .is_some_and(|entry| entry.role == Role::Inspector);
         Reply::result(if is_inspector { "true" } else { "false" })
     }
 
@@ -57,28 +61,36 @@ impl Gateway {
     /// `onlineagentonvdn`.
     pub(super) fn online_agents(&self, caller: Caller) -> Reply {
         self.list_agents(caller, |SignedInAgent { agent, .. }| {
-            Some(format!(r#"{{"workno":"{agent}","name":"{agent}","groupid":{NO_GROUP}}}"#))
+            Some(format!(
+                r#"{{"workno":"{agent}","name":"{agent}","groupid":{NO_GROUP}}}"#
+            ))
         })
     }
 
     /// `idleagent`.
     pub(super) fn idle_agents(&self, caller: Caller) -> Reply {
         self.list_agents(caller, |SignedInAgent { agent, state, .. }| {
-            (*state == AgentState::Idle).then(|| format!(r#"{{"workno":"{agent}","name":"{agent}"}}"#))
+            (*state == AgentState::Idle)
+                .then(|| format!(r#"{{"workno":"{agent}","name":"{agent}"}}"#))
         })
     }
 
     /// `allagent` of quality control.
     pub(super) fn monitored_agents(&self, caller: Caller) -> Reply {
         self.list_agents(caller, |SignedInAgent { agent, state, .. }| {
-            Some(format!(r#"{{"workno":"{agent}","name":"{agent}","status":{}}}"#, state.number()))
+            Some(format!(
+                r#"{{"workno":"{agent}","name":"{agent}","status":{}}}"#,
+                state.number()
+            ))
         })
     }
 
     /// `groupbyagent/{workno}`.
     pub(super) fn group_of(&self, caller: Caller, work_no: &str) -> Reply {
         match self.colleague(caller, work_no) {
-            Some(_) => Reply::result(&format!(r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#)),
+            Some(_) => Reply::result(&format!(
+                r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#
+            )),
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
         }
     }
@@ -86,16 +98,24 @@ impl Gateway {
     /// `agentwasnameonvdn`. Agents have no names here, so their ids stand for them.
     pub(super) fn agent_names(&self, caller: Caller) -> Reply {
         let (_, agents) = self.colleagues(caller);
-        let names: Vec<_> = agents.iter().map(|known| format!(r#""{0}":"{0}""#, known.agent)).collect();
+        let names: Vec<_> = agents
+            .iter()
+            .map(|known| format!(r#""{0}":"{0}""#, known.agent))
+            .collect();
         Reply::result(&format!("{{{}}}", names.join(",")))
     }
 
-    /// `agentbyworkno/{workno}`. Says nothing of an agent that is not signed in, not even whether it exists.
+    /// `agentbyworkno/{workno}`. Says nothing of an agent that is not signed in, not even whether
+    /// it exists.
     pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Reply {
         match self.colleague(caller, work_no) {
-            Some((vdn, known)) => {
-                Reply::result(&info(&known, known.state.number(), vdn, caller.now, r#""skilllist":[],"#))
-            }
+            Some((vdn, known)) => Reply::result(&info(
+                &known,
+                known.state.number(),
+                vdn,
+                caller.now,
+                r#""skilllist":[],"#,
+            )),
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
         }
     }
@@ -110,7 +130,9 @@ impl Gateway {
         let (vdn, mut agents) = self.colleagues(caller);
         agents.retain(|_| group == NO_GROUP);
         let skills = r#""skilllist":[],"#;
-        let infos = agents.iter().map(|known| info(known, known.state.number(), vdn, caller.now, skills));
+        let infos = agents
+            .iter()
+            .map(|known| info(known, known.state.number(), vdn, caller.now, skills));
         Reply::result(&array(infos))
     }
 
@@ -119,15 +141,23 @@ impl Gateway {
         let Some(wanted) = list(body, "agentlist") else {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         };
-        let wanted: HashSet<_> =
-            wanted.iter().filter_map(|text| AgentId::parse(text, self.settings.agent_id_max)).collect();
+        let wanted: HashSet<_> = wanted
+            .iter()
+            .filter_map(|text| AgentId::parse(text, self.settings.agent_id_max))
+            .collect();
         let (vdn, agents) = self.colleagues(caller);
         let agents = agents.iter().filter(|known| wanted.contains(&known.agent));
-        Reply::result(&array(agents.map(|known| info(known, known.state.cti_number(), vdn, caller.now, ""))))
+        Reply::result(&array(agents.map(|known| {
+            info(known, known.state.cti_number(), vdn, caller.now, "")
+        })))
     }
 
     /// The signed-in agents of the caller's VDN, as `line` has them.
-    fn list_agents(&self, caller: Caller, line: impl Fn(&SignedInAgent) -> Option<String>) -> Reply {
+    fn list_agents(
+        &self,
+        caller: Caller,
+        line: impl Fn(&SignedInAgent) -> Option<String>,
+    ) -> Reply {
         Reply::result(&array(self.colleagues(caller).1.iter().filter_map(line)))
     }
 
@@ -135,9 +165,15 @@ impl Gateway {
     fn colleagues(&self, caller: Caller) -> (u32, Vec<SignedInAgent>) {
         let roster = self.roster();
         // A reload that removes the caller ends its session; nobody is its colleague meanwhile.
-        let Some(vdn) = roster.agent(caller.agent).map(|entry| entry.vdn) else { return (0, Vec::new()) };
+        let Some(vdn) = roster.agent(caller.agent).map(|entry| entry.vdn) else {
+            return (0, Vec::new());
+        };
         let mut agents = self.sessions.agents(caller.now);
-        agents.retain(|known| roster.agent(known.agent).is_some_and(|entry| entry.vdn == vdn));
+        agents.retain(|known| {
+            roster
+                .agent(known.agent)
+                .is_some_and(|entry| entry.vdn == vdn)
+        });
         (vdn, agents)
     }
 
@@ -145,14 +181,22 @@ impl Gateway {
     fn colleague(&self, caller: Caller, work_no: &str) -> Option<(u32, SignedInAgent)> {
         let agent = AgentId::parse(work_no, self.settings.agent_id_max)?;
         let (vdn, agents) = self.colleagues(caller);
-        agents.into_iter().find(|known| known.agent == agent).map(|known| (vdn, known))
+        agents
+            .into_iter()
+            .find(|known| known.agent == agent)
+            .map(|known| (vdn, known))
     }
 }
 
-/// What is known of an agent, in the order of the page of `agentbyworkno`. Times are milliseconds since 1970, and seconds
-/// in the present state.
+/// What is known of an agent, in the order of the page of `agentbyworkno`. Times are milliseconds
+/// since 1970, and seconds in the present state.
 fn info(known: &SignedInAgent, status: u8, vdn: u32, now: Instant, skills: &str) -> String {
-    let SignedInAgent { agent, state, since_ms, signed_in } = known;
+    let SignedInAgent {
+        agent,
+        state,
+        since_ms,
+        signed_in,
+    } = known;
     let wall = SystemTime::now();
     let in_state = epoch_ms(wall).saturating_sub(*since_ms) / 1000;
     let signed_in = epoch_ms(wall - now.saturating_duration_since(*signed_in));

@@ -1,5 +1,5 @@
-//! The state of an agent: busy, idle, in wrap-up, resting. It is kept in the session, queried by other agents, and each
-//! change queues an event. There are no calls, so it has no other effect.
+//! The state of an agent: busy, idle, in wrap-up, resting. It is kept in the session, queried by
+//! other agents, and each change queues an event. There are no calls, so it has no other effect.
 
 use std::time::{Duration, Instant, SystemTime};
 
@@ -31,8 +31,15 @@ pub(super) struct Caller {
 impl Gateway {
     /// Changes the state of the agent, if the current one permits it.
     pub(super) fn change_state(&self, caller: Caller, command: StateCommand) -> Reply {
-        let Caller { agent, session, now } = caller;
-        match self.sessions.change_state(agent, session, command, now, epoch_ms(SystemTime::now())) {
+        let Caller {
+            agent,
+            session,
+            now,
+        } = caller;
+        match self
+            .sessions
+            .change_state(agent, session, command, now, epoch_ms(SystemTime::now()))
+        {
             Ok(()) => Reply::done(),
             Err(StateError::NotSignedIn) => Reply::rejected(ResultCode::NOT_SIGNED_IN),
             Err(StateError::WrongState) => Reply::rejected(ResultCode::WRONG_STATE),
@@ -55,7 +62,14 @@ impl Gateway {
             return Reply::rejected(ResultCode::INVALID_PARAMETER);
         };
         let time = Duration::from_secs(time.into());
-        self.change_state(caller, StateCommand::Rest { time, cause, prolong })
+        self.change_state(
+            caller,
+            StateCommand::Rest {
+                time,
+                cause,
+                prolong,
+            },
+        )
     }
 
     /// `autoenteridle/{flag}`; one client writes `True`.
@@ -65,7 +79,10 @@ impl Gateway {
         }
         // Anything else is false, says its page.
         let is_set = flag(text).unwrap_or(false);
-        match self.sessions.set_auto_enter_idle(caller.agent, caller.session, is_set, caller.now) {
+        match self
+            .sessions
+            .set_auto_enter_idle(caller.agent, caller.session, is_set, caller.now)
+        {
             true => Reply::done(),
             false => Reply::rejected(ResultCode::NOT_SIGNED_IN),
         }
@@ -73,12 +90,18 @@ impl Gateway {
 
     /// `syncagentinfo`, for a reloaded page: reports the state and empties the event queue.
     pub(super) fn sync_agent_info(&self, caller: Caller) -> Reply {
-        let Some(info) = self.sessions.sync_agent_info(caller.agent, caller.session, caller.now) else {
+        let Some(info) = self
+            .sessions
+            .sync_agent_info(caller.agent, caller.session, caller.now)
+        else {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN);
         };
-        let last_state = info.last_state.map_or(NO_STATE, |state| state.sync_number());
+        let last_state = info
+            .last_state
+            .map_or(NO_STATE, |state| state.sync_number());
         let (agent, now) = (caller.agent, epoch_ms(SystemTime::now()));
-        // In the order of the documented sample; what only calls could fill is as for an agent without one.
+        // In the order of the documented sample; what only calls could fill is as for an agent
+        // without one.
         Reply::json(format!(
             r#"{{"result":{{"callinfo":null,"agentStateInfo":{{"callFeature":0,"callData":"","lastState":{last_state},"preBusy":false,"firsttalkingFlag":false,"workNo":"{agent}","qcWorkNo":"","callerNo":"","beginHoldTime":null,"state":{},"talkingCallfeature":0,"releaseFlag":0,"calledNo":"","mainCallId":"","secondTalkingTime":null,"preRest":false,"recordID":"","currentTime":"{now}","beginTalkingTime":null,"partner":"","holdCallId":"","agentStateBeginTime":{},"curCommand":0,"curCallId":"","cmdBeginTime":""}}}},"message":"success","retcode":"0"}}"#,
             info.state.sync_number(),
@@ -87,10 +110,15 @@ impl Gateway {
     }
 }
 
-/// `resetskill/{autoflag}?skillid=&phonelinkage=`. There are no skills, so any valid request succeeds.
+/// `resetskill/{autoflag}?skillid=&phonelinkage=`. There are no skills, so any valid request
+/// succeeds.
 pub(super) fn reset_skill(query: &str) -> Reply {
-    let is_list =
-        |text: &str| text.len() <= SKILLS_MAX && text.bytes().all(|byte| byte.is_ascii_digit() || byte == b';');
+    let is_list = |text: &str| {
+        text.len() <= SKILLS_MAX
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_digit() || byte == b';')
+    };
     match (value(query, "skillid"), switch(query, "phonelinkage")) {
         (Ok(skills), Ok(_)) if skills.as_deref().is_none_or(is_list) => Reply::done(),
         _ => Reply::rejected(ResultCode::INVALID_PARAMETER),
@@ -107,9 +135,12 @@ pub(super) fn set_auto_answer(text: &str) -> Reply {
 
 /// 0 is the reason of none, 200 to 250 are those of a contact centre.
 fn busy_reason(query: &str) -> Result<Option<u8>, OutOfBounds> {
-    let Some(text) = value(query, "reason")? else { return Ok(None) };
-    let reason =
-        number(&text).and_then(|reason| u8::try_from(reason).ok()).filter(|reason| matches!(reason, 0 | 200..=250));
+    let Some(text) = value(query, "reason")? else {
+        return Ok(None);
+    };
+    let reason = number(&text)
+        .and_then(|reason| u8::try_from(reason).ok())
+        .filter(|reason| matches!(reason, 0 | 200..=250));
     reason.map(Some).ok_or(OutOfBounds)
 }
 
@@ -153,6 +184,11 @@ mod tests {
         ] {
             assert_eq!(reset_skill(query).code.wire(), code, "{query}");
         }
-        assert_eq!(reset_skill(&format!("skillid={}", "1".repeat(4001))).code.wire(), "000-002");
+        assert_eq!(
+            reset_skill(&format!("skillid={}", "1".repeat(4001)))
+                .code
+                .wire(),
+            "000-002"
+        );
     }
 }

@@ -107,13 +107,16 @@ mod tests {
 
     #[test]
     fn codes_are_sorted_unique_and_plain() {
-        assert!(ResultCode::ALL.windows(2).all(|pair| pair[0].wire < pair[1].wire));
+        assert!(
+            ResultCode::ALL
+                .windows(2)
+                .all(|pair| pair[0].wire < pair[1].wire)
+        );
         for code in ResultCode::ALL {
-            assert!(
-                code.message
-                    .bytes()
-                    .all(|byte| matches!(byte, b' ' | b',' | b'a'..=b'z' | b'I' | b'U' | b'R' | b'L' | b'-'))
-            );
+            assert!(code.message.bytes().all(|byte| matches!(
+                byte,
+                b' ' | b',' | b'a'..=b'z' | b'I' | b'U' | b'R' | b'L' | b'-'
+            )));
         }
     }
 }

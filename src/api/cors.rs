@@ -1,5 +1,5 @@
-//! Browser clients of other origins (the CORS protocol of the Fetch standard): nothing of it without
-//! `CORS_ALLOW_ORIGIN`.
+//! Browser clients of other origins (the CORS protocol of the Fetch standard): nothing of it
+//! without `CORS_ALLOW_ORIGIN`.
 
 use super::code::ResultCode;
 use super::deferred::Answer;
@@ -13,13 +13,18 @@ const PREFLIGHT_MAX_AGE: &str = "600";
 const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, If-Match, If-Unmodified-Since, If-None-Match, \
                               If-Modified-Since, X-Requested-With, service_token";
 /// Headers of a reply that a browser client may read beside those that every page may.
-const REPLY_FIELDS: &str = "Set-GUID, JSON-Type, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
+const REPLY_FIELDS: &str =
+    "Set-GUID, JSON-Type, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
 
-/// The request's origin, if the setting allows it. Origins are compared as they are serialised, byte for
-/// byte (RFC 6454 section 6.2).
+/// The request's origin, if the setting allows it. Origins are compared as they are serialised,
+/// byte for byte (RFC 6454 section 6.2).
 pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<HeaderValue> {
     let origin = origin?;
-    setting.iter().any(|allowed| allowed == origin).then(|| HeaderValue::new(origin)).flatten()
+    setting
+        .iter()
+        .any(|allowed| allowed == origin)
+        .then(|| HeaderValue::new(origin))
+        .flatten()
 }
 
 /// The answer to a preflight for an interface.

@@ -1,9 +1,9 @@
 //! Deferred answers.
 //!
-//! A poll without events, a password check, a file server that has to be asked, a refusal that is held back: none of
-//! them may hold a thread. The interface answers [`Answer::Deferred`], and the request waits in its slot. Whoever
-//! comes first finishes it: the event or the job through its [`Ticket`], or the timer at the deadline. Everybody
-//! later finds the slot empty.
+//! A poll without events, a password check, a file server that has to be asked, a refusal that is
+//! held back: none of them may hold a thread. The interface answers [`Answer::Deferred`], and the
+//! request waits in its slot. Whoever comes first finishes it: the event or the job through its
+//! [`Ticket`], or the timer at the deadline. Everybody later finds the slot empty.
 
 use std::fmt;
 use std::sync::Arc;
@@ -44,8 +44,8 @@ pub(crate) struct Deferred {
     pub(crate) is_poll: bool,
     /// Finishes the request at the deadline, or when its [`Ticket`] is dropped.
     pub(crate) on_timeout: Finish,
-    /// Starts the work that the request waits for. Called once the request is in its slot, so that work that is done
-    /// at once finds it there.
+    /// Starts the work that the request waits for. Called once the request is in its slot, so that
+    /// work that is done at once finds it there.
     pub(crate) start: Start,
 }
 
@@ -56,7 +56,12 @@ impl Deferred {
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
         start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
     ) -> Deferred {
-        Deferred { until, is_poll: false, on_timeout: Box::new(on_timeout), start: Box::new(start) }
+        Deferred {
+            until,
+            is_poll: false,
+            on_timeout: Box::new(on_timeout),
+            start: Box::new(start),
+        }
     }
 
     /// Waits for nothing but the time.
@@ -69,13 +74,19 @@ impl Deferred {
 
     /// Counts as a parked poll while it waits.
     pub(super) fn counted_as_poll(self) -> Deferred {
-        Deferred { is_poll: true, ..self }
+        Deferred {
+            is_poll: true,
+            ..self
+        }
     }
 }
 
 impl fmt::Debug for Deferred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Deferred").field("until", &self.until).field("is_poll", &self.is_poll).finish_non_exhaustive()
+        f.debug_struct("Deferred")
+            .field("until", &self.until)
+            .field("is_poll", &self.is_poll)
+            .finish_non_exhaustive()
     }
 }
 
@@ -90,14 +101,15 @@ pub(crate) struct SlotId {
 
 /// The slots that requests wait in. Implemented by the layer that has them.
 pub(crate) trait Slots: Send + Sync {
-    /// Takes the request out of its slot and finishes it, by `finish` or as at its deadline. Without effect on an empty
-    /// slot.
+    /// Takes the request out of its slot and finishes it, by `finish` or as at its deadline.
+    /// Without effect on an empty slot.
     fn complete(&self, slot: SlotId, finish: Option<Finish>);
     /// Whether the request still waits.
     fn is_waiting(&self, slot: SlotId) -> bool;
 }
 
-/// The right to finish a waiting request. Dropped unused, it finishes the request as its deadline would.
+/// The right to finish a waiting request. Dropped unused, it finishes the request as its deadline
+/// would.
 pub(crate) struct Ticket {
     slots: Option<Arc<dyn Slots>>,
     slot: SlotId,
@@ -106,11 +118,17 @@ pub(crate) struct Ticket {
 impl Ticket {
     /// The right to finish the request in `slot`.
     pub(crate) fn new(slots: Arc<dyn Slots>, slot: SlotId) -> Ticket {
-        Ticket { slots: Some(slots), slot }
+        Ticket {
+            slots: Some(slots),
+            slot,
+        }
     }
 
     /// Finishes the request, unless somebody else has.
-    pub(crate) fn complete(mut self, finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static) {
+    pub(crate) fn complete(
+        mut self,
+        finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
+    ) {
         if let Some(slots) = self.slots.take() {
             slots.complete(self.slot, Some(Box::new(finish)));
         }
@@ -118,7 +136,9 @@ impl Ticket {
 
     /// Whether the request still waits: its client may have left, or its time may be up.
     pub(crate) fn is_live(&self) -> bool {
-        self.slots.as_ref().is_some_and(|slots| slots.is_waiting(self.slot))
+        self.slots
+            .as_ref()
+            .is_some_and(|slots| slots.is_waiting(self.slot))
     }
 
     /// A check of whether the request still waits, to be kept after the ticket is used.
@@ -143,6 +163,8 @@ impl Drop for Ticket {
 
 impl fmt::Debug for Ticket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Ticket").field("slot", &self.slot).finish_non_exhaustive()
+        f.debug_struct("Ticket")
+            .field("slot", &self.slot)
+            .finish_non_exhaustive()
     }
 }

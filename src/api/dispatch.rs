@@ -21,7 +21,10 @@ impl Gateway {
     /// Answers a request, or defers the answer.
     pub(crate) fn handle(&self, request: &Request<'_>) -> (Box<RequestContext>, Answer) {
         let now = Instant::now();
-        let origin = cors::allowed(&self.settings.cors_allow_origin, request.headers.value(HeaderName::Origin));
+        let origin = cors::allowed(
+            &self.settings.cors_allow_origin,
+            request.headers.value(HeaderName::Origin),
+        );
         let context = |interface, agent| {
             let (is_authenticated, trail) = (AtomicBool::new(false), OnceLock::new());
             Box::new(RequestContext {
@@ -39,14 +42,18 @@ impl Gateway {
             None if asks_for_health(request) => (Interface::Health, None),
             None => (Interface::Unknown, None),
         };
-        let agent = route.as_ref().and_then(|route| AgentId::parse(&route.agent, self.settings.agent_id_max));
+        let agent = route
+            .as_ref()
+            .and_then(|route| AgentId::parse(&route.agent, self.settings.agent_id_max));
         let context = context(interface, agent);
         let answer = match &route {
             Some(route) => self.dispatch(&context, route, request, now),
             None if interface == Interface::Health => self.health_status().into(),
             None => Reply::http_error(404, ResultCode::INVALID_PARAMETER).into(),
         };
-        context.is_authenticated.store(request.authenticated.get(), Ordering::Relaxed);
+        context
+            .is_authenticated
+            .store(request.authenticated.get(), Ordering::Relaxed);
         let answer = self.expose(&context, answer);
         (context, answer)
     }
@@ -60,10 +67,19 @@ impl Gateway {
         cors::expose(context.origin.as_ref(), answer)
     }
 
-    fn dispatch(&self, context: &RequestContext, route: &Route, request: &Request<'_>, now: Instant) -> Answer {
+    fn dispatch(
+        &self,
+        context: &RequestContext,
+        route: &Route,
+        request: &Request<'_>,
+        now: Instant,
+    ) -> Answer {
         let interface = context.interface;
-        let is_preflight =
-            request.headers.value(HeaderName::AccessControlRequestMethod).is_some() && context.origin.is_some();
+        let is_preflight = request
+            .headers
+            .value(HeaderName::AccessControlRequestMethod)
+            .is_some()
+            && context.origin.is_some();
         if request.method == Method::Options && is_preflight {
             return cors::preflight(interface).into();
         }
@@ -75,7 +91,9 @@ impl Gateway {
             return Reply::rejected(ResultCode::INVALID_PARAMETER).into();
         };
         if request.method != entry.method {
-            return Reply::http_error(405, ResultCode::INVALID_PARAMETER).with("Allow", interface.allow()).into();
+            return Reply::http_error(405, ResultCode::INVALID_PARAMETER)
+                .with("Allow", interface.allow())
+                .into();
         }
         match interface {
             Interface::Health => return self.health().into(),
@@ -84,12 +102,16 @@ impl Gateway {
             Interface::GetAllAgentEvent => {
                 return Gateway::delayed(now, Reply::rejected(ResultCode::WRONG_EVENT_METHOD));
             }
-            Interface::LoginByAccount => return Gateway::delayed(now, Reply::rejected(ResultCode::NO_ACCOUNTS)),
+            Interface::LoginByAccount => {
+                return Gateway::delayed(now, Reply::rejected(ResultCode::NO_ACCOUNTS));
+            }
             _ => {}
         }
         let Some(agent) = context.agent else {
             return match interface {
-                Interface::GetLocalRecordPath => download::rejected(interface, ResultCode::INVALID_PARAMETER),
+                Interface::GetLocalRecordPath => {
+                    download::rejected(interface, ResultCode::INVALID_PARAMETER)
+                }
                 _ => Reply::rejected(ResultCode::INVALID_PARAMETER).into(),
             };
         };
@@ -97,18 +119,24 @@ impl Gateway {
             Interface::Login => self.sign_in(agent, request, false, now),
             Interface::ForceLogin => self.sign_in(agent, request, true, now),
             Interface::Logout | Interface::ForceLogout => self.sign_out(agent, request, now),
-            Interface::ForceLogoutWithReason => self.sign_out_with_reason(agent, route.parameter(0), request, now),
+            Interface::ForceLogoutWithReason => {
+                self.sign_out_with_reason(agent, route.parameter(0), request, now)
+            }
             Interface::UpdateGuid => self.update_guid(agent, request, now),
             Interface::Handshake => self.handshake(agent, request, now),
             Interface::Heartbeat => self.heartbeat(agent, request, now),
             Interface::GetAgentEvent => self.poll(agent, request, now),
-            Interface::DownloadVideoFileEx | Interface::DownloadRecordFile | Interface::RecordFileDownloadEx => {
-                self.download(context, agent, request, now)
-            }
+            Interface::DownloadVideoFileEx
+            | Interface::DownloadRecordFile
+            | Interface::RecordFileDownloadEx => self.download(context, agent, request, now),
             Interface::GetLocalRecordPath => self.local_record_path(context, agent, request, now),
-            Interface::DownloadLocalRecordFile => self.local_record_file(context, agent, request, now),
+            Interface::DownloadLocalRecordFile => {
+                self.local_record_file(context, agent, request, now)
+            }
             _ => match self.authenticate(agent, request, now) {
-                Ok(authenticated) => self.answer_agent(interface, agent, authenticated.session, route, request, now),
+                Ok(authenticated) => {
+                    self.answer_agent(interface, agent, authenticated.session, route, request, now)
+                }
                 Err(answer) => answer,
             },
         }
@@ -124,7 +152,11 @@ impl Gateway {
         request: &Request<'_>,
         now: Instant,
     ) -> Answer {
-        let caller = Caller { agent, session, now };
+        let caller = Caller {
+            agent,
+            session,
+            now,
+        };
         match interface {
             Interface::ResetSkill => agent_state::reset_skill(request.query),
             Interface::SayFree => self.change_state(caller, StateCommand::SayFree),
@@ -134,7 +166,9 @@ impl Gateway {
             Interface::CancelWork => self.change_state(caller, StateCommand::CancelWork),
             Interface::Rest => self.rest(caller, route, request.query),
             Interface::CancelRest => self.change_state(caller, StateCommand::CancelRest),
-            Interface::SetAgentAutoEnterIdle => self.set_auto_enter_idle(caller, route.parameter(0)),
+            Interface::SetAgentAutoEnterIdle => {
+                self.set_auto_enter_idle(caller, route.parameter(0))
+            }
             Interface::SetAgentAutoAnswer => agent_state::set_auto_answer(route.parameter(0)),
             Interface::SyncAgentInfo => self.sync_agent_info(caller),
             Interface::GetAgentStatus => self.agent_status(caller),
@@ -149,7 +183,9 @@ impl Gateway {
             Interface::QueryAgentInfoByWorkNo => self.agent_info(caller, route.parameter(0)),
             Interface::QueryAllAgentInfoOnMyGroupEx => self.agents_of_group(caller, request.query),
             Interface::QueryAgentInfoWithoutSkills => self.agent_infos(caller, request.body),
-            Interface::QuerySkillQueueOnVdn => agent_queries::skill_queues_of_vdn(route.parameter(0)),
+            Interface::QuerySkillQueueOnVdn => {
+                agent_queries::skill_queues_of_vdn(route.parameter(0))
+            }
             Interface::QuerySkillQueueOnAgent => self.skills_by_work_no(route.parameter(0)),
             Interface::QueryStatInfoOfAcd => agent_queries::queue_figures(request.body),
             Interface::GetConnectToken => Reply::rejected(ResultCode::INVALID_PARAMETER),
@@ -169,5 +205,8 @@ impl Gateway {
 
 /// Whether this is the default check of a balancer, which knows nothing of interfaces.
 fn asks_for_health(request: &Request<'_>) -> bool {
-    matches!((request.method, request.path), (Method::Options, "*" | "/") | (Method::Head, "/"))
+    matches!(
+        (request.method, request.path),
+        (Method::Options, "*" | "/") | (Method::Head, "/")
+    )
 }

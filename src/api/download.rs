@@ -1,4 +1,5 @@
-//! Downloads. All interfaces share this code; they differ in their parameters (`download_query`) and in [`Media`].
+//! Downloads. All interfaces share this code; they differ in their parameters (`download_query`)
+//! and in [`Media`].
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -10,7 +11,9 @@ use super::interfaces::Interface;
 use super::reply::{ErrorResult, Reply};
 use super::request::{HeaderName, Headers, Request};
 use crate::config::Settings;
-use crate::recording::{Conditions, Download, Mount, OpenError, OpenRequest, Selection, Target, Video, attachment};
+use crate::recording::{
+    Conditions, Download, Mount, OpenError, OpenRequest, Selection, Target, Video, attachment,
+};
 use crate::session::{AgentId, Roster};
 
 /// The type of a recording, spelled as the vendor's page does.
@@ -42,8 +45,9 @@ pub(super) static VIDEO: Media = Media {
     unreadable: ResultCode::UNREADABLE,
 };
 
-/// Voice recordings, with the 104 group. It has one code for a store that does not give a recording, which serves for
-/// a lost mount and for a file that cannot be read: "does not exist" would have clients forget the recording.
+/// Voice recordings, with the 104 group. It has one code for a store that does not give a
+/// recording, which serves for a lost mount and for a file that cannot be read: "does not exist"
+/// would have clients forget the recording.
 pub(super) static AUDIO: Media = Media {
     suffixes: |settings| &settings.audio_suffixes,
     wrong_suffix: ResultCode::NOT_AUDIO,
@@ -101,7 +105,13 @@ impl Gateway {
         })
     }
 
-    fn answer_with_recording(&self, context: &RequestContext, agent: AgentId, roster: &Roster, video: Video) -> Answer {
+    fn answer_with_recording(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        roster: &Roster,
+        video: Video,
+    ) -> Answer {
         // Without a recordId it is known only now.
         context.trail().note_record(video.path());
         match video.selection() {
@@ -122,15 +132,21 @@ impl Gateway {
             Selection::Part(range) => context.trail().note_range(range),
             Selection::Whole => {}
         }
-        let Some(permit) = self.downloads.acquire(agent.number(), self.mounts.stalled()) else {
+        let Some(permit) = self
+            .downloads
+            .acquire(agent.number(), self.mounts.stalled())
+        else {
             return Reply::busy().into();
         };
-        // The file server may have taken its time, and a reload the right meanwhile. Asked with the permit in hand: a
-        // reload that comes later finds it.
+        // The file server may have taken its time, and a reload the right meanwhile. Asked with the
+        // permit in hand: a reload that comes later finds it.
         if !roster.is_unchanged(agent, &self.roster()) {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
-        Answer::Download(download_head(&video), Box::new(Download::new(video, permit)))
+        Answer::Download(
+            download_head(&video),
+            Box::new(Download::new(video, permit)),
+        )
     }
 }
 
@@ -141,7 +157,12 @@ pub(super) fn open(
     now: Instant,
     then: impl FnOnce(&Gateway, &RequestContext, Video) -> Answer + Send + 'static,
 ) -> Answer {
-    let DownloadRequest { mount, target, allowed, media } = request;
+    let DownloadRequest {
+        mount,
+        target,
+        allowed,
+        media,
+    } = request;
     if !allowed {
         // Whether the file server is there comes first; nothing of the recording is touched.
         let until = now + mount.probe_timeout();
@@ -165,8 +186,8 @@ pub(super) fn open(
     })
 }
 
-/// A failure with the result that is documented for the interface: the empty text in the samples of the downloads, an
-/// object where the one client there is casts it to one.
+/// A failure with the result that is documented for the interface: the empty text in the samples of
+/// the downloads, an object where the one client there is casts it to one.
 pub(super) fn rejected(interface: Interface, code: ResultCode) -> Answer {
     match interface {
         Interface::GetLocalRecordPath => Reply::error(200, code, ErrorResult::EmptyObject),
@@ -193,7 +214,8 @@ fn wait_for_mount(
     media: &'static Media,
     start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
 ) -> Answer {
-    let timed_out = |_: &Gateway, context: &RequestContext| rejected(context.interface, media.mount_lost);
+    let timed_out =
+        |_: &Gateway, context: &RequestContext| rejected(context.interface, media.mount_lost);
     Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 

@@ -1,4 +1,5 @@
-//! Parsing of download queries, with the checks of switches, node, recordId and rights and their result codes.
+//! Parsing of download queries, with the checks of switches, node, recordId and rights and their
+//! result codes.
 
 use std::sync::Arc;
 
@@ -16,7 +17,12 @@ type Parsed = Result<DownloadRequest, ResultCode>;
 
 impl Gateway {
     /// Parses the query of a download interface, or returns the code of the first error.
-    pub(super) fn parse_download(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
+    pub(super) fn parse_download(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Parsed {
         match context.interface {
             Interface::DownloadRecordFile => self.parse_record_file_query(context, agent, query),
             Interface::RecordFileDownloadEx => self.parse_call_query(context, agent, query),
@@ -37,18 +43,31 @@ impl Gateway {
         if let Some(record_id) = self.record_id(query, "recordId", &VIDEO)? {
             return self.locate(context, agent, location, record_id, &VIDEO);
         }
-        let mount = Arc::clone(self.mounts.find(location, settings.mapping_disk).ok_or(VIDEO.no_mount)?);
+        let mount = Arc::clone(
+            self.mounts
+                .find(location, settings.mapping_disk)
+                .ok_or(VIDEO.no_mount)?,
+        );
         let suffixes = settings.video_suffixes.clone();
         Ok(DownloadRequest {
             mount,
-            target: Target::Latest { agent: agent.number(), suffixes },
+            target: Target::Latest {
+                agent: agent.number(),
+                suffixes,
+            },
             allowed: true,
             media: &VIDEO,
         })
     }
 
-    /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the two apart.
-    fn parse_record_file_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
+    /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the
+    /// two apart.
+    fn parse_record_file_query(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        query: &str,
+    ) -> Parsed {
         if !self.settings.record_download {
             return Err(ResultCode::RECORDING_OFF);
         }
@@ -59,50 +78,74 @@ impl Gateway {
             Some("2") => true,
             Some(_) => return Err(ResultCode::INVALID_PARAMETER),
         };
-        let record_id = self.record_id(query, "recordId", &AUDIO)?.ok_or(ResultCode::INVALID_RECORD_ID)?;
+        let record_id = self
+            .record_id(query, "recordId", &AUDIO)?
+            .ok_or(ResultCode::INVALID_RECORD_ID)?;
         if asks_for_message != (record_id.kind() == RecordKind::Message) {
             return Err(ResultCode::INVALID_RECORD_ID);
         }
         self.locate(context, agent, location, record_id, &AUDIO)
     }
 
-    /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of a call is asked
-    /// for, which another product's server would have to find.
+    /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of
+    /// a call is asked for, which another product's server would have to find.
     fn parse_call_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         if !self.settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
         }
         let location = self.location(context, query)?;
-        let call = parameter(query, "callId").ok().flatten().filter(|call| !call.is_empty());
+        let call = parameter(query, "callId")
+            .ok()
+            .flatten()
+            .filter(|call| !call.is_empty());
         call.ok_or(ResultCode::INVALID_PARAMETER)?;
-        let record_id = self.record_id(query, "hwFileName", &VIDEO)?.ok_or(AUDIO.missing)?;
+        let record_id = self
+            .record_id(query, "hwFileName", &VIDEO)?
+            .ok_or(AUDIO.missing)?;
         self.locate(context, agent, location, record_id, &VIDEO)
     }
 
     /// The node of a pool, which the interfaces have as an int.
-    pub(super) fn location(&self, context: &RequestContext, query: &str) -> Result<Option<u32>, ResultCode> {
+    pub(super) fn location(
+        &self,
+        context: &RequestContext,
+        query: &str,
+    ) -> Result<Option<u32>, ResultCode> {
         if !self.settings.pool_mode {
             return Ok(None);
         }
         let text = parameter(query, "locationId").ok().flatten();
-        let location = text.and_then(|text| text.parse().ok()).filter(|&location| self.mounts.has_location(location));
+        let location = text
+            .and_then(|text| text.parse().ok())
+            .filter(|&location| self.mounts.has_location(location));
         let location = location.ok_or(ResultCode::NO_LOCATION)?;
         context.trail().note_location(location);
         Ok(Some(location))
     }
 
     /// The recordId that the query has under `name`; absent and empty are `None`.
-    pub(super) fn record_id(&self, query: &str, name: &str, media: &Media) -> Result<Option<RecordId>, ResultCode> {
+    pub(super) fn record_id(
+        &self,
+        query: &str,
+        name: &str,
+        media: &Media,
+    ) -> Result<Option<RecordId>, ResultCode> {
         // Such a query would count as one without, which its client does not want.
         if is_misspelt(query, name) {
             return Err(ResultCode::INVALID_RECORD_ID);
         }
         let text = parameter(query, name).map_err(|_| ResultCode::INVALID_RECORD_ID)?;
-        text.filter(|text| !text.is_empty()).map(|text| self.parse_record_id(&text, media)).transpose()
+        text.filter(|text| !text.is_empty())
+            .map(|text| self.parse_record_id(&text, media))
+            .transpose()
     }
 
     /// A recordId of this kind of recording.
-    pub(super) fn parse_record_id(&self, text: &str, media: &Media) -> Result<RecordId, ResultCode> {
+    pub(super) fn parse_record_id(
+        &self,
+        text: &str,
+        media: &Media,
+    ) -> Result<RecordId, ResultCode> {
         RecordId::parse(text, (media.suffixes)(&self.settings)).map_err(|invalid| match invalid {
             Invalid::Suffix => media.wrong_suffix,
             Invalid::TooLong | Invalid::Drive | Invalid::Path => ResultCode::INVALID_RECORD_ID,
@@ -119,14 +162,26 @@ impl Gateway {
         media: &'static Media,
     ) -> Parsed {
         context.trail().note_record(record_id.path());
-        let mount = Arc::clone(self.mounts.find(location, record_id.drive()).ok_or(media.no_mount)?);
+        let mount = Arc::clone(
+            self.mounts
+                .find(location, record_id.drive())
+                .ok_or(media.no_mount)?,
+        );
         let allowed = self.may_download(agent, record_id.owner());
-        Ok(DownloadRequest { mount, target: Target::Path(record_id.into_path()), allowed, media })
+        Ok(DownloadRequest {
+            mount,
+            target: Target::Path(record_id.into_path()),
+            allowed,
+            media,
+        })
     }
 
     fn may_download(&self, agent: AgentId, owner: Option<u32>) -> bool {
         self.settings.download_scope == DownloadScope::All
             || owner == Some(agent.number())
-            || self.roster().agent(agent).is_some_and(|entry| entry.role == Role::Inspector)
+            || self
+                .roster()
+                .agent(agent)
+                .is_some_and(|entry| entry.role == Role::Inspector)
     }
 }

@@ -8,7 +8,8 @@ use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
 use crate::recording::{Downloads, Mounts};
 use crate::session::{
-    AgentId, DownloadTokens, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable, Throttle,
+    AgentId, DownloadTokens, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable,
+    Throttle,
 };
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -41,7 +42,8 @@ pub(crate) struct RequestContext {
     pub(crate) peer: IpAddr,
     /// When the request had arrived whole.
     pub(crate) began: Instant,
-    /// Whether the request carried a Guid that is in force, or got one: its connection is an agent's.
+    /// Whether the request carried a Guid that is in force, or got one: its connection is an
+    /// agent's.
     pub(super) is_authenticated: AtomicBool,
     /// The origin of a browser client that may read the answer.
     pub(super) origin: Option<HeaderValue>,
@@ -62,7 +64,9 @@ impl RequestContext {
 
     /// The log fields of the recording, each with a leading blank; empty except for downloads.
     pub(crate) fn recording_fields(&self) -> String {
-        self.trail.get().map_or_else(String::new, |trail| trail.to_string())
+        self.trail
+            .get()
+            .map_or_else(String::new, |trail| trail.to_string())
     }
 }
 
@@ -71,7 +75,11 @@ impl Gateway {
     ///
     /// # Errors
     /// When a thread of the password verifier or of the mount watch cannot be started.
-    pub fn new(settings: Settings, roster: Roster, counters: Arc<Counters>) -> std::io::Result<Gateway> {
+    pub fn new(
+        settings: Settings,
+        roster: Roster,
+        counters: Arc<Counters>,
+    ) -> std::io::Result<Gateway> {
         let verifier = PasswordVerifier::start()?;
         verifier.set_dummy_cost(roster.usual_iterations());
         let mut mounts = Mounts::new(&settings.mounts, settings.pool_mode, settings.mount_check);
@@ -107,8 +115,8 @@ impl Gateway {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the roster. Ends the sessions of agents who are no longer in it, or whose password or role has changed.
-    /// Returns how many ended, or `None` if nothing differs.
+    /// Replaces the roster. Ends the sessions of agents who are no longer in it, or whose password
+    /// or role has changed. Returns how many ended, or `None` if nothing differs.
     pub(crate) fn replace_roster(&self, roster: Roster) -> Option<usize> {
         let before = self.roster();
         if *before == roster {
@@ -117,9 +125,11 @@ impl Gateway {
         let revoked = before.revoked_by(&roster);
         self.verifier.set_dummy_cost(roster.usual_iterations());
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
-        // After the roster, so that a sign-in that ends meanwhile either sees the new one or is found here.
+        // After the roster, so that a sign-in that ends meanwhile either sees the new one or is
+        // found here.
         let ended = self.sessions.revoke(&revoked);
-        // After the roster as well: a download that begins meanwhile sees the new one, or is found here.
+        // After the roster as well: a download that begins meanwhile sees the new one, or is found
+        // here.
         for agent in revoked {
             self.downloads.revoke(agent.number());
         }

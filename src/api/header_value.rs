@@ -8,7 +8,9 @@ impl HeaderValue {
     /// The value, or `None` if it holds a control character or anything beyond ASCII.
     pub(crate) fn new(text: impl Into<String>) -> Option<HeaderValue> {
         let text = text.into();
-        text.bytes().all(|byte| matches!(byte, b' '..=b'~')).then_some(HeaderValue(text))
+        text.bytes()
+            .all(|byte| matches!(byte, b' '..=b'~'))
+            .then_some(HeaderValue(text))
     }
 
     /// The value as text.
@@ -26,6 +28,9 @@ mod tests {
         for text in ["a\rb", "a\nb", "a\0b", "caf\u{e9}", "\u{7f}", "a\tb"] {
             assert_eq!(HeaderValue::new(text), None, "{text:?}");
         }
-        assert_eq!(HeaderValue::new("bytes 0-1/2").unwrap().as_str(), "bytes 0-1/2");
+        assert_eq!(
+            HeaderValue::new("bytes 0-1/2").unwrap().as_str(),
+            "bytes 0-1/2"
+        );
     }
 }

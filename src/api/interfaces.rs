@@ -1,5 +1,5 @@
-//! The table of the interfaces. Paths, methods, log names and result codes stand here and nowhere else: the router,
-//! the `Allow` field, the log and the tables of the documents all follow it.
+//! The table of the interfaces. Paths, methods, log names and result codes stand here and nowhere
+//! else: the router, the `Allow` field, the log and the tables of the documents all follow it.
 
 use super::code::ResultCode;
 use super::request::Method;
@@ -243,11 +243,30 @@ mod tests {
     fn the_table_is_in_the_order_of_the_interfaces_and_names_each_once() {
         for (index, entry) in INTERFACES.iter().enumerate() {
             assert_eq!(entry.interface as usize, index);
-            assert_eq!(entry.interface.entry().map(|entry| entry.path), Some(entry.path));
+            assert_eq!(
+                entry.interface.entry().map(|entry| entry.path),
+                Some(entry.path)
+            );
             let others = &INTERFACES[..index];
-            assert!(others.iter().all(|other| other.log_name != entry.log_name && other.path != entry.path));
-            assert!(entry.codes.windows(2).all(|pair| pair[0].wire() < pair[1].wire()), "{}", entry.path);
-            assert_eq!(entry.needs_guid, entry.codes.contains(&ResultCode::NO_RIGHT), "{}", entry.path);
+            assert!(
+                others
+                    .iter()
+                    .all(|other| other.log_name != entry.log_name && other.path != entry.path)
+            );
+            assert!(
+                entry
+                    .codes
+                    .windows(2)
+                    .all(|pair| pair[0].wire() < pair[1].wire()),
+                "{}",
+                entry.path
+            );
+            assert_eq!(
+                entry.needs_guid,
+                entry.codes.contains(&ResultCode::NO_RIGHT),
+                "{}",
+                entry.path
+            );
         }
         assert_eq!(Interface::Unknown as usize, INTERFACES.len());
     }

@@ -1,7 +1,8 @@
-//! The two-step download of quality control: `localrecordpath` gives a token and a path, `recordfile` takes them.
+//! The two-step download of quality control: `localrecordpath` gives a token and a path,
+//! `recordfile` takes them.
 //!
-//! The one client known writes whatever the second step answers into a sound file. So what can be refused is refused by
-//! the first, which opens the recording as well.
+//! The one client known writes whatever the second step answers into a sound file. So what can be
+//! refused is refused by the first, which opens the recording as well.
 
 use std::time::Instant;
 
@@ -16,7 +17,8 @@ use crate::recording::{Conditions, RecordId};
 use crate::session::{AgentId, SessionId};
 
 impl Gateway {
-    /// `localrecordpath`. Its `format` asks for a conversion and is ignored: the file is sent as it is.
+    /// `localrecordpath`. Its `format` asks for a conversion and is ignored: the file is sent as it
+    /// is.
     pub(super) fn local_record_path(
         &self,
         context: &RequestContext,
@@ -30,9 +32,12 @@ impl Gateway {
             Err(answer) => return answer,
         };
         match self.parse_local_path_query(context, agent, request.query) {
-            Ok((path, asked)) => open(asked, Conditions::default(), now, move |gateway, context, _| {
-                gateway.issue_path_token(context, agent, session, &path)
-            }),
+            Ok((path, asked)) => open(
+                asked,
+                Conditions::default(),
+                now,
+                move |gateway, context, _| gateway.issue_path_token(context, agent, session, &path),
+            ),
             Err(code) => rejected(context.interface, code),
         }
     }
@@ -47,16 +52,31 @@ impl Gateway {
             return Err(ResultCode::RECORDING_OFF);
         }
         let location = self.location(context, query)?;
-        let record_id = self.record_id(query, "recordId", &AUDIO)?.ok_or(ResultCode::INVALID_RECORD_ID)?;
+        let record_id = self
+            .record_id(query, "recordId", &AUDIO)?
+            .ok_or(ResultCode::INVALID_RECORD_ID)?;
         let path = local_path(location, &record_id);
-        Ok((path, self.locate(context, agent, location, record_id, &AUDIO)?))
+        Ok((
+            path,
+            self.locate(context, agent, location, record_id, &AUDIO)?,
+        ))
     }
 
-    fn issue_path_token(&self, context: &RequestContext, agent: AgentId, session: SessionId, path: &str) -> Answer {
+    fn issue_path_token(
+        &self,
+        context: &RequestContext,
+        agent: AgentId,
+        session: SessionId,
+        path: &str,
+    ) -> Answer {
         match self.tokens.issue(agent, session, path, Instant::now()) {
             Ok(token) => {
                 let path = serde_json::Value::from(path);
-                Reply::result(&format!(r#"{{"token":"{}","localRecordPath":{path}}}"#, token.expose())).into()
+                Reply::result(&format!(
+                    r#"{{"token":"{}","localRecordPath":{path}}}"#,
+                    token.expose()
+                ))
+                .into()
             }
             Err(error) => {
                 log::error!("cannot issue a download token: {error}");
@@ -80,19 +100,32 @@ impl Gateway {
         if !self.settings.record_download {
             return rejected(context.interface, ResultCode::RECORDING_OFF);
         }
-        let value = |name| parameter(request.query, name).ok().flatten().unwrap_or_default();
+        let value = |name| {
+            parameter(request.query, name)
+                .ok()
+                .flatten()
+                .unwrap_or_default()
+        };
         let path = value("localRecordPath");
         let asked = self.parse_local_path(&path);
         // Logged even where the token is invalid: somebody tried to use it.
         if let Ok((location, record_id)) = &asked {
             context.trail().note_record(record_id.path());
-            location.iter().for_each(|&location| context.trail().note_location(location));
+            location
+                .iter()
+                .for_each(|&location| context.trail().note_location(location));
         }
-        if !self.tokens.redeem(agent, session, &value("token"), &path, now) {
+        if !self
+            .tokens
+            .redeem(agent, session, &value("token"), &path, now)
+        {
             return Gateway::delayed(now, Reply::rejected(ResultCode::NO_RIGHT));
         }
-        // What the agent may have is looked at again: the settings of a token are those of a minute ago.
-        match asked.and_then(|(location, record_id)| self.locate(context, agent, location, record_id, &AUDIO)) {
+        // What the agent may have is looked at again: the settings of a token are those of a minute
+        // ago.
+        match asked.and_then(|(location, record_id)| {
+            self.locate(context, agent, location, record_id, &AUDIO)
+        }) {
             Ok(asked) => self.start_download(agent, asked, request.headers, now),
             Err(code) => rejected(context.interface, code),
         }
@@ -100,17 +133,21 @@ impl Gateway {
 
     fn parse_local_path(&self, path: &str) -> Result<(Option<u32>, RecordId), ResultCode> {
         let (location, record_id) = match path.split_once('/') {
-            Some((location, rest)) if self.settings.pool_mode => {
-                (Some(location.parse().map_err(|_| ResultCode::NO_LOCATION)?), rest)
-            }
+            Some((location, rest)) if self.settings.pool_mode => (
+                Some(location.parse().map_err(|_| ResultCode::NO_LOCATION)?),
+                rest,
+            ),
             _ => (None, path),
         };
         Ok((location, self.parse_record_id(record_id, &AUDIO)?))
     }
 }
 
-/// The recordId with plain slashes, and in a pool its node before it, since the second step has no locationId. The
-/// client known takes what follows the last slash for the name of its file.
+/// The recordId with plain slashes, and in a pool its node before it, since the second step has no
+/// locationId. The client known takes what follows the last slash for the name of its file.
 fn local_path(location: Option<u32>, record_id: &RecordId) -> String {
-    location.map_or_else(|| record_id.to_string(), |location| format!("{location}/{record_id}"))
+    location.map_or_else(
+        || record_id.to_string(),
+        |location| format!("{location}/{record_id}"),
+    )
 }

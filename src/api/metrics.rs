@@ -46,7 +46,10 @@ impl Samples<'_> {
     fn each_mount(&mut self, gateway: &Gateway, value: impl Fn(&Mount, MountStatus) -> usize) {
         for (mount, status) in gateway.mounts.statuses() {
             let directory = label(&mount.directory().to_string_lossy());
-            self.labelled(&format!("{{directory=\"{directory}\"}}"), value(mount, status));
+            self.labelled(
+                &format!("{{directory=\"{directory}\"}}"),
+                value(mount, status),
+            );
         }
     }
 }
@@ -56,7 +59,10 @@ impl Samples<'_> {
     fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&ScanCounters) -> T) {
         for watch in &gateway.recording_events.watches {
             let directory = label(&watch.mount().directory().to_string_lossy());
-            self.labelled(&format!("{{directory=\"{directory}\"}}"), value(watch.counted()));
+            self.labelled(
+                &format!("{{directory=\"{directory}\"}}"),
+                value(watch.counted()),
+            );
         }
     }
 }
@@ -68,12 +74,32 @@ impl Metric {
     }
 }
 
-const fn gauge(name: &'static str, help: &'static str, read: fn(&Gateway, &mut Samples<'_>)) -> Metric {
-    Metric { name, kind: "gauge", help, labels: &[], read }
+const fn gauge(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Gateway, &mut Samples<'_>),
+) -> Metric {
+    Metric {
+        name,
+        kind: "gauge",
+        help,
+        labels: &[],
+        read,
+    }
 }
 
-const fn counter(name: &'static str, help: &'static str, read: fn(&Gateway, &mut Samples<'_>)) -> Metric {
-    Metric { name, kind: "counter", help, labels: &[], read }
+const fn counter(
+    name: &'static str,
+    help: &'static str,
+    read: fn(&Gateway, &mut Samples<'_>),
+) -> Metric {
+    Metric {
+        name,
+        kind: "counter",
+        help,
+        labels: &[],
+        read,
+    }
 }
 
 /// Every metric, in the order of the page.
@@ -216,36 +242,65 @@ pub const METRICS: &[Metric] = &[
 ];
 
 impl Gateway {
-    /// The counters, for clients on this machine; to everyone else the path leads nowhere. A client behind a proxy is
-    /// not on this machine, whatever the proxy says.
+    /// The counters, for clients on this machine; to everyone else the path leads nowhere. A client
+    /// behind a proxy is not on this machine, whatever the proxy says.
     pub(super) fn metrics(&self, request: &Request<'_>) -> Reply {
         if request.via.is_some() || !request.peer.to_canonical().is_loopback() {
             return Reply::http_error(404, ResultCode::INVALID_PARAMETER);
         }
         let mut page = String::with_capacity(8192);
-        for Metric { name, kind, help, read, .. } in METRICS {
+        for Metric {
+            name,
+            kind,
+            help,
+            read,
+            ..
+        } in METRICS
+        {
             // Writing to a String cannot fail.
             let _ = writeln!(page, "# HELP {name} {help}\n# TYPE {name} {kind}");
-            read(self, &mut Samples { name, page: &mut page });
+            read(
+                self,
+                &mut Samples {
+                    name,
+                    page: &mut page,
+                },
+            );
         }
-        Reply::new(200, ResultCode::SUCCESS, "text/plain; version=0.0.4; charset=utf-8", page)
+        Reply::new(
+            200,
+            ResultCode::SUCCESS,
+            "text/plain; version=0.0.4; charset=utf-8",
+            page,
+        )
     }
 }
 
-/// Kernel memory of TCP sockets, for the network namespace: the kernel has no count for each process.
+/// Kernel memory of TCP sockets, for the network namespace: the kernel has no count for each
+/// process.
 fn tcp_memory_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/net/sockstat").ok().and_then(|text| tcp_memory_pages(&text));
+    let pages = std::fs::read_to_string("/proc/self/net/sockstat")
+        .ok()
+        .and_then(|text| tcp_memory_pages(&text));
     pages.unwrap_or(0) * rustix::param::page_size() as u64
 }
 
 fn tcp_memory_pages(sockstat: &str) -> Option<u64> {
-    let line = sockstat.lines().find_map(|line| line.strip_prefix("TCP:"))?;
-    line.split_whitespace().skip_while(|word| *word != "mem").nth(1)?.parse().ok()
+    let line = sockstat
+        .lines()
+        .find_map(|line| line.strip_prefix("TCP:"))?;
+    line.split_whitespace()
+        .skip_while(|word| *word != "mem")
+        .nth(1)?
+        .parse()
+        .ok()
 }
 
 /// A label value, escaped as the text format demands.
 fn label(text: &str) -> String {
-    text.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
+    text.replace('\\', "\\\\")
+        .replace('"', "\\\"")
+        .replace('\n', "\\n")
 }
 
 #[cfg(test)]
@@ -260,14 +315,24 @@ mod tests {
     #[test]
     fn names_are_unique_and_counters_end_in_total() {
         for (index, metric) in METRICS.iter().enumerate() {
-            assert!(METRICS[..index].iter().all(|other| other.name != metric.name));
-            assert_eq!(metric.name.ends_with("_total"), metric.kind == "counter", "{}", metric.name);
+            assert!(
+                METRICS[..index]
+                    .iter()
+                    .all(|other| other.name != metric.name)
+            );
+            assert_eq!(
+                metric.name.ends_with("_total"),
+                metric.kind == "counter",
+                "{}",
+                metric.name
+            );
         }
     }
 
     #[test]
     fn the_memory_of_tcp_sockets_is_read() {
-        let sockstat = "sockets: used 298\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 42\nUDP: inuse 3 mem 4\n";
+        let sockstat =
+            "sockets: used 298\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 42\nUDP: inuse 3 mem 4\n";
         assert_eq!(tcp_memory_pages(sockstat), Some(42));
         assert_eq!(tcp_memory_pages("TCP: inuse 7 mem"), None);
         assert_eq!(tcp_memory_pages(""), None);

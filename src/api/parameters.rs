@@ -8,16 +8,20 @@ use super::router::parameter;
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct OutOfBounds;
 
-/// The value of a parameter of the query, without blanks around it; `None` where it is not there, empty, or the `null`
-/// that one client writes for what it has not set.
+/// The value of a parameter of the query, without blanks around it; `None` where it is not there,
+/// empty, or the `null` that one client writes for what it has not set.
 pub(super) fn value(query: &str, name: &str) -> Result<Option<String>, OutOfBounds> {
     let value = parameter(query, name).map_err(|_| OutOfBounds)?;
-    Ok(value.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty() && text != "null"))
+    Ok(value
+        .map(|text| text.trim().to_owned())
+        .filter(|text| !text.is_empty() && text != "null"))
 }
 
 /// A switch in the query, as [`flag`] reads it.
 pub(super) fn switch(query: &str, name: &str) -> Result<Option<bool>, OutOfBounds> {
-    value(query, name)?.map(|text| flag(&text).ok_or(OutOfBounds)).transpose()
+    value(query, name)?
+        .map(|text| flag(&text).ok_or(OutOfBounds))
+        .transpose()
 }
 
 /// `true` or `false` in any case of letters, 1 or 0, with blanks around it or without.
@@ -33,13 +37,21 @@ pub(super) fn flag(text: &str) -> Option<bool> {
 
 /// A plain decimal.
 pub(super) fn number(text: &str) -> Option<u32> {
-    text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
+    text.bytes()
+        .all(|byte| byte.is_ascii_digit())
+        .then(|| text.parse().ok())
+        .flatten()
 }
 
-/// The texts and numbers, as texts, in the list of that name in a JSON object; `None` if the content is anything else.
+/// The texts and numbers, as texts, in the list of that name in a JSON object; `None` if the
+/// content is anything else.
 pub(super) fn list(content: &[u8], name: &str) -> Option<Vec<String>> {
-    let Ok(Value::Object(mut content)) = serde_json::from_slice(content) else { return None };
-    let Some(Value::Array(entries)) = content.remove(name) else { return None };
+    let Ok(Value::Object(mut content)) = serde_json::from_slice(content) else {
+        return None;
+    };
+    let Some(Value::Array(entries)) = content.remove(name) else {
+        return None;
+    };
     let text = |entry| match entry {
         Value::String(text) => Some(text.trim().to_owned()),
         Value::Number(number) => Some(number.to_string()),
@@ -62,7 +74,11 @@ mod tests {
             ("a=+200%20", Ok(Some("200"))),
             ("a=%ff", Err(OutOfBounds)),
         ] {
-            assert_eq!(value(query, "a"), expected.map(|value: Option<&str>| value.map(str::to_owned)), "{query}");
+            assert_eq!(
+                value(query, "a"),
+                expected.map(|value: Option<&str>| value.map(str::to_owned)),
+                "{query}"
+            );
         }
     }
 

@@ -9,12 +9,13 @@ use super::reply::Reply;
 use super::request::Request;
 use crate::session::{AgentId, Authenticated, PollOutcome, Wake};
 
-/// How long the poll of a replaced session is held back: its client is to have its new Guid before it polls again.
+/// How long the poll of a replaced session is held back: its client is to have its new Guid before
+/// it polls again.
 const REPLACED_DELAY: Duration = Duration::from_millis(500);
 
 impl Gateway {
-    /// Answers at once where waiting is off or the service drains, else when there is an event, when the time is up or
-    /// when the session ends.
+    /// Answers at once where waiting is off or the service drains, else when there is an event,
+    /// when the time is up or when the session ends.
     pub(super) fn poll(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         let authenticated = match self.authenticate(agent, request, now) {
             Ok(authenticated) => authenticated,
@@ -28,8 +29,14 @@ impl Gateway {
                     move |gateway, _| gateway.finish_poll(agent, &authenticated),
                     move |gateway, ticket| {
                         let session = parked.session;
-                        let waker = PollWaker { ticket, agent, authenticated: parked };
-                        gateway.sessions.park(agent, session, Box::new(waker), Instant::now());
+                        let waker = PollWaker {
+                            ticket,
+                            agent,
+                            authenticated: parked,
+                        };
+                        gateway
+                            .sessions
+                            .park(agent, session, Box::new(waker), Instant::now());
                     },
                 );
                 Answer::Deferred(deferred.counted_as_poll())
@@ -45,16 +52,21 @@ impl Gateway {
             PollOutcome::Event(event) => {
                 let body = event.poll_body(agent);
                 Reply::json(body).or_undelivered(move |gateway| {
-                    gateway.sessions.requeue_front(agent, session, event, Instant::now());
+                    gateway
+                        .sessions
+                        .requeue_front(agent, session, event, Instant::now());
                 })
             }
             PollOutcome::Empty => Reply::empty(),
             PollOutcome::Replaced => {
-                return Answer::Deferred(Deferred::until(now + REPLACED_DELAY, |_, _| Reply::empty().into()));
+                return Answer::Deferred(Deferred::until(now + REPLACED_DELAY, |_, _| {
+                    Reply::empty().into()
+                }));
             }
             PollOutcome::Ended => return Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
         };
-        self.with_renewed_guid(agent, authenticated, now, reply).into()
+        self.with_renewed_guid(agent, authenticated, now, reply)
+            .into()
     }
 
     /// Adds a renewed Guid to a poll or handshake answer once one is due.
@@ -72,8 +84,8 @@ impl Gateway {
     }
 }
 
-/// When an empty answer comes: at 97 % of the configured wait, since a common client library gives up after exactly the ten
-/// seconds that are the default.
+/// When an empty answer comes: at 97 % of the configured wait, since a common client library gives
+/// up after exactly the ten seconds that are the default.
 fn empty_after(wait: Duration) -> Duration {
     wait / 100 * 97
 }
@@ -87,7 +99,11 @@ struct PollWaker {
 
 impl Wake for PollWaker {
     fn wake(self: Box<Self>) {
-        let PollWaker { ticket, agent, authenticated } = *self;
+        let PollWaker {
+            ticket,
+            agent,
+            authenticated,
+        } = *self;
         ticket.complete(move |gateway, _| gateway.finish_poll(agent, &authenticated));
     }
 
@@ -103,7 +119,10 @@ mod tests {
     #[test]
     fn an_empty_answer_comes_before_a_client_gives_up() {
         for (wait_ms, empty_ms) in [(10_000, 9_700), (1_000, 970), (100, 97), (600_000, 582_000)] {
-            assert_eq!(empty_after(Duration::from_millis(wait_ms)), Duration::from_millis(empty_ms));
+            assert_eq!(
+                empty_after(Duration::from_millis(wait_ms)),
+                Duration::from_millis(empty_ms)
+            );
         }
     }
 }

@@ -10,14 +10,16 @@ use super::sign_in::epoch_ms;
 use crate::config::{MountPoint, Settings};
 use crate::ops::counters::Counter;
 use crate::ops::sync::{lock, remaining};
-use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent};
+use crate::recording::{
+    Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent,
+};
 use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
 
 /// How often expired sessions are removed and timed events are queued.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least time between two scans for agents who have just signed in, so that a shift that begins costs ten a
-/// second and not one for each of its agents.
+/// The least time between two scans for agents who have just signed in, so that a shift that begins
+/// costs ten a second and not one for each of its agents.
 const NEW_AGENTS_INTERVAL: Duration = Duration::from_millis(100);
 
 /// The thread only waits; scans run on the threads of their mounts.
@@ -41,8 +43,13 @@ pub(super) struct RecordingEvents {
 
 impl RecordingEvents {
     pub(super) fn new(settings: &Settings, mounts: &Mounts) -> RecordingEvents {
-        let interval = settings.record_scan_interval.filter(|_| settings.support_video);
-        let suffixes = Suffixes { audio: settings.audio_suffixes.clone(), video: settings.video_suffixes.clone() };
+        let interval = settings
+            .record_scan_interval
+            .filter(|_| settings.support_video);
+        let suffixes = Suffixes {
+            audio: settings.audio_suffixes.clone(),
+            video: settings.video_suffixes.clone(),
+        };
         RecordingEvents {
             watches: interval.map_or_else(Vec::new, |_| mounts.arrival_watches(&suffixes)),
             interval,
@@ -51,7 +58,8 @@ impl RecordingEvents {
         }
     }
 
-    /// An agent has signed in: its folders are scanned now, so that what is in them does not count as new later.
+    /// An agent has signed in: its folders are scanned now, so that what is in them does not count
+    /// as new later.
     pub(super) fn agent_signed_in(&self) {
         self.wakeup.notify(|reasons| reasons.new_agents = true);
     }
@@ -89,14 +97,19 @@ impl Wakeup {
         while let Some(remaining) = remaining(deadline)
             && !(reasons.new_agents || reasons.scan_ended || reasons.stop)
         {
-            reasons = self.condvar.wait_timeout(reasons, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            reasons = self
+                .condvar
+                .wait_timeout(reasons, remaining)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         std::mem::take(&mut *reasons)
     }
 }
 
-/// The thread of the gateway that does what no request asks for: it ends silent sessions, queues events whose time has
-/// come, and has the mounts scanned for new recordings. It ends when this is dropped.
+/// The thread of the gateway that does what no request asks for: it ends silent sessions, queues
+/// events whose time has come, and has the mounts scanned for new recordings. It ends when this is
+/// dropped.
 pub(crate) struct EventThread {
     gateway: Arc<Gateway>,
     thread: Option<JoinHandle<()>>,
@@ -109,15 +122,23 @@ impl EventThread {
     /// When it cannot be spawned.
     pub(crate) fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
         let own_gateway = Arc::clone(gateway);
-        let builder = std::thread::Builder::new().name("events".into()).stack_size(STACK_SIZE);
+        let builder = std::thread::Builder::new()
+            .name("events".into())
+            .stack_size(STACK_SIZE);
         let thread = builder.spawn(move || Schedule::new(&own_gateway).run())?;
-        Ok(EventThread { gateway: Arc::clone(gateway), thread: Some(thread) })
+        Ok(EventThread {
+            gateway: Arc::clone(gateway),
+            thread: Some(thread),
+        })
     }
 }
 
 impl Drop for EventThread {
     fn drop(&mut self) {
-        self.gateway.recording_events.wakeup.notify(|reasons| reasons.stop = true);
+        self.gateway
+            .recording_events
+            .wakeup
+            .notify(|reasons| reasons.stop = true);
         if let Some(thread) = self.thread.take() {
             let _ = thread.join();
         }
@@ -173,7 +194,9 @@ impl Schedule<'_> {
             if self.has_new_agents && now >= self.new_agents_from {
                 self.has_new_agents = false;
                 self.new_agents_from = now + NEW_AGENTS_INTERVAL;
-                self.mounts.iter_mut().for_each(|mount| mount.requested = mount.requested.or(Some(Scope::NewAgents)));
+                self.mounts
+                    .iter_mut()
+                    .for_each(|mount| mount.requested = mount.requested.or(Some(Scope::NewAgents)));
             }
             if let (Some(at), Some(interval)) = (self.round_at, self.events.interval)
                 && now >= at
@@ -189,7 +212,10 @@ impl Schedule<'_> {
 
     fn next(&self) -> Instant {
         let new_agents = self.has_new_agents.then_some(self.new_agents_from);
-        [self.round_at, new_agents].into_iter().flatten().fold(self.sweep_at, Instant::min)
+        [self.round_at, new_agents]
+            .into_iter()
+            .flatten()
+            .fold(self.sweep_at, Instant::min)
     }
 
     /// Requests a scan of every mount, except where the last one has not ended.
@@ -206,8 +232,11 @@ impl Schedule<'_> {
     /// Begins the scans that are requested and can begin.
     fn scan(&mut self, now: Instant) {
         let mut listed: Option<Arc<[OpenSession]>> = None;
-        for (index, (mount, watch)) in self.mounts.iter_mut().zip(&self.events.watches).enumerate() {
-            let Some(scope) = mount.requested.filter(|_| !watch.is_scanning()) else { continue };
+        for (index, (mount, watch)) in self.mounts.iter_mut().zip(&self.events.watches).enumerate()
+        {
+            let Some(scope) = mount.requested.filter(|_| !watch.is_scanning()) else {
+                continue;
+            };
             let sessions = Arc::clone(listed.get_or_insert_with(|| {
                 let mut sessions = self.gateway.sessions.signed_in(now);
                 sessions.sort_unstable_by_key(|session| session.agent);
@@ -217,31 +246,50 @@ impl Schedule<'_> {
             let gateway = Arc::downgrade(self.gateway);
             let begun = watch.scan(agents, scope, move |scan| {
                 // A file server may have held the scan for longer than the gateway lasts.
-                let Some(gateway) = Weak::upgrade(&gateway) else { return };
+                let Some(gateway) = Weak::upgrade(&gateway) else {
+                    return;
+                };
                 if let Some(watch) = gateway.recording_events.watches.get(index) {
                     gateway.announce(&sessions, watch.point(), &scan.arrivals);
                 }
-                gateway.recording_events.wakeup.notify(|reasons| reasons.scan_ended = true);
+                gateway
+                    .recording_events
+                    .wakeup
+                    .notify(|reasons| reasons.scan_ended = true);
             });
             if begun {
-                *mount = MountSchedule { last_scope: Some(scope), requested: None };
+                *mount = MountSchedule {
+                    last_scope: Some(scope),
+                    requested: None,
+                };
             }
         }
     }
 }
 
 fn watched(session: &OpenSession) -> WatchedAgent {
-    WatchedAgent { number: session.agent.number(), since: session.signed_in }
+    WatchedAgent {
+        number: session.agent.number(),
+        since: session.signed_in,
+    }
 }
 
 impl Gateway {
-    /// Queues the events of arrivals, each for the session it was found for and no other. `sessions` are those that
-    /// the scan was for, in the order of their agents.
-    fn announce(&self, sessions: &[OpenSession], point: MountPoint, arrivals: &[(WatchedAgent, Arrival)]) {
+    /// Queues the events of arrivals, each for the session it was found for and no other.
+    /// `sessions` are those that the scan was for, in the order of their agents.
+    fn announce(
+        &self,
+        sessions: &[OpenSession],
+        point: MountPoint,
+        arrivals: &[(WatchedAgent, Arrival)],
+    ) {
         let now = epoch_ms(SystemTime::now());
         for (agent, arrival) in arrivals {
-            let found = sessions.binary_search_by_key(&agent.number, |session| session.agent.number());
-            let Some(session) = found.ok().and_then(|index| sessions.get(index)) else { continue };
+            let found =
+                sessions.binary_search_by_key(&agent.number, |session| session.agent.number());
+            let Some(session) = found.ok().and_then(|index| sessions.get(index)) else {
+                continue;
+            };
             let outcome = self.sessions.push_event(
                 session.agent,
                 Some(session.session),
@@ -256,21 +304,35 @@ impl Gateway {
 /// The event of an arrival. Who called whom is not to be seen on a mount, so both stay empty.
 fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
     match arrival {
-        Arrival::Started { recording, task_id, begin_time_ms, .. } => {
+        Arrival::Started {
+            recording,
+            task_id,
+            begin_time_ms,
+            ..
+        } => {
             let serial = recording.serial(point.drive);
             let content = RecordContent {
                 task_id: (*task_id).into(),
                 caller: "",
                 called: "",
                 // The event ends a video's with a dot itself.
-                record_id: serial.strip_suffix('.').filter(|_| is_video(recording)).unwrap_or(&serial),
+                record_id: serial
+                    .strip_suffix('.')
+                    .filter(|_| is_video(recording))
+                    .unwrap_or(&serial),
                 location_id: point.location.unwrap_or(NO_LOCATION),
                 file_name: &recording.record_id(point.drive),
                 call_id: &call_id(*begin_time_ms),
             };
             Event::record(media(recording), &content, now_ms)
         }
-        Arrival::Finished { recording, task_id, begin_time_ms, end_time_ms, .. } => {
+        Arrival::Finished {
+            recording,
+            task_id,
+            begin_time_ms,
+            end_time_ms,
+            ..
+        } => {
             let content = StopRecordContent {
                 begin_ms: since_1970(*begin_time_ms),
                 end_ms: since_1970(*end_time_ms),
@@ -283,7 +345,8 @@ fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
     }
 }
 
-/// Made from the begin of the recording, in the form of the documented samples. No real call id is known.
+/// Made from the begin of the recording, in the form of the documented samples. No real call id is
+/// known.
 fn call_id(begin_time_ms: i64) -> String {
     let begin = since_1970(begin_time_ms);
     format!("{}-{}", begin / 1000, begin % 1000)
@@ -298,5 +361,9 @@ fn is_video(recording: &Recording) -> bool {
 }
 
 fn media(recording: &Recording) -> Media {
-    if is_video(recording) { Media::Video } else { Media::Audio }
+    if is_video(recording) {
+        Media::Video
+    } else {
+        Media::Audio
+    }
 }

@@ -40,12 +40,22 @@ pub(crate) type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 impl Reply {
     /// A reply with a body of `content_type`, never to be stored by a cache.
     pub(crate) fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
-        let reply = Reply { status, code, headers: Vec::with_capacity(7), body, undelivered: None }
-            .with("Content-Type", content_type)
-            .with("Cache-Control", "no-store");
-        // A public client parses an answer only if it is exactly this type, and knows it by this field where the other
-        // one names a charset.
-        if content_type == JSON { reply.with("JSON-Type", "application/json") } else { reply }
+        let reply = Reply {
+            status,
+            code,
+            headers: Vec::with_capacity(7),
+            body,
+            undelivered: None,
+        }
+        .with("Content-Type", content_type)
+        .with("Cache-Control", "no-store");
+        // A public client parses an answer only if it is exactly this type, and knows it by this
+        // field where the other one names a charset.
+        if content_type == JSON {
+            reply.with("JSON-Type", "application/json")
+        } else {
+            reply
+        }
     }
 
     /// Success, with this JSON.
@@ -53,7 +63,8 @@ impl Reply {
         Reply::new(200, ResultCode::SUCCESS, JSON, body.into())
     }
 
-    /// Success without content of its own. Vendor clients compare these very bytes to know an empty poll.
+    /// Success without content of its own. Vendor clients compare these very bytes to know an empty
+    /// poll.
     pub(crate) fn empty() -> Reply {
         Reply::json(r#"{"message":"","retcode":"0"}"#)
     }
@@ -70,17 +81,21 @@ impl Reply {
 
     /// Success of a query, with this JSON as its result.
     pub(crate) fn result(result: &str) -> Reply {
-        Reply::json(format!(r#"{{"message":"","retcode":"0","result":{result}}}"#))
+        Reply::json(format!(
+            r#"{{"message":"","retcode":"0","result":{result}}}"#
+        ))
     }
 
-    /// A failure of the application. It travels in HTTP 200: every vendor client takes any other status
-    /// for a failed connection and never looks at the code.
+    /// A failure of the application. It travels in HTTP 200: every vendor client takes any other
+    /// status for a failed connection and never looks at the code.
     ///
-    /// It has a result only where one is documented, for the two codes of the Guid check: a public client casts what
-    /// is there to an object.
+    /// It has a result only where one is documented, for the two codes of the Guid check: a public
+    /// client casts what is there to an object.
     pub(crate) fn rejected(code: ResultCode) -> Reply {
         match code {
-            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::error(200, code, ErrorResult::EmptyText),
+            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => {
+                Reply::error(200, code, ErrorResult::EmptyText)
+            }
             _ => Reply::error(200, code, ErrorResult::Absent),
         }
     }
@@ -97,7 +112,11 @@ impl Reply {
             ErrorResult::EmptyText => r#","result":"""#,
             ErrorResult::EmptyObject => r#","result":{}"#,
         };
-        let body = format!(r#"{{"retcode":"{}","message":"{}"{result}}}"#, code.wire(), code.message());
+        let body = format!(
+            r#"{{"retcode":"{}","message":"{}"{result}}}"#,
+            code.wire(),
+            code.message()
+        );
         Reply::new(status, code, JSON, body)
     }
 
@@ -118,19 +137,28 @@ impl Reply {
     /// Runs `take_back` if the client leaves before it has received the answer.
     #[must_use]
     pub(super) fn or_undelivered(self, take_back: impl FnOnce(&Gateway) + Send + 'static) -> Reply {
-        Reply { undelivered: Some(Box::new(take_back)), ..self }
+        Reply {
+            undelivered: Some(Box::new(take_back)),
+            ..self
+        }
     }
 
     /// The value of a field of this reply.
     #[cfg(test)]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
-        self.headers.iter().find(|(field, _)| *field == name).map(|(_, value)| value.as_str())
+        self.headers
+            .iter()
+            .find(|(field, _)| *field == name)
+            .map(|(_, value)| value.as_str())
     }
 }
 
 impl fmt::Debug for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Reply").field("status", &self.status).field("code", &self.code).finish_non_exhaustive()
+        f.debug_struct("Reply")
+            .field("status", &self.status)
+            .field("code", &self.code)
+            .finish_non_exhaustive()
     }
 }
 
@@ -142,22 +170,47 @@ mod tests {
     fn a_failure_has_a_result_only_where_one_is_documented() {
         for &code in ResultCode::ALL {
             let reply = Reply::rejected(code);
-            let end = if ["000-003", "100-006"].contains(&code.wire()) { r#","result":"""# } else { "" };
-            let body = format!(r#"{{"retcode":"{}","message":"{}"{end}}}"#, code.wire(), code.message());
+            let end = if ["000-003", "100-006"].contains(&code.wire()) {
+                r#","result":"""#
+            } else {
+                ""
+            };
+            let body = format!(
+                r#"{{"retcode":"{}","message":"{}"{end}}}"#,
+                code.wire(),
+                code.message()
+            );
             assert_eq!((reply.status, reply.body), (200, body));
         }
-        assert_eq!(Reply::http_error(404, ResultCode::NO_RIGHT).body.matches("result").count(), 0);
+        assert_eq!(
+            Reply::http_error(404, ResultCode::NO_RIGHT)
+                .body
+                .matches("result")
+                .count(),
+            0
+        );
     }
 
     #[test]
     fn json_says_so_twice_and_nothing_else_does() {
-        for reply in [Reply::empty(), Reply::busy(), Reply::rejected(ResultCode::NO_RIGHT), Reply::result("[]")] {
+        for reply in [
+            Reply::empty(),
+            Reply::busy(),
+            Reply::rejected(ResultCode::NO_RIGHT),
+            Reply::result("[]"),
+        ] {
             assert_eq!(reply.field("Content-Type"), Some(JSON));
             assert_eq!(reply.field("JSON-Type"), Some("application/json"));
             assert_eq!(reply.field("Cache-Control"), Some("no-store"));
         }
         let other = Reply::new(200, ResultCode::SUCCESS, "text/plain", String::new());
-        assert_eq!((other.field("JSON-Type"), other.field("Cache-Control")), (None, Some("no-store")));
-        assert_eq!(Reply::empty().with("X", "a\r\nSet-Cookie: b").field("X"), None);
+        assert_eq!(
+            (other.field("JSON-Type"), other.field("Cache-Control")),
+            (None, Some("no-store"))
+        );
+        assert_eq!(
+            Reply::empty().with("X", "a\r\nSet-Cookie: b").field("X"),
+            None
+        );
     }
 }

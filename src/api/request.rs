@@ -61,8 +61,8 @@ pub enum HeaderName {
     IfRange,
     /// RFC 9110 section 13.1.1.
     IfMatch,
-    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are not read: a vendor client sends one with every
-    /// download and cannot take a 304.
+    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are not read: a vendor client
+    /// sends one with every download and cannot take a 304.
     IfUnmodifiedSince,
     /// The origin of a browser client (Fetch standard).
     Origin,
@@ -85,7 +85,8 @@ impl HeaderName {
         HeaderName::ServiceToken,
     ];
 
-    /// The field's name as it is written between front and worker; clients may spell it in any case.
+    /// The field's name as it is written between front and worker; clients may spell it in any
+    /// case.
     pub(crate) fn name(self) -> &'static str {
         match self {
             HeaderName::Guid => "Guid",
@@ -101,7 +102,9 @@ impl HeaderName {
 
     /// The field with this name, in any case (RFC 9110 section 5.1).
     pub(crate) fn from_name(name: &str) -> Option<HeaderName> {
-        HeaderName::ALL.into_iter().find(|field| field.name().eq_ignore_ascii_case(name))
+        HeaderName::ALL
+            .into_iter()
+            .find(|field| field.name().eq_ignore_ascii_case(name))
     }
 }
 
@@ -110,8 +113,9 @@ impl HeaderName {
 pub struct Headers([Option<String>; HeaderName::ALL.len()]);
 
 impl Headers {
-    /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section 5.2),
-    /// which for the single-valued headers here makes a value that means nothing: two Guids are none.
+    /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section
+    /// 5.2), which for the single-valued headers here makes a value that means nothing: two Guids
+    /// are none.
     pub(crate) fn add(&mut self, field: HeaderName, value: &str) {
         if let Some(place) = self.0.get_mut(field as usize) {
             match place {
@@ -131,7 +135,9 @@ impl Headers {
 
     /// Every field that has a value.
     pub fn present(&self) -> impl Iterator<Item = (HeaderName, &str)> {
-        HeaderName::ALL.into_iter().filter_map(|field| Some((field, self.value(field)?)))
+        HeaderName::ALL
+            .into_iter()
+            .filter_map(|field| Some((field, self.value(field)?)))
     }
 }
 
@@ -183,6 +189,9 @@ mod tests {
         headers.add(HeaderName::Guid, "b");
         assert_eq!(headers.value(HeaderName::Guid), Some("a, b"));
         assert_eq!(headers.value(HeaderName::Range), None);
-        assert_eq!(headers.present().collect::<Vec<_>>(), [(HeaderName::Guid, "a, b")]);
+        assert_eq!(
+            headers.present().collect::<Vec<_>>(),
+            [(HeaderName::Guid, "a, b")]
+        );
     }
 }

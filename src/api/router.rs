@@ -14,7 +14,8 @@ pub(crate) const BASE: &[&str] = &["agentgateway", "resource"];
 pub struct Route {
     /// The interface; [`Interface::Unknown`] for a path below the base path that is of none.
     pub(crate) interface: Interface,
-    /// The agent as the path names it, decoded and not yet checked; empty where the interface has none.
+    /// The agent as the path names it, decoded and not yet checked; empty where the interface has
+    /// none.
     pub agent: String,
     /// The other parameters of the path, decoded, in its order.
     pub(crate) parameters: Vec<String>,
@@ -29,36 +30,57 @@ impl Route {
 
 /// Finds the interface of a path; `None` is a path that does not lie below the base path.
 ///
-/// Empty segments are dropped: a vendor client joins its base address and a path with a doubled slash,
-/// and another appends a slash. Segments are decoded once, after the split, so that an encoded slash
-/// stays inside its segment and matches nothing.
+/// Empty segments are dropped: a vendor client joins its base address and a path with a doubled
+/// slash, and another appends a slash. Segments are decoded once, after the split, so that an
+/// encoded slash stays inside its segment and matches nothing.
 pub fn route(path: &str) -> Option<Route> {
-    let mut segments = path.strip_prefix('/')?.split('/').filter(|segment| !segment.is_empty());
-    let mut next = || segments.next().map(|segment| percent_decode_str(segment).decode_utf8());
+    let mut segments = path
+        .strip_prefix('/')?
+        .split('/')
+        .filter(|segment| !segment.is_empty());
+    let mut next = || {
+        segments
+            .next()
+            .map(|segment| percent_decode_str(segment).decode_utf8())
+    };
     for base in BASE {
         if next()?.ok()? != *base {
             return None;
         }
     }
     let names: Result<Vec<_>, _> = std::iter::from_fn(next).collect();
-    let unknown = Route { interface: Interface::Unknown, agent: String::new(), parameters: Vec::new() };
-    let Ok(names) = names else { return Some(unknown) };
+    let unknown = Route {
+        interface: Interface::Unknown,
+        agent: String::new(),
+        parameters: Vec::new(),
+    };
+    let Ok(names) = names else {
+        return Some(unknown);
+    };
     // First without an agent: its segment may have been empty and dropped.
-    let found = [false, true]
-        .into_iter()
-        .find_map(|has_agent| INTERFACES.iter().find_map(|entry| matched(entry, &names, has_agent)));
+    let found = [false, true].into_iter().find_map(|has_agent| {
+        INTERFACES
+            .iter()
+            .find_map(|entry| matched(entry, &names, has_agent))
+    });
     Some(found.unwrap_or(unknown))
 }
 
 /// The route, if the segments are those of the interface's path, with or without its agent.
 fn matched(entry: &InterfaceSpec, names: &[Cow<'_, str>], has_agent: bool) -> Option<Route> {
     let mut names = names.iter();
-    let mut route = Route { interface: entry.interface, agent: String::new(), parameters: Vec::new() };
+    let mut route = Route {
+        interface: entry.interface,
+        agent: String::new(),
+        parameters: Vec::new(),
+    };
     for part in entry.path.split('/') {
         match part {
             "{id}" if !has_agent => {}
             "{id}" => names.next()?.as_ref().clone_into(&mut route.agent),
-            parameter if parameter.starts_with('{') => route.parameters.push(names.next()?.as_ref().to_owned()),
+            parameter if parameter.starts_with('{') => {
+                route.parameters.push(names.next()?.as_ref().to_owned())
+            }
             name if names.next()? == name => {}
             _ => return None,
         }
@@ -66,12 +88,15 @@ fn matched(entry: &InterfaceSpec, names: &[Cow<'_, str>], has_agent: bool) -> Op
     names.next().is_none().then_some(route)
 }
 
-/// The value of a query parameter, decoded as a form (`+` is a blank) because vendor clients encode so.
-/// The first one counts, as for the servlet the clients know; unknown parameters are nobody's business.
-/// `Err` is a value that is not UTF-8.
+/// The value of a query parameter, decoded as a form (`+` is a blank) because vendor clients encode
+/// so. The first one counts, as for the servlet the clients know; unknown parameters are nobody's
+/// business. `Err` is a value that is not UTF-8.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Utf8Error> {
-    let decode =
-        |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8().map(|decoded| decoded.into_owned());
+    let decode = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8()
+            .map(|decoded| decoded.into_owned())
+    };
     for pair in query.split('&') {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         if decode(key).is_ok_and(|key| key == name) {
@@ -81,20 +106,32 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
     Ok(None)
 }
 
-/// Whether the query holds a parameter that only differs from `name` by the case of its letters or by what is no letter
-/// and no digit, as in `record_id` and `recordId[]`, or that stands behind a semicolon, as after the `amp;` of a client
-/// that escaped the query for a page.
+/// Whether the query holds a parameter that only differs from `name` by the case of its letters or
+/// by what is no letter and no digit, as in `record_id` and `recordId[]`, or that stands behind a
+/// semicolon, as after the `amp;` of a client that escaped the query for a page.
 pub(crate) fn is_misspelt(query: &str, name: &str) -> bool {
     let letters = |text: &str| -> String {
-        text.chars().filter(char::is_ascii_alphanumeric).map(|letter| letter.to_ascii_lowercase()).collect()
+        text.chars()
+            .filter(char::is_ascii_alphanumeric)
+            .map(|letter| letter.to_ascii_lowercase())
+            .collect()
     };
     let wanted = letters(name);
     query.split('&').any(|pair| {
-        let Ok(pair) = percent_decode_str(pair).decode_utf8() else { return false };
-        let key = |part| str::split_once(part, '=').map_or(part, |(key, _)| key).to_owned();
+        let Ok(pair) = percent_decode_str(pair).decode_utf8() else {
+            return false;
+        };
+        let key = |part| {
+            str::split_once(part, '=')
+                .map_or(part, |(key, _)| key)
+                .to_owned()
+        };
         let whole = key(&pair);
         (letters(&whole) == wanted && whole != name)
-            || pair.split(';').skip(1).any(|part| letters(&key(part)) == wanted)
+            || pair
+                .split(';')
+                .skip(1)
+                .any(|part| letters(&key(part)) == wanted)
     })
 }
 
@@ -111,17 +148,31 @@ mod tests {
         for entry in INTERFACES {
             for agent in ["101", ""] {
                 let mut parameters = Vec::new();
-                let parts = entry.path.split('/').map(|part| match part.strip_prefix('{') {
-                    Some("id}") => agent.to_owned(),
-                    Some(name) => {
-                        parameters.push(format!("a {name}"));
-                        format!("a%20{name}")
-                    }
-                    None => part.to_owned(),
-                });
-                let path = format!("/agentgateway/resource/{}", parts.collect::<Vec<_>>().join("/"));
-                let agent = if entry.path.contains("{id}") { agent } else { "" };
-                assert_eq!(found(&path), Some((entry.interface, agent.into(), parameters.clone())), "{path}");
+                let parts = entry
+                    .path
+                    .split('/')
+                    .map(|part| match part.strip_prefix('{') {
+                        Some("id}") => agent.to_owned(),
+                        Some(name) => {
+                            parameters.push(format!("a {name}"));
+                            format!("a%20{name}")
+                        }
+                        None => part.to_owned(),
+                    });
+                let path = format!(
+                    "/agentgateway/resource/{}",
+                    parts.collect::<Vec<_>>().join("/")
+                );
+                let agent = if entry.path.contains("{id}") {
+                    agent
+                } else {
+                    ""
+                };
+                assert_eq!(
+                    found(&path),
+                    Some((entry.interface, agent.into(), parameters.clone())),
+                    "{path}"
+                );
                 for spelling in [format!("{path}/"), path.replace('/', "//")] {
                     assert_eq!(found(&spelling), found(&path), "{spelling}");
                 }
@@ -132,13 +183,37 @@ mod tests {
     #[test]
     fn segments_are_decoded_once() {
         for (path, interface, agent) in [
-            ("/agentgateway/resource/onlineagent/%31%30%31", Interface::Login, "101"),
-            ("/agentgateway/resource/onlineagent/%2531", Interface::Login, "%31"),
-            ("/agentgateway/resource/onlineagent/101%2Flogout", Interface::Login, "101/logout"),
-            ("/agentgateway/resource/onlineagent/logout/logout", Interface::Logout, "logout"),
-            ("/agentgateway/resource/agentevent/", Interface::GetAgentEvent, ""),
+            (
+                "/agentgateway/resource/onlineagent/%31%30%31",
+                Interface::Login,
+                "101",
+            ),
+            (
+                "/agentgateway/resource/onlineagent/%2531",
+                Interface::Login,
+                "%31",
+            ),
+            (
+                "/agentgateway/resource/onlineagent/101%2Flogout",
+                Interface::Login,
+                "101/logout",
+            ),
+            (
+                "/agentgateway/resource/onlineagent/logout/logout",
+                Interface::Logout,
+                "logout",
+            ),
+            (
+                "/agentgateway/resource/agentevent/",
+                Interface::GetAgentEvent,
+                "",
+            ),
         ] {
-            assert_eq!(found(path), Some((interface, agent.into(), vec![])), "{path}");
+            assert_eq!(
+                found(path),
+                Some((interface, agent.into(), vec![])),
+                "{path}"
+            );
         }
     }
 
@@ -155,7 +230,11 @@ mod tests {
             "/agentgateway/resource/onlineagent/101/rest/5",
             "/agentgateway/resource/%ff/101",
         ] {
-            assert_eq!(found(path), Some((Interface::Unknown, String::new(), vec![])), "{path}");
+            assert_eq!(
+                found(path),
+                Some((Interface::Unknown, String::new(), vec![])),
+                "{path}"
+            );
         }
     }
 

@@ -15,7 +15,8 @@ use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInErro
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
 /// Media the session is good for, as the vendor's sample has it.
 pub(super) const MEDIA_TYPE: &str = "TTF";
-/// Days the password is still good for. Passwords do not expire here, and clients warn about small numbers.
+/// Days the password is still good for. Passwords do not expire here, and clients warn about small
+/// numbers.
 const TIME_REMAINING: &str = "9999";
 
 /// A sign-in whose password is being checked.
@@ -31,14 +32,21 @@ struct Attempt {
 impl Gateway {
     /// Checks what costs nothing, then hands the password to the checkers.
     ///
-    /// The lock and a sign-in under way are looked at before the password, although the table of the
-    /// design names them after it: a locked pair must not learn whether it guessed right, and neither may
-    /// cost a password check.
-    pub(super) fn sign_in(&self, agent: AgentId, request: &Request<'_>, force: bool, now: Instant) -> Answer {
+    /// The lock and a sign-in under way are looked at before the password, although the table of
+    /// the design names them after it: a locked pair must not learn whether it guessed right, and
+    /// neither may cost a password check.
+    pub(super) fn sign_in(
+        &self,
+        agent: AgentId,
+        request: &Request<'_>,
+        force: bool,
+        now: Instant,
+    ) -> Answer {
         let Some(body) = SignInBody::parse(request.body) else {
             return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         };
-        // Marked before the lock is looked at: a sign-in that ends between the two may be the one that locks.
+        // Marked before the lock is looked at: a sign-in that ends between the two may be the one
+        // that locks.
         let guard = self.sign_ins.begin(agent, request.peer);
         if self.throttle.locked(agent, request.peer, now).is_some() {
             // Every one of these is logged, so they must not come by the thousand.
@@ -47,33 +55,59 @@ impl Gateway {
         let Some(guard) = guard else {
             return Reply::rejected(ResultCode::SIGNING_IN).into();
         };
-        let credential = self.roster().agent(agent).map(|entry| entry.credential.clone());
+        let credential = self
+            .roster()
+            .agent(agent)
+            .map(|entry| entry.credential.clone());
         let checked = credential.clone();
         let (prefix, password) = (request.peer, body.password);
-        let attempt = Attempt { agent, force, credential, initial_state: body.initial_state, _guard: guard };
+        let attempt = Attempt {
+            agent,
+            force,
+            credential,
+            initial_state: body.initial_state,
+            _guard: guard,
+        };
         let throttle = self.throttle.clone();
         Answer::Deferred(Deferred::until_event(
             now + CHECK_TIMEOUT,
             // A check that its address was locked before has been left out.
-            move |gateway, context| match gateway.throttle.locked(agent, context.peer, Instant::now()) {
+            move |gateway, context| match gateway.throttle.locked(
+                agent,
+                context.peer,
+                Instant::now(),
+            ) {
                 Some(_) => Reply::rejected(ResultCode::LOCKED).into(),
                 None => Reply::busy().into(),
             },
             move |gateway, ticket| {
                 let is_waiting = ticket.liveness();
-                // Asked again: the guesses of one address that were queued before it was locked are not checked.
-                let is_wanted = move || is_waiting() && throttle.locked(agent, prefix, Instant::now()).is_none();
+                // Asked again: the guesses of one address that were queued before it was locked are
+                // not checked.
+                let is_wanted = move || {
+                    is_waiting() && throttle.locked(agent, prefix, Instant::now()).is_none()
+                };
                 let done = move |is_right| {
-                    ticket.complete(move |gateway, context| gateway.finish_sign_in(attempt, context, is_right).into());
+                    ticket.complete(move |gateway, context| {
+                        gateway.finish_sign_in(attempt, context, is_right).into()
+                    });
                 };
                 // If the queue is full, the ticket is dropped and the client gets 503.
-                let _ = gateway.verifier.submit(prefix, checked, password, is_wanted, done);
+                let _ = gateway
+                    .verifier
+                    .submit(prefix, checked, password, is_wanted, done);
             },
         ))
     }
 
     fn finish_sign_in(&self, attempt: Attempt, context: &RequestContext, is_right: bool) -> Reply {
-        let Attempt { agent, force, credential, initial_state, _guard } = attempt;
+        let Attempt {
+            agent,
+            force,
+            credential,
+            initial_state,
+            _guard,
+        } = attempt;
         let now = Instant::now();
         if !is_right {
             self.note_failed_sign_in(agent, context, now);
@@ -81,9 +115,14 @@ impl Gateway {
         }
         self.throttle.succeeded(agent, context.peer, now);
         let signed_in_ms = epoch_ms(SystemTime::now());
-        let opened = match self.sessions.sign_in(agent, force, initial_state, now, signed_in_ms) {
+        let opened = match self
+            .sessions
+            .sign_in(agent, force, initial_state, now, signed_in_ms)
+        {
             Ok(opened) => opened,
-            Err(SignInError::AlreadySignedIn) => return Reply::rejected(ResultCode::ALREADY_SIGNED_IN),
+            Err(SignInError::AlreadySignedIn) => {
+                return Reply::rejected(ResultCode::ALREADY_SIGNED_IN);
+            }
             Err(SignInError::Random(error)) => {
                 log::error!("cannot generate a Guid: {error}");
                 return Reply::rejected(ResultCode::INTERNAL);
@@ -91,10 +130,12 @@ impl Gateway {
         };
         self.recording_events.agent_signed_in();
         context.is_authenticated.store(true, Ordering::Relaxed);
-        // A reload may have removed the agent or changed its password since the check began. It ends the sessions it
-        // finds; this one it may not have found.
+        // A reload may have removed the agent or changed its password since the check began. It
+        // ends the sessions it finds; this one it may not have found.
         let roster = self.roster();
-        let entry = roster.agent(agent).filter(|entry| Some(&entry.credential) == credential.as_ref());
+        let entry = roster
+            .agent(agent)
+            .filter(|entry| Some(&entry.credential) == credential.as_ref());
         let Some(vdn) = entry.map(|entry| entry.vdn) else {
             self.sessions.sign_out(agent, opened.session);
             return Reply::rejected(ResultCode::WRONG_PASSWORD);
@@ -109,7 +150,9 @@ impl Gateway {
     fn note_failed_sign_in(&self, agent: AgentId, context: &RequestContext, now: Instant) {
         let peer = context.peer;
         match self.throttle.failed(agent, peer, now) {
-            Some(Locked::Pair) => log::warn!("agent {agent} is locked for clients at {peer}: too many failed sign-ins"),
+            Some(Locked::Pair) => log::warn!(
+                "agent {agent} is locked for clients at {peer}: too many failed sign-ins"
+            ),
             Some(Locked::Prefix) => log::warn!(
                 "all agents that have not signed in from {peer} are locked for clients there: too many failed sign-ins"
             ),
@@ -119,8 +162,8 @@ impl Gateway {
 }
 
 impl Reply {
-    /// Carries a Guid to the client. Vendor clients compare the field's name by exact case and cut the
-    /// literal prefix off, so neither spelling may change and no attribute may follow.
+    /// Carries a Guid to the client. Vendor clients compare the field's name by exact case and cut
+    /// the literal prefix off, so neither spelling may change and no attribute may follow.
     pub(super) fn with_guid(self, guid: &Guid) -> Reply {
         self.with("Set-GUID", format!("JSESSIONID={}", guid.expose()))
     }
@@ -128,5 +171,7 @@ impl Reply {
 
 /// Milliseconds since 1970, 0 for a clock that was never set.
 pub(super) fn epoch_ms(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+    time.duration_since(UNIX_EPOCH).map_or(0, |since| {
+        u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
+    })
 }

@@ -34,7 +34,8 @@ enum Kind {
 const STATUS: &str = "status";
 const AUTO_ENTER_IDLE: &str = "autoenteridle";
 
-/// The documented fields (protocol facts, section 3.1) but the password; every other one is ignored.
+/// The documented fields (protocol facts, section 3.1) but the password; every other one is
+/// ignored.
 const FIELDS: [(&str, Kind); 15] = [
     ("phonenum", Kind::Text(24)),
     ("autoanswer", Kind::Switch),
@@ -56,28 +57,40 @@ const FIELDS: [(&str, Kind); 15] = [
 impl SignInBody {
     /// Parses the content; `None` if it is not a JSON object or a field is out of bounds.
     ///
-    /// Read as leniently as the JSON readers of Java are: in UTF-8, UTF-16 or UTF-32, with or without a byte order mark,
-    /// numbers and booleans may be strings and the reverse, in any case of letters and with blanks around them.
-    /// Of several fields of one name the last one counts, but two different passwords are refused. Only the password
-    /// is mandatory.
+    /// Read as leniently as the JSON readers of Java are: in UTF-8, UTF-16 or UTF-32, with or
+    /// without a byte order mark, numbers and booleans may be strings and the reverse, in any case
+    /// of letters and with blanks around them. Of several fields of one name the last one counts,
+    /// but two different passwords are refused. Only the password is mandatory.
     pub fn parse(content: &[u8]) -> Option<SignInBody> {
         let text = decode(content)?;
         let members = members(&text)?;
         let mut initial_state = InitialState::default();
         for (name, kind) in FIELDS {
-            let Some((_, raw)) = members.iter().rfind(|(key, _)| key == name) else { continue };
+            let Some((_, raw)) = members.iter().rfind(|(key, _)| key == name) else {
+                continue;
+            };
             let value = kind.read(raw)?;
             match (name, value) {
                 (STATUS, Some(Scalar::Number(status))) => {
                     initial_state.state = AgentState::from_sign_in_status(status)?;
                 }
-                (AUTO_ENTER_IDLE, Some(Scalar::Switch(flag))) => initial_state.auto_enter_idle = flag,
+                (AUTO_ENTER_IDLE, Some(Scalar::Switch(flag))) => {
+                    initial_state.auto_enter_idle = flag
+                }
                 _ => {}
             }
         }
-        let mut passwords = members.iter().filter(|(key, _)| key == "password").map(|(_, raw)| password(raw));
+        let mut passwords = members
+            .iter()
+            .filter(|(key, _)| key == "password")
+            .map(|(_, raw)| password(raw));
         let password = passwords.next()??;
-        passwords.all(|other| other.as_ref() == Some(&password)).then_some(SignInBody { password, initial_state })
+        passwords
+            .all(|other| other.as_ref() == Some(&password))
+            .then_some(SignInBody {
+                password,
+                initial_state,
+            })
     }
 }
 
@@ -89,7 +102,8 @@ enum Scalar {
 }
 
 impl Kind {
-    /// The value of a field of this kind, if it is looked at; `None` outside if the field is out of its bounds.
+    /// The value of a field of this kind, if it is looked at; `None` outside if the field is out of
+    /// its bounds.
     fn read(self, raw: &str) -> Option<Option<Scalar>> {
         let value: Value = serde_json::from_str(raw).ok()?;
         let text = match &value {
@@ -101,7 +115,12 @@ impl Kind {
             Kind::Text(longest) => return (text.chars().count() <= longest).then_some(None),
             Kind::Token => return is_service_token(trimmed).then_some(None),
             _ if trimmed.is_empty() => return Some(None),
-            Kind::Address => return trimmed.parse::<std::net::Ipv4Addr>().is_ok().then_some(None),
+            Kind::Address => {
+                return trimmed
+                    .parse::<std::net::Ipv4Addr>()
+                    .is_ok()
+                    .then_some(None);
+            }
             Kind::Switch => Scalar::Switch(match whole(trimmed) {
                 Some(0) => false,
                 Some(1) => true,
@@ -123,7 +142,9 @@ fn whole(text: &str) -> Option<i64> {
     text.parse().ok().or_else(|| {
         let number: f64 = serde_json::from_str(text).ok()?;
         // Exact for such a number, and the only conversion there is without a lossy cast.
-        (number.fract() == 0.0 && number.abs() < EXACT).then(|| format!("{number:.0}").parse().ok()).flatten()
+        (number.fract() == 0.0 && number.abs() < EXACT)
+            .then(|| format!("{number:.0}").parse().ok())
+            .flatten()
     })
 }
 
@@ -145,12 +166,13 @@ fn password(raw: &str) -> Option<Zeroizing<String>> {
     (password.chars().count() <= PASSWORD_CHARS_MAX).then_some(password)
 }
 
-/// The content as text, in the encoding that its byte order mark tells, or else the zeros of its first letters: those of
-/// JSON are ASCII (RFC 4627 3).
+/// The content as text, in the encoding that its byte order mark tells, or else the zeros of its
+/// first letters: those of JSON are ASCII (RFC 4627 3).
 fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
-        let units: Zeroizing<Vec<u16>> = Zeroizing::new(pairs.iter().map(|pair| unit(*pair)).collect());
+        let units: Zeroizing<Vec<u16>> =
+            Zeroizing::new(pairs.iter().map(|pair| unit(*pair)).collect());
         String::from_utf16(&units).ok().filter(|_| rest.is_empty())
     };
     let utf32 = |bytes: &[u8], unit: fn([u8; 4]) -> u32| {
@@ -176,12 +198,15 @@ fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     text.map(Zeroizing::new)
 }
 
-/// The members of the object that `text` is, each with its value as written; `None` if it is not a JSON object.
+/// The members of the object that `text` is, each with its value as written; `None` if it is not a
+/// JSON object.
 ///
-/// `serde_json` keeps only the last member of a name and no spelling of numbers. It checks the text here, so that
-/// the walk over it need not.
+/// `serde_json` keeps only the last member of a name and no spelling of numbers. It checks the text
+/// here, so that the walk over it need not.
 fn members(text: &str) -> Option<Vec<(String, &str)>> {
-    let Ok(Value::Object(mut checked)) = serde_json::from_str(text) else { return None };
+    let Ok(Value::Object(mut checked)) = serde_json::from_str(text) else {
+        return None;
+    };
     if let Some(Value::String(password)) = checked.remove("password") {
         drop(Zeroizing::new(password));
     }
@@ -228,10 +253,13 @@ fn members(text: &str) -> Option<Vec<(String, &str)>> {
 /// Longest service token, in characters (sign-in and handshake pages of the interface).
 const SERVICE_TOKEN_MAX: usize = 50;
 
-/// Whether this can be a service token, here or in the field of a handshake: letters, digits, `-`, `_` and `.`,
-/// or nothing.
+/// Whether this can be a service token, here or in the field of a handshake: letters, digits, `-`,
+/// `_` and `.`, or nothing.
 pub(super) fn is_service_token(text: &str) -> bool {
-    text.len() <= SERVICE_TOKEN_MAX && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+    text.len() <= SERVICE_TOKEN_MAX
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
 }
 
 #[cfg(test)]
@@ -266,7 +294,8 @@ mod tests {
         }
     }
 
-    /// Every documented field in every form that the usual Java reader takes for its type, and in some that it does not.
+    /// Every documented field in every form that the usual Java reader takes for its type, and in
+    /// some that it does not.
     #[test]
     fn every_field_is_read_in_every_form_of_its_type() {
         let switches = [
@@ -288,14 +317,56 @@ mod tests {
             r#"" ""#,
             "null",
         ];
-        let no_switches = ["2", "-1", "0.5", r#""2""#, r#""yes""#, r#""on""#, r#""truefalse""#, "[]", "[1]", "{}"];
-        let numbers = ["4", "4.0", "4e0", r#""4""#, r#""4.0""#, r#"" 4 ""#, r#""+4""#, r#""""#, r#"" ""#, "null"];
-        let no_numbers =
-            ["4.5", r#""4.5""#, "true", r#""true""#, "-4", "1000", r#""1000""#, "1e300", r#""four""#, "[4]", "{}"];
-        let texts = [r#""1""#, "1", "1.50", "true", "false", r#""""#, r#"" a ""#, "null"];
+        let no_switches = [
+            "2",
+            "-1",
+            "0.5",
+            r#""2""#,
+            r#""yes""#,
+            r#""on""#,
+            r#""truefalse""#,
+            "[]",
+            "[1]",
+            "{}",
+        ];
+        let numbers = [
+            "4", "4.0", "4e0", r#""4""#, r#""4.0""#, r#"" 4 ""#, r#""+4""#, r#""""#, r#"" ""#,
+            "null",
+        ];
+        let no_numbers = [
+            "4.5",
+            r#""4.5""#,
+            "true",
+            r#""true""#,
+            "-4",
+            "1000",
+            r#""1000""#,
+            "1e300",
+            r#""four""#,
+            "[4]",
+            "{}",
+        ];
+        let texts = [
+            r#""1""#, "1", "1.50", "true", "false", r#""""#, r#"" a ""#, "null",
+        ];
         let no_texts = ["[]", "{}", r#"["a"]"#];
-        let addresses = [r#""127.0.0.1""#, r#"" 10.0.0.1 ""#, r#""""#, r#"" ""#, "null"];
-        let no_addresses = ["1", "true", r#""localhost""#, r#""::1""#, r#""1.2.3""#, r#""1.2.3.4.5""#, "[]", "{}"];
+        let addresses = [
+            r#""127.0.0.1""#,
+            r#"" 10.0.0.1 ""#,
+            r#""""#,
+            r#"" ""#,
+            "null",
+        ];
+        let no_addresses = [
+            "1",
+            "true",
+            r#""localhost""#,
+            r#""::1""#,
+            r#""1.2.3""#,
+            r#""1.2.3.4.5""#,
+            "[]",
+            "{}",
+        ];
         let tokens = [r#""a1-b_c.d""#, "12", "true", r#""""#, r#"" a ""#, "null"];
         let no_tokens = [r#""a b""#, r#""a;b""#, "[]", "{}"];
         for (name, kind) in FIELDS {
@@ -313,13 +384,21 @@ mod tests {
                     let marked = format!("\u{feff} {content}\r\n");
                     assert_eq!(accepts(&marked), is_taken, "{marked}");
                     // What an older client calls the same is nobody's business.
-                    assert!(accepts(&format!(r#"{{"password":"","{}":{form}}}"#, name.to_uppercase())));
+                    assert!(accepts(&format!(
+                        r#"{{"password":"","{}":{form}}}"#,
+                        name.to_uppercase()
+                    )));
                 }
             }
         }
-        for (form, password) in
-            [(r#""""#, ""), (r#"" a ""#, " a "), ("1", "1"), ("1.50", "1.50"), ("true", "true"), ("false", "false")]
-        {
+        for (form, password) in [
+            (r#""""#, ""),
+            (r#"" a ""#, " a "),
+            ("1", "1"),
+            ("1.50", "1.50"),
+            ("true", "true"),
+            ("false", "false"),
+        ] {
             let body = SignInBody::parse(format!(r#"{{"password":{form}}}"#).as_bytes()).unwrap();
             assert_eq!(*body.password, password);
         }
@@ -330,7 +409,9 @@ mod tests {
 
     #[test]
     fn contents_that_break_a_rule_are_refused() {
-        let long = |name: &str, length: usize| format!(r#"{{"password":"","{name}":"{}"}}"#, "x".repeat(length));
+        let long = |name: &str, length: usize| {
+            format!(r#"{{"password":"","{name}":"{}"}}"#, "x".repeat(length))
+        };
         for content in [
             String::new(),
             "null".into(),
@@ -375,7 +456,11 @@ mod tests {
             r#"{"password":"","phonenum":[5]}"#.into(),
             r#"{"password":"","phonenum":1234567890123456789012345}"#.into(),
         ] {
-            assert!(!accepts(&content), "{}", content.chars().take(60).collect::<String>());
+            assert!(
+                !accepts(&content),
+                "{}",
+                content.chars().take(60).collect::<String>()
+            );
         }
     }
 
@@ -389,17 +474,37 @@ mod tests {
                 text.into(),
                 units.iter().flat_map(|unit| unit.to_le_bytes()).collect(),
                 units.iter().flat_map(|unit| unit.to_be_bytes()).collect(),
-                letters.iter().flat_map(|letter| letter.to_le_bytes()).collect(),
-                letters.iter().flat_map(|letter| letter.to_be_bytes()).collect(),
+                letters
+                    .iter()
+                    .flat_map(|letter| letter.to_le_bytes())
+                    .collect(),
+                letters
+                    .iter()
+                    .flat_map(|letter| letter.to_be_bytes())
+                    .collect(),
             ];
             for content in encodings {
-                assert_eq!(*SignInBody::parse(&content).unwrap().password, "\u{e9}\u{1f600}", "{content:x?}");
-                assert!(SignInBody::parse(&content[..content.len() - 1]).is_none(), "{content:x?}");
+                assert_eq!(
+                    *SignInBody::parse(&content).unwrap().password,
+                    "\u{e9}\u{1f600}",
+                    "{content:x?}"
+                );
+                assert!(
+                    SignInBody::parse(&content[..content.len() - 1]).is_none(),
+                    "{content:x?}"
+                );
             }
         }
-        for content in
-            [&b"\0"[..], b"\0\0", b"{\0", b"\0\0\0{", b"{\0\0\0", b"\xff\xfe", b"\xff\xfe\0\0", b"{\0\x00\xd8}\0"]
-        {
+        for content in [
+            &b"\0"[..],
+            b"\0\0",
+            b"{\0",
+            b"\0\0\0{",
+            b"{\0\0\0",
+            b"\xff\xfe",
+            b"\xff\xfe\0\0",
+            b"{\0\x00\xd8}\0",
+        ] {
             assert!(SignInBody::parse(content).is_none(), "{content:x?}");
         }
     }
@@ -410,16 +515,43 @@ mod tests {
         for (content, password, state, auto_enter_idle) in [
             (r#"{"password":"a\"b"}"#, "a\"b", Idle, true),
             (r#"{"password":12,"status":3}"#, "12", Busy, true),
-            (r#"{"password":1.50,"status":"5","autoenteridle":"FALSE"}"#, "1.50", Work, false),
-            (r#"{"password":true,"status":null,"autoenteridle":0}"#, "true", Idle, false),
-            (r#"{"password":" a ","status":"","status":3,"status":4.0,"autoenteridle":null}"#, " a ", Idle, true),
+            (
+                r#"{"password":1.50,"status":"5","autoenteridle":"FALSE"}"#,
+                "1.50",
+                Work,
+                false,
+            ),
+            (
+                r#"{"password":true,"status":null,"autoenteridle":0}"#,
+                "true",
+                Idle,
+                false,
+            ),
+            (
+                r#"{"password":" a ","status":"","status":3,"status":4.0,"autoenteridle":null}"#,
+                " a ",
+                Idle,
+                true,
+            ),
             (r#"{"p\u0061ssword":"x","status":" 5 "}"#, "x", Work, true),
             (r#"{"password":"","autoenteridle":"0"}"#, "", Idle, false),
-            (r#"{"password":"","autoenteridle":" 1.0 ","status":"3.0"}"#, "", Busy, true),
+            (
+                r#"{"password":"","autoenteridle":" 1.0 ","status":"3.0"}"#,
+                "",
+                Busy,
+                true,
+            ),
         ] {
             let body = SignInBody::parse(content.as_bytes()).unwrap();
             assert_eq!(*body.password, password, "{content}");
-            assert_eq!(body.initial_state, InitialState { state, auto_enter_idle }, "{content}");
+            assert_eq!(
+                body.initial_state,
+                InitialState {
+                    state,
+                    auto_enter_idle
+                },
+                "{content}"
+            );
         }
     }
 
@@ -463,7 +595,12 @@ mod tests {
 
     #[test]
     fn service_tokens_are_short_and_plain() {
-        for (token, fine) in [("", true), ("a1-b_c.d", true), (&*"x".repeat(50), true), (&*"x".repeat(51), false)] {
+        for (token, fine) in [
+            ("", true),
+            ("a1-b_c.d", true),
+            (&*"x".repeat(50), true),
+            (&*"x".repeat(51), false),
+        ] {
             assert_eq!(is_service_token(token), fine, "{token}");
         }
         for token in ["a b", "a;b", "<a>", "a'b", "a\"b"] {

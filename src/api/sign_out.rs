@@ -1,4 +1,5 @@
-//! The three ways to sign out. All do the same, since there are no calls that a sign-out could interrupt; what the page of each says of calls belongs to another component of a contact centre.
+//! The three ways to sign out. All do the same, since there are no calls that a sign-out could
+//! interrupt; what the page of each says of calls belongs to another component of a contact centre.
 
 use std::time::Instant;
 
@@ -13,7 +14,9 @@ impl Gateway {
     /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
     pub(super) fn sign_out(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
         match self.authenticate(agent, request, now) {
-            Ok(authenticated) if self.sessions.sign_out(agent, authenticated.session) => Reply::empty().into(),
+            Ok(authenticated) if self.sessions.sign_out(agent, authenticated.session) => {
+                Reply::empty().into()
+            }
             // Another request of the agent was faster.
             Ok(_) => Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
             Err(answer) => answer,
@@ -40,7 +43,9 @@ impl Gateway {
 
 /// A reason is a plain decimal of 1 to 255.
 fn is_reason(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_digit()) && !text.starts_with('0') && text.parse::<u8>().is_ok()
+    text.bytes().all(|byte| byte.is_ascii_digit())
+        && !text.starts_with('0')
+        && text.parse::<u8>().is_ok()
 }
 
 #[cfg(test)]

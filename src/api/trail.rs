@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use crate::ops::log_lines::Quoted;
 use crate::recording::{ByteRange, OpenError, RelPath, errno_name};
 
-/// What the log line of a download says of its recording. Each part is noted once, as soon as it is known; a failed
-/// download has those that were known by then.
+/// What the log line of a download says of its recording. Each part is noted once, as soon as it is
+/// known; a failed download has those that were known by then.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     record: OnceLock<String>,
@@ -66,7 +66,10 @@ mod tests {
     use rustix::io::Errno;
 
     fn path(folder: &str, file: &str) -> RelPath {
-        RelPath::new(vec![Segment::parse(folder).unwrap()], Segment::parse(file).unwrap())
+        RelPath::new(
+            vec![Segment::parse(folder).unwrap()],
+            Segment::parse(file).unwrap(),
+        )
     }
 
     #[test]
@@ -80,7 +83,10 @@ mod tests {
         trail.note_failure(&OpenError::NotFound);
         assert_eq!(trail.to_string(), r#" record="503/a.mp4" locationId=256"#);
         trail.note_failure(&OpenError::Unreadable(Unreadable::Failed(Errno::ACCESS)));
-        assert_eq!(trail.to_string(), r#" record="503/a.mp4" locationId=256 errno=EACCES"#);
+        assert_eq!(
+            trail.to_string(),
+            r#" record="503/a.mp4" locationId=256 errno=EACCES"#
+        );
     }
 
     #[test]
@@ -88,6 +94,9 @@ mod tests {
         let trail = Trail::default();
         trail.note_record(&path("é", "a\" code=0 b.mp4"));
         trail.note_failure(&OpenError::Unavailable(MountError::Failed(Errno::XFULL)));
-        assert_eq!(trail.to_string(), r#" record="\u{e9}/a\" code=0 b.mp4" errno=54"#);
+        assert_eq!(
+            trail.to_string(),
+            r#" record="\u{e9}/a\" code=0 b.mp4" errno=54"#
+        );
     }
 }

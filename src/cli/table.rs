@@ -1,4 +1,5 @@
-//! The commands and options of the program. What is parsed, `--help` and the shell completions come from here.
+//! The commands and options of the program. What is parsed, `--help` and the shell completions come
+//! from here.
 
 use std::fmt::Write as _;
 
@@ -58,7 +59,11 @@ pub enum ValueKind {
 
 /// Every command; the first is what happens without one.
 pub const COMMANDS: &[CommandSpec] = &[
-    CommandSpec { name: "", summary: "serve", options: &["config"] },
+    CommandSpec {
+        name: "",
+        summary: "serve",
+        options: &["config"],
+    },
     CommandSpec {
         name: "check",
         summary: "read everything serving would read and say what is wrong with it",
@@ -83,7 +88,13 @@ pub const COMMANDS: &[CommandSpec] = &[
 
 /// Every option.
 pub const OPTIONS: &[OptionSpec] = &[
-    with_value("config", "FILE", ValueKind::File, Some(DEFAULT_CONFIG), "the settings"),
+    with_value(
+        "config",
+        "FILE",
+        ValueKind::File,
+        Some(DEFAULT_CONFIG),
+        "the settings",
+    ),
     flag("quiet", None, "print nothing but what is wrong"),
     OptionSpec {
         is_required: true,
@@ -97,15 +108,34 @@ pub const OPTIONS: &[OptionSpec] = &[
     },
     OptionSpec {
         is_repeatable: true,
-        ..with_value("name", "HOST_OR_IP", ValueKind::Host, None, "a name or address clients use for this machine")
+        ..with_value(
+            "name",
+            "HOST_OR_IP",
+            ValueKind::Host,
+            None,
+            "a name or address clients use for this machine",
+        )
     },
-    with_value("listen", "ADDR", ValueKind::Text, Some(DEMO_LISTEN), "address and port of the demo"),
+    with_value(
+        "listen",
+        "ADDR",
+        ValueKind::Text,
+        Some(DEMO_LISTEN),
+        "address and port of the demo",
+    ),
     flag("help", Some('h'), "print this"),
     flag("version", Some('V'), "print the version"),
 ];
 
 const fn flag(name: &'static str, short: Option<char>, summary: &'static str) -> OptionSpec {
-    OptionSpec { name, short, value: None, summary, is_required: false, is_repeatable: false }
+    OptionSpec {
+        name,
+        short,
+        value: None,
+        summary,
+        is_required: false,
+        is_repeatable: false,
+    }
 }
 
 const fn with_value(
@@ -115,14 +145,27 @@ const fn with_value(
     default: Option<&'static str>,
     summary: &'static str,
 ) -> OptionSpec {
-    let value = Some(ValueSpec { name: value, kind, default });
-    OptionSpec { name, short: None, value, summary, is_required: false, is_repeatable: false }
+    let value = Some(ValueSpec {
+        name: value,
+        kind,
+        default,
+    });
+    OptionSpec {
+        name,
+        short: None,
+        value,
+        summary,
+        is_required: false,
+        is_repeatable: false,
+    }
 }
 
 impl CommandSpec {
     /// The options this command takes.
     pub fn options(&self) -> impl Iterator<Item = &'static OptionSpec> {
-        self.options.iter().filter_map(|name| OPTIONS.iter().find(|option| option.name == *name))
+        self.options
+            .iter()
+            .filter_map(|name| OPTIONS.iter().find(|option| option.name == *name))
     }
 
     fn usage(&self) -> String {
@@ -131,7 +174,10 @@ impl CommandSpec {
             usage = format!("{usage} {}", self.name);
         }
         for option in self.options() {
-            let value = option.value.as_ref().map_or(String::new(), |value| format!(" {}", value.name));
+            let value = option
+                .value
+                .as_ref()
+                .map_or(String::new(), |value| format!(" {}", value.name));
             let repeated = if option.is_repeatable { "..." } else { "" };
             let _ = match option.is_required {
                 true => write!(usage, " --{}{value}{repeated}", option.name),
@@ -144,7 +190,9 @@ impl CommandSpec {
 
 /// Whether `command`, the empty word for serving, takes the option `name`.
 pub(super) fn accepts(command: &str, name: &str) -> bool {
-    COMMANDS.iter().any(|spec| spec.name == command && spec.options.contains(&name))
+    COMMANDS
+        .iter()
+        .any(|spec| spec.name == command && spec.options.contains(&name))
 }
 
 /// The column in which the summary of a command begins.
@@ -161,7 +209,9 @@ pub fn help() -> String {
     }
     text.push_str("\nOptions:\n");
     for option in OPTIONS {
-        let mut left = option.short.map_or(String::new(), |letter| format!("-{letter}, "));
+        let mut left = option
+            .short
+            .map_or(String::new(), |letter| format!("-{letter}, "));
         let _ = write!(left, "--{}", option.name);
         let mut summary = option.summary.to_owned();
         if let Some(value) = &option.value {
@@ -177,8 +227,7 @@ pub fn help() -> String {
     text
 }
 
-const EXIT_CODES: &str =
-    "Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permission, 78 configuration.\n";
+const EXIT_CODES: &str = "Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permission, 78 configuration.\n";
 
 /// Adds two columns, in two lines where the left one is too long.
 fn add_row(text: &mut String, left: &str, column: usize, right: &str) {
@@ -197,10 +246,19 @@ mod tests {
     #[test]
     fn every_option_of_a_command_exists_and_every_option_has_a_command() {
         for command in COMMANDS {
-            assert_eq!(command.options().count(), command.options.len(), "{command:?}");
+            assert_eq!(
+                command.options().count(),
+                command.options.len(),
+                "{command:?}"
+            );
         }
         for option in OPTIONS.iter().filter(|option| option.short.is_none()) {
-            assert!(COMMANDS.iter().any(|command| command.options.contains(&option.name)), "{option:?}");
+            assert!(
+                COMMANDS
+                    .iter()
+                    .any(|command| command.options.contains(&option.name)),
+                "{option:?}"
+            );
         }
     }
 

@@ -16,14 +16,15 @@ pub(crate) const CERTIFICATE: &str = "certificate.pem";
 /// The file of its key.
 pub(crate) const PRIVATE_KEY: &str = "private-key.pem";
 
-/// How long the certificate is valid, its last second included: macOS and iOS trust none that is valid for more than
-/// 825 days, whoever issued it (Apple, HT210176).
+/// How long the certificate is valid, its last second included: macOS and iOS trust none that is
+/// valid for more than 825 days, whoever issued it (Apple, HT210176).
 const VALIDITY: Duration = Duration::from_secs(825 * 24 * 3600 - 1);
 /// How far a client's clock may be behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
-/// When this program was built, in seconds since 1970: the date of its commit, where the build says so
-/// (reproducible-builds.org/specs/source-date-epoch), or else a day before this line was written (2026-11-22).
+/// When this program was built, in seconds since 1970: the date of its commit, where the build says
+/// so (reproducible-builds.org/specs/source-date-epoch), or else a day before this line was written
+/// (2026-11-22).
 const BUILD_TIME: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => match u64::from_str_radix(seconds, 10) {
         Ok(seconds) => seconds,
@@ -35,7 +36,11 @@ const BUILD_TIME_FALLBACK: u64 = 1_795_305_600;
 
 /// Writes the pair and says what to set.
 pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
-    let names = if names.is_empty() { local_names() } else { names.to_vec() };
+    let names = if names.is_empty() {
+        local_names()
+    } else {
+        names.to_vec()
+    };
     write_pair(out, &names)?;
     print(&format!(
         "made a self-signed certificate for {}\n\nTLS_CERTIFICATE = {}\nTLS_PRIVATE_KEY = {}\n",
@@ -51,9 +56,18 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
 /// When one of the files is there already: a pair in use is never replaced by accident.
 pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let now = SystemTime::now();
-    check_clock(now, SystemTime::UNIX_EPOCH + Duration::from_secs(BUILD_TIME))?;
+    check_clock(
+        now,
+        SystemTime::UNIX_EPOCH + Duration::from_secs(BUILD_TIME),
+    )?;
     let (certificate, key) = make(names, now).map_err(|error| {
-        FatalError::new(Exit::Usage, format!("cannot make a certificate for {}: {error}", names.join(", ")))
+        FatalError::new(
+            Exit::Usage,
+            format!(
+                "cannot make a certificate for {}: {error}",
+                names.join(", ")
+            ),
+        )
     })?;
     for name in [PRIVATE_KEY, CERTIFICATE] {
         let path = out.join(name);
@@ -65,8 +79,8 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError>
     write_new(&out.join(CERTIFICATE), 0o644, &certificate)
 }
 
-/// Rejects a clock that is certainly wrong. Appliances without a battery begin in 1970, and clients would take a
-/// certificate of then for one that has expired.
+/// Rejects a clock that is certainly wrong. Appliances without a battery begin in 1970, and clients
+/// would take a certificate of then for one that has expired.
 fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
     if now >= built {
         return Ok(());
@@ -82,7 +96,10 @@ fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
 fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Error> {
     let key = KeyPair::generate()?;
     let mut parameters = CertificateParams::new(names)?;
-    parameters.distinguished_name.push(DnType::CommonName, names.first().map_or("cc-gateway", String::as_str));
+    parameters.distinguished_name.push(
+        DnType::CommonName,
+        names.first().map_or("cc-gateway", String::as_str),
+    );
     parameters.not_before = (now - CLOCK_SKEW).into();
     parameters.not_after = (now - CLOCK_SKEW + VALIDITY).into();
     parameters.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -92,9 +109,15 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Er
 
 /// Host name and loopback addresses. No name service is asked, so that the binary needs none.
 fn local_names() -> Vec<String> {
-    let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
+    let host = rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned();
     let is_name = |name: &String| {
-        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
+        !name.is_empty()
+            && name
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-.".contains(&byte))
     };
     let mut names: Vec<String> = Some(host).filter(is_name).into_iter().collect();
     names.extend(["localhost", "127.0.0.1", "::1"].map(str::to_owned));
@@ -109,15 +132,27 @@ pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), FatalE
         .create_new(true)
         .mode(mode)
         .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()));
+        .and_then(|mut file| {
+            file.write_all(text.as_bytes())
+                .and_then(|()| file.sync_all())
+        });
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => already_exists(path),
-        _ => FatalError::new(Exit::from_io(&error, Exit::Io), format!("{} cannot be written: {error}", path.display())),
+        _ => FatalError::new(
+            Exit::from_io(&error, Exit::Io),
+            format!("{} cannot be written: {error}", path.display()),
+        ),
     })
 }
 
 fn already_exists(path: &Path) -> FatalError {
-    FatalError::new(Exit::Io, format!("{} already exists, not overwritten; move it away first", path.display()))
+    FatalError::new(
+        Exit::Io,
+        format!(
+            "{} already exists, not overwritten; move it away first",
+            path.display()
+        ),
+    )
 }
 
 #[cfg(test)]

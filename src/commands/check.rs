@@ -17,21 +17,29 @@ use crate::ops::service_user::ServiceUser;
 use crate::recording::{ANSWER_TIMEOUT, MountError, Mounts};
 use crate::session::Roster;
 
-/// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with `quiet`, neither.
+/// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with
+/// `quiet`, neither.
 ///
-/// A mount that is missing is reported but not an error: a file server that starts after the gateway must not keep the
-/// gateway from starting. The same holds for an address.
+/// A mount that is missing is reported but not an error: a file server that starts after the
+/// gateway must not keep the gateway from starting. The same holds for an address.
 ///
 /// # Errors
 /// All problems of the settings; or else those of the agents, the certificate and the addresses.
 pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     let (mut settings, notices) = config::read(config)?;
-    let mut remarks: Vec<_> = notices.iter().map(|notice| (notice.level(), notice.to_string())).collect();
+    let mut remarks: Vec<_> = notices
+        .iter()
+        .map(|notice| (notice.level(), notice.to_string()))
+        .collect();
     let mut failures = Vec::new();
 
     let roster = match Roster::read_for_start(&settings.agents_file, settings.agent_id_max) {
         Ok((roster, warnings)) => {
-            remarks.extend(warnings.iter().map(|warning| (Level::Warn, warning.to_string())));
+            remarks.extend(
+                warnings
+                    .iter()
+                    .map(|warning| (Level::Warn, warning.to_string())),
+            );
             roster
         }
         Err(problems) => {
@@ -40,7 +48,11 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
         }
     };
     match KeyPairFiles::from(&settings).load() {
-        Ok(pair) => remarks.extend(pair.warnings().iter().map(|notice| (notice.level(), notice.to_string()))),
+        Ok(pair) => remarks.extend(
+            pair.warnings()
+                .iter()
+                .map(|notice| (notice.level(), notice.to_string())),
+        ),
         Err(problems) => failures.push(problems.into()),
     }
     match try_addresses(&settings.listen) {
@@ -59,35 +71,46 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     // This is the limit of the user who runs the check; the service may have another.
     match serve::fit_connections(&mut settings) {
         Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
-        Err(failure) => {
-            remarks.push((Level::Warn, format!("with the limits of this command a start would fail: {failure}")))
-        }
+        Err(failure) => remarks.push((
+            Level::Warn,
+            format!("with the limits of this command a start would fail: {failure}"),
+        )),
     }
 
     let (mounts, unreadable) = check_as_service_user(config, &settings);
     remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
     for (position, (level, text)) in remarks.iter().enumerate() {
-        if !remarks.iter().take(position).any(|(_, before)| before == text) {
+        if !remarks
+            .iter()
+            .take(position)
+            .any(|(_, before)| before == text)
+        {
             print_remark(*level, text);
         }
     }
-    let mut text: String = lines.iter().map(|(key, value)| format!("{key} = {value}\n")).collect();
+    let mut text: String = lines
+        .iter()
+        .map(|(key, value)| format!("{key} = {value}\n"))
+        .collect();
     // Writing to a String cannot fail.
     let _ = write!(text, "\nagents: {} may sign in\n{mounts}", roster.len());
     print(&text)
 }
 
-/// The mounts, and warnings of files that may not be read: tried with the rights of the service's user where root runs
-/// the check, since root may read everything.
+/// The mounts, and warnings of files that may not be read: tried with the rights of the service's
+/// user where root runs the check, since root may read everything.
 fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<String>) {
     if !rustix::process::geteuid().is_root() {
         return (probe_mounts(settings), Vec::new());
     }
     let untried = |reason: &str| {
-        let text = format!("run by root: not checked what the user of the service may read ({reason})\n");
+        let text =
+            format!("run by root: not checked what the user of the service may read ({reason})\n");
         (probe_mounts(settings) + &text, Vec::new())
     };
-    let Some(user) = ServiceUser::lookup_as_root() else { return untried("this machine has no user cc-gateway") };
+    let Some(user) = ServiceUser::lookup_as_root() else {
+        return untried("this machine has no user cc-gateway");
+    };
     let tried = user.run_as(|| {
         let files = [config, &settings.agents_file, &settings.tls_certificate, &settings.tls_private_key];
         let unreadable = files.into_iter().filter_map(|path| {
@@ -101,9 +124,13 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
         (probe_mounts(settings), unreadable.collect())
     });
     match tried {
-        Ok((mounts, unreadable)) => {
-            (format!("{mounts}files and mounts were checked as the user {}\n", user.name()), unreadable)
-        }
+        Ok((mounts, unreadable)) => (
+            format!(
+                "{mounts}files and mounts were checked as the user {}\n",
+                user.name()
+            ),
+            unreadable,
+        ),
         Err(error) => untried(&error.to_string()),
     }
 }
@@ -126,10 +153,16 @@ fn probe_mounts(settings: &Settings) -> String {
         let directory = mount.directory().display();
         let within = deadline.saturating_duration_since(Instant::now());
         // Writing to a String cannot fail.
-        let _ = match told.recv_timeout(within).unwrap_or(Err(MountError::TimedOut)) {
+        let _ = match told
+            .recv_timeout(within)
+            .unwrap_or(Err(MountError::TimedOut))
+        {
             Ok(()) => writeln!(text, "mount {point}: {directory} is mounted"),
             Err(MountError::NotMounted(_)) if !settings.mount_check => {
-                writeln!(text, "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)")
+                writeln!(
+                    text,
+                    "mount {point}: {directory} is there, nothing is mounted on it (MOUNT_CHECK is OFF)"
+                )
             }
             Err(lost) => writeln!(text, "mount {point}: {directory} is NOT there: {lost}"),
         };

@@ -27,13 +27,27 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
 pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
-    let fails =
-        |error: io::Error| FatalError::new(Exit::from_io(&error, Exit::Io), format!("cannot set up the demo: {error}"));
+    let fails = |error: io::Error| {
+        FatalError::new(
+            Exit::from_io(&error, Exit::Io),
+            format!("cannot set up the demo: {error}"),
+        )
+    };
     let demo = DemoDirectory::build(listen).map_err(fails)?;
-    let names = [listen.ip().to_string(), "localhost".to_owned(), "127.0.0.1".to_owned()];
+    let names = [
+        listen.ip().to_string(),
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+    ];
     certificate::write_pair(&demo.directory, &names)?;
-    let hash = PasswordHash::derive(PASSWORD).map_err(io::Error::other).map_err(fails)?;
-    certificate::write_new(&demo.directory.join("agents.properties"), 0o600, &format!("{AGENT} = {hash}\n"))?;
+    let hash = PasswordHash::derive(PASSWORD)
+        .map_err(io::Error::other)
+        .map_err(fails)?;
+    certificate::write_new(
+        &demo.directory.join("agents.properties"),
+        0o600,
+        &format!("{AGENT} = {hash}\n"),
+    )?;
     // Dropped before the stage, so that it writes nothing after that is removed.
     let _recorder = Recorder::start(demo.mount(), AGENT).map_err(fails)?;
     serve::run(&demo.config(), |addresses| {
@@ -54,10 +68,15 @@ struct DemoDirectory {
 
 impl DemoDirectory {
     fn build(listen: SocketAddr) -> io::Result<DemoDirectory> {
-        let directory = std::env::temp_dir().join(format!("cc-gateway-demo-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("cc-gateway-demo-{}", std::process::id()));
         DirBuilder::new().mode(0o700).create(&directory)?;
         let (folder, _) = recording_path(AGENT, SystemTime::now());
-        let mut demo = DemoDirectory { directory, folder, names: Vec::new() };
+        let mut demo = DemoDirectory {
+            directory,
+            folder,
+            names: Vec::new(),
+        };
         let day = demo.mount().join(&demo.folder);
         fs::create_dir_all(&day)?;
         let mut began = SystemTime::now() - FIRST_SAMPLE_AGE;
@@ -91,7 +110,16 @@ impl DemoDirectory {
         let (mount, certificate) = (self.mount(), self.directory.join(CERTIFICATE));
         let (agent, password, interval) = (AGENT, PASSWORD, INTERVAL.as_secs());
         let (folder, names) = (&self.folder, &self.names);
-        Tour { mount: &mount, certificate: &certificate, agent, password, folder, names, interval }.lines(address)
+        Tour {
+            mount: &mount,
+            certificate: &certificate,
+            agent,
+            password,
+            folder,
+            names,
+            interval,
+        }
+        .lines(address)
     }
 }
 

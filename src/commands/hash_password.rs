@@ -13,10 +13,16 @@ use crate::ops::console::print;
 use crate::ops::fatal_error::{Exit, FatalError};
 use crate::session::PasswordHash;
 
-/// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints its value.
+/// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints
+/// its value.
 pub(crate) fn run() -> Result<(), FatalError> {
-    let password = if io::stdin().is_terminal() { ask_twice()? } else { read_line()? };
-    let hash = PasswordHash::derive(&password).map_err(|error| FatalError::new(Exit::Usage, error.to_string()))?;
+    let password = if io::stdin().is_terminal() {
+        ask_twice()?
+    } else {
+        read_line()?
+    };
+    let hash = PasswordHash::derive(&password)
+        .map_err(|error| FatalError::new(Exit::Usage, error.to_string()))?;
     print(&format!("{hash}\n"))
 }
 
@@ -52,10 +58,11 @@ fn read_line() -> Result<Zeroizing<String>, FatalError> {
     Ok(line)
 }
 
-/// A terminal that does not show what is typed, until this is dropped or a signal ends or stops the process.
+/// A terminal that does not show what is typed, until this is dropped or a signal ends or stops the
+/// process.
 ///
-/// Shells give a terminal its modes back after a program that they run in the foreground, but not after one inside
-/// `$( )`.
+/// Shells give a terminal its modes back after a program that they run in the foreground, but not
+/// after one inside `$( )`.
 struct EchoOff {
     before: Termios,
     signals: Handle,
@@ -64,11 +71,16 @@ struct EchoOff {
 
 impl EchoOff {
     fn begin() -> Result<EchoOff, FatalError> {
-        let failed =
-            |error: io::Error| FatalError::new(Exit::Io, format!("cannot turn off the echo of the terminal: {error}"));
+        let failed = |error: io::Error| {
+            FatalError::new(
+                Exit::Io,
+                format!("cannot turn off the echo of the terminal: {error}"),
+            )
+        };
         let before = tcgetattr(io::stdin()).map_err(|error| failed(error.into()))?;
         // From here on a signal does nothing by itself, so that none can come between.
-        let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).map_err(failed)?;
+        let mut signals =
+            Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).map_err(failed)?;
         let handle = signals.handle();
         let restored = before.clone();
         let watching = thread::Builder::new()
@@ -83,7 +95,11 @@ impl EchoOff {
             })
             .map_err(failed)?;
         set_modes(&without_echo(&before));
-        Ok(EchoOff { before, signals: handle, watching: Some(watching) })
+        Ok(EchoOff {
+            before,
+            signals: handle,
+            watching: Some(watching),
+        })
     }
 }
 

@@ -20,8 +20,18 @@ pub(crate) struct Reload {
 
 impl Reload {
     /// Reloads of what was read from `config` at the start.
-    pub(crate) fn new(config: &Path, settings: Settings, gateway: Arc<Gateway>, tls: Tls) -> Reload {
-        Reload { config: config.to_owned(), settings, gateway, tls }
+    pub(crate) fn new(
+        config: &Path,
+        settings: Settings,
+        gateway: Arc<Gateway>,
+        tls: Tls,
+    ) -> Reload {
+        Reload {
+            config: config.to_owned(),
+            settings,
+            gateway,
+            tls,
+        }
     }
 
     /// The settings in force.
@@ -29,10 +39,14 @@ impl Reload {
         &self.settings
     }
 
-    /// Reads everything again. Each of the settings, the agents and the certificate is replaced whole or
-    /// not at all, and the log says which.
+    /// Reads everything again. Each of the settings, the agents and the certificate is replaced
+    /// whole or not at all, and the log says which.
     pub(crate) fn run(&mut self) {
-        let changed = [self.reload_settings(), self.reload_agents(), self.reload_certificate()];
+        let changed = [
+            self.reload_settings(),
+            self.reload_agents(),
+            self.reload_certificate(),
+        ];
         if !changed.contains(&true) {
             log::info!("reloaded; nothing has changed");
         }
@@ -43,7 +57,9 @@ impl Reload {
         let (read, notices) = match config::read(&self.config) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("settings not reloaded: {problem}"));
+                problems
+                    .iter()
+                    .for_each(|problem| log::error!("settings not reloaded: {problem}"));
                 return true;
             }
         };
@@ -54,7 +70,10 @@ impl Reload {
         for change in &changes {
             match change.in_force {
                 true => log::info!("{} is now {}", change.key, change.value),
-                false => log::warn!("{} has changed; restart the service to apply it", change.key),
+                false => log::warn!(
+                    "{} has changed; restart the service to apply it",
+                    change.key
+                ),
             }
         }
         !changes.is_empty()
@@ -65,13 +84,17 @@ impl Reload {
         let (roster, warnings) = match Roster::read(file, self.gateway.settings().agent_id_max) {
             Ok(read) => read,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("agents not reloaded: {problem}"));
+                problems
+                    .iter()
+                    .for_each(|problem| log::error!("agents not reloaded: {problem}"));
                 return true;
             }
         };
         warnings.iter().for_each(|warning| log::warn!("{warning}"));
         let agents = roster.len();
-        let Some(ended) = self.gateway.replace_roster(roster) else { return false };
+        let Some(ended) = self.gateway.replace_roster(roster) else {
+            return false;
+        };
         log::info!("agents reloaded: {agents} may sign in, {ended} sessions ended");
         if agents == 0 {
             log::warn!("{}: names no agent, nobody can sign in", file.display());
@@ -84,15 +107,23 @@ impl Reload {
         let pair = match files.load() {
             Ok(pair) => pair,
             Err(problems) => {
-                problems.iter().for_each(|problem| log::error!("certificate not reloaded: {problem}"));
+                problems
+                    .iter()
+                    .for_each(|problem| log::error!("certificate not reloaded: {problem}"));
                 return true;
             }
         };
         pair.warnings().iter().for_each(Notice::log);
         let is_other = self.tls.replace(pair);
-        self.gateway.counters().certificate_expiry.store(self.tls.certificate_expiry(), Ordering::Relaxed);
+        self.gateway
+            .counters()
+            .certificate_expiry
+            .store(self.tls.certificate_expiry(), Ordering::Relaxed);
         if is_other {
-            log::info!("certificate reloaded: new connections use {}", files.certificate.display());
+            log::info!(
+                "certificate reloaded: new connections use {}",
+                files.certificate.display()
+            );
         }
         is_other
     }

@@ -21,22 +21,27 @@ use crate::ops::{descriptors, log_lines, panics};
 use crate::recording;
 use crate::session::Roster;
 
-/// How long a start waits for an address that another program has, if a service manager waits with it. Two seconds
-/// short of a minute, which with the unit's RestartSec makes one line a minute in the journal; below its
-/// TimeoutStartSec.
+/// How long a start waits for an address that another program has, if a service manager waits with
+/// it. Two seconds short of a minute, which with the unit's RestartSec makes one line a minute in
+/// the journal; below its TimeoutStartSec.
 const BIND_TIMEOUT: Duration = Duration::from_secs(58);
 /// How often the address is tried meanwhile.
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves until a signal ends it. Calls `listening` with the addresses once clients can connect.
 pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), FatalError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
-        .map_err(|error| FatalError::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| {
+        FatalError::new(
+            Exit::Unavailable,
+            format!("cannot receive signals: {error}"),
+        )
+    })?;
     let manager = Arc::new(ServiceManager::from_environment());
 
     let (mut settings, notices) = config::read(config)?;
-    log_lines::start(settings.log_level)
-        .map_err(|error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}")))?;
+    log_lines::start(settings.log_level).map_err(|error| {
+        FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
+    })?;
     panics::install_panic_hook();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)?;
@@ -48,12 +53,19 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     if let Some(warning) = fit_connections(&mut settings)? {
         log::warn!("{warning}");
     }
-    let Some(listeners) = bind(&settings.listen, &mut signals, &manager)? else { return Ok(()) };
+    let Some(listeners) = bind(&settings.listen, &mut signals, &manager)? else {
+        return Ok(());
+    };
     let addresses = listeners.addresses();
     let counters = Arc::new(Counters::default());
-    counters.certificate_expiry.store(tls.certificate_expiry(), Ordering::Relaxed);
-    let no_thread = |error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"));
-    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters)).map(Arc::new).map_err(no_thread)?;
+    counters
+        .certificate_expiry
+        .store(tls.certificate_expiry(), Ordering::Relaxed);
+    let no_thread =
+        |error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"));
+    let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
+        .map(Arc::new)
+        .map_err(no_thread)?;
     let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
     let limits = Limits {
         connections: settings.max_connections,
@@ -90,7 +102,10 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     manager.stopping(drain + Service::SHUTDOWN_GRACE + Duration::from_secs(5));
     match service.begin_drain() {
         0 => log::info!("shutting down"),
-        downloads => log::info!("shutting down; waiting up to {} ms for {downloads} downloads", drain.as_millis()),
+        downloads => log::info!(
+            "shutting down; waiting up to {} ms for {downloads} downloads",
+            drain.as_millis()
+        ),
     }
     let cut = service.stop(drain, || signals.pending().any(|signal| signal != SIGHUP));
     match cut {
@@ -102,8 +117,8 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
 
 /// Listens on the addresses; `None` if a signal ends the wait for them.
 ///
-/// A start from a shell fails at once. Under a service manager what may pass is waited for here, because a service
-/// that fails and is started again every other second fills the journal.
+/// A start from a shell fails at once. Under a service manager what may pass is waited for here,
+/// because a service that fails and is started again every other second fills the journal.
 ///
 /// # Errors
 /// The first address that cannot be bound.
@@ -136,12 +151,13 @@ fn bind(
     }
 }
 
-/// Raises the limit of open files to what the settings can need. Where it cannot be raised that far, fewer clients are
-/// accepted than the default of `MAX_CONNECTIONS`. Returns the warning to log then.
+/// Raises the limit of open files to what the settings can need. Where it cannot be raised that
+/// far, fewer clients are accepted than the default of `MAX_CONNECTIONS`. Returns the warning to
+/// log then.
 ///
 /// # Errors
-/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits: clients would later be
-/// refused for a reason that is hard to find.
+/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits:
+/// clients would later be refused for a reason that is hard to find.
 pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, FatalError> {
     /// Fewer connections than this are treated as a mistake in the limits.
     const CONNECTIONS_MIN: u64 = 16;
@@ -158,18 +174,24 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     );
     const ADVICE: &str = "raise the limit (LimitNOFILE= in the service, ulimit -Hn in a shell)";
     if settings.has_custom_max_connections() || affordable < CONNECTIONS_MIN {
-        return Err(FatalError::new(Exit::Config, format!("{reason}; {ADVICE} or lower the setting")));
+        return Err(FatalError::new(
+            Exit::Config,
+            format!("{reason}; {ADVICE} or lower the setting"),
+        ));
     }
     settings.lower_max_connections(usize::try_from(affordable).unwrap_or(usize::MAX));
-    Ok(Some(format!("{reason}: only {affordable} clients are accepted at once; {ADVICE} or set MAX_CONNECTIONS")))
+    Ok(Some(format!(
+        "{reason}: only {affordable} clients are accepted at once; {ADVICE} or set MAX_CONNECTIONS"
+    )))
 }
 
-/// Upper bound on open descriptors under these settings, apart from one socket for each client: one for each running
-/// download, those of each mount, and a reserve. A recording is opened before the limits
-/// of downloads are held against it, which the threads of its mount bound.
+/// Upper bound on open descriptors under these settings, apart from one socket for each client: one
+/// for each running download, those of each mount, and a reserve. A recording is opened before the
+/// limits of downloads are held against it, which the threads of its mount bound.
 fn descriptors_besides_clients(settings: &Settings) -> u64 {
     const OTHER_DESCRIPTORS: usize = 64;
-    (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + OTHER_DESCRIPTORS) as u64
+    (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + OTHER_DESCRIPTORS)
+        as u64
 }
 
 #[cfg(test)]
@@ -178,15 +200,26 @@ mod tests {
 
     fn settings(text: &str) -> Settings {
         let text = format!("TLS_CERTIFICATE=c.pem\nTLS_PRIVATE_KEY=k.pem\n{text}");
-        crate::config::from_text(&text, Path::new("/basic.properties")).unwrap().0
+        crate::config::from_text(&text, Path::new("/basic.properties"))
+            .unwrap()
+            .0
     }
 
     #[test]
     fn the_limit_of_the_unit_is_enough_for_the_highest_settings_and_many_mounts() {
         let unit = include_str!("../../packaging/systemd/cc-gateway.service");
-        let limit: u64 = unit.lines().find_map(|line| line.strip_prefix("LimitNOFILE=")).unwrap().parse().unwrap();
-        let mounts: String = (0..100).map(|node| format!("MOUNT_DIR.{node}=/mnt/{node}\n")).collect();
-        let highest = settings(&format!("MAX_CONNECTIONS=16384\nWORKER_THREADS=256\nCTI_POOL_MODE=ON\n{mounts}"));
+        let limit: u64 = unit
+            .lines()
+            .find_map(|line| line.strip_prefix("LimitNOFILE="))
+            .unwrap()
+            .parse()
+            .unwrap();
+        let mounts: String = (0..100)
+            .map(|node| format!("MOUNT_DIR.{node}=/mnt/{node}\n"))
+            .collect();
+        let highest = settings(&format!(
+            "MAX_CONNECTIONS=16384\nWORKER_THREADS=256\nCTI_POOL_MODE=ON\n{mounts}"
+        ));
         let needed = descriptors_besides_clients(&highest) + highest.max_connections as u64;
         assert!(needed <= limit, "{needed}");
     }

@@ -1,12 +1,15 @@
-//! Sets of IP addresses that begin with the same bits, written as in RFC 4632 and RFC 4291: `10.0.0.0/8`, `fd00::/8`.
+//! Sets of IP addresses that begin with the same bits, written as in RFC 4632 and RFC 4291:
+//! `10.0.0.0/8`, `fd00::/8`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// All addresses of one family that begin with the same bits. A single address is one with all its bits.
+/// All addresses of one family that begin with the same bits. A single address is one with all its
+/// bits.
 ///
-/// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, RFC 4291 2.5.5.2) is the IPv4 address it stands for, here and in
-/// [`contains`](Self::contains): which of the two forms the kernel hands out depends on the socket alone.
+/// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, RFC 4291 2.5.5.2) is the IPv4 address it stands
+/// for, here and in [`contains`](Self::contains): which of the two forms the kernel hands out
+/// depends on the socket alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpPrefix {
     network: IpAddr,
@@ -17,10 +20,11 @@ impl IpPrefix {
     /// Reads `ADDRESS` or `ADDRESS/LENGTH`.
     ///
     /// # Errors
-    /// What is wrong and what to write, to follow the text in quotes. Bits beyond the length are refused, because
-    /// they show that the one or the other is not what was meant.
+    /// What is wrong and what to write, to follow the text in quotes. Bits beyond the length are
+    /// refused, because they show that the one or the other is not what was meant.
     pub(crate) fn parse(text: &str) -> Result<IpPrefix, String> {
-        const NO_PREFIX: &str = "is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8";
+        const NO_PREFIX: &str =
+            "is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8";
         let (address, length) = match text.split_once('/') {
             Some((address, length)) => (address, Some(length)),
             None => (text, None),
@@ -35,21 +39,29 @@ impl IpPrefix {
             Some(_) => None,
             None => Some(bits),
         };
-        let length = length.ok_or_else(|| format!("has no prefix length of 0 to {bits} after its slash"))?;
+        let length =
+            length.ok_or_else(|| format!("has no prefix length of 0 to {bits} after its slash"))?;
         let network = first(written, length);
         if network != written {
-            return Err(format!("has bits set beyond its length; write {network}/{length}"));
+            return Err(format!(
+                "has bits set beyond its length; write {network}/{length}"
+            ));
         }
         // A shorter prefix than that of all mapped addresses holds other IPv6 addresses as well.
         match written.to_canonical() {
-            IpAddr::V4(network) if written.is_ipv6() && length >= 96 => {
-                Ok(IpPrefix { network: IpAddr::V4(network), length: length - 96 })
-            }
-            _ => Ok(IpPrefix { network: written, length }),
+            IpAddr::V4(network) if written.is_ipv6() && length >= 96 => Ok(IpPrefix {
+                network: IpAddr::V4(network),
+                length: length - 96,
+            }),
+            _ => Ok(IpPrefix {
+                network: written,
+                length,
+            }),
         }
     }
 
-    /// Whether the address is one of the set. No IPv6 prefix holds an IPv4 address, `::/0` included.
+    /// Whether the address is one of the set. No IPv6 prefix holds an IPv4 address, `::/0`
+    /// included.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.network.is_ipv4() && first(address, self.length) == self.network
@@ -73,7 +85,11 @@ impl fmt::Display for IpPrefix {
 
 /// Bits of an address of this family.
 fn width(address: IpAddr) -> u32 {
-    if address.is_ipv4() { Ipv4Addr::BITS } else { Ipv6Addr::BITS }
+    if address.is_ipv4() {
+        Ipv4Addr::BITS
+    } else {
+        Ipv6Addr::BITS
+    }
 }
 
 /// The first address that shares `length` bits with this one.
@@ -109,17 +125,50 @@ mod tests {
             ("::ffff:10.0.0.0/104", Ok("10.0.0.0/8")),
             ("::ffff:192.0.2.7", Ok("192.0.2.7")),
             ("::ffff:0:0/96", Ok("0.0.0.0/0")),
-            ("10.1.2.3/8", Err("has bits set beyond its length; write 10.0.0.0/8")),
-            ("fd00::1/64", Err("has bits set beyond its length; write fd00::/64")),
-            ("10.0.0.0/33", Err("has no prefix length of 0 to 32 after its slash")),
-            ("10.0.0.0/", Err("has no prefix length of 0 to 32 after its slash")),
-            ("10.0.0.0/+8", Err("has no prefix length of 0 to 32 after its slash")),
-            ("10.0.0.0/255.0.0.0", Err("has no prefix length of 0 to 32 after its slash")),
-            ("::/129", Err("has no prefix length of 0 to 128 after its slash")),
-            ("balancer", Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8")),
-            ("10.0.0.0:8043", Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8")),
-            ("[::1]", Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8")),
-            ("", Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8")),
+            (
+                "10.1.2.3/8",
+                Err("has bits set beyond its length; write 10.0.0.0/8"),
+            ),
+            (
+                "fd00::1/64",
+                Err("has bits set beyond its length; write fd00::/64"),
+            ),
+            (
+                "10.0.0.0/33",
+                Err("has no prefix length of 0 to 32 after its slash"),
+            ),
+            (
+                "10.0.0.0/",
+                Err("has no prefix length of 0 to 32 after its slash"),
+            ),
+            (
+                "10.0.0.0/+8",
+                Err("has no prefix length of 0 to 32 after its slash"),
+            ),
+            (
+                "10.0.0.0/255.0.0.0",
+                Err("has no prefix length of 0 to 32 after its slash"),
+            ),
+            (
+                "::/129",
+                Err("has no prefix length of 0 to 128 after its slash"),
+            ),
+            (
+                "balancer",
+                Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8"),
+            ),
+            (
+                "10.0.0.0:8043",
+                Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8"),
+            ),
+            (
+                "[::1]",
+                Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8"),
+            ),
+            (
+                "",
+                Err("is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8"),
+            ),
         ] {
             let prefix = IpPrefix::parse(text).map(|prefix| prefix.to_string());
             assert_eq!(prefix.as_deref().map_err(String::as_str), read, "{text:?}");

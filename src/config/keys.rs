@@ -1,4 +1,5 @@
-//! The keys of basic.properties that belong to the gateway; every other key belongs to another component.
+//! The keys of basic.properties that belong to the gateway; every other key belongs to another
+//! component.
 
 /// One key, or one form of a key where its name has variable parts.
 ///
@@ -11,7 +12,8 @@ pub struct Key {
     pub default: DefaultValue,
     /// What the key decides, with units and bounds, in full sentences.
     pub meaning: &'static str,
-    /// The line of the installed sample where it is not `name = default`; a leading `#` makes it a comment.
+    /// The line of the installed sample where it is not `name = default`; a leading `#` makes it a
+    /// comment.
     pub sample: Option<&'static str>,
 }
 
@@ -55,18 +57,40 @@ pub struct Section {
 
 /// The sections of [`KEYS`], in their order.
 pub const SECTIONS: &[Section] = &[
-    Section { title: "Set before the first start", first: "MOUNT_DIR" },
-    Section { title: "Recordings", first: "MAPPINGDISK" },
-    Section { title: "Agents", first: "AGENTS_FILE" },
-    Section { title: "Sessions", first: "AUTHMODE" },
-    Section { title: "Network", first: "LISTEN" },
-    Section { title: "Limits", first: "WORKER_THREADS" },
-    Section { title: "Operation", first: "DRAIN_TIMEOUT" },
+    Section {
+        title: "Set before the first start",
+        first: "MOUNT_DIR",
+    },
+    Section {
+        title: "Recordings",
+        first: "MAPPINGDISK",
+    },
+    Section {
+        title: "Agents",
+        first: "AGENTS_FILE",
+    },
+    Section {
+        title: "Sessions",
+        first: "AUTHMODE",
+    },
+    Section {
+        title: "Network",
+        first: "LISTEN",
+    },
+    Section {
+        title: "Limits",
+        first: "WORKER_THREADS",
+    },
+    Section {
+        title: "Operation",
+        first: "DRAIN_TIMEOUT",
+    },
 ];
 
 /// Every key, in the order in which the documentation and the `check` command show them.
 ///
-/// docs/migration.md lists the keys whose names and defaults are those of existing gateways; the rest are ours.
+/// docs/migration.md lists the keys whose names and defaults are those of existing gateways; the
+/// rest are ours.
 pub const KEYS: &[Key] = &[
     without_default(
         "MOUNT_DIR",
@@ -180,7 +204,8 @@ pub(super) const MOUNT_DIR: &str = "MOUNT_DIR";
 
 /// Whether `key` is one of a mount directory, well-formed or not.
 pub(super) fn is_mount_key(key: &str) -> bool {
-    key.strip_prefix(MOUNT_DIR).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    key.strip_prefix(MOUNT_DIR)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
 /// Whether `key` belongs to the gateway.
@@ -193,12 +218,16 @@ pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key an unknown one was probably meant to be: it differs in at most two characters, in one where it is
-/// short, or in upper and lower case only. Two characters next to each other count as one when swapped.
+/// The key an unknown one was probably meant to be: it differs in at most two characters, in one
+/// where it is short, or in upper and lower case only. Two characters next to each other count as
+/// one when swapped.
 pub(super) fn closest_match(unknown: &str) -> Option<&'static str> {
     // The variable parts of MOUNT_DIR follow a dot, and no other key has one.
     let stem = unknown.split('.').next().unwrap_or(unknown);
-    let names = KEYS.iter().map(|key| key.name).filter(|name| !name.contains('.'));
+    let names = KEYS
+        .iter()
+        .map(|key| key.name)
+        .filter(|name| !name.contains('.'));
     let close = names.filter_map(|name| {
         let written = if name == MOUNT_DIR { stem } else { unknown };
         let limit = if name.len() < 8 { 1 } else { 2 };
@@ -207,8 +236,8 @@ pub(super) fn closest_match(unknown: &str) -> Option<&'static str> {
     close.min().map(|(_, name)| name)
 }
 
-/// How many characters to insert, remove, change or swap to get from one text to the other in any case;
-/// `None` if more than `limit`.
+/// How many characters to insert, remove, change or swap to get from one text to the other in any
+/// case; `None` if more than `limit`.
 fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
     // Keeps the work small for keys of any length: they are not even looked at.
     if from.len().abs_diff(to.len()) > limit {
@@ -226,15 +255,30 @@ impl Key {
 }
 
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Fixed(default), meaning, sample: None }
+    Key {
+        name,
+        default: DefaultValue::Fixed(default),
+        meaning,
+        sample: None,
+    }
 }
 
 const fn derived(name: &'static str, rule: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Derived(rule), meaning, sample: None }
+    Key {
+        name,
+        default: DefaultValue::Derived(rule),
+        meaning,
+        sample: None,
+    }
 }
 
 const fn without_default(name: &'static str, meaning: &'static str) -> Key {
-    Key { name, default: DefaultValue::Unset, meaning, sample: None }
+    Key {
+        name,
+        default: DefaultValue::Unset,
+        meaning,
+        sample: None,
+    }
 }
 
 #[cfg(test)]
@@ -284,10 +328,16 @@ mod tests {
 
     #[test]
     fn sections_begin_at_keys_in_their_order() {
-        let firsts: Vec<_> =
-            SECTIONS.iter().map(|section| KEYS.iter().position(|key| key.name == section.first)).collect();
+        let firsts: Vec<_> = SECTIONS
+            .iter()
+            .map(|section| KEYS.iter().position(|key| key.name == section.first))
+            .collect();
         assert_eq!(firsts.first(), Some(&Some(0)));
-        assert!(firsts.windows(2).all(|pair| pair[0].is_some() && pair[0] < pair[1]));
+        assert!(
+            firsts
+                .windows(2)
+                .all(|pair| pair[0].is_some() && pair[0] < pair[1])
+        );
     }
 
     #[test]

@@ -17,14 +17,15 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// The largest file that is read, in bytes; whatever is larger is some other file, named by mistake.
+/// The largest file that is read, in bytes; whatever is larger is some other file, named by
+/// mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// A day, in milliseconds: no session is meant to be silent, and no Guid to last, for longer.
 const DAY_MS: u64 = 86_400_000;
 
-/// The highest limit on clients and downloads: twice as many descriptors are within the unit's LimitNOFILE, and an
-/// agent desktop beyond that number belongs to another node.
+/// The highest limit on clients and downloads: twice as many descriptors are within the unit's
+/// LimitNOFILE, and an agent desktop beyond that number belongs to another node.
 const CLIENTS_MAX: usize = 16_384;
 
 /// Reads the settings from a file, with the remarks there are on it.
@@ -39,8 +40,8 @@ pub fn read(path: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
     }
 }
 
-/// Reads the settings from the text of a file; `file` is where it came from, and where the relative paths in it
-/// start.
+/// Reads the settings from the text of a file; `file` is where it came from, and where the relative
+/// paths in it start.
 ///
 /// # Errors
 ///
@@ -63,7 +64,8 @@ pub fn from_text(text: &str, file: &Path) -> Result<(Settings, Vec<Notice>), Vec
 
 /// Takes every key.
 fn parse_settings(source: &mut Source<'_>) -> Settings {
-    const PAIR: &str = "name a PEM file; `cc-gateway certificate --out DIR` makes a pair for a first start";
+    const PAIR: &str =
+        "name a PEM file; `cc-gateway certificate --out DIR` makes a pair for a first start";
     let clients = || number(1..=CLIENTS_MAX);
     let max_connections = source.parse("MAX_CONNECTIONS", clients());
     let mapping_disk = source.parse("MAPPINGDISK", Drive::parse);
@@ -71,7 +73,10 @@ fn parse_settings(source: &mut Source<'_>) -> Settings {
     Settings {
         video_download: source.parse("VIDEO_DOWNLOAD_FLAG", switch),
         support_video: source.parse("IF_SUPPORT_VIDEO", switch),
-        auth_mode: source.parse("AUTHMODE", choice(&[("1", AuthMode::Static), ("2", AuthMode::Dynamic)])),
+        auth_mode: source.parse(
+            "AUTHMODE",
+            choice(&[("1", AuthMode::Static), ("2", AuthMode::Dynamic)]),
+        ),
         guid_interval: source.parse("GUIDINTERVAL", millis(1..=DAY_MS)),
         guid_timeout: source.parse("GUIDTIMEOUT", millis(1..=DAY_MS)),
         poll_wait: parse_poll_wait(source),
@@ -84,8 +89,10 @@ fn parse_settings(source: &mut Source<'_>) -> Settings {
         video_suffixes: source.parse("VIDEO_FILE_SUFFIXES", lists::suffixes),
         audio_suffixes: source.parse("AUDIO_FILE_SUFFIXES", lists::suffixes),
         record_scan_interval: source.parse("RECORD_SCAN_INTERVAL", values::scan_interval),
-        download_scope: source
-            .parse("DOWNLOAD_SCOPE", choice(&[("OWN", DownloadScope::Own), ("ALL", DownloadScope::All)])),
+        download_scope: source.parse(
+            "DOWNLOAD_SCOPE",
+            choice(&[("OWN", DownloadScope::Own), ("ALL", DownloadScope::All)]),
+        ),
         agent_id_max: source.parse("AGENT_ID_MAX", number(101..=999_999)),
         agents_file: source.parse_path("AGENTS_FILE"),
         server_name: source.parse("SERVER_NAME", values::server_name),
@@ -105,7 +112,9 @@ fn parse_settings(source: &mut Source<'_>) -> Settings {
         max_downloads_per_agent: source.parse("MAX_DOWNLOADS_PER_AGENT", clients()),
         cors_allow_origin: source.parse("CORS_ALLOW_ORIGIN", lists::origins),
         drain_timeout: source.parse("DRAIN_TIMEOUT", millis(0..=3_600_000)),
-        log_level: source.parse("LOG_LEVEL", values::level).unwrap_or(LevelFilter::Info),
+        log_level: source
+            .parse("LOG_LEVEL", values::level)
+            .unwrap_or(LevelFilter::Info),
         lines: Vec::new(),
     }
 }

@@ -14,13 +14,23 @@ pub(crate) struct Drive(char);
 impl Drive {
     /// The drive of an ASCII letter of either case; `None` for any other character.
     pub(crate) fn new(letter: char) -> Option<Drive> {
-        letter.is_ascii_alphabetic().then(|| Drive(letter.to_ascii_uppercase()))
+        letter
+            .is_ascii_alphabetic()
+            .then(|| Drive(letter.to_ascii_uppercase()))
     }
 
     pub(super) fn parse(text: &str) -> Result<Drive, String> {
         let mut letters = text.chars();
-        let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none());
-        drive.ok_or_else(|| format!("{} is not a drive letter; write one letter, for example Y", values::quoted(text)))
+        let drive = letters
+            .next()
+            .and_then(Drive::new)
+            .filter(|_| letters.next().is_none());
+        drive.ok_or_else(|| {
+            format!(
+                "{} is not a drive letter; write one letter, for example Y",
+                values::quoted(text)
+            )
+        })
     }
 }
 
@@ -37,7 +47,8 @@ impl fmt::Display for Drive {
     }
 }
 
-/// The node and drive that a mount directory serves. Shown as the key that names it in full, as in `MOUNT_DIR.256.Y`.
+/// The node and drive that a mount directory serves. Shown as the key that names it in full, as in
+/// `MOUNT_DIR.256.Y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MountPoint {
     /// The node that made the recordings; used in pool mode, and there only.
@@ -57,7 +68,11 @@ impl fmt::Display for MountPoint {
 }
 
 /// The mount directories in force; a key without a value names none.
-pub(super) fn parse(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: bool) -> BTreeMap<MountPoint, PathBuf> {
+pub(super) fn parse(
+    source: &mut Source<'_>,
+    mapping_disk: Drive,
+    pool_mode: bool,
+) -> BTreeMap<MountPoint, PathBuf> {
     // A wrong MAPPINGDISK would make drives equal that are not meant to be.
     let comparable = source.are_valid(&["MAPPINGDISK"]);
     let mut mounts = BTreeMap::new();
@@ -80,7 +95,9 @@ pub(super) fn parse(source: &mut Source<'_>, mapping_disk: Drive, pool_mode: boo
         }
         let named = mounts.entry(point).or_insert_with(|| directory.clone());
         if *named != directory && comparable {
-            let text = format!("stands for {point}, and so does another key that names {named:?}; remove one of them");
+            let text = format!(
+                "stands for {point}, and so does another key that names {named:?}; remove one of them"
+            );
             source.add_problem(line, key, text);
         }
     }
@@ -122,12 +139,24 @@ mod tests {
 
     #[test]
     fn a_drive_is_one_letter_of_either_case() {
-        for (text, letter) in
-            [("y", Some('Y')), ("Z", Some('Z')), ("", None), ("YZ", None), ("1", None), ("\u{e9}", None)]
-        {
-            assert_eq!(Drive::parse(text).ok().map(|drive| drive.0), letter, "{text:?}");
+        for (text, letter) in [
+            ("y", Some('Y')),
+            ("Z", Some('Z')),
+            ("", None),
+            ("YZ", None),
+            ("1", None),
+            ("\u{e9}", None),
+        ] {
+            assert_eq!(
+                Drive::parse(text).ok().map(|drive| drive.0),
+                letter,
+                "{text:?}"
+            );
         }
-        assert_eq!(Drive::new('c').map(|drive| drive.to_string()).as_deref(), Some("C"));
+        assert_eq!(
+            Drive::new('c').map(|drive| drive.to_string()).as_deref(),
+            Some("C")
+        );
     }
 
     #[test]
@@ -139,18 +168,30 @@ mod tests {
             ("MOUNT_DIR.0256", Ok("MOUNT_DIR.256.X")),
             ("MOUNT_DIR.0.z", Ok("MOUNT_DIR.0.Z")),
             ("MOUNT_DIR.4294967295.Y", Ok("MOUNT_DIR.4294967295.Y")),
-            ("MOUNT_DIR.4294967296.Y", Err("the locationId \"4294967296\" is out of bounds")),
-            ("MOUNT_DIR.Y.256", Err("the locationId \"Y\" is not a whole number")),
+            (
+                "MOUNT_DIR.4294967296.Y",
+                Err("the locationId \"4294967296\" is out of bounds"),
+            ),
+            (
+                "MOUNT_DIR.Y.256",
+                Err("the locationId \"Y\" is not a whole number"),
+            ),
             ("MOUNT_DIR.", Err("\"\" is not a drive letter")),
             ("MOUNT_DIR.1.", Err("\"\" is not a drive letter")),
             ("MOUNT_DIR.YZ", Err("\"YZ\" is not a drive letter")),
-            ("MOUNT_DIR.1Y", Err("the locationId \"1Y\" is not a whole number")),
+            (
+                "MOUNT_DIR.1Y",
+                Err("the locationId \"1Y\" is not a whole number"),
+            ),
             ("MOUNT_DIR.1.Y.", Err("has too many parts")),
         ] {
             let read = point(key, Drive('X')).map(|point| point.to_string());
             match full {
                 Ok(full) => assert_eq!(read.as_deref(), Ok(full)),
-                Err(reason) => assert!(read.as_ref().is_err_and(|text| text.starts_with(reason)), "{key}: {read:?}"),
+                Err(reason) => assert!(
+                    read.as_ref().is_err_and(|text| text.starts_with(reason)),
+                    "{key}: {read:?}"
+                ),
             }
         }
     }

@@ -36,7 +36,8 @@ pub struct Problem {
     pub(crate) kind: ProblemKind,
     /// The file to look into.
     pub(crate) file: PathBuf,
-    /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a missing key.
+    /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a
+    /// missing key.
     pub line: Option<u32>,
     /// The key as written, escapes resolved.
     pub(crate) key: Option<String>,
@@ -46,36 +47,61 @@ pub struct Problem {
 
 impl Problem {
     /// A problem with what a file says.
-    pub(crate) fn in_config(file: &Path, line: Option<u32>, key: Option<&str>, text: impl Into<String>) -> Problem {
+    pub(crate) fn in_config(
+        file: &Path,
+        line: Option<u32>,
+        key: Option<&str>,
+        text: impl Into<String>,
+    ) -> Problem {
         let key = key.map(str::to_owned);
-        Problem { kind: ProblemKind::Config, file: file.to_owned(), line, key, text: text.into() }
+        Problem {
+            kind: ProblemKind::Config,
+            file: file.to_owned(),
+            line,
+            key,
+            text: text.into(),
+        }
     }
 
-    /// A file that cannot be read because of `error`; `advice` says what to do unless the reason is a
-    /// missing permission.
+    /// A file that cannot be read because of `error`; `advice` says what to do unless the reason is
+    /// a missing permission.
     ///
     /// A missing file counts as a configuration problem: somewhere a wrong name is written.
     pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
         let (kind, text) = match error.kind() {
-            io::ErrorKind::PermissionDenied => {
-                (ProblemKind::Permission, format!("is not readable ({error}); let the user of the service read it"))
-            }
-            // Not a regular file, or a file of another size than such files have: another one is meant.
-            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
-                (ProblemKind::Config, format!("cannot be read: {error}; {advice}"))
-            }
+            io::ErrorKind::PermissionDenied => (
+                ProblemKind::Permission,
+                format!("is not readable ({error}); let the user of the service read it"),
+            ),
+            // Not a regular file, or a file of another size than such files have: another one is
+            // meant.
+            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => (
+                ProblemKind::Config,
+                format!("cannot be read: {error}; {advice}"),
+            ),
             io::ErrorKind::NotFound => (ProblemKind::Config, format!("no such file; {advice}")),
-            _ => (ProblemKind::Io, format!("cannot be read ({error}); {advice}")),
+            _ => (
+                ProblemKind::Io,
+                format!("cannot be read ({error}); {advice}"),
+            ),
         };
-        Problem { kind, file: file.to_owned(), line: None, key: None, text }
+        Problem {
+            kind,
+            file: file.to_owned(),
+            line: None,
+            key: None,
+            text,
+        }
     }
 }
 
-/// One error for all that is wrong with the files, so that the operator can correct them at once. The first problem decides
-/// on the exit code.
+/// One error for all that is wrong with the files, so that the operator can correct them at once.
+/// The first problem decides on the exit code.
 impl From<Vec<Problem>> for FatalError {
     fn from(problems: Vec<Problem>) -> FatalError {
-        let exit = problems.first().map_or(Exit::Config, |problem| problem.kind.exit());
+        let exit = problems
+            .first()
+            .map_or(Exit::Config, |problem| problem.kind.exit());
         let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
         FatalError::new(exit, lines.join("\n"))
     }
@@ -122,20 +148,35 @@ mod tests {
             (Some(1), Some("A\nB"), ":1: A\\nB: "),
         ] {
             let problem = Problem::in_config(file, line, key, text);
-            assert_eq!(problem.to_string(), format!("/etc/cc-gateway/basic.properties{shown}{text}"));
+            assert_eq!(
+                problem.to_string(),
+                format!("/etc/cc-gateway/basic.properties{shown}{text}")
+            );
         }
     }
 
     #[test]
     fn a_file_that_cannot_be_read_says_why_and_ends_with_its_own_code() {
         for (error, exit, says) in [
-            (io::ErrorKind::PermissionDenied, Exit::Permission, "let the user of the service read it"),
-            (io::ErrorKind::NotFound, Exit::Config, "no such file; name another"),
+            (
+                io::ErrorKind::PermissionDenied,
+                Exit::Permission,
+                "let the user of the service read it",
+            ),
+            (
+                io::ErrorKind::NotFound,
+                Exit::Config,
+                "no such file; name another",
+            ),
             (io::ErrorKind::InvalidInput, Exit::Config, "name another"),
             (io::ErrorKind::FileTooLarge, Exit::Config, "name another"),
             (io::ErrorKind::StorageFull, Exit::Io, "name another"),
         ] {
-            let problem = Problem::from_io(Path::new("agents.properties"), &error.into(), "name another");
+            let problem = Problem::from_io(
+                Path::new("agents.properties"),
+                &error.into(),
+                "name another",
+            );
             assert_eq!(problem.kind.exit(), exit);
             assert!(problem.to_string().contains(says), "{problem}");
         }

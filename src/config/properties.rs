@@ -1,10 +1,10 @@
 //! Java `.properties` syntax, read as `java.util.Properties.load(Reader)` of JDK 17 reads it.
 //!
-//! The rules are those of that method's documentation, and of its behaviour where the documentation is
-//! silent: `properties/corpus.rs` pins each corner, and the comparison described in `tests/java/PropertiesOracle.java`
-//! runs the same texts through a real JDK. Three points have no counterpart in Java: a malformed escape
-//! spoils its own entry only (Java stops there with an exception), lone surrogates become U+FFFD, and
-//! [`decode`] chooses the character set.
+//! The rules are those of that method's documentation, and of its behaviour where the documentation
+//! is silent: `properties/corpus.rs` pins each corner, and the comparison described in
+//! `tests/java/PropertiesOracle.java` runs the same texts through a real JDK. Three points have no
+//! counterpart in Java: a malformed escape spoils its own entry only (Java stops there with an
+//! exception), lone surrogates become U+FFFD, and [`decode`] chooses the character set.
 
 use std::borrow::Cow;
 
@@ -35,8 +35,8 @@ pub struct Malformed {
     pub(crate) reason: &'static str,
 }
 
-/// Reads every entry of `text`, in the order of the file and with duplicates, and names the lines that
-/// cannot be read.
+/// Reads every entry of `text`, in the order of the file and with duplicates, and names the lines
+/// that cannot be read.
 ///
 /// Takes time in proportion to the length of `text` and fails on no input. A `\u` escape of half a
 /// surrogate pair that meets no other half becomes U+FFFD, since a `String` cannot hold it.
@@ -47,7 +47,10 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
         let (key, value) = split(&text);
         match (unescape(key), unescape(value)) {
             (Some(key), Some(value)) => entries.push(Entry { line, key, value }),
-            _ => malformed.push(Malformed { line, reason: MALFORMED_ESCAPE }),
+            _ => malformed.push(Malformed {
+                line,
+                reason: MALFORMED_ESCAPE,
+            }),
         }
     }
     (entries, malformed)
@@ -56,9 +59,9 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
 /// The text of a file: UTF-8, or ISO-8859-1 where the bytes are not UTF-8.
 ///
 /// Java reads such a file in either way, depending on how it is opened (`load(Reader)` over UTF-8,
-/// `load(InputStream)` always as ISO-8859-1); files of both kinds are found on gateways. A byte order mark
-/// in front of UTF-8 is dropped: Java would make it part of the first key, which some editors then break
-/// without a visible trace.
+/// `load(InputStream)` always as ISO-8859-1); files of both kinds are found on gateways. A byte
+/// order mark in front of UTF-8 is dropped: Java would make it part of the first key, which some
+/// editors then break without a visible trace.
 pub fn decode(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(mut text) => {
@@ -79,13 +82,22 @@ struct LogicalLine<'a> {
 
 /// Joins natural lines into logical ones, leaving out comments and blank lines.
 fn logical_lines(text: &str) -> impl Iterator<Item = LogicalLine<'_>> {
-    let mut natural = NaturalLines { rest: Some(text), line: 0 };
+    let mut natural = NaturalLines {
+        rest: Some(text),
+        line: 0,
+    };
     std::iter::from_fn(move || {
         let mut joined = Cow::Borrowed("");
         let mut start = 0;
-        for NaturalLine { line, text, is_last } in natural.by_ref() {
+        for NaturalLine {
+            line,
+            text,
+            is_last,
+        } in natural.by_ref()
+        {
             let text = text.trim_start_matches(is_blank);
-            // A continuation that has brought nothing yet leaves the next line as good as a first one.
+            // A continuation that has brought nothing yet leaves the next line as good as a first
+            // one.
             if joined.is_empty() {
                 if text.is_empty() || text.starts_with(['#', '!']) {
                     continue;
@@ -94,20 +106,30 @@ fn logical_lines(text: &str) -> impl Iterator<Item = LogicalLine<'_>> {
             }
             let backslashes = text.len() - text.trim_end_matches('\\').len();
             let continued = backslashes % 2 == 1;
-            joined += text.strip_suffix('\\').filter(|_| continued).unwrap_or(text);
+            joined += text
+                .strip_suffix('\\')
+                .filter(|_| continued)
+                .unwrap_or(text);
             if !continued || is_last {
-                return Some(LogicalLine { line: start, text: joined });
+                return Some(LogicalLine {
+                    line: start,
+                    text: joined,
+                });
             }
         }
-        (!joined.is_empty()).then_some(LogicalLine { line: start, text: joined })
+        (!joined.is_empty()).then_some(LogicalLine {
+            line: start,
+            text: joined,
+        })
     })
 }
 
 struct NaturalLine<'a> {
     line: u32,
     text: &'a str,
-    /// Whether at most one CR or LF follows. After a lone backslash Java makes an empty entry there, but not
-    /// where CR LF follows, because it looks for the end of the text between the two.
+    /// Whether at most one CR or LF follows. After a lone backslash Java makes an empty entry
+    /// there, but not where CR LF follows, because it looks for the end of the text between the
+    /// two.
     is_last: bool,
 }
 
@@ -124,18 +146,31 @@ impl<'a> Iterator for NaturalLines<'a> {
         let rest = self.rest.take()?;
         self.line = self.line.saturating_add(1);
         let Some((text, after)) = rest.split_once(['\r', '\n']) else {
-            return Some(NaturalLine { line: self.line, text: rest, is_last: true });
+            return Some(NaturalLine {
+                line: self.line,
+                text: rest,
+                is_last: true,
+            });
         };
         let is_pair = after.starts_with('\n') && rest.as_bytes().get(text.len()) == Some(&b'\r');
-        self.rest = Some(after.strip_prefix('\n').filter(|_| is_pair).unwrap_or(after));
-        Some(NaturalLine { line: self.line, text, is_last: after.is_empty() })
+        self.rest = Some(
+            after
+                .strip_prefix('\n')
+                .filter(|_| is_pair)
+                .unwrap_or(after),
+        );
+        Some(NaturalLine {
+            line: self.line,
+            text,
+            is_last: after.is_empty(),
+        })
     }
 }
 
 /// Splits a logical line into key and value, neither of them unescaped yet.
 ///
-/// The key ends before the first `=`, `:` or blank that no backslash escapes; blanks and at most one `=` or
-/// `:` stand between it and the value.
+/// The key ends before the first `=`, `:` or blank that no backslash escapes; blanks and at most
+/// one `=` or `:` stand between it and the value.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = line.find(|c| {

@@ -6,14 +6,15 @@ use super::settings::Settings;
 use super::source::Source;
 use std::time::Duration;
 
-/// The longest poll: far beyond what any known client waits for, so a longer one is a slip of the pen.
+/// The longest poll: far beyond what any known client waits for, so a longer one is a slip of the
+/// pen.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
 
 /// The shortest time after which one of the known clients gives up a poll.
 const CLIENT_POLL_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Checks `settings` against each other; a value that was refused must not be blamed for a second problem, while
-/// warnings are of no account then.
+/// Checks `settings` against each other; a value that was refused must not be blamed for a second
+/// problem, while warnings are of no account then.
 pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
     guid_lifetimes(settings, source);
     poll_wait(settings, source);
@@ -28,9 +29,16 @@ fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
     if !source.are_valid(&[INTERVAL, TIMEOUT]) || settings.guid_interval < settings.guid_timeout {
         return;
     }
-    let (interval, timeout) = (settings.guid_interval.as_millis(), settings.guid_timeout.as_millis());
+    let (interval, timeout) = (
+        settings.guid_interval.as_millis(),
+        settings.guid_timeout.as_millis(),
+    );
     // One of the two may be a default, which nobody can correct in the file.
-    let key = if source.line(INTERVAL).is_some() { INTERVAL } else { TIMEOUT };
+    let key = if source.line(INTERVAL).is_some() {
+        INTERVAL
+    } else {
+        TIMEOUT
+    };
     let text = format!(
         "a Guid must be renewed before it expires; make {INTERVAL} ({interval}) less than {TIMEOUT} ({timeout})"
     );
@@ -39,9 +47,16 @@ fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
 
 fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
     const TIMES: &str = "AGENT_POLL_WAIT_TIMES";
-    let Some(wait) = settings.poll_wait else { return };
-    let line = source.line(TIMES).or(source.line("AGENT_POLL_WAIT_INTERVAL"));
-    let lasts = format!("a poll waits {} ms (times AGENT_POLL_WAIT_INTERVAL)", wait.as_millis());
+    let Some(wait) = settings.poll_wait else {
+        return;
+    };
+    let line = source
+        .line(TIMES)
+        .or(source.line("AGENT_POLL_WAIT_INTERVAL"));
+    let lasts = format!(
+        "a poll waits {} ms (times AGENT_POLL_WAIT_INTERVAL)",
+        wait.as_millis()
+    );
     if wait > POLL_WAIT_MAX {
         let text = format!("{lasts}; make it {} ms at most", POLL_WAIT_MAX.as_millis());
         source.add_problem(line, TIMES, text);
@@ -55,7 +70,11 @@ fn poll_wait(settings: &Settings, source: &mut Source<'_>) {
         );
     }
     if settings.idle_timeout.is_some_and(|limit| wait >= limit) {
-        source.add_warning(line, TIMES, format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"));
+        source.add_warning(
+            line,
+            TIMES,
+            format!("{lasts}, not less than MAXTIME; a waiting agent may be signed out"),
+        );
     }
 }
 
@@ -65,14 +84,23 @@ fn switches(settings: &Settings, source: &mut Source<'_>) {
         (false, true) => ("IF_SUPPORT_VIDEO", "VIDEO_DOWNLOAD_FLAG"),
         _ => return,
     };
-    source.add_warning(source.line(on), on, format!("is ON, but no video can be downloaded until {off} is ON, too"));
+    source.add_warning(
+        source.line(on),
+        on,
+        format!("is ON, but no video can be downloaded until {off} is ON, too"),
+    );
 }
 
-/// A gateway that is to serve videos and has none of them can only answer every download with a failure, which
-/// nobody but the agents would see.
+/// A gateway that is to serve videos and has none of them can only answer every download with a
+/// failure, which nobody but the agents would see.
 fn mounts(settings: &Settings, source: &mut Source<'_>) {
     let downloads = settings.video_download && settings.support_video;
-    if !downloads || settings.mounts.keys().any(|point| point.location.is_some() == settings.pool_mode) {
+    if !downloads
+        || settings
+            .mounts
+            .keys()
+            .any(|point| point.location.is_some() == settings.pool_mode)
+    {
         return;
     }
     let mut written = source.entries_in_force(is_mount_key);

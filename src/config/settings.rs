@@ -22,7 +22,8 @@ pub struct Settings {
     pub(crate) guid_interval: Duration,
     /// The age at which a Guid expires; 1 ms to a day.
     pub(crate) guid_timeout: Duration,
-    /// How long a poll waits for an event, at most 10 minutes; `None` if polls are answered at once.
+    /// How long a poll waits for an event, at most 10 minutes; `None` if polls are answered at
+    /// once.
     pub(crate) poll_wait: Option<Duration>,
     /// How long an agent may be silent, 1 ms to a day; `None` if it may be for ever.
     pub(crate) idle_timeout: Option<Duration>,
@@ -40,7 +41,8 @@ pub struct Settings {
     pub(crate) video_suffixes: Vec<String>,
     /// What a voice recording's name may end with, in lower case and without dot; never empty.
     pub(crate) audio_suffixes: Vec<String>,
-    /// The time between two looks for new recordings, 100 ms to an hour; `None` for no events at all.
+    /// The time between two looks for new recordings, 100 ms to an hour; `None` for no events at
+    /// all.
     pub(crate) record_scan_interval: Option<Duration>,
     /// Whose recordings an agent may download.
     pub(crate) download_scope: DownloadScope,
@@ -60,10 +62,11 @@ pub struct Settings {
     pub tls_private_key: PathBuf,
     /// Threads that answer requests, 1 to 256.
     pub worker_threads: usize,
-    /// Client connections at once, 1 to 16384. A start that finds too few descriptors lowers the default.
+    /// Client connections at once, 1 to 16384. A start that finds too few descriptors lowers the
+    /// default.
     pub max_connections: usize,
-    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`. Half of
-    /// `max_connections`, rounded up, where the file does not set it.
+    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`. Half
+    /// of `max_connections`, rounded up, where the file does not set it.
     pub max_connections_per_address: usize,
     /// The proxies whose word on the client's address counts; empty for none.
     pub trusted_proxies: Vec<IpPrefix>,
@@ -81,22 +84,25 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// Every key with the value the file or its default gives it, in the order of [`KEYS`](super::KEYS).
+    /// Every key with the value the file or its default gives it, in the order of
+    /// [`KEYS`](super::KEYS).
     ///
-    /// Paths are resolved, mount directories have their full key, and an empty value says that a key without
-    /// default is not set. Written as `KEY = VALUE` lines, these make a file with the same meaning.
+    /// Paths are resolved, mount directories have their full key, and an empty value says that a
+    /// key without default is not set. Written as `KEY = VALUE` lines, these make a file with the
+    /// same meaning.
     pub(crate) fn lines(&self) -> &[(String, String)] {
         &self.lines
     }
 
-    /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as not chosen even
-    /// where the file repeats it, as the installed one does.
+    /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as
+    /// not chosen even where the file repeats it, as the installed one does.
     pub(crate) fn has_custom_max_connections(&self) -> bool {
         self.max_connections != MAX_CONNECTIONS_DEFAULT
     }
 
-    /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is half of it.
-    /// [`lines`](Self::lines) keeps what the file asks for, so that a reload compares like with like.
+    /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is
+    /// half of it. [`lines`](Self::lines) keeps what the file asks for, so that a reload compares
+    /// like with like.
     pub(crate) fn lower_max_connections(&mut self, fitting: usize) {
         let is_half = self.max_connections_per_address == half_rounded_up(self.max_connections);
         self.max_connections = self.max_connections.min(fitting);
@@ -106,8 +112,8 @@ impl Settings {
     }
 
     /// Applies what a running service can change from newly read settings. Returns every difference
-    /// there was, with whether it is in force now; the others stay differences until the service is started
-    /// with them.
+    /// there was, with whether it is in force now; the others stay differences until the service is
+    /// started with them.
     pub(crate) fn reload(&mut self, read: &Settings) -> Vec<Change> {
         let before: BTreeMap<_, _> = self.lines.iter().cloned().collect();
         let after: BTreeMap<_, _> = read.lines.iter().cloned().collect();
@@ -115,12 +121,24 @@ impl Settings {
         for (key, value) in &read.lines {
             if before.get(key) != Some(value) {
                 let in_force = RELOADABLE.contains(&key.as_str());
-                changes.push(Change { key: key.clone(), value: value.clone(), in_force });
+                changes.push(Change {
+                    key: key.clone(),
+                    value: value.clone(),
+                    in_force,
+                });
             }
         }
         // Only mount directories can be in one of them and not in the other.
-        for (key, _) in self.lines.iter().filter(|(key, _)| !after.contains_key(key)) {
-            changes.push(Change { key: key.clone(), value: String::new(), in_force: false });
+        for (key, _) in self
+            .lines
+            .iter()
+            .filter(|(key, _)| !after.contains_key(key))
+        {
+            changes.push(Change {
+                key: key.clone(),
+                value: String::new(),
+                in_force: false,
+            });
         }
         self.agents_file.clone_from(&read.agents_file);
         self.tls_certificate.clone_from(&read.tls_certificate);
@@ -139,14 +157,20 @@ impl Settings {
 /// `MAX_CONNECTIONS` where the file does not set it; [`KEYS`](super::KEYS) holds the same as text.
 const MAX_CONNECTIONS_DEFAULT: usize = 10_000;
 
-/// The default of `MAX_CONNECTIONS_PER_ADDRESS`: one address may be the middle tier of a whole CRM, but must leave
-/// room for others.
+/// The default of `MAX_CONNECTIONS_PER_ADDRESS`: one address may be the middle tier of a whole CRM,
+/// but must leave room for others.
 pub(super) fn half_rounded_up(connections: usize) -> usize {
     connections.div_ceil(2)
 }
 
 /// The keys that `Settings::reload` puts in force; every other one needs a start.
-pub const RELOADABLE: &[&str] = &["AGENTS_FILE", "TLS_CERTIFICATE", "TLS_PRIVATE_KEY", "DRAIN_TIMEOUT", "LOG_LEVEL"];
+pub const RELOADABLE: &[&str] = &[
+    "AGENTS_FILE",
+    "TLS_CERTIFICATE",
+    "TLS_PRIVATE_KEY",
+    "DRAIN_TIMEOUT",
+    "LOG_LEVEL",
+];
 
 /// A setting that is not what it was.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,8 +196,14 @@ mod tests {
 
     #[test]
     fn the_default_of_max_connections_is_the_one_of_the_table() {
-        let key = KEYS.iter().find(|key| key.name == "MAX_CONNECTIONS").unwrap();
-        assert_eq!(key.default.fixed().unwrap().parse(), Ok(MAX_CONNECTIONS_DEFAULT));
+        let key = KEYS
+            .iter()
+            .find(|key| key.name == "MAX_CONNECTIONS")
+            .unwrap();
+        assert_eq!(
+            key.default.fixed().unwrap().parse(),
+            Ok(MAX_CONNECTIONS_DEFAULT)
+        );
     }
 
     #[test]
@@ -183,13 +213,25 @@ mod tests {
             ("MAX_CONNECTIONS=10000", false, 1, (1, 1)),
             ("MAX_CONNECTIONS=9999", true, 20_000, (9999, 5000)),
             ("MAX_CONNECTIONS_PER_ADDRESS=7", false, 400, (400, 7)),
-            ("MAX_CONNECTIONS=10000\nMAX_CONNECTIONS_PER_ADDRESS=9000", false, 400, (400, 9000)),
+            (
+                "MAX_CONNECTIONS=10000\nMAX_CONNECTIONS_PER_ADDRESS=9000",
+                false,
+                400,
+                (400, 9000),
+            ),
         ] {
             let mut settings = settings(text);
             assert_eq!(settings.has_custom_max_connections(), chosen, "{text}");
             let lines = settings.lines().to_vec();
             settings.lower_max_connections(fitting);
-            assert_eq!((settings.max_connections, settings.max_connections_per_address), lowered, "{text}");
+            assert_eq!(
+                (
+                    settings.max_connections,
+                    settings.max_connections_per_address
+                ),
+                lowered,
+                "{text}"
+            );
             assert_eq!(settings.lines(), lines);
         }
     }

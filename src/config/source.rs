@@ -1,5 +1,5 @@
-//! The entries of one file on their way into settings: which of them is in force, and what is wrong or
-//! worth a remark.
+//! The entries of one file on their way into settings: which of them is in force, and what is wrong
+//! or worth a remark.
 
 use super::keys::{self, DefaultValue};
 use super::notice::{Notice, Severity};
@@ -22,8 +22,17 @@ pub(super) struct Source<'a> {
 impl<'a> Source<'a> {
     /// Puts the last of each key in force.
     pub(super) fn new(file: &'a Path, entries: &'a [Entry]) -> Source<'a> {
-        let in_force = entries.iter().map(|entry| (entry.key.as_str(), entry)).collect();
-        let mut source = Source { file, in_force, problems: Vec::new(), notices: Vec::new(), shown: Vec::new() };
+        let in_force = entries
+            .iter()
+            .map(|entry| (entry.key.as_str(), entry))
+            .collect();
+        let mut source = Source {
+            file,
+            in_force,
+            problems: Vec::new(),
+            notices: Vec::new(),
+            shown: Vec::new(),
+        };
         source.warn_of_duplicates(entries);
         source.warn_of_unknown();
         source
@@ -31,16 +40,20 @@ impl<'a> Source<'a> {
 
     /// The value of a key, or its default; a bad one becomes a problem and some value of the type.
     ///
-    /// Blanks around a value are ignored: at its end Java keeps them, but nobody sees them. An empty value
-    /// says that a key without default is not set, and is a problem for any other key.
-    pub(super) fn parse<T: Default>(&mut self, name: &str, read: impl FnOnce(&str) -> Result<T, String>) -> T {
+    /// Blanks around a value are ignored: at its end Java keeps them, but nobody sees them. An
+    /// empty value says that a key without default is not set, and is a problem for any other key.
+    pub(super) fn parse<T: Default>(
+        &mut self,
+        name: &str,
+        read: impl FnOnce(&str) -> Result<T, String>,
+    ) -> T {
         let (line, value) = self.value(name);
         self.show(name.to_owned(), value);
         self.parse_value(line, name, value, read)
     }
 
-    /// As [`parse`](Self::take), for a key whose default follows from another key: it is `derived` where the file has
-    /// no line for it.
+    /// As [`parse`](Self::take), for a key whose default follows from another key: it is `derived`
+    /// where the file has no line for it.
     pub(super) fn parse_or<T: Default + Display>(
         &mut self,
         name: &str,
@@ -75,23 +88,39 @@ impl<'a> Source<'a> {
     /// Notes a key that is needed and not there.
     pub(super) fn add_missing(&mut self, name: &str, text: &str) {
         // A misspelt key is only a warning, and warnings are not shown where there are problems.
-        let misspelt = self.entries_in_force(|key| !keys::is_known(key) && keys::closest_match(key) == Some(name));
+        let misspelt = self
+            .entries_in_force(|key| !keys::is_known(key) && keys::closest_match(key) == Some(name));
         match misspelt.first() {
-            Some(entry) => self.add_problem(None, name, format!("is not set; is it the key of line {}?", entry.line)),
+            Some(entry) => self.add_problem(
+                None,
+                name,
+                format!("is not set; is it the key of line {}?", entry.line),
+            ),
             None => self.add_problem(self.line(name), name, text),
         }
     }
 
     /// The entries in force whose key is `wanted`, in the order of the file.
     pub(super) fn entries_in_force(&self, wanted: impl Fn(&str) -> bool) -> Vec<&'a Entry> {
-        let mut entries: Vec<_> = self.in_force.values().copied().filter(|entry| wanted(&entry.key)).collect();
+        let mut entries: Vec<_> = self
+            .in_force
+            .values()
+            .copied()
+            .filter(|entry| wanted(&entry.key))
+            .collect();
         entries.sort_by_key(|entry| entry.line);
         entries
     }
 
-    /// Whether nothing is wrong with any of these keys, so that they can be compared with each other.
+    /// Whether nothing is wrong with any of these keys, so that they can be compared with each
+    /// other.
     pub(super) fn are_valid(&self, names: &[&str]) -> bool {
-        !self.problems.iter().any(|problem| problem.key.as_deref().is_some_and(|key| names.contains(&key)))
+        !self.problems.iter().any(|problem| {
+            problem
+                .key
+                .as_deref()
+                .is_some_and(|key| names.contains(&key))
+        })
     }
 
     /// The line of the entry in force, if the file has one.
@@ -101,12 +130,14 @@ impl<'a> Source<'a> {
 
     /// Notes an entry that cannot be read at all.
     pub(super) fn add_line_problem(&mut self, line: u32, reason: &str) {
-        self.problems.push(Problem::in_config(self.file, Some(line), None, reason));
+        self.problems
+            .push(Problem::in_config(self.file, Some(line), None, reason));
     }
 
     /// Notes a problem with a key.
     pub(super) fn add_problem(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
-        self.problems.push(Problem::in_config(self.file, line, Some(key), text));
+        self.problems
+            .push(Problem::in_config(self.file, line, Some(key), text));
     }
 
     /// Notes a warning about a key.
@@ -119,10 +150,11 @@ impl<'a> Source<'a> {
         self.shown.push((key, value.replace('\\', "\\\\")));
     }
 
-    /// All that was noted: the problems in the order of the file, the notices, and the values in force in the
-    /// order of the table.
+    /// All that was noted: the problems in the order of the file, the notices, and the values in
+    /// force in the order of the table.
     pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<Notice>, Vec<(String, String)>) {
-        self.problems.sort_by_key(|problem| problem.line.unwrap_or(u32::MAX));
+        self.problems
+            .sort_by_key(|problem| problem.line.unwrap_or(u32::MAX));
         self.shown.sort_by_key(|(key, _)| {
             let stem = key.split('.').next().unwrap_or_default();
             keys::KEYS.iter().position(|key| key.name == stem)
@@ -133,7 +165,12 @@ impl<'a> Source<'a> {
     fn value(&self, name: &str) -> (Option<u32>, &'a str) {
         match self.in_force.get(name) {
             Some(entry) => (Some(entry.line), entry.value.trim()),
-            None => (None, keys::find(name).and_then(|key| key.default.fixed()).unwrap_or_default()),
+            None => (
+                None,
+                keys::find(name)
+                    .and_then(|key| key.default.fixed())
+                    .unwrap_or_default(),
+            ),
         }
     }
 
@@ -153,7 +190,10 @@ impl<'a> Source<'a> {
                 Err(refusal) => refusal,
             },
         };
-        let hint = default.shown().map(|default| format!(" (the default is {default})")).unwrap_or_default();
+        let hint = default
+            .shown()
+            .map(|default| format!(" (the default is {default})"))
+            .unwrap_or_default();
         self.add_problem(line, name, refusal + &hint);
         T::default()
     }
@@ -174,21 +214,45 @@ impl<'a> Source<'a> {
         let mut others = 0_usize;
         for entry in self.entries_in_force(|key| !keys::is_known(key)) {
             match keys::closest_match(&entry.key) {
-                Some(name) => {
-                    self.add_warning(Some(entry.line), &entry.key, format!("is ignored; did you mean {name}?"))
-                }
+                Some(name) => self.add_warning(
+                    Some(entry.line),
+                    &entry.key,
+                    format!("is ignored; did you mean {name}?"),
+                ),
                 None => others += 1,
             }
         }
         match others {
             0 => {}
-            1 => self.add_notice(Severity::Info, None, None, "1 key of other components is ignored".to_owned()),
-            _ => self.add_notice(Severity::Info, None, None, format!("{others} keys of other components are ignored")),
+            1 => self.add_notice(
+                Severity::Info,
+                None,
+                None,
+                "1 key of other components is ignored".to_owned(),
+            ),
+            _ => self.add_notice(
+                Severity::Info,
+                None,
+                None,
+                format!("{others} keys of other components are ignored"),
+            ),
         }
     }
 
-    fn add_notice(&mut self, severity: Severity, line: Option<u32>, key: Option<&str>, text: String) {
+    fn add_notice(
+        &mut self,
+        severity: Severity,
+        line: Option<u32>,
+        key: Option<&str>,
+        text: String,
+    ) {
         let key = key.map(str::to_owned);
-        self.notices.push(Notice { severity, file: self.file.to_owned(), line, key, text });
+        self.notices.push(Notice {
+            severity,
+            file: self.file.to_owned(),
+            line,
+            key,
+            text,
+        });
     }
 }

@@ -14,17 +14,28 @@ pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, P
     read_secret_text(path, max, advice).map(|(text, _)| text)
 }
 
-/// Reads a properties file that holds secrets, as one without, and gives a warning if others than the service may read
-/// or change it.
+/// Reads a properties file that holds secrets, as one without, and gives a warning if others than
+/// the service may read or change it.
 ///
 /// # Errors
 /// Why it cannot be read. Only regular files are.
-pub(crate) fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(String, Option<Problem>), Problem> {
-    let file = BoundedFile::read(path, max).map_err(|error| Problem::from_io(path, &error, advice))?;
+pub(crate) fn read_secret_text(
+    path: &Path,
+    max: u64,
+    advice: &str,
+) -> Result<(String, Option<Problem>), Problem> {
+    let file =
+        BoundedFile::read(path, max).map_err(|error| Problem::from_io(path, &error, advice))?;
     if is_utf16(&file.bytes) {
-        return Err(Problem::in_config(path, None, None, "is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
+        return Err(Problem::in_config(
+            path,
+            None,
+            None,
+            "is UTF-16 text; save it as UTF-8 or ISO 8859-1",
+        ));
     }
-    // UTF-32, something packed, or the zeros that a file system leaves of a file when the power fails.
+    // UTF-32, something packed, or the zeros that a file system leaves of a file when the power
+    // fails.
     if file.bytes.contains(&0) {
         return Err(Problem::in_config(
             path,
@@ -34,14 +45,17 @@ pub(crate) fn read_secret_text(path: &Path, max: u64, advice: &str) -> Result<(S
         ));
     }
     let warning = file.exposure().map(|exposure| {
-        let text = format!("{exposure}; run: chgrp cc-gateway {0} && chmod 0640 {0}", path.display());
+        let text = format!(
+            "{exposure}; run: chgrp cc-gateway {0} && chmod 0640 {0}",
+            path.display()
+        );
         Problem::in_config(path, None, None, text)
     });
     Ok((properties::decode(file.bytes.to_vec()), warning))
 }
 
-/// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every other byte of the
-/// beginning zero, as for any text of ASCII.
+/// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every
+/// other byte of the beginning zero, as for any text of ASCII.
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     /// Pairs that are looked at: fewer than any key with its value has.
     const PAIRS: usize = 4;
@@ -49,7 +63,10 @@ pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
     let (pairs, _) = bytes.as_chunks::<2>();
     let beginning = pairs.get(..PAIRS).unwrap_or_default();
     let has_zeros = |at: usize| {
-        !beginning.is_empty() && beginning.iter().all(|pair| pair.get(at) == Some(&0) && pair.get(1 - at) != Some(&0))
+        !beginning.is_empty()
+            && beginning
+                .iter()
+                .all(|pair| pair.get(at) == Some(&0) && pair.get(1 - at) != Some(&0))
     };
     marked || has_zeros(0) || has_zeros(1)
 }

@@ -41,11 +41,18 @@ pub(super) fn quoted(value: &str) -> String {
 
 /// One of a few words, in upper or lower case.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
-    move |value| match words.iter().find(|(word, _)| word.eq_ignore_ascii_case(value)) {
+    move |value| match words
+        .iter()
+        .find(|(word, _)| word.eq_ignore_ascii_case(value))
+    {
         Some((_, meant)) => Ok(*meant),
         None => {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            Err(format!("{} is not understood; write one of {}", quoted(value), words.join(", ")))
+            Err(format!(
+                "{} is not understood; write one of {}",
+                quoted(value),
+                words.join(", ")
+            ))
         }
     }
 }
@@ -58,7 +65,13 @@ pub(super) fn switch(value: &str) -> Result<bool, String> {
 /// A log level. There is no `off`: errors are always logged.
 pub(super) fn level(value: &str) -> Result<Option<LevelFilter>, String> {
     use LevelFilter::{Debug, Error, Info, Trace, Warn};
-    let words = [("error", Error), ("warn", Warn), ("info", Info), ("debug", Debug), ("trace", Trace)];
+    let words = [
+        ("error", Error),
+        ("warn", Warn),
+        ("info", Info),
+        ("debug", Debug),
+        ("trace", Trace),
+    ];
     choice(&words)(value).map(Some)
 }
 
@@ -75,8 +88,8 @@ pub(super) fn millis(bounds: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result
     move |value| bounded(value, "a number of milliseconds", &bounds).map(Duration::from_millis)
 }
 
-/// The time between two looks for new recordings; 0 is never. A shorter one than 100 ms would keep a file server busy
-/// with nothing else.
+/// The time between two looks for new recordings; 0 is never. A shorter one than 100 ms would keep
+/// a file server busy with nothing else.
 pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
     const INTERVAL_MIN: Duration = Duration::from_millis(100);
     let interval = millis(0..=3_600_000)(value)?;
@@ -84,7 +97,10 @@ pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
         return Ok(None);
     }
     if interval < INTERVAL_MIN {
-        return Err(format!("{} is out of bounds; write 0 for no events, or 100 to 3600000", quoted(value)));
+        return Err(format!(
+            "{} is out of bounds; write 0 for no events, or 100 to 3600000",
+            quoted(value)
+        ));
     }
     Ok(Some(interval))
 }
@@ -97,19 +113,33 @@ where
     let (low, high) = (bounds.start(), bounds.end());
     // The standard library would take a plus sign, too.
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
-        return Err(format!("{} is not {what}; write one from {low} to {high}", quoted(value)));
+        return Err(format!(
+            "{} is not {what}; write one from {low} to {high}",
+            quoted(value)
+        ));
     }
     let number = value.parse().ok().filter(|number| bounds.contains(number));
-    number.ok_or_else(|| format!("{} is out of bounds; write {what} from {low} to {high}", quoted(value)))
+    number.ok_or_else(|| {
+        format!(
+            "{} is out of bounds; write {what} from {low} to {high}",
+            quoted(value)
+        )
+    })
 }
 
-/// The name at the end of a Guid: clients cut Guids at `:` and `=`, and some drop other signs as well.
+/// The name at the end of a Guid: clients cut Guids at `:` and `=`, and some drop other signs as
+/// well.
 pub(super) fn server_name(value: &str) -> Result<String, String> {
-    let is_plain = value.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
+    let is_plain = value
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-');
     if is_plain && value.len() <= 32 {
         return Ok(value.to_owned());
     }
-    Err(format!("{} is not a server name; write at most 32 letters, digits and hyphens", quoted(value)))
+    Err(format!(
+        "{} is not a server name; write at most 32 letters, digits and hyphens",
+        quoted(value)
+    ))
 }
 
 /// The path of a file; a relative one starts at `folder`.
@@ -123,13 +153,19 @@ pub(super) fn directory(value: &str) -> Result<PathBuf, String> {
     if path.is_absolute() {
         return Ok(path);
     }
-    Err(format!("{} is not an absolute directory; write for example /mnt/records", quoted(value)))
+    Err(format!(
+        "{} is not an absolute directory; write for example /mnt/records",
+        quoted(value)
+    ))
 }
 
 fn path(value: &str) -> Result<PathBuf, String> {
     if value.chars().any(char::is_control) {
         // What an unescaped backslash leaves behind, as in C:\new.
-        return Err(format!("{} holds a control character; write two backslashes for one", quoted(value)));
+        return Err(format!(
+            "{} holds a control character; write two backslashes for one",
+            quoted(value)
+        ));
     }
     Ok(PathBuf::from(value))
 }
@@ -177,16 +213,27 @@ mod tests {
 
     #[test]
     fn words_are_taken_in_either_case_and_named_when_none_fits() {
-        assert_eq!(["ON", "on", "oFf"].map(switch), [Ok(true), Ok(true), Ok(false)]);
-        assert_eq!(switch("yes"), Err("\"yes\" is not understood; write one of ON, OFF".to_owned()));
+        assert_eq!(
+            ["ON", "on", "oFf"].map(switch),
+            [Ok(true), Ok(true), Ok(false)]
+        );
+        assert_eq!(
+            switch("yes"),
+            Err("\"yes\" is not understood; write one of ON, OFF".to_owned())
+        );
         assert_eq!(level("WARN"), Ok(Some(LevelFilter::Warn)));
         assert!(level("off").is_err());
     }
 
     #[test]
     fn a_server_name_survives_in_every_client() {
-        for (value, good) in [("AgentGateway", true), ("a-1", true), ("a.b", false), ("a:b", false), ("\u{e9}", false)]
-        {
+        for (value, good) in [
+            ("AgentGateway", true),
+            ("a-1", true),
+            ("a.b", false),
+            ("a:b", false),
+            ("\u{e9}", false),
+        ] {
             assert_eq!(server_name(value).is_ok(), good, "{value}");
         }
         assert!(server_name(&"a".repeat(32)).is_ok() && server_name(&"a".repeat(33)).is_err());
@@ -194,9 +241,14 @@ mod tests {
 
     #[test]
     fn a_directory_is_absolute_and_what_a_backslash_leaves_behind_is_found() {
-        for (value, good) in
-            [("/mnt/records", true), ("/", true), ("records", false), ("Y:/", false), ("/a\nb", false), ("/a\0", false)]
-        {
+        for (value, good) in [
+            ("/mnt/records", true),
+            ("/", true),
+            ("records", false),
+            ("Y:/", false),
+            ("/a\nb", false),
+            ("/a\0", false),
+        ] {
             assert_eq!(directory(value).is_ok(), good, "{value:?}");
         }
         assert_eq!(file("k.pem", Path::new("")), Ok(PathBuf::from("k.pem")));
@@ -205,6 +257,9 @@ mod tests {
     #[test]
     fn a_message_repeats_a_value_on_one_line_and_in_short() {
         assert_eq!(quoted("a\nb"), "\"a\\nb\"");
-        assert_eq!(quoted(&"\u{e9}".repeat(1000)).chars().count(), QUOTED_CHARS_MAX + 5);
+        assert_eq!(
+            quoted(&"\u{e9}".repeat(1000)).chars().count(),
+            QUOTED_CHARS_MAX + 5
+        );
     }
 }

@@ -16,11 +16,12 @@ use crate::ops::rate_limited_log::RateLimitedLog;
 /// Most clients accepted from one listener before other events are handled.
 const ACCEPT_BATCH: usize = 64;
 
-/// Receive buffer of a client's socket, in bytes, of which the kernel takes twice as much: room for a request's head, or a
-/// few round trips for the largest content. Whoever sends more than we read costs no more than that.
+/// Receive buffer of a client's socket, in bytes, of which the kernel takes twice as much: room for
+/// a request's head, or a few round trips for the largest content. Whoever sends more than we read
+/// costs no more than that.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
-/// How long the kernel waits for a client to acknowledge anything of what was sent, in ms. Twice the window of a slow
-/// download, whose own timeout comes first.
+/// How long the kernel waits for a client to acknowledge anything of what was sent, in ms. Twice
+/// the window of a slow download, whose own timeout comes first.
 const USER_TIMEOUT_MS: u32 = 60_000;
 
 /// Rate limits for log lines about refused clients.
@@ -38,43 +39,58 @@ pub(super) fn set_options(listener: &TcpListener) {
             log::warn!("cannot set {what} for clients: {error}");
         }
     };
-    set("TCP_NODELAY", sockopt::set_tcp_nodelay(listener, true).map_err(Into::into));
-    set("SO_RCVBUF", sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER_BYTES).map_err(Into::into));
-    set("TCP_NOTSENT_LOWAT", SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_MAX_BYTES));
-    set("TCP_USER_TIMEOUT", sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS).map_err(Into::into));
+    set(
+        "TCP_NODELAY",
+        sockopt::set_tcp_nodelay(listener, true).map_err(Into::into),
+    );
+    set(
+        "SO_RCVBUF",
+        sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER_BYTES).map_err(Into::into),
+    );
+    set(
+        "TCP_NOTSENT_LOWAT",
+        SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_MAX_BYTES),
+    );
+    set(
+        "TCP_USER_TIMEOUT",
+        sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS).map_err(Into::into),
+    );
 }
 
 /// Accepts up to [`ACCEPT_BATCH`] clients of a listener and hands their sockets to `take`.
 ///
 /// # Errors
-/// One of the whole process, such as too many open files. Errors of a single client are passed over.
+/// One of the whole process, such as too many open files. Errors of a single client are passed
+/// over.
 pub(super) fn accept_batch(
     listener: &TcpListener,
     counters: &Counters,
     mut take: impl FnMut(TcpStream, SocketAddr),
 ) -> io::Result<()> {
     for _ in 0..ACCEPT_BATCH {
-        let (socket, peer) = match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
-            Ok((socket, peer)) => (TcpStream::from(socket), peer),
-            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-            // accept(2): errors already pending on the new connection are reported by accept itself.
-            Err(
-                Errno::CONNABORTED
-                | Errno::PROTO
-                | Errno::NETDOWN
-                | Errno::NOPROTOOPT
-                | Errno::HOSTDOWN
-                | Errno::NONET
-                | Errno::HOSTUNREACH
-                | Errno::OPNOTSUPP
-                | Errno::NETUNREACH
-                | Errno::PERM,
-            ) => {
-                counters.accept_errors.add(1);
-                continue;
-            }
-            Err(error) => return Err(error.into()),
-        };
+        let (socket, peer) =
+            match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
+                Ok((socket, peer)) => (TcpStream::from(socket), peer),
+                Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
+                // accept(2): errors already pending on the new connection are reported by accept
+                // itself.
+                Err(
+                    Errno::CONNABORTED
+                    | Errno::PROTO
+                    | Errno::NETDOWN
+                    | Errno::NOPROTOOPT
+                    | Errno::HOSTDOWN
+                    | Errno::NONET
+                    | Errno::HOSTUNREACH
+                    | Errno::OPNOTSUPP
+                    | Errno::NETUNREACH
+                    | Errno::PERM,
+                ) => {
+                    counters.accept_errors.add(1);
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
         if let Some(peer) = peer.and_then(|peer| SocketAddr::try_from(peer).ok()) {
             take(socket, peer);
         }
@@ -83,12 +99,18 @@ pub(super) fn accept_batch(
 }
 
 /// Counts and logs a refused client.
-pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Counters, log: &mut AcceptLog) {
+pub(super) fn log_refusal(
+    full: LimitReached,
+    peer: SocketAddr,
+    counters: &Counters,
+    log: &mut AcceptLog,
+) {
     counters.connections_refused.add(1);
     match full {
-        LimitReached::Connections => {
-            log.full.warn(&format!("refusing clients: MAX_CONNECTIONS is reached; the latest came from {}", peer.ip()))
-        }
+        LimitReached::Connections => log.full.warn(&format!(
+            "refusing clients: MAX_CONNECTIONS is reached; the latest came from {}",
+            peer.ip()
+        )),
         LimitReached::Network(full) => log.full_network.warn(&network_full(&full)),
     }
 }
@@ -96,11 +118,15 @@ pub(super) fn log_refusal(full: LimitReached, peer: SocketAddr, counters: &Count
 /// The log line for a network that has reached its limit.
 pub(super) fn network_full(full: &NetworkFull) -> String {
     let NetworkFull { network, limit } = full;
-    format!("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}")
+    format!(
+        "refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by {network}, which has {limit}"
+    )
 }
 
 /// Counts and logs an error of [`accept_batch`].
 pub(super) fn log_error(error: &io::Error, counters: &Counters, log: &mut AcceptLog) {
     counters.accept_errors.add(1);
-    log.accepting.error(&format!("cannot accept clients: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"));
+    log.accepting.error(&format!(
+        "cannot accept clients: {error}; raise LimitNOFILE or lower MAX_CONNECTIONS"
+    ));
 }

@@ -4,7 +4,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv6 site has a /64 at least, often a /56 or a /48 (RFC 6177), and as many addresses in it as it likes.
+/// An IPv6 site has a /64 at least, often a /56 or a /48 (RFC 6177), and as many addresses in it as
+/// it likes.
 const V6_PREFIXES: [u8; 3] = [64, 56, 48];
 /// Below this capacity a table is not made smaller; some 2 KB.
 const CAPACITY_MIN: usize = 64;
@@ -19,11 +20,12 @@ const CAPACITY_MIN: usize = 64;
 /// | IPv6 /56 | twice L, at most halfway from L to M |
 /// | IPv6 /48 | four times L, at most three quarters of the way from L to M |
 ///
-/// So a larger network may have more, as more people stand behind it, and none of them can take all connections
-/// as long as L is below M. Each step costs one lookup in a table, three for IPv6; memory is in proportion to the
-/// connections there are now.
+/// So a larger network may have more, as more people stand behind it, and none of them can take all
+/// connections as long as L is below M. Each step costs one lookup in a table, three for IPv6;
+/// memory is in proportion to the connections there are now.
 ///
-/// The connection of a trusted proxy is not to be counted before its client is known: it is nobody's yet.
+/// The connection of a trusted proxy is not to be counted before its client is known: it is
+/// nobody's yet.
 #[derive(Debug)]
 pub(super) struct AddressLimits {
     limits: [u32; V6_PREFIXES.len()],
@@ -64,7 +66,10 @@ impl AddressLimits {
         let site = address.saturating_mul(2).min(address + rest / 2);
         let sites = address.saturating_mul(4).min(address + rest / 4 * 3);
         // Rounding must not give a larger network less.
-        AddressLimits { limits: [address, site, sites.max(site)], counts: HashMap::new() }
+        AddressLimits {
+            limits: [address, site, sites.max(site)],
+            counts: HashMap::new(),
+        }
     }
 
     /// Counts a connection of this address.
@@ -83,8 +88,8 @@ impl AddressLimits {
         Ok(())
     }
 
-    /// Takes back what [`AddressLimits::insert`] counted for a connection of this address. One that was never
-    /// counted changes nothing.
+    /// Takes back what [`AddressLimits::insert`] counted for a connection of this address. One that
+    /// was never counted changes nothing.
     pub(super) fn remove(&mut self, address: IpAddr) {
         for network in networks(address) {
             if let Some(count) = self.counts.get_mut(&network) {
@@ -94,9 +99,11 @@ impl AddressLimits {
                 }
             }
         }
-        // After a flood its memory goes back; halving keeps the cost of it in proportion to the removals.
+        // After a flood its memory goes back; halving keeps the cost of it in proportion to the
+        // removals.
         if self.counts.capacity() > CAPACITY_MIN && self.counts.len() < self.counts.capacity() / 8 {
-            self.counts.shrink_to((self.counts.len() * 2).max(CAPACITY_MIN / 2));
+            self.counts
+                .shrink_to((self.counts.len() * 2).max(CAPACITY_MIN / 2));
         }
     }
 
@@ -108,13 +115,17 @@ impl AddressLimits {
 /// The networks an address counts for, the smallest first.
 fn networks(address: IpAddr) -> impl Iterator<Item = Network> {
     let address = address.to_canonical();
-    let prefixes = if address.is_ipv4() { &[32][..] } else { &V6_PREFIXES[..] };
+    let prefixes = if address.is_ipv4() {
+        &[32][..]
+    } else {
+        &V6_PREFIXES[..]
+    };
     prefixes.iter().map(move |&prefix| {
         let base = match address {
             IpAddr::V4(_) => address,
-            IpAddr::V6(address) => {
-                IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() & (u128::MAX << (128 - u32::from(prefix)))))
-            }
+            IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(
+                address.to_bits() & (u128::MAX << (128 - u32::from(prefix))),
+            )),
         };
         Network { base, prefix }
     })
@@ -143,7 +154,11 @@ mod tests {
             (20, 10, [10, 10, 10]),
             (u32::MAX, u32::MAX, [u32::MAX; 3]),
         ] {
-            assert_eq!(AddressLimits::new(per_address, max).limits, expected, "{per_address} {max}");
+            assert_eq!(
+                AddressLimits::new(per_address, max).limits,
+                expected,
+                "{per_address} {max}"
+            );
         }
     }
 
@@ -169,7 +184,11 @@ mod tests {
             ("2001:db8:1::1", None),
         ] {
             let refused = limits.insert(address.parse().unwrap()).err();
-            assert_eq!(refused.map(|full| full.network.to_string()).as_deref(), full, "{address}");
+            assert_eq!(
+                refused.map(|full| full.network.to_string()).as_deref(),
+                full,
+                "{address}"
+            );
         }
     }
 
@@ -185,7 +204,11 @@ mod tests {
             limits.remove(address(n));
         }
         assert!(limits.counts.is_empty());
-        assert!(limits.counts.capacity() <= 2 * CAPACITY_MIN, "{}", limits.counts.capacity());
+        assert!(
+            limits.counts.capacity() <= 2 * CAPACITY_MIN,
+            "{}",
+            limits.counts.capacity()
+        );
         limits.remove(address(1));
         assert!(limits.insert(address(1)).is_ok());
     }
@@ -193,9 +216,21 @@ mod tests {
     /// Addresses that share prefixes of every length often.
     fn addresses() -> impl Strategy<Value = IpAddr> {
         let v6 = (0..2u16, 0..3u16, 0..3u16, any::<u16>()).prop_map(|(site, high, low, host)| {
-            IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, site, high << 8 | low, 0, 0, 0, host))
+            IpAddr::V6(Ipv6Addr::new(
+                0x2001,
+                0xdb8,
+                site,
+                high << 8 | low,
+                0,
+                0,
+                0,
+                host,
+            ))
         });
-        prop_oneof![v6, (0..4u8).prop_map(|host| IpAddr::from([192, 0, 2, host]))]
+        prop_oneof![
+            v6,
+            (0..4u8).prop_map(|host| IpAddr::from([192, 0, 2, host]))
+        ]
     }
 
     /// A naive count: those of `present` in the same network.
@@ -203,11 +238,15 @@ mod tests {
         let limits = AddressLimits::new(per_address, max).limits;
         let same = |bits: u32, other: &IpAddr| match (address, *other) {
             (IpAddr::V4(one), IpAddr::V4(other)) => one == other,
-            (IpAddr::V6(one), IpAddr::V6(other)) => one.to_bits() >> (128 - bits) == other.to_bits() >> (128 - bits),
+            (IpAddr::V6(one), IpAddr::V6(other)) => {
+                one.to_bits() >> (128 - bits) == other.to_bits() >> (128 - bits)
+            }
             _ => false,
         };
-        let count = |bits| u32::try_from(present.iter().filter(|other| same(bits, other)).count()).unwrap();
-        count(64) < limits[0] && (address.is_ipv4() || count(56) < limits[1] && count(48) < limits[2])
+        let count =
+            |bits| u32::try_from(present.iter().filter(|other| same(bits, other)).count()).unwrap();
+        count(64) < limits[0]
+            && (address.is_ipv4() || count(56) < limits[1] && count(48) < limits[2])
     }
 
     proptest! {

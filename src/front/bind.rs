@@ -28,7 +28,8 @@ impl Listeners {
     /// Listens on every address whose family this kernel has, and logs a warning of each other one.
     ///
     /// # Errors
-    /// The first address that cannot be bound; then none of them is. Also if every family is missing.
+    /// The first address that cannot be bound; then none of them is. Also if every family is
+    /// missing.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
         let (listeners, skipped) = open_each(addresses, listen)?;
         skipped.iter().for_each(|warning| log::warn!("{warning}"));
@@ -37,12 +38,15 @@ impl Listeners {
 
     /// The addresses with their real ports.
     pub fn addresses(&self) -> Vec<SocketAddr> {
-        self.0.iter().filter_map(|listener| listener.local_addr().ok()).collect()
+        self.0
+            .iter()
+            .filter_map(|listener| listener.local_addr().ok())
+            .collect()
     }
 }
 
-/// Tries what can be tried of [`Listeners::bind`] while a service may be listening already: any port will do. Returns
-/// what there would be to warn of.
+/// Tries what can be tried of [`Listeners::bind`] while a service may be listening already: any
+/// port will do. Returns what there would be to warn of.
 ///
 /// # Errors
 /// As `bind`, but for ports that are taken or forbidden.
@@ -54,8 +58,8 @@ pub(crate) fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, Bin
     bound.map(|(_, skipped)| skipped)
 }
 
-/// Listens on one address. The socket does not block, because a client that waits may be gone again before it is
-/// accepted.
+/// Listens on one address. The socket does not block, because a client that waits may be gone again
+/// before it is accepted.
 fn listen(address: SocketAddr) -> Result<TcpListener, Errno> {
     let socket = socket(address)?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -63,9 +67,14 @@ fn listen(address: SocketAddr) -> Result<TcpListener, Errno> {
 }
 
 fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
-    let family = if address.is_ipv6() { AddressFamily::INET6 } else { AddressFamily::INET };
+    let family = if address.is_ipv6() {
+        AddressFamily::INET6
+    } else {
+        AddressFamily::INET
+    };
     let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    let socket: OwnedFd = rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
+    let socket: OwnedFd =
+        rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
         // LISTEN names IPv4 addresses by themselves.
@@ -75,8 +84,8 @@ fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
     Ok(socket)
 }
 
-/// Calls `open` for each address. Addresses whose family the kernel lacks are skipped with a warning, as long as another
-/// remains.
+/// Calls `open` for each address. Addresses whose family the kernel lacks are skipped with a
+/// warning, as long as another remains.
 fn open_each<T>(
     addresses: &[SocketAddr],
     mut open: impl FnMut(SocketAddr) -> Result<T, Errno>,
@@ -94,15 +103,19 @@ fn open_each<T>(
         Some(&(address, error)) if opened.is_empty() => Err(bind_error(address, error)),
         _ => {
             let warn = |(address, _): &(SocketAddr, Errno)| {
-                format!("LISTEN: {address} is skipped: this machine has no {}; remove it from LISTEN", family(*address))
+                format!(
+                    "LISTEN: {address} is skipped: this machine has no {}; remove it from LISTEN",
+                    family(*address)
+                )
             };
             Ok((opened, skipped.iter().map(warn).collect()))
         }
     }
 }
 
-/// Whether an address fails because the machine does not have its family at all: the kernel was started without it
-/// (`ipv6.disable=1`), or has it off, and then not even the loopback address can be bound.
+/// Whether an address fails because the machine does not have its family at all: the kernel was
+/// started without it (`ipv6.disable=1`), or has it off, and then not even the loopback address can
+/// be bound.
 fn lacks_family(address: SocketAddr, error: Errno) -> bool {
     let is_everywhere = address.ip().is_unspecified() || address.ip().is_loopback();
     error == Errno::AFNOSUPPORT || error == Errno::ADDRNOTAVAIL && is_everywhere
@@ -115,12 +128,22 @@ fn family(address: SocketAddr) -> &'static str {
 /// 69, or 77 where a right is missing, or 78 where the family is, with what to do about it.
 fn bind_error(address: SocketAddr, error: Errno) -> BindError {
     let (advice, is_transient) = match error {
-        _ if lacks_family(address, error) => {
-            ("this machine has no such protocol; remove the address from LISTEN", false)
-        }
-        Errno::ADDRINUSE => ("another program listens there; stop it or change LISTEN", true),
-        Errno::ADDRNOTAVAIL => ("no interface of this machine has that address; change LISTEN", true),
-        Errno::ACCESS => ("ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN", false),
+        _ if lacks_family(address, error) => (
+            "this machine has no such protocol; remove the address from LISTEN",
+            false,
+        ),
+        Errno::ADDRINUSE => (
+            "another program listens there; stop it or change LISTEN",
+            true,
+        ),
+        Errno::ADDRNOTAVAIL => (
+            "no interface of this machine has that address; change LISTEN",
+            true,
+        ),
+        Errno::ACCESS => (
+            "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
+            false,
+        ),
         _ => ("change LISTEN", false),
     };
     let exit = match error {
@@ -129,8 +152,14 @@ fn bind_error(address: SocketAddr, error: Errno) -> BindError {
         _ if lacks_family(address, error) => Exit::Config,
         _ => Exit::Unavailable,
     };
-    let cause = FatalError::new(exit, format!("cannot listen on {address}: {error}; {advice}"));
-    BindError { cause, is_transient }
+    let cause = FatalError::new(
+        exit,
+        format!("cannot listen on {address}: {error}; {advice}"),
+    );
+    BindError {
+        cause,
+        is_transient,
+    }
 }
 
 #[cfg(test)]
@@ -142,7 +171,9 @@ mod tests {
     }
 
     /// A kernel on which these addresses fail.
-    fn without(failing: &'static [(&'static str, Errno)]) -> impl FnMut(SocketAddr) -> Result<SocketAddr, Errno> {
+    fn without(
+        failing: &'static [(&'static str, Errno)],
+    ) -> impl FnMut(SocketAddr) -> Result<SocketAddr, Errno> {
         move |address| {
             let error = failing.iter().find(|(text, _)| text.parse() == Ok(address));
             error.map_or(Ok(address), |(_, error)| Err(*error))
@@ -156,13 +187,29 @@ mod tests {
             let failing: &'static _ = Box::leak(Box::new([("[::]:8043", error)]));
             let (opened, skipped) = open_each(&both, without(failing)).unwrap();
             assert_eq!(opened, both[..1]);
-            assert_eq!(skipped, ["LISTEN: [::]:8043 is skipped: this machine has no IPv6; remove it from LISTEN"]);
+            assert_eq!(
+                skipped,
+                ["LISTEN: [::]:8043 is skipped: this machine has no IPv6; remove it from LISTEN"]
+            );
         }
         for (failing, part, exit, is_transient) in [
-            (&[("[::]:8043", Errno::ADDRINUSE)][..], "cannot listen on [::]:8043: ", Exit::Unavailable, true),
-            (&[("0.0.0.0:8043", Errno::ACCESS)], "CAP_NET_BIND_SERVICE", Exit::Permission, false),
             (
-                &[("0.0.0.0:8043", Errno::AFNOSUPPORT), ("[::]:8043", Errno::AFNOSUPPORT)],
+                &[("[::]:8043", Errno::ADDRINUSE)][..],
+                "cannot listen on [::]:8043: ",
+                Exit::Unavailable,
+                true,
+            ),
+            (
+                &[("0.0.0.0:8043", Errno::ACCESS)],
+                "CAP_NET_BIND_SERVICE",
+                Exit::Permission,
+                false,
+            ),
+            (
+                &[
+                    ("0.0.0.0:8043", Errno::AFNOSUPPORT),
+                    ("[::]:8043", Errno::AFNOSUPPORT),
+                ],
                 "no such protocol",
                 Exit::Config,
                 false,
@@ -170,18 +217,30 @@ mod tests {
         ] {
             let error = open_each(&both, without(failing)).unwrap_err();
             assert!(error.cause.to_string().contains(part), "{}", error.cause);
-            assert_eq!((error.cause.exit(), error.is_transient), (exit, is_transient));
+            assert_eq!(
+                (error.cause.exit(), error.is_transient),
+                (exit, is_transient)
+            );
         }
         // An address of its own may come yet.
         let own = addresses(&["0.0.0.0:1", "[2001:db8::1]:1"]);
-        let error = open_each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();
-        assert!(error.is_transient && error.cause.to_string().contains("no interface"), "{}", error.cause);
+        let error =
+            open_each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();
+        assert!(
+            error.is_transient && error.cause.to_string().contains("no interface"),
+            "{}",
+            error.cause
+        );
     }
 
     #[test]
     fn an_address_in_use_is_free_to_be_tried() {
         let taken = Listeners::bind(&addresses(&["127.0.0.1:0"])).unwrap();
-        assert!(Listeners::bind(&taken.addresses()).unwrap_err().is_transient);
+        assert!(
+            Listeners::bind(&taken.addresses())
+                .unwrap_err()
+                .is_transient
+        );
         assert_eq!(try_addresses(&taken.addresses()).unwrap(), [""; 0]);
     }
 }

@@ -7,8 +7,8 @@ use crate::ops::sync::lock;
 
 /// Idle buffers of one size.
 ///
-/// A download has one only while it reads and encrypts. While its client takes what was encrypted, which is
-/// nearly all of the time of a slow one, another download can have it.
+/// A download has one only while it reads and encrypts. While its client takes what was encrypted,
+/// which is nearly all of the time of a slow one, another download can have it.
 #[derive(Debug)]
 pub(super) struct BufferPool {
     size: usize,
@@ -19,13 +19,20 @@ pub(super) struct BufferPool {
 impl BufferPool {
     /// A pool of buffers of `size` bytes each, which keeps up to `max_idle` idle ones.
     pub(super) fn new(size: usize, max_idle: usize) -> BufferPool {
-        BufferPool { size, max_idle, idle: Mutex::default() }
+        BufferPool {
+            size,
+            max_idle,
+            idle: Mutex::default(),
+        }
     }
 
     /// Borrows a buffer.
     pub(super) fn checkout(&self) -> Pooled<'_> {
         let idle = lock(&self.idle).pop();
-        Pooled { buffers: self, buffer: idle.unwrap_or_else(|| vec![0; self.size]) }
+        Pooled {
+            buffers: self,
+            buffer: idle.unwrap_or_else(|| vec![0; self.size]),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use super::der::{self, Reader, tag};
 use super::pem::{Block, Flaw};
 use super::x509::{Certificate, PublicKey, oid};
 
-/// How long before its end a certificate is worth a warning, in seconds: 30 days, a third of the shortest usual life.
+/// How long before its end a certificate is worth a warning, in seconds: 30 days, a third of the
+/// shortest usual life.
 const EXPIRES_SOON: i64 = 30 * DAY;
 const DAY: i64 = 24 * 3600;
 
@@ -26,11 +27,15 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
         let position = certificates.len() + 1;
         match block.label {
             "CERTIFICATE" => {
-                let item = block
-                    .decode()
-                    .map_err(|flaw| Flaw { text: format!("certificate {position} {}", flaw.text), ..flaw })?;
+                let item = block.decode().map_err(|flaw| Flaw {
+                    text: format!("certificate {position} {}", flaw.text),
+                    ..flaw
+                })?;
                 let Some(Item::X509Certificate(der)) = item else {
-                    return Err(Flaw::at(block.line, format!("certificate {position} is damaged; {COPY_AGAIN}")));
+                    return Err(Flaw::at(
+                        block.line,
+                        format!("certificate {position} is damaged; {COPY_AGAIN}"),
+                    ));
                 };
                 certificates.push((block.line, der));
             }
@@ -41,7 +46,9 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
         }
     }
     if certificates.is_empty() {
-        let has_key = blocks.iter().any(|block| block.label.ends_with("PRIVATE KEY"));
+        let has_key = blocks
+            .iter()
+            .any(|block| block.label.ends_with("PRIVATE KEY"));
         return Err(Flaw::whole_file(match has_key {
             true => "holds a private key but no certificate; are the two settings exchanged?",
             false => "holds no certificate",
@@ -75,18 +82,30 @@ pub(super) struct Findings {
     pub(super) expiry: i64,
 }
 
-/// Looks at every certificate: whether each is whole, the first one that of the private key (`key`, the bits of its
-/// public key, where it is known), each other one the issuer of one before it, and all in force at `now`, in seconds
-/// since 1970.
+/// Looks at every certificate: whether each is whole, the first one that of the private key (`key`,
+/// the bits of its public key, where it is known), each other one the issuer of one before it, and
+/// all in force at `now`, in seconds since 1970.
 ///
 /// # Errors
 /// The first thing for which a client would refuse the chain whatever its clock says.
-pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, now: i64) -> Result<Findings, Flaw> {
+pub(super) fn examine(
+    chain: &[(u32, CertificateDer<'_>)],
+    key: Option<&[u8]>,
+    now: i64,
+) -> Result<Findings, Flaw> {
     let mut certificates = Vec::new();
     for (position, (line, der)) in (1..).zip(chain) {
-        let facts = Certificate::parse(der)
-            .map_err(|reason| Flaw::at(*line, format!("certificate {position} {reason}; {COPY_AGAIN}")))?;
-        certificates.push(Numbered { position, line: *line, facts });
+        let facts = Certificate::parse(der).map_err(|reason| {
+            Flaw::at(
+                *line,
+                format!("certificate {position} {reason}; {COPY_AGAIN}"),
+            )
+        })?;
+        certificates.push(Numbered {
+            position,
+            line: *line,
+            facts,
+        });
     }
     no_duplicates(chain)?;
     let Some((leaf, issuers)) = certificates.split_first() else {
@@ -108,12 +127,23 @@ pub(super) fn examine(chain: &[(u32, CertificateDer<'_>)], key: Option<&[u8]>, n
         warnings.extend(has_its_place(issuer, &certificates)?);
     }
     if leaf.facts.is_self_issued() && is_signed_by(&leaf.facts, &leaf.facts.key) == Some(false) {
-        return Err(leaf.flaw(format!("is damaged: its signature does not fit its content; {COPY_AGAIN}")));
+        return Err(leaf.flaw(format!(
+            "is damaged: its signature does not fit its content; {COPY_AGAIN}"
+        )));
     }
     warnings.extend(usage(leaf));
-    warnings.extend(certificates.iter().filter_map(|certificate| validity(certificate, now)));
-    let looked_at = certificates.iter().filter(|one| one.position == 1 || !one.facts.is_self_issued());
-    let expiry = looked_at.map(|one| one.facts.not_after.unix_seconds()).min().unwrap_or(i64::MAX);
+    warnings.extend(
+        certificates
+            .iter()
+            .filter_map(|certificate| validity(certificate, now)),
+    );
+    let looked_at = certificates
+        .iter()
+        .filter(|one| one.position == 1 || !one.facts.is_self_issued());
+    let expiry = looked_at
+        .map(|one| one.facts.not_after.unix_seconds())
+        .min()
+        .unwrap_or(i64::MAX);
     Ok(Findings { warnings, expiry })
 }
 
@@ -139,15 +169,24 @@ struct Numbered<'a> {
 
 impl Numbered<'_> {
     fn flaw(&self, text: impl AsRef<str>) -> Flaw {
-        Flaw::at(self.line, format!("certificate {} {}", self.position, text.as_ref()))
+        Flaw::at(
+            self.line,
+            format!("certificate {} {}", self.position, text.as_ref()),
+        )
     }
 }
 
 fn no_duplicates(chain: &[(u32, CertificateDer<'_>)]) -> Result<(), Flaw> {
     for (position, (line, der)) in (1..).zip(chain) {
-        let before = chain.iter().take(position - 1).position(|(_, other)| other == der);
+        let before = chain
+            .iter()
+            .take(position - 1)
+            .position(|(_, other)| other == der);
         if let Some(before) = before {
-            let text = format!("certificate {position} is the same as certificate {}; remove one of them", before + 1);
+            let text = format!(
+                "certificate {position} is the same as certificate {}; remove one of them",
+                before + 1
+            );
             return Err(Flaw::at(*line, text));
         }
     }
@@ -155,9 +194,14 @@ fn no_duplicates(chain: &[(u32, CertificateDer<'_>)]) -> Result<(), Flaw> {
 }
 
 fn belongs_to_key(certificates: &[Numbered<'_>], key: &[u8]) -> Result<(), Flaw> {
-    match certificates.iter().find(|certificate| certificate.facts.key.bits == key) {
+    match certificates
+        .iter()
+        .find(|certificate| certificate.facts.key.bits == key)
+    {
         Some(leaf) if leaf.position == 1 => Ok(()),
-        Some(leaf) => Err(leaf.flaw("belongs to the private key and must be first, each issuer after what it issued")),
+        Some(leaf) => Err(leaf.flaw(
+            "belongs to the private key and must be first, each issuer after what it issued",
+        )),
         None => Err(Flaw::whole_file(
             "its certificates and TLS_PRIVATE_KEY do not belong together: none of them is for that key; \
              name the key the certificate was requested with",
@@ -170,7 +214,11 @@ fn can_be_served(leaf: &Numbered<'_>) -> Result<(), Flaw> {
     if leaf.facts.version != 3 {
         return Err(leaf.flaw(version(leaf.facts.version)));
     }
-    if key.kind == oid::EC && key.parameters.is_some_and(|parameters| parameters.tag == tag::SEQUENCE) {
+    if key.kind == oid::EC
+        && key
+            .parameters
+            .is_some_and(|parameters| parameters.tag == tag::SEQUENCE)
+    {
         return Err(leaf.flaw(
             "has an EC key with explicit parameters in place of a curve's name, which TLS does not have (RFC 8422 5.1.1); \
              name the curve in the key with openssl ec -param_enc named_curve, and have the certificate reissued for it",
@@ -190,14 +238,23 @@ fn version(version: u8) -> String {
     )
 }
 
-/// Whether an issuer stands behind a certificate that it issued; a warning if it issued none of them.
-fn has_its_place(issuer: &Numbered<'_>, certificates: &[Numbered<'_>]) -> Result<Option<Flaw>, Flaw> {
+/// Whether an issuer stands behind a certificate that it issued; a warning if it issued none of
+/// them.
+fn has_its_place(
+    issuer: &Numbered<'_>,
+    certificates: &[Numbered<'_>],
+) -> Result<Option<Flaw>, Flaw> {
     let issued = |other: &&Numbered<'_>| {
-        other.position != issuer.position && !other.facts.is_self_issued() && other.facts.issuer == issuer.facts.subject
+        other.position != issuer.position
+            && !other.facts.is_self_issued()
+            && other.facts.issuer == issuer.facts.subject
     };
-    let (before, after): (Vec<_>, Vec<_>) =
-        certificates.iter().filter(issued).partition(|other| other.position < issuer.position);
-    let is_bad = |other: &&Numbered<'_>| is_signed_by(&other.facts, &issuer.facts.key) == Some(false);
+    let (before, after): (Vec<_>, Vec<_>) = certificates
+        .iter()
+        .filter(issued)
+        .partition(|other| other.position < issuer.position);
+    let is_bad =
+        |other: &&Numbered<'_>| is_signed_by(&other.facts, &issuer.facts.key) == Some(false);
     match (before.first(), after.first()) {
         (Some(_), _) if before.iter().any(|other| !is_bad(other)) => Ok(None),
         (Some(other), _) => Err(issuer.flaw(format!(
@@ -213,12 +270,13 @@ fn has_its_place(issuer: &Numbered<'_>, certificates: &[Numbered<'_>]) -> Result
     }
 }
 
-/// Whether the signature of a certificate was made with a key; `None` where rustls does not check signatures or keys of
-/// this kind.
+/// Whether the signature of a certificate was made with a key; `None` where rustls does not check
+/// signatures or keys of this kind.
 fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bool> {
     // The algorithms refuse shorter RSA keys whatever the signature.
     if key.kind == oid::RSA {
-        let modulus = Reader::new(Reader::new(key.bits).expect(tag::SEQUENCE)?).expect(tag::INTEGER)?;
+        let modulus =
+            Reader::new(Reader::new(key.bits).expect(tag::SEQUENCE)?).expect(tag::INTEGER)?;
         if !(2048..=8192).contains(&der::bit_length(modulus)) {
             return None;
         }
@@ -233,10 +291,11 @@ fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bo
         })
         .peekable();
     fitting.peek()?;
-    Some(
-        fitting
-            .any(|algorithm| algorithm.verify_signature(key.bits, certificate.signed, certificate.signature).is_ok()),
-    )
+    Some(fitting.any(|algorithm| {
+        algorithm
+            .verify_signature(key.bits, certificate.signed, certificate.signature)
+            .is_ok()
+    }))
 }
 
 /// What clients require of a server certificate and this one lacks.
@@ -246,8 +305,9 @@ fn usage(leaf: &Numbered<'_>) -> Option<Flaw> {
                     the server: many refuse it; have it reissued with one";
         return Some(leaf.flaw(text));
     }
-    (!leaf.facts.is_for_servers)
-        .then(|| leaf.flaw("is not for servers (its extendedKeyUsage lacks serverAuth): clients refuse it"))
+    (!leaf.facts.is_for_servers).then(|| {
+        leaf.flaw("is not for servers (its extendedKeyUsage lacks serverAuth): clients refuse it")
+    })
 }
 
 fn validity(certificate: &Numbered<'_>, now: i64) -> Option<Flaw> {
@@ -260,7 +320,10 @@ fn validity(certificate: &Numbered<'_>, now: i64) -> Option<Flaw> {
             "is not yet valid: it will be from {first} on; clients refuse it until then, if this machine's clock is right"
         )
     } else if left < EXPIRES_SOON {
-        format!("expires in {} days: it is valid until {last}; renew it", left / DAY)
+        format!(
+            "expires in {} days: it is valid until {last}; renew it",
+            left / DAY
+        )
     } else {
         return None;
     };

@@ -6,28 +6,31 @@ use std::time::Duration;
 
 use super::buffer_pool::{BufferPool, Pooled};
 
-/// Bytes of a video in a TLS record, the most it may have (RFC 8446 section 5.1). Whole records are the cheapest.
+/// Bytes of a video in a TLS record, the most it may have (RFC 8446 section 5.1). Whole records are
+/// the cheapest.
 const RECORD_BYTES: usize = 16 * 1024;
 /// The largest chunk, in bytes: the most that rustls gives to the socket in one call, 64 records.
 ///
-/// The larger, the fewer wake-ups and system calls a byte costs: in server CPU per GB over TLS 1.3 from the page
-/// cache, one download with 256 KiB cost 5 % less than with 96, and 20 % less with 1 MiB. With many downloads at once
-/// 256 KiB are the best, as the processor's cache holds no more.
+/// The larger, the fewer wake-ups and system calls a byte costs: in server CPU per GB over TLS 1.3
+/// from the page cache, one download with 256 KiB cost 5 % less than with 96, and 20 % less with 1
+/// MiB. With many downloads at once 256 KiB are the best, as the processor's cache holds no more.
 const CHUNK_BYTES_MAX: usize = 64 * RECORD_BYTES;
-/// The smallest chunk, in bytes. What is encrypted and not yet taken stays in memory with each stalled download, of
-/// which 200 are to fit into 40 MB.
+/// The smallest chunk, in bytes. What is encrypted and not yet taken stays in memory with each
+/// stalled download, of which 200 are to fit into 40 MB.
 const CHUNK_BYTES_MIN: usize = 5 * RECORD_BYTES;
-/// What all chunks above the smallest may have together, encrypted, in bytes; the next one gets a third of what is
-/// left. So there are seven of them at most, which may have as many of the large buffers at worst.
+/// What all chunks above the smallest may have together, encrypted, in bytes; the next one gets a
+/// third of what is left. So there are seven of them at most, which may have as many of the large
+/// buffers at worst.
 const BUDGET_BYTES: usize = 3 * CHUNK_BYTES_MAX;
 /// Idle buffers kept for the smallest chunks.
 const SMALL_IDLE_MAX: usize = 16;
 /// Idle buffers kept for all others; few threads read and encrypt at the same moment.
 const LARGE_IDLE_MAX: usize = 2;
-/// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget from the others.
+/// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget
+/// from the others.
 const QUICK_BYTES_PER_MICROSECOND: u64 = 4;
-/// Bytes of a video after which a client can be judged: the first ones are taken by the buffers of both kernels,
-/// whether or not it reads (2.5 MB on the loopback as Linux has it).
+/// Bytes of a video after which a client can be judged: the first ones are taken by the buffers of
+/// both kernels, whether or not it reads (2.5 MB on the loopback as Linux has it).
 const JUDGED_AFTER_BYTES: u64 = 4 * 1024 * 1024;
 
 /// The chunk buffers, and the remaining budget.
@@ -41,10 +44,10 @@ pub(super) struct ChunkBudget {
 impl ChunkBudget {
     /// A full budget.
     pub(super) fn new() -> ChunkBudget {
-        // From the first large piece that comes back, the C library's allocator learns how much comes and goes, and
-        // keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). Else it would
-        // return what was encrypted to the system after each chunk, and get it back page by page for the next one:
-        // a third more CPU per GB.
+        // From the first large piece that comes back, the C library's allocator learns how much
+        // comes and goes, and keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD
+        // and M_TRIM_THRESHOLD). Else it would return what was encrypted to the system after each
+        // chunk, and get it back page by page for the next one: a third more CPU per GB.
         drop(black_box(vec![0_u8; CHUNK_BYTES_MAX]));
         ChunkBudget {
             small: BufferPool::new(CHUNK_BYTES_MIN, SMALL_IDLE_MAX),
@@ -55,18 +58,27 @@ impl ChunkBudget {
 
     /// A chunk for a client that was sent `sent` bytes, the last `taken` of them in `time`.
     pub(super) fn next(&self, sent: u64, taken: usize, time: Duration) -> ChunkGrant<'_> {
-        let is_quick =
-            sent >= JUDGED_AFTER_BYTES && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
-        let bytes = if is_quick { self.claim() } else { CHUNK_BYTES_MIN };
-        ChunkGrant { budget: self, bytes }
+        let is_quick = sent >= JUDGED_AFTER_BYTES
+            && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
+        let bytes = if is_quick {
+            self.claim()
+        } else {
+            CHUNK_BYTES_MIN
+        };
+        ChunkGrant {
+            budget: self,
+            bytes,
+        }
     }
 
     /// Claims a share of the budget.
     fn claim(&self) -> usize {
         let share = |remaining: usize| remaining / 3 / RECORD_BYTES * RECORD_BYTES;
-        let claimed = self.remaining.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| {
-            (share(remaining) > CHUNK_BYTES_MIN).then(|| remaining - share(remaining))
-        });
+        let claimed =
+            self.remaining
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |remaining| {
+                    (share(remaining) > CHUNK_BYTES_MIN).then(|| remaining - share(remaining))
+                });
         claimed.map_or(CHUNK_BYTES_MIN, share)
     }
 }
@@ -84,16 +96,23 @@ impl ChunkGrant<'_> {
         self.bytes > CHUNK_BYTES_MIN
     }
 
-    /// A buffer to read it into, which may have more room than that; to be kept until its bytes are encrypted.
+    /// A buffer to read it into, which may have more room than that; to be kept until its bytes are
+    /// encrypted.
     pub(super) fn buffer(&self) -> Pooled<'_> {
-        if self.is_large() { self.budget.large.checkout() } else { self.budget.small.checkout() }
+        if self.is_large() {
+            self.budget.large.checkout()
+        } else {
+            self.budget.small.checkout()
+        }
     }
 }
 
 impl Drop for ChunkGrant<'_> {
     fn drop(&mut self) {
         if self.is_large() {
-            self.budget.remaining.fetch_add(self.bytes, Ordering::Relaxed);
+            self.budget
+                .remaining
+                .fetch_add(self.bytes, Ordering::Relaxed);
         }
     }
 }
@@ -107,11 +126,41 @@ mod tests {
         let budget = ChunkBudget::new();
         let table = [
             ("at first", 0, 0, Duration::MAX, CHUNK_BYTES_MIN),
-            ("not known yet", JUDGED_AFTER_BYTES - 1, CHUNK_BYTES_MIN, Duration::ZERO, CHUNK_BYTES_MIN),
-            ("at once", JUDGED_AFTER_BYTES, RECORD_BYTES, Duration::ZERO, CHUNK_BYTES_MAX),
-            ("4 MB a second", JUDGED_AFTER_BYTES, 40_000, Duration::from_millis(10), CHUNK_BYTES_MAX),
-            ("a little less", JUDGED_AFTER_BYTES, 40_000, Duration::from_micros(10_001), CHUNK_BYTES_MIN),
-            ("stalled", u64::MAX, CHUNK_BYTES_MAX, Duration::from_secs(29), CHUNK_BYTES_MIN),
+            (
+                "not known yet",
+                JUDGED_AFTER_BYTES - 1,
+                CHUNK_BYTES_MIN,
+                Duration::ZERO,
+                CHUNK_BYTES_MIN,
+            ),
+            (
+                "at once",
+                JUDGED_AFTER_BYTES,
+                RECORD_BYTES,
+                Duration::ZERO,
+                CHUNK_BYTES_MAX,
+            ),
+            (
+                "4 MB a second",
+                JUDGED_AFTER_BYTES,
+                40_000,
+                Duration::from_millis(10),
+                CHUNK_BYTES_MAX,
+            ),
+            (
+                "a little less",
+                JUDGED_AFTER_BYTES,
+                40_000,
+                Duration::from_micros(10_001),
+                CHUNK_BYTES_MIN,
+            ),
+            (
+                "stalled",
+                u64::MAX,
+                CHUNK_BYTES_MAX,
+                Duration::from_secs(29),
+                CHUNK_BYTES_MIN,
+            ),
         ];
         for (what, sent, taken, time, bytes) in table {
             assert_eq!(budget.next(sent, taken, time).bytes, bytes, "{what}");
@@ -127,7 +176,11 @@ mod tests {
         assert!(held.is_sorted_by_key(|grant| std::cmp::Reverse(grant.bytes)));
         assert_eq!(held[0].bytes, CHUNK_BYTES_MAX);
         assert_eq!(held[99].bytes, CHUNK_BYTES_MIN);
-        let shared: usize = held.iter().map(|grant| grant.bytes).filter(|bytes| *bytes > CHUNK_BYTES_MIN).sum();
+        let shared: usize = held
+            .iter()
+            .map(|grant| grant.bytes)
+            .filter(|bytes| *bytes > CHUNK_BYTES_MIN)
+            .sum();
         assert!(shared <= BUDGET_BYTES, "{shared}");
         drop(held);
         assert_eq!(quick().bytes, CHUNK_BYTES_MAX);

@@ -1,10 +1,10 @@
-//! The client's address behind proxies: `X-Forwarded-For`, which each proxy on the way adds the address
-//! of its own peer to.
+//! The client's address behind proxies: `X-Forwarded-For`, which each proxy on the way adds the
+//! address of its own peer to.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Most entries that are looked at. A chain of trusted proxies has a few; whatever lies further to the left cannot
-/// matter but by someone's intention.
+/// Most entries that are looked at. A chain of trusted proxies has a few; whatever lies further to
+/// the left cannot matter but by someone's intention.
 const ENTRIES_MAX: usize = 32;
 
 /// The client of a request.
@@ -12,26 +12,28 @@ const ENTRIES_MAX: usize = 32;
 pub(super) struct ClientAddress {
     /// The client, for limits, throttle and log; an IPv4 address however it was written.
     pub(super) client: IpAddr,
-    /// The trusted proxy whose connection it is; the same as `client` where it asks for itself or names nobody.
-    /// `None` on a connection of the client's own. What is open to this machine alone must not be open where this
-    /// is `Some`, whatever address the client has.
+    /// The trusted proxy whose connection it is; the same as `client` where it asks for itself or
+    /// names nobody. `None` on a connection of the client's own. What is open to this machine alone
+    /// must not be open where this is `Some`, whatever address the client has.
     pub(super) via: Option<IpAddr>,
 }
 
-/// Finds the client of a request on a connection from `peer`, on which a PROXY header named `source`, with this
-/// `X-Forwarded-For`: several field lines are to be joined with commas in their order (RFC 9110 section 5.3).
+/// Finds the client of a request on a connection from `peer`, on which a PROXY header named
+/// `source`, with this `X-Forwarded-For`: several field lines are to be joined with commas in their
+/// order (RFC 9110 section 5.3).
 ///
-/// From the connection outwards, each hop is believed as long as every hop before it is a trusted proxy. The field
-/// is therefore read from the right: only its right end was written by proxies that are trusted, and anything
-/// further left may be a client's invention.
+/// From the connection outwards, each hop is believed as long as every hop before it is a trusted
+/// proxy. The field is therefore read from the right: only its right end was written by proxies
+/// that are trusted, and anything further left may be a client's invention.
 ///
 /// - A peer that is not trusted is the client, whatever it sends.
 /// - Else the first hop that is not a trusted proxy is the client.
-/// - An entry that is not an address (`unknown`, an obfuscated name, garbage, nothing between two commas) was vouched
-///   for by the hop to its right, which could not or would not say more. What stands left of it is nobody's word,
-///   so the client is that hop: the last trusted address that could be read.
-/// - Where all hops are trusted proxies, the outermost is the client: a request of the proxy's own, such as a
-///   health check.
+/// - An entry that is not an address (`unknown`, an obfuscated name, garbage, nothing between two
+///   commas) was vouched for by the hop to its right, which could not or would not say more. What
+///   stands left of it is nobody's word, so the client is that hop: the last trusted address that
+///   could be read.
+/// - Where all hops are trusted proxies, the outermost is the client: a request of the proxy's own,
+///   such as a health check.
 ///
 /// Entries may carry a port, brackets around IPv6, and quotes, as some proxies write them.
 pub(super) fn client_address(
@@ -42,7 +44,11 @@ pub(super) fn client_address(
 ) -> ClientAddress {
     let peer = peer.to_canonical();
     let named = source.map(|source| Some(source.to_canonical()));
-    let entries = forwarded_for.unwrap_or_default().rsplit(',').take(ENTRIES_MAX).map(address);
+    let entries = forwarded_for
+        .unwrap_or_default()
+        .rsplit(',')
+        .take(ENTRIES_MAX)
+        .map(address);
     let mut client = peer;
     for hop in named.into_iter().chain(entries) {
         match hop {
@@ -50,19 +56,34 @@ pub(super) fn client_address(
             _ => break,
         }
     }
-    ClientAddress { client, via: is_trusted(peer).then_some(peer) }
+    ClientAddress {
+        client,
+        via: is_trusted(peer).then_some(peer),
+    }
 }
 
 /// The address of an entry.
 fn address(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim_matches([' ', '\t']);
-    let unquoted = entry.strip_prefix('"').and_then(|entry| entry.strip_suffix('"'));
+    let unquoted = entry
+        .strip_prefix('"')
+        .and_then(|entry| entry.strip_suffix('"'));
     let entry = unquoted.unwrap_or(entry);
     let plain = || entry.parse::<IpAddr>().ok();
     let with_port = || entry.parse::<SocketAddr>().ok().map(|address| address.ip());
-    let bracketed = || entry.strip_prefix('[')?.strip_suffix(']')?.parse::<Ipv6Addr>().ok().map(IpAddr::V6);
+    let bracketed = || {
+        entry
+            .strip_prefix('[')?
+            .strip_suffix(']')?
+            .parse::<Ipv6Addr>()
+            .ok()
+            .map(IpAddr::V6)
+    };
     // An address of no one cannot be a client's; who writes it does not know.
-    let address = plain().or_else(with_port).or_else(bracketed)?.to_canonical();
+    let address = plain()
+        .or_else(with_port)
+        .or_else(bracketed)?
+        .to_canonical();
     (!address.is_unspecified()).then_some(address)
 }
 
@@ -132,62 +153,179 @@ mod tests {
             ("10.0.0.1", None, "10.0.0.1", Some("10.0.0.1")),
             ("10.0.0.1", Some(""), "10.0.0.1", Some("10.0.0.1")),
             ("10.0.0.1", Some(","), "10.0.0.1", Some("10.0.0.1")),
-            ("10.0.0.1", Some("198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
-            ("::ffff:10.0.0.1", Some("198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
-            ("fd00::1", Some("[2001:db8::9]:5"), "2001:db8::9", Some("fd00::1")),
+            (
+                "10.0.0.1",
+                Some("198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "::ffff:10.0.0.1",
+                Some("198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "fd00::1",
+                Some("[2001:db8::9]:5"),
+                "2001:db8::9",
+                Some("fd00::1"),
+            ),
             // Through more proxies than one.
-            ("10.0.0.1", Some("198.51.100.9, 10.0.0.2"), "198.51.100.9", Some("10.0.0.1")),
-            ("10.0.0.1", Some("198.51.100.9, fd00::2,10.0.0.2"), "198.51.100.9", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some("198.51.100.9, 10.0.0.2"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                Some("198.51.100.9, fd00::2,10.0.0.2"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
             // What the client wrote itself stands left of what the proxy wrote.
-            ("10.0.0.1", Some("127.0.0.1, 198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
-            ("10.0.0.1", Some("10.0.0.2, 198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
-            ("10.0.0.1", Some("127.0.0.1, 10.0.0.2, 198.51.100.9, 10.0.0.2"), "198.51.100.9", Some("10.0.0.1")),
-            ("10.0.0.1", Some("\"; x, 198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some("127.0.0.1, 198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                Some("10.0.0.2, 198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                Some("127.0.0.1, 10.0.0.2, 198.51.100.9, 10.0.0.2"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                Some("\"; x, 198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
             // Beyond garbage nobody is to be believed.
             ("10.0.0.1", Some("unknown"), "10.0.0.1", Some("10.0.0.1")),
-            ("10.0.0.1", Some("127.0.0.1, unknown"), "10.0.0.1", Some("10.0.0.1")),
-            ("10.0.0.1", Some("127.0.0.1, unknown, 10.0.0.2"), "10.0.0.2", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some("127.0.0.1, unknown"),
+                "10.0.0.1",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                Some("127.0.0.1, unknown, 10.0.0.2"),
+                "10.0.0.2",
+                Some("10.0.0.1"),
+            ),
             ("10.0.0.1", Some("127.0.0.1,"), "10.0.0.1", Some("10.0.0.1")),
-            ("10.0.0.1", Some("127.0.0.1, , 10.0.0.2"), "10.0.0.2", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some("127.0.0.1, , 10.0.0.2"),
+                "10.0.0.2",
+                Some("10.0.0.1"),
+            ),
             // All are proxies: one of them asks for itself.
-            ("10.0.0.1", Some("10.0.0.3, 10.0.0.2"), "10.0.0.3", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some("10.0.0.3, 10.0.0.2"),
+                "10.0.0.3",
+                Some("10.0.0.1"),
+            ),
             ("10.0.0.1", Some("10.0.0.1"), "10.0.0.1", Some("10.0.0.1")),
             // A chain nobody has.
-            ("10.0.0.1", Some(long.trim_end_matches(',')), "10.0.0.3", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                Some(long.trim_end_matches(',')),
+                "10.0.0.3",
+                Some("10.0.0.1"),
+            ),
         ] {
-            let expected = ClientAddress { client: ip(client), via: via.map(ip) };
-            assert_eq!(client_address(ip(peer), None, forwarded_for, is_trusted), expected, "{peer} {forwarded_for:?}");
+            let expected = ClientAddress {
+                client: ip(client),
+                via: via.map(ip),
+            };
+            assert_eq!(
+                client_address(ip(peer), None, forwarded_for, is_trusted),
+                expected,
+                "{peer} {forwarded_for:?}"
+            );
         }
     }
 
     #[test]
     fn a_proxy_header_comes_before_the_field() {
         for (peer, source, forwarded_for, client, via) in [
-            ("10.0.0.1", "198.51.100.9", None, "198.51.100.9", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                "198.51.100.9",
+                None,
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
             // The client behind a proxy that passes TLS on writes the field itself.
-            ("10.0.0.1", "198.51.100.9", Some("127.0.0.1"), "198.51.100.9", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                "198.51.100.9",
+                Some("127.0.0.1"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
             // One proxy passes TLS on to us for another one that ends it.
-            ("10.0.0.1", "10.0.0.2", Some("127.0.0.1, 198.51.100.9"), "198.51.100.9", Some("10.0.0.1")),
-            ("10.0.0.1", "::ffff:10.0.0.2", None, "10.0.0.2", Some("10.0.0.1")),
+            (
+                "10.0.0.1",
+                "10.0.0.2",
+                Some("127.0.0.1, 198.51.100.9"),
+                "198.51.100.9",
+                Some("10.0.0.1"),
+            ),
+            (
+                "10.0.0.1",
+                "::ffff:10.0.0.2",
+                None,
+                "10.0.0.2",
+                Some("10.0.0.1"),
+            ),
             // Nobody may read a header of such a peer; if somebody does, it counts for nothing.
-            ("192.0.2.1", "127.0.0.1", Some("127.0.0.1"), "192.0.2.1", None),
+            (
+                "192.0.2.1",
+                "127.0.0.1",
+                Some("127.0.0.1"),
+                "192.0.2.1",
+                None,
+            ),
         ] {
-            let expected = ClientAddress { client: ip(client), via: via.map(ip) };
-            assert_eq!(client_address(ip(peer), Some(ip(source)), forwarded_for, is_trusted), expected, "{source}");
+            let expected = ClientAddress {
+                client: ip(client),
+                via: via.map(ip),
+            };
+            assert_eq!(
+                client_address(ip(peer), Some(ip(source)), forwarded_for, is_trusted),
+                expected,
+                "{source}"
+            );
         }
     }
 
     fn trusted() -> impl Strategy<Value = IpAddr> {
         prop_oneof![
             any::<[u8; 3]>().prop_map(|[a, b, c]| IpAddr::from([10, a, b, c])),
-            any::<u64>().prop_map(|low| IpAddr::V6(Ipv6Addr::from_bits(0xfd << 120 | u128::from(low)))),
+            any::<u64>()
+                .prop_map(|low| IpAddr::V6(Ipv6Addr::from_bits(0xfd << 120 | u128::from(low)))),
         ]
     }
 
     fn untrusted() -> impl Strategy<Value = IpAddr> {
         any::<IpAddr>()
             .prop_map(|address| address.to_canonical())
-            .prop_filter("a client", |address| !is_trusted(*address) && !address.is_unspecified())
+            .prop_filter("a client", |address| {
+                !is_trusted(*address) && !address.is_unspecified()
+            })
     }
 
     /// The ways an address is written.

@@ -1,8 +1,8 @@
 //! One client's connection: its stages from the handshake to the end, request after request.
 //!
-//! A connection belongs to one thread at a time. Its I/O thread has it while it waits for its client; with a request it
-//! goes into a slot; whoever answers takes it out of there, writes the response and gives it back. A download thread has
-//! it while it sends a recording.
+//! A connection belongs to one thread at a time. Its I/O thread has it while it waits for its
+//! client; with a request it goes into a slot; whoever answers takes it out of there, writes the
+//! response and gives it back. A download thread has it while it sends a recording.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -54,7 +54,8 @@ enum Stage {
     Sending { keep_alive: bool },
     /// The client to take what is left of everything, the close_notify included.
     Closing,
-    /// The client to end its side, so that the end of ours cannot overtake the last response (RFC 9112 section 9.6).
+    /// The client to end its side, so that the end of ours cannot overtake the last response (RFC
+    /// 9112 section 9.6).
     Lingering { dropped: usize },
     /// Nothing: the connection is dead.
     Gone,
@@ -81,7 +82,8 @@ pub(super) struct Connection {
     source: Option<SocketAddr>,
     /// The client of the request in flight.
     client: ClientAddress,
-    /// The client's server name is hidden from rustls, and has to be so in a second ClientHello as well.
+    /// The client's server name is hidden from rustls, and has to be so in a second ClientHello as
+    /// well.
     hides_name: bool,
     /// What the client has sent and nobody has looked at yet.
     inbound: Vec<u8>,
@@ -117,7 +119,10 @@ impl Connection {
             key,
             peer,
             source: None,
-            client: ClientAddress { client: peer.ip(), via: None },
+            client: ClientAddress {
+                client: peer.ip(),
+                via: None,
+            },
             hides_name: false,
             inbound: Vec::new(),
             stage: Stage::Opening { proxied },
@@ -141,12 +146,14 @@ impl Connection {
         self.client.client
     }
 
-    /// The client of the request in flight, for the log: with the port where the connection is the client's own or its
-    /// proxy has named it.
+    /// The client of the request in flight, for the log: with the port where the connection is the
+    /// client's own or its proxy has named it.
     pub(super) fn peer_text(&self) -> String {
         let ClientAddress { client, via } = self.client;
         let known = [self.source, Some(self.peer)].into_iter().flatten();
-        let peer = known.into_iter().find(|known| known.ip().to_canonical() == client.to_canonical());
+        let peer = known
+            .into_iter()
+            .find(|known| known.ip().to_canonical() == client.to_canonical());
         let peer = peer.map_or_else(|| client.to_string(), |peer| peer.to_string());
         via.map_or_else(|| peer.clone(), |via| format!("{peer} via={via}"))
     }
@@ -170,8 +177,8 @@ impl Connection {
         }
     }
 
-    /// The events to wait for when the connection returns to its I/O thread: the next request may be there already, and a
-    /// socket that can be written to says so at once.
+    /// The events to wait for when the connection returns to its I/O thread: the next request may
+    /// be there already, and a socket that can be written to says so at once.
     pub(super) fn interest_on_return(&self) -> EventFlags {
         match self.stage {
             Stage::Head { .. } if !self.inbound.is_empty() => EventFlags::IN | EventFlags::OUT,
@@ -179,15 +186,22 @@ impl Connection {
         }
     }
 
-    /// Whether the connection may be closed for a new one: not authenticated, and no request in flight.
+    /// Whether the connection may be closed for a new one: not authenticated, and no request in
+    /// flight.
     pub(super) fn is_evictable(&self) -> bool {
         !self.is_authenticated
-            && matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..))
+            && matches!(
+                self.stage,
+                Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..)
+            )
     }
 
     /// Whether no request is in progress.
     pub(super) fn is_idle(&self) -> bool {
-        matches!(self.stage, Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. })
+        matches!(
+            self.stage,
+            Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. }
+        )
     }
 
     /// Advances until the socket blocks or the I/O thread has to act.
@@ -260,12 +274,16 @@ impl Connection {
                     self.source = header.source;
                     if let Err(full) = self.count_client() {
                         self.context.counters.connections_refused.add(1);
-                        lock(&self.context.log_limits.full_networks).warn(&accept::network_full(&full));
+                        lock(&self.context.log_limits.full_networks)
+                            .warn(&accept::network_full(&full));
                         return Some(Action::Close);
                     }
                 }
                 Err(malformed) => {
-                    let text = format!("{} sent an invalid PROXY protocol header: {malformed}", self.peer);
+                    let text = format!(
+                        "{} sent an invalid PROXY protocol header: {malformed}",
+                        self.peer
+                    );
                     lock(&self.context.log_limits.proxy_headers).warn(&text);
                     return Some(Action::Close);
                 }
@@ -278,11 +296,20 @@ impl Connection {
             Examined::BadName(name) => {
                 request_log::remark(
                     self,
-                    format_args!("{} asks for the server name {}", self.peer, Quoted(&name.name)),
+                    format_args!(
+                        "{} asks for the server name {}",
+                        self.peer,
+                        Quoted(&name.name)
+                    ),
                 );
                 name.hide(&mut self.inbound);
                 let first = !std::mem::replace(&mut self.hides_name, true);
-                if first && self.tls.restart(self.context.tls.tolerant_config()).is_err() {
+                if first
+                    && self
+                        .tls
+                        .restart(self.context.tls.tolerant_config())
+                        .is_err()
+                {
                     return Some(Action::Close);
                 }
             }
@@ -312,10 +339,13 @@ impl Connection {
         }
     }
 
-    /// Counts the connection for the client its proxy has named, unless that is a trusted proxy itself.
+    /// Counts the connection for the client its proxy has named, unless that is a trusted proxy
+    /// itself.
     fn count_client(&mut self) -> Result<(), NetworkFull> {
         match self.source {
-            Some(source) if !self.context.is_trusted_proxy(source.ip()) => self.permit.count_for(source.ip()),
+            Some(source) if !self.context.is_trusted_proxy(source.ip()) => {
+                self.permit.count_for(source.ip())
+            }
             _ => Ok(()),
         }
     }
@@ -336,7 +366,10 @@ impl Connection {
 
     fn handshake_failed(&self, why: &str) {
         self.context.counters.handshakes_failed.add(1);
-        request_log::remark(self, format_args!("handshake with {} failed: {}", self.peer, Quoted(why)));
+        request_log::remark(
+            self,
+            format_args!("handshake with {} failed: {}", self.peer, Quoted(why)),
+        );
     }
 
     fn wait_for_request(&mut self, timeout: Duration) {
@@ -378,13 +411,18 @@ impl Connection {
         self.deadline = Instant::now() + self.context.timeouts.body;
         if head.expects_continue && self.inbound.is_empty() && head.framing != Framing::Length(0) {
             // A client that is gone shows when its content is read.
-            let _ = self.tls.queue(b"HTTP/1.1 100 Continue\r\n\r\n").and_then(|()| self.tls.flush().map(drop));
+            let _ = self
+                .tls
+                .queue(b"HTTP/1.1 100 Continue\r\n\r\n")
+                .and_then(|()| self.tls.flush().map(drop));
         }
         self.stage = Stage::Body(Box::new(head), ChunkedDecoder::default());
     }
 
     fn read_body(&mut self) -> Option<Action> {
-        let Stage::Body(head, decoder) = &mut self.stage else { return Some(Action::Close) };
+        let Stage::Body(head, decoder) = &mut self.stage else {
+            return Some(Action::Close);
+        };
         let body = match head.framing {
             Framing::Length(length) if self.inbound.len() >= length => {
                 let rest = self.inbound.split_off(length);
@@ -428,7 +466,12 @@ impl Connection {
             Stage::Body(head, _) => {
                 let source = self.source.map(|source| source.ip());
                 let is_trusted = |address| self.context.is_trusted_proxy(address);
-                self.client = client_address(self.peer.ip(), source, head.forwarded_for.as_deref(), is_trusted);
+                self.client = client_address(
+                    self.peer.ip(),
+                    source,
+                    head.forwarded_for.as_deref(),
+                    is_trusted,
+                );
                 self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
                 (head.method, head.target, head.headers)
             }
@@ -439,20 +482,30 @@ impl Connection {
             // A poll may be parked for long.
             self.inbound = Vec::new();
         }
-        ForwardedRequest { method, target, headers, body }
+        ForwardedRequest {
+            method,
+            target,
+            headers,
+            body,
+        }
     }
 
-    /// Answers a malformed request and closes the connection, since the begin of the next request is unknown.
+    /// Answers a malformed request and closes the connection, since the begin of the next request
+    /// is unknown.
     fn refuse(&mut self, error: HttpError) {
         self.context.counters.requests_malformed.add(1);
-        request_log::remark(self, format_args!("{} is refused: {}", self.peer, error.reason()));
+        request_log::remark(
+            self,
+            format_args!("{} is refused: {}", self.peer, error.reason()),
+        );
         self.keep_alive = false;
         self.is_head = false;
         // A client that is gone shows in the stage.
         let _ = self.send_reply(&error.reply());
     }
 
-    /// Writes a response without a download, as far as the socket accepts it, and enters the next stage.
+    /// Writes a response without a download, as far as the socket accepts it, and enters the next
+    /// stage.
     ///
     /// # Errors
     /// The socket's error; the connection is dead then.
@@ -462,11 +515,16 @@ impl Connection {
             with_body: !self.is_head,
             keep_alive: self.keep_alive,
         };
-        let sent = self.tls.queue(&render(reply, framing)).and_then(|()| self.tls.flush());
+        let sent = self
+            .tls
+            .queue(&render(reply, framing))
+            .and_then(|()| self.tls.flush());
         match sent {
             Ok(true) => self.after_response(self.keep_alive),
             Ok(false) => {
-                self.stage = Stage::Sending { keep_alive: self.keep_alive };
+                self.stage = Stage::Sending {
+                    keep_alive: self.keep_alive,
+                };
                 let long = Duration::from_secs(framing.length / RESPONSE_MIN_BYTES_PER_SECOND);
                 self.deadline = Instant::now() + self.context.timeouts.response + long;
             }
@@ -505,8 +563,9 @@ impl Connection {
     fn close_rest(&mut self) -> Option<Action> {
         match self.tls.flush() {
             Ok(false) => Some(Action::Wait),
-            // What the client does not take is reset when its time is up. It keeps its place among the connections until
-            // then, so that nobody can fill the kernel's memory by coming again.
+            // What the client does not take is reset when its time is up. It keeps its place among
+            // the connections until then, so that nobody can fill the kernel's memory by coming
+            // again.
             Ok(true) if !self.tls.wait_sent(Duration::ZERO) => Some(Action::Wait),
             Ok(true) => {
                 self.tls.shut_down_writing();
@@ -528,7 +587,9 @@ impl Connection {
             Some(0) => Some(Action::Wait),
             Some(count) if dropped + count > LINGER_MAX_BYTES => Some(Action::Close),
             Some(count) => {
-                self.stage = Stage::Lingering { dropped: dropped + count };
+                self.stage = Stage::Lingering {
+                    dropped: dropped + count,
+                };
                 None
             }
         }
@@ -540,9 +601,15 @@ impl Connection {
     }
 
     /// Answers 503, since no thread could be started for the download.
-    pub(super) fn refuse_download(self: Box<Self>, error: &io::Error, context: Option<&RequestContext>) {
+    pub(super) fn refuse_download(
+        self: Box<Self>,
+        error: &io::Error,
+        context: Option<&RequestContext>,
+    ) {
         self.context.counters.thread_errors.add(1);
-        let text = format!("cannot start a thread for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS");
+        let text = format!(
+            "cannot start a thread for a download: {error}; raise TasksMax or lower MAX_DOWNLOADS"
+        );
         lock(&self.context.log_limits.threads).error(&text);
         self.send(Reply::busy(), context);
     }
@@ -551,7 +618,13 @@ impl Connection {
     fn send(mut self: Box<Self>, mut reply: Reply, context: Option<&RequestContext>) {
         self.undelivered = reply.undelivered.take();
         let result = self.send_reply(&reply);
-        request_log::record(&self, &reply, context, reply.body.len() as u64, result.as_ref().err());
+        request_log::record(
+            &self,
+            &reply,
+            context,
+            reply.body.len() as u64,
+            result.as_ref().err(),
+        );
         self.return_to_io_thread();
     }
 
@@ -563,7 +636,8 @@ impl Connection {
 
     /// Gives the connection back to its I/O thread.
     fn return_to_io_thread(mut self: Box<Self>) {
-        // Most clients take a response at once, and what is left of an end is a matter of system calls.
+        // Most clients take a response at once, and what is left of an end is a matter of system
+        // calls.
         if matches!(self.stage, Stage::Closing | Stage::Gone)
             && let Action::Close = self.advance()
         {
@@ -588,9 +662,15 @@ impl PendingClient for Box<Connection> {
     }
 
     fn respond(mut self, _gateway: &Gateway, response: Response) {
-        let Response { reply, download, context } = response;
+        let Response {
+            reply,
+            download,
+            context,
+        } = response;
         self.keep_alive = self.keep_alive && !self.context.connections.is_draining();
-        self.is_authenticated |= context.as_ref().is_some_and(|context| context.is_authenticated());
+        self.is_authenticated |= context
+            .as_ref()
+            .is_some_and(|context| context.is_authenticated());
         if let Some(download) = download {
             return transfer::start(self, reply, download, context);
         }

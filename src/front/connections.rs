@@ -32,7 +32,8 @@ pub(super) struct Connections {
 struct State {
     connections: usize,
     per_network: AddressLimits,
-    /// The sockets of running downloads, by a number of their own: their threads can only be reached by these.
+    /// The sockets of running downloads, by a number of their own: their threads can only be
+    /// reached by these.
     downloads: HashMap<u64, Arc<TcpStream>>,
     next_download: u64,
 }
@@ -68,11 +69,18 @@ impl Connections {
         }
     }
 
-    /// Counts a client, or says which limit refuses it. `address` is `None` for a trusted proxy, whose client is not known yet.
-    pub(super) fn acquire(self: &Arc<Connections>, address: Option<IpAddr>) -> Result<ConnectionPermit, LimitReached> {
+    /// Counts a client, or says which limit refuses it. `address` is `None` for a trusted proxy,
+    /// whose client is not known yet.
+    pub(super) fn acquire(
+        self: &Arc<Connections>,
+        address: Option<IpAddr>,
+    ) -> Result<ConnectionPermit, LimitReached> {
         let mut state = lock(&self.state);
         if let Some(address) = address {
-            state.per_network.insert(address).map_err(LimitReached::Network)?;
+            state
+                .per_network
+                .insert(address)
+                .map_err(LimitReached::Network)?;
         }
         if state.connections >= self.max {
             if let Some(address) = address {
@@ -81,11 +89,17 @@ impl Connections {
             return Err(LimitReached::Connections);
         }
         state.connections += 1;
-        Ok(ConnectionPermit { connections: Arc::clone(self), address })
+        Ok(ConnectionPermit {
+            connections: Arc::clone(self),
+            address,
+        })
     }
 
     /// Counts a download until the result is dropped; `None` when everything is being cut.
-    pub(super) fn begin_download(self: &Arc<Connections>, socket: &Arc<TcpStream>) -> Option<RunningDownload> {
+    pub(super) fn begin_download(
+        self: &Arc<Connections>,
+        socket: &Arc<TcpStream>,
+    ) -> Option<RunningDownload> {
         let mut state = lock(&self.state);
         // Looked at with the lock that `abort_all` takes after it has set this.
         if self.is_aborting() {
@@ -94,7 +108,10 @@ impl Connections {
         let number = state.next_download;
         state.next_download += 1;
         state.downloads.insert(number, Arc::clone(socket));
-        Some(RunningDownload { connections: Arc::clone(self), number })
+        Some(RunningDownload {
+            connections: Arc::clone(self),
+            number,
+        })
     }
 
     /// From now on each connection closes after its current response.
@@ -124,8 +141,14 @@ impl Connections {
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
         let mut state = lock(&self.state);
         while state.connections > 0 {
-            let Some(remaining) = remaining(deadline) else { return false };
-            state = self.changed.wait_timeout(state, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(remaining) = remaining(deadline) else {
+                return false;
+            };
+            state = self
+                .changed
+                .wait_timeout(state, remaining)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -202,19 +225,26 @@ mod tests {
     #[test]
     fn a_connection_counts_for_the_client_it_names() {
         let connections = Arc::new(Connections::new(9, 1));
-        let first = connections.acquire(Some("192.0.2.1".parse().unwrap())).unwrap();
+        let first = connections
+            .acquire(Some("192.0.2.1".parse().unwrap()))
+            .unwrap();
         let mut proxied = connections.acquire(None).unwrap();
         assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_err());
         drop(first);
         assert!(proxied.count_for("192.0.2.1".parse().unwrap()).is_ok());
-        assert!(matches!(connections.acquire(Some("192.0.2.1".parse().unwrap())), Err(LimitReached::Network(_))));
+        assert!(matches!(
+            connections.acquire(Some("192.0.2.1".parse().unwrap())),
+            Err(LimitReached::Network(_))
+        ));
     }
 
     #[test]
     fn running_downloads_are_cut_by_their_sockets() {
         use std::io::Read as _;
         let connections = Arc::new(Connections::new(9, 9));
-        let permit = connections.acquire(Some("192.0.2.1".parse().unwrap())).unwrap();
+        let permit = connections
+            .acquire(Some("192.0.2.1".parse().unwrap()))
+            .unwrap();
         let (mut far, near) = pair();
         let near = Arc::new(near);
         let download = connections.begin_download(&near).unwrap();

@@ -5,7 +5,8 @@ use super::http_error::HttpError;
 
 /// Longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
 const LINE_MAX_BYTES: usize = 256;
-/// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows it).
+/// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows
+/// it).
 const TRAILERS_MAX_BYTES: usize = 2048;
 
 /// The part of the chunked format that comes next.
@@ -28,7 +29,11 @@ pub struct ChunkedDecoder {
 
 impl Default for ChunkedDecoder {
     fn default() -> ChunkedDecoder {
-        ChunkedDecoder { state: ChunkState::Size, content: Vec::new(), trailers: 0 }
+        ChunkedDecoder {
+            state: ChunkState::Size,
+            content: Vec::new(),
+            trailers: 0,
+        }
     }
 }
 
@@ -90,10 +95,16 @@ impl ChunkedDecoder {
     }
 
     fn size(&mut self, line: &[u8]) -> Result<(), HttpError> {
-        let digits = line.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
+        let digits = line
+            .iter()
+            .take_while(|byte| byte.is_ascii_hexdigit())
+            .count();
         let (digits, extension) = line.split_at(digits);
-        // An extension begins with a semicolon, after optional blanks; its content is nobody's business.
-        if digits.is_empty() || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";")) {
+        // An extension begins with a semicolon, after optional blanks; its content is nobody's
+        // business.
+        if digits.is_empty()
+            || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";"))
+        {
             return Err(HttpError::Malformed("a chunk size that is not hexadecimal"));
         }
         let size = std::str::from_utf8(digits)
@@ -104,7 +115,11 @@ impl ChunkedDecoder {
         if size > limit.saturating_sub(self.content.len()) {
             return Err(HttpError::ContentTooLarge);
         }
-        self.state = if size == 0 { ChunkState::Trailer } else { ChunkState::Data(size) };
+        self.state = if size == 0 {
+            ChunkState::Trailer
+        } else {
+            ChunkState::Data(size)
+        };
         Ok(())
     }
 
@@ -115,7 +130,9 @@ impl ChunkedDecoder {
         }
         if line.is_empty() {
             self.state = ChunkState::Done;
-        } else if !line.contains(&b':') || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default()) {
+        } else if !line.contains(&b':')
+            || !is_token(line.split(|&byte| byte == b':').next().unwrap_or_default())
+        {
             return Err(HttpError::Malformed("a trailer that is not a field"));
         }
         Ok(())
@@ -124,13 +141,20 @@ impl ChunkedDecoder {
 
 /// Whether `name` can be that of a field (RFC 9110 section 5.6.2).
 pub(super) fn is_token(name: &[u8]) -> bool {
-    !name.is_empty() && name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
+    !name.is_empty()
+        && name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
 /// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, HttpError> {
-    let within = bytes.get(..LINE_MAX_BYTES.min(bytes.len())).unwrap_or_default();
-    let end = within.iter().position(|&byte| matches!(byte, b'\r' | b'\n' | 0..=8 | 11..=31 | 127));
+    let within = bytes
+        .get(..LINE_MAX_BYTES.min(bytes.len()))
+        .unwrap_or_default();
+    let end = within
+        .iter()
+        .position(|&byte| matches!(byte, b'\r' | b'\n' | 0..=8 | 11..=31 | 127));
     match end.map(|end| within.split_at(end)) {
         Some((line, [b'\r', b'\n', ..])) => Ok(Some(line)),
         Some((_, [b'\r'])) if bytes.len() < LINE_MAX_BYTES => Ok(None),
@@ -159,11 +183,17 @@ mod tests {
             (b"0003\r\nabc\r\n000\r\n\r\n", b"abc"),
             (b"A\r\n0123456789\r\n0\r\n\r\n", b"0123456789"),
             (b"3;ext=1\r\nabc\r\n0;last\r\n\r\n", b"abc"),
-            (b"3 ; ext\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n", b"abc"),
+            (
+                b"3 ; ext\r\nabc\r\n0\r\nTrailer: x\r\nOther: y\r\n\r\n",
+                b"abc",
+            ),
         ] {
             let mut followed = bytes.to_vec();
             followed.extend_from_slice(b"GET / HTTP/1.1\r\n");
-            assert_eq!(decode(&followed).unwrap(), (Some(content.to_vec()), bytes.len()));
+            assert_eq!(
+                decode(&followed).unwrap(),
+                (Some(content.to_vec()), bytes.len())
+            );
             for end in 0..bytes.len() {
                 assert_eq!(decode(&bytes[..end]).unwrap().0, None, "{end}");
             }
@@ -196,15 +226,28 @@ mod tests {
             b"0\r\nspaced : x\r\n\r\n",
             b"0\r\nTrailer: x\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
         ] {
-            assert!(matches!(decode(bytes), Err(HttpError::Malformed(_))), "{}", String::from_utf8_lossy(bytes));
+            assert!(
+                matches!(decode(bytes), Err(HttpError::Malformed(_))),
+                "{}",
+                String::from_utf8_lossy(bytes)
+            );
         }
         assert!(matches!(decode(&[b'0'; 300]), Err(HttpError::Malformed(_))));
     }
 
     #[test]
     fn contents_beyond_the_limit_are_refused_before_they_come() {
-        for size in ["10001", "ffffffff", "ffffffffffffffff", "fffffffffffffffffff"] {
-            assert_eq!(decode(format!("{size}\r\n").as_bytes()), Err(HttpError::ContentTooLarge), "{size}");
+        for size in [
+            "10001",
+            "ffffffff",
+            "ffffffffffffffff",
+            "fffffffffffffffffff",
+        ] {
+            assert_eq!(
+                decode(format!("{size}\r\n").as_bytes()),
+                Err(HttpError::ContentTooLarge),
+                "{size}"
+            );
         }
         let mut bytes = format!("8000\r\n{}\r\n8001\r\n", "x".repeat(0x8000)).into_bytes();
         assert_eq!(decode(&bytes), Err(HttpError::ContentTooLarge));

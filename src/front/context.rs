@@ -41,6 +41,8 @@ pub(super) struct LogLimits {
 impl Context {
     /// Whether what this peer says of its clients is believed.
     pub(super) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
-        self.trusted_proxies.iter().any(|prefix| prefix.contains(address))
+        self.trusted_proxies
+            .iter()
+            .any(|prefix| prefix.contains(address))
     }
 }

@@ -1,5 +1,5 @@
-//! The subset of DER (X.690) that certificates and keys need: elements one after the other, each with tag and
-//! content. Definite lengths only, as DER has them.
+//! The subset of DER (X.690) that certificates and keys need: elements one after the other, each
+//! with tag and content. Definite lengths only, as DER has them.
 
 /// The tags that certificates and keys are read by.
 pub(super) mod tag {
@@ -52,11 +52,16 @@ pub(super) fn whole_sequence(bytes: &[u8]) -> Result<Element<'_>, Damage> {
     match content.len() {
         found if found < length => Err(Damage::Missing(length - found)),
         found if found > length => Err(Damage::Excess(found - length)),
-        _ => Ok(Element { tag, content, whole: bytes }),
+        _ => Ok(Element {
+            tag,
+            content,
+            whole: bytes,
+        }),
     }
 }
 
-/// Tag, length of the content, and what follows the header; the length may be more than what follows.
+/// Tag, length of the content, and what follows the header; the length may be more than what
+/// follows.
 fn header(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
@@ -69,7 +74,9 @@ fn header(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
         return None;
     }
     let (length, rest) = rest.split_at_checked(octets)?;
-    let length = length.iter().fold(0_u32, |sum, &octet| sum << 8 | u32::from(octet));
+    let length = length
+        .iter()
+        .fold(0_u32, |sum, &octet| sum << 8 | u32::from(octet));
     Some((tag, usize::try_from(length).ok()?, rest))
 }
 
@@ -89,7 +96,11 @@ impl<'a> Reader<'a> {
         let (content, after) = rest.split_at_checked(length)?;
         let whole = self.0.get(..self.0.len() - after.len())?;
         self.0 = after;
-        Some(Element { tag, content, whole })
+        Some(Element {
+            tag,
+            content,
+            whole,
+        })
     }
 
     /// The content of the next element, if it has this tag.
@@ -108,14 +119,19 @@ impl<'a> Reader<'a> {
 
 /// The bits of a BIT STRING's content; only whole octets occur in what is read here.
 pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
-    content.split_first().filter(|(unused, _)| **unused == 0).map(|(_, bits)| bits)
+    content
+        .split_first()
+        .filter(|(unused, _)| **unused == 0)
+        .map(|(_, bits)| bits)
 }
 
 /// How many bits an INTEGER that is not negative has, without zeros in front.
 pub(super) fn bit_length(content: &[u8]) -> usize {
     let zeros = content.iter().take_while(|octet| **octet == 0).count();
     let significant = content.get(zeros..).unwrap_or_default();
-    let leading = significant.first().map_or(0, |octet| octet.leading_zeros() as usize);
+    let leading = significant
+        .first()
+        .map_or(0, |octet| octet.leading_zeros() as usize);
     significant.len() * 8 - leading
 }
 
@@ -140,13 +156,23 @@ mod tests {
             (&[0x30], Err(Damage::NoElement)),
             (&[], Err(Damage::NoElement)),
         ] {
-            assert_eq!(whole_sequence(bytes).map(|element| element.content), told, "{bytes:?}");
+            assert_eq!(
+                whole_sequence(bytes).map(|element| element.content),
+                told,
+                "{bytes:?}"
+            );
         }
     }
 
     #[test]
     fn the_bits_of_a_number_are_counted_without_its_sign() {
-        for (content, bits) in [(&[][..], 0), (&[0], 0), (&[1], 1), (&[0, 0x80], 8), (&[0x7f, 0xff], 15)] {
+        for (content, bits) in [
+            (&[][..], 0),
+            (&[0], 0),
+            (&[1], 1),
+            (&[0, 0x80], 8),
+            (&[0x7f, 0xff], 15),
+        ] {
             assert_eq!(bit_length(content), bits, "{content:?}");
         }
     }

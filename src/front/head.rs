@@ -1,7 +1,8 @@
 //! The head of a request: RFC 9112 read strictly, under limits.
 //!
 //! httparse does the parsing. What it accepts and a second parser might read differently is refused
-//! first, because two readers who disagree about where a request ends are how requests are smuggled.
+//! first, because two readers who disagree about where a request ends are how requests are
+//! smuggled.
 
 use std::borrow::Cow;
 
@@ -36,7 +37,8 @@ pub struct Head {
     pub target: String,
     /// The fields the interfaces read.
     pub headers: Headers,
-    /// The `X-Forwarded-For` of the request, its lines joined by commas in their order (RFC 9110 section 5.3).
+    /// The `X-Forwarded-For` of the request, its lines joined by commas in their order (RFC 9110
+    /// section 5.3).
     pub(crate) forwarded_for: Option<String>,
     /// How the content is framed.
     pub framing: Framing,
@@ -47,17 +49,23 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads a head from the beginning of `bytes`: the head and its length, or `None` if more bytes are
-    /// needed.
+    /// Reads a head from the beginning of `bytes`: the head and its length, or `None` if more bytes
+    /// are needed.
     ///
     /// # Errors
-    /// The error to answer with. The connection has to close after it, because the begin of the next
-    /// request is unknown.
+    /// The error to answer with. The connection has to close after it, because the begin of the
+    /// next request is unknown.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let blank = leading_lines(bytes)?;
         let rest = bytes.get(blank..).unwrap_or_default();
-        let within = rest.get(..HEAD_MAX_BYTES.min(rest.len())).unwrap_or_default();
-        let Some(end) = within.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4) else {
+        let within = rest
+            .get(..HEAD_MAX_BYTES.min(rest.len()))
+            .unwrap_or_default();
+        let Some(end) = within
+            .windows(4)
+            .position(|window| window == b"\r\n\r\n")
+            .map(|at| at + 4)
+        else {
             check_bytes(within)?;
             return match rest.len() >= HEAD_MAX_BYTES {
                 // RFC 9112 section 3: it is the target that is too long.
@@ -82,7 +90,9 @@ impl Head {
         let mut request = httparse::Request::new(&mut fields);
         match request.parse(&head) {
             Ok(httparse::Status::Complete(_)) => {}
-            Ok(httparse::Status::Partial) => return Err(HttpError::Malformed("an incomplete head")),
+            Ok(httparse::Status::Partial) => {
+                return Err(HttpError::Malformed("an incomplete head"));
+            }
             Err(httparse::Error::TooManyHeaders) => return Err(HttpError::HeadTooLarge),
             Err(_) => return Err(HttpError::Malformed("a field or the request line")),
         }
@@ -135,10 +145,14 @@ impl Head {
             } else if is("X-Forwarded-For") {
                 // A value that is not text names no address.
                 let text = std::str::from_utf8(value).unwrap_or("unknown");
-                forwarded_for =
-                    Some(forwarded_for.map_or_else(|| text.to_owned(), |before| format!("{before},{text}")));
-            } else if let (Some(known), Ok(text)) = (HeaderName::from_name(field.name), std::str::from_utf8(value))
-                && text.is_ascii()
+                forwarded_for = Some(
+                    forwarded_for
+                        .map_or_else(|| text.to_owned(), |before| format!("{before},{text}")),
+                );
+            } else if let (Some(known), Ok(text)) = (
+                HeaderName::from_name(field.name),
+                std::str::from_utf8(value),
+            ) && text.is_ascii()
             {
                 headers.add(known, text);
             }
@@ -146,23 +160,36 @@ impl Head {
         if hosts > 1 || (hosts == 0 && http_1_1) {
             return Err(HttpError::Malformed("not exactly one host"));
         }
-        // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, are what smuggling is made of.
+        // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, are what smuggling is made
+        // of.
         let framing = match (chunked, length) {
             (true, None) if http_1_1 => {
                 coding?;
                 Framing::Chunked
             }
             (true, _) => return Err(HttpError::Malformed("chunks with a length or in HTTP/1.0")),
-            (false, Some(length)) if length > CONTENT_MAX_BYTES => return Err(HttpError::ContentTooLarge),
-            (false, length) => Framing::Length(usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX)),
+            (false, Some(length)) if length > CONTENT_MAX_BYTES => {
+                return Err(HttpError::ContentTooLarge);
+            }
+            (false, length) => {
+                Framing::Length(usize::try_from(length.unwrap_or(0)).unwrap_or(usize::MAX))
+            }
         };
         let target = origin_form(request.path.unwrap_or_default(), method)?;
-        Ok(Head { method, target, headers, forwarded_for, framing, keep_alive, expects_continue })
+        Ok(Head {
+            method,
+            target,
+            headers,
+            forwarded_for,
+            framing,
+            keep_alive,
+            expects_continue,
+        })
     }
 }
 
-/// Whether anything of a request is there. Empty lines before it are not (RFC 9112 section 2.2): a client that ends a
-/// content with one too many begins no timeout with it.
+/// Whether anything of a request is there. Empty lines before it are not (RFC 9112 section 2.2): a
+/// client that ends a content with one too many begins no timeout with it.
 pub(super) fn is_begun(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
 }
@@ -179,8 +206,8 @@ fn leading_lines(bytes: &[u8]) -> Result<usize, HttpError> {
     Ok(blank)
 }
 
-/// Refuses what RFC 9112 section 2.2 allows a recipient to repair: CR or LF alone, NUL and other controls, and
-/// folded lines (section 5.2).
+/// Refuses what RFC 9112 section 2.2 allows a recipient to repair: CR or LF alone, NUL and other
+/// controls, and folded lines (section 5.2).
 fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     let mut before = b'\n';
     for &byte in head {
@@ -197,8 +224,8 @@ fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section 6.1), and anything but
-/// a list of codings is malformed, as are nested chunks and parameters.
+/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section
+/// 6.1), and anything but a list of codings is malformed, as are nested chunks and parameters.
 fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
     const MALFORMED: HttpError = HttpError::Malformed("not a transfer coding");
     let mut chunked = 0;
@@ -227,28 +254,44 @@ enum MinorVersion {
     Newer(usize),
 }
 
-/// The request line is three parts with one blank between them, all printable ASCII, and names a version.
+/// The request line is three parts with one blank between them, all printable ASCII, and names a
+/// version.
 fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
-        return Err(HttpError::Malformed("a request line that is not printable ASCII"));
+        return Err(HttpError::Malformed(
+            "a request line that is not printable ASCII",
+        ));
     }
     let mut parts = line.split(|&byte| byte == b' ');
-    let (Some(_), Some(_), Some(version), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
-        return Err(HttpError::Malformed("a request line that is not three parts"));
+    let (Some(_), Some(_), Some(version), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
+        return Err(HttpError::Malformed(
+            "a request line that is not three parts",
+        ));
     };
     match version {
         b"HTTP/1.1" | b"HTTP/1.0" => Ok(MinorVersion::Known),
-        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => Ok(MinorVersion::Newer(line.len() - 1)),
-        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => Err(HttpError::VersionNotSupported),
+        [b'H', b'T', b'T', b'P', b'/', b'1', b'.', b'2'..=b'9'] => {
+            Ok(MinorVersion::Newer(line.len() - 1))
+        }
+        [b'H', b'T', b'T', b'P', b'/', b'0'..=b'9', b'.', b'0'..=b'9'] => {
+            Err(HttpError::VersionNotSupported)
+        }
         _ => Err(HttpError::Malformed("not an HTTP version")),
     }
 }
 
-/// A host is a name or an address with an optional port; it is not used, only a forged one is refused.
+/// A host is a name or an address with an optional port; it is not used, only a forged one is
+/// refused.
 fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
-    if value.iter().all(fine) { Ok(()) } else { Err(HttpError::Malformed("not a host")) }
+    if value.iter().all(fine) {
+        Ok(())
+    } else {
+        Err(HttpError::Malformed("not a host"))
+    }
 }
 
 /// Digits only: no sign, no list, no white space inside (RFC 9110 section 8.6).
@@ -257,19 +300,27 @@ fn parse_length(value: &[u8]) -> Result<u64, HttpError> {
         return Err(HttpError::Malformed("a length that is not a decimal"));
     }
     // A number that a u64 cannot hold is too large.
-    std::str::from_utf8(value).ok().and_then(|digits| digits.parse().ok()).ok_or(HttpError::ContentTooLarge)
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|digits| digits.parse().ok())
+        .ok_or(HttpError::ContentTooLarge)
 }
 
-/// `Connection` is a list of tokens in any case (RFC 9110 section 7.6.1); `close` wins over `keep-alive`.
+/// `Connection` is a list of tokens in any case (RFC 9110 section 7.6.1); `close` wins over
+/// `keep-alive`.
 fn wants_keep_alive(value: &[u8], before: bool) -> bool {
     let mut tokens = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
-    if tokens.clone().any(|token| token.eq_ignore_ascii_case(b"close")) {
+    if tokens
+        .clone()
+        .any(|token| token.eq_ignore_ascii_case(b"close"))
+    {
         return false;
     }
     before || tokens.any(|token| token.eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Path and query. A server has to take the absolute form too (RFC 9112 section 3.2.2); `*` is for OPTIONS.
+/// Path and query. A server has to take the absolute form too (RFC 9112 section 3.2.2); `*` is for
+/// OPTIONS.
 fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if target.contains('#') {
         return Err(HttpError::Malformed("a target with a fragment"));
@@ -277,16 +328,29 @@ fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if target.starts_with('/') || (target == "*" && method == Method::Options) {
         return Ok(target.to_owned());
     }
-    let scheme = |scheme: &str| target.get(..scheme.len()).is_some_and(|start| start.eq_ignore_ascii_case(scheme));
-    let after = ["http://", "https://"].iter().find(|name| scheme(name)).and_then(|name| target.get(name.len()..));
-    let Some(after) = after else { return Err(HttpError::Malformed("a target of no known form")) };
+    let scheme = |scheme: &str| {
+        target
+            .get(..scheme.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
+    };
+    let after = ["http://", "https://"]
+        .iter()
+        .find(|name| scheme(name))
+        .and_then(|name| target.get(name.len()..));
+    let Some(after) = after else {
+        return Err(HttpError::Malformed("a target of no known form"));
+    };
     let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
     if authority.is_empty() {
         return Err(HttpError::Malformed("a target without host"));
     }
     // No user and password in front of it either (RFC 9110 section 4.2.4).
     check_host(authority.as_bytes())?;
-    Ok(if rest.starts_with('/') { rest.to_owned() } else { format!("/{rest}") })
+    Ok(if rest.starts_with('/') {
+        rest.to_owned()
+    } else {
+        format!("/{rest}")
+    })
 }
 
 #[cfg(test)]

@@ -21,7 +21,8 @@ pub(super) struct Key {
     pub(super) generation: u32,
 }
 
-/// The epoll token of the eventfd. Tokens from here down are not keys; no table has that many entries.
+/// The epoll token of the eventfd. Tokens from here down are not keys; no table has that many
+/// entries.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
 /// The connection to the backend.
 pub(super) const BACKEND_TOKEN: u64 = u64::MAX - 1;
@@ -37,7 +38,10 @@ impl Key {
     /// The key of a connection's token.
     pub(super) fn from_token(token: u64) -> Key {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
-        Key { index: half(token >> 32), generation: half(token) }
+        Key {
+            index: half(token >> 32),
+            generation: half(token),
+        }
     }
 }
 
@@ -75,8 +79,17 @@ impl IoHandle {
     pub(super) fn new() -> io::Result<IoHandle> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        epoll::add(&epoll, &wake, epoll::EventData::new_u64(WAKE_TOKEN), epoll::EventFlags::IN)?;
-        Ok(IoHandle { epoll, wake, inbox: Mutex::default() })
+        epoll::add(
+            &epoll,
+            &wake,
+            epoll::EventData::new_u64(WAKE_TOKEN),
+            epoll::EventFlags::IN,
+        )?;
+        Ok(IoHandle {
+            epoll,
+            wake,
+            inbox: Mutex::default(),
+        })
     }
 
     /// The set of descriptors the thread waits for.
@@ -88,22 +101,40 @@ impl IoHandle {
     ///
     /// # Errors
     /// When the kernel has no memory.
-    pub(super) fn arm(&self, socket: impl AsFd, key: Key, interest: epoll::EventFlags) -> io::Result<()> {
+    pub(super) fn arm(
+        &self,
+        socket: impl AsFd,
+        key: Key,
+        interest: epoll::EventFlags,
+    ) -> io::Result<()> {
         let data = epoll::EventData::new_u64(key.token());
-        Ok(epoll::modify(&self.epoll, socket, data, interest | epoll::EventFlags::ONESHOT)?)
+        Ok(epoll::modify(
+            &self.epoll,
+            socket,
+            data,
+            interest | epoll::EventFlags::ONESHOT,
+        )?)
     }
 
     /// Returns a connection to the thread.
     pub(super) fn return_connection(&self, connection: Box<Connection>) {
         let mut inbox = lock(&self.inbox);
-        // Armed with the inbox locked: the thread that is woken by the event finds the connection there.
-        let armed = self.arm(&connection.tls, connection.key(), connection.interest_on_return()).is_ok();
+        // Armed with the inbox locked: the thread that is woken by the event finds the connection
+        // there.
+        let armed = self
+            .arm(
+                &connection.tls,
+                connection.key(),
+                connection.interest_on_return(),
+            )
+            .is_ok();
         let deadline = connection.deadline();
         inbox.messages.push(Message::Returned(connection));
         self.wake_before(inbox, if armed { deadline } else { Instant::now() });
     }
 
-    /// A connection's request waits in `slot` until `until`; from now on its client's leaving is noticed.
+    /// A connection's request waits in `slot` until `until`; from now on its client's leaving is
+    /// noticed.
     pub(super) fn park(&self, socket: impl AsFd, key: Key, slot: SlotId, until: Instant) {
         let mut inbox = lock(&self.inbox);
         let armed = self.arm(socket, key, epoll::EventFlags::RDHUP);
@@ -121,7 +152,9 @@ impl IoHandle {
 
     /// Passes on a client for whom `declined` threads, this one's not among them, had no room.
     pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, declined: usize) {
-        lock(&self.inbox).messages.push(Message::Accepted(socket, peer, declined));
+        lock(&self.inbox)
+            .messages
+            .push(Message::Accepted(socket, peer, declined));
         self.wake();
     }
 
@@ -131,7 +164,8 @@ impl IoHandle {
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Takes the messages that have come; `sleeping_until` says until when the thread will sleep if there are none.
+    /// Takes the messages that have come; `sleeping_until` says until when the thread will sleep if
+    /// there are none.
     pub(super) fn take_messages(&self, sleeping_until: Option<Instant>) -> Vec<Message> {
         let mut inbox = lock(&self.inbox);
         inbox.sleeping_until = sleeping_until.filter(|_| inbox.messages.is_empty());
@@ -162,7 +196,16 @@ mod tests {
 
     #[test]
     fn a_key_survives_the_kernel() {
-        for key in [Key { index: 0, generation: 0 }, Key { index: 7, generation: u32::MAX }] {
+        for key in [
+            Key {
+                index: 0,
+                generation: 0,
+            },
+            Key {
+                index: 7,
+                generation: u32::MAX,
+            },
+        ] {
             assert_eq!(Key::from_token(key.token()), key);
         }
     }

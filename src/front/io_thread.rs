@@ -30,12 +30,13 @@ const EVENTS: usize = 256;
 const STACK_BYTES: usize = 512 * 1024;
 /// How long accepting pauses after an error of the whole process, such as too few descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How long a request may wait for a worker. Workers wait for nothing outside the process, so this passes only on a machine
-/// that cannot keep up at all.
+/// How long a request may wait for a worker. Workers wait for nothing outside the process, so this
+/// passes only on a machine that cannot keep up at all.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest sleep without a deadline.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// Exit code after an unrecoverable defect (sysexits.h, EX_SOFTWARE); the service manager restarts the process.
+/// Exit code after an unrecoverable defect (sysexits.h, EX_SOFTWARE); the service manager restarts
+/// the process.
 const EXIT_SOFTWARE: i32 = 70;
 
 /// The service's handle of an I/O thread.
@@ -102,7 +103,8 @@ struct IoLoop {
 }
 
 impl IoThread {
-    /// Starts a thread that accepts clients and serves them; `tick` is the longest time between two iterations.
+    /// Starts a thread that accepts clients and serves them; `tick` is the longest time between two
+    /// iterations.
     ///
     /// # Errors
     /// When a descriptor or the thread cannot be made.
@@ -113,7 +115,10 @@ impl IoThread {
         backend: BackendConnection,
         tick: Option<Duration>,
     ) -> io::Result<IoThread> {
-        let io_handle = io_handles.get(number).map(Arc::clone).ok_or(io::ErrorKind::NotFound)?;
+        let io_handle = io_handles
+            .get(number)
+            .map(Arc::clone)
+            .ok_or(io::ErrorKind::NotFound)?;
         let control = Arc::new(Control::default());
         let mut io_loop = IoLoop {
             context,
@@ -136,14 +141,22 @@ impl IoThread {
         io_loop.watch_backend()?;
         io_loop.listen()?;
         let run = move || {
-            // Its connections would be lost to their clients for as long as the process lives. The panic hook has said why.
+            // Its connections would be lost to their clients for as long as the process lives. The
+            // panic hook has said why.
             if catch_unwind(AssertUnwindSafe(|| io_loop.run())).is_err() {
                 log::logger().flush();
                 std::process::exit(EXIT_SOFTWARE);
             }
         };
-        let handle = thread::Builder::new().name(format!("io-{number}")).stack_size(STACK_BYTES).spawn(run)?;
-        Ok(IoThread { io_handle, control, handle })
+        let handle = thread::Builder::new()
+            .name(format!("io-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(run)?;
+        Ok(IoThread {
+            io_handle,
+            control,
+            handle,
+        })
     }
 
     /// Turns the loop has taken.
@@ -181,12 +194,19 @@ impl IoLoop {
         while !self.control.stop.load(Ordering::SeqCst) {
             let next = self.next_wakeup();
             let messages = self.io_handle.take_messages(Some(next));
-            let timeout =
-                if messages.is_empty() { next.saturating_duration_since(Instant::now()) } else { Duration::ZERO };
+            let timeout = if messages.is_empty() {
+                next.saturating_duration_since(Instant::now())
+            } else {
+                Duration::ZERO
+            };
             self.handle_messages(messages);
             events.clear();
             let timeout = Timespec::try_from(timeout).ok();
-            match epoll::wait(self.io_handle.epoll(), spare_capacity(&mut events), timeout.as_ref()) {
+            match epoll::wait(
+                self.io_handle.epoll(),
+                spare_capacity(&mut events),
+                timeout.as_ref(),
+            ) {
                 Ok(_) | Err(Errno::INTR) => {}
                 Err(error) => log::error!("waiting for clients failed: {error}"),
             }
@@ -209,7 +229,10 @@ impl IoLoop {
     fn next_wakeup(&self) -> Instant {
         let now = Instant::now();
         let longest = now + self.tick.unwrap_or(SLEEP_MAX);
-        [self.timers.next(), self.accept_paused_until].into_iter().flatten().fold(longest, Instant::min)
+        [self.timers.next(), self.accept_paused_until]
+            .into_iter()
+            .flatten()
+            .fold(longest, Instant::min)
     }
 
     fn handle_messages(&mut self, messages: Vec<Message>) {
@@ -224,7 +247,9 @@ impl IoLoop {
                     }
                 }
                 Message::Closed(key) => self.vacate(key),
-                Message::Accepted(socket, peer, declined) => self.admit_or_offer(socket, peer, declined),
+                Message::Accepted(socket, peer, declined) => {
+                    self.admit_or_offer(socket, peer, declined)
+                }
             }
         }
     }
@@ -266,7 +291,10 @@ impl IoLoop {
     }
 
     fn wait_here(&mut self, connection: Box<Connection>) {
-        if let Err(error) = self.io_handle.arm(&connection.tls, connection.key(), connection.interest()) {
+        if let Err(error) =
+            self.io_handle
+                .arm(&connection.tls, connection.key(), connection.interest())
+        {
             log::debug!("a client cannot be waited for: {error}");
             return;
         }
@@ -311,7 +339,9 @@ impl IoLoop {
     fn run_timers(&mut self) {
         let now = Instant::now();
         while let Some((step, key)) = self.timers.pop_expired(now) {
-            let Some(entry) = self.entry(key).filter(|entry| entry.timer == Some(step)) else { continue };
+            let Some(entry) = self.entry(key).filter(|entry| entry.timer == Some(step)) else {
+                continue;
+            };
             entry.timer = None;
             match entry.deadline {
                 Some(deadline) if deadline <= now => self.expire(key),
@@ -355,7 +385,12 @@ impl IoLoop {
         for (number, listener) in (0..).zip(self.listeners.iter()) {
             let data = epoll::EventData::new_u64(FIRST_LISTENER_TOKEN - number);
             // One thread is woken for a client, not all of them.
-            epoll::add(self.io_handle.epoll(), listener, data, EventFlags::IN | EventFlags::EXCLUSIVE)?;
+            epoll::add(
+                self.io_handle.epoll(),
+                listener,
+                data,
+                EventFlags::IN | EventFlags::EXCLUSIVE,
+            )?;
         }
         self.listening = true;
         Ok(())
@@ -374,9 +409,12 @@ impl IoLoop {
             return;
         }
         let (context, listeners) = (Arc::clone(&self.context), Arc::clone(&self.listeners));
-        let Some(listener) = listeners.get(number) else { return };
-        let accepted =
-            accept::accept_batch(listener, &context.counters, |socket, peer| self.admit_or_offer(socket, peer, 0));
+        let Some(listener) = listeners.get(number) else {
+            return;
+        };
+        let accepted = accept::accept_batch(listener, &context.counters, |socket, peer| {
+            self.admit_or_offer(socket, peer, 0)
+        });
         if let Err(error) = accepted {
             accept::log_error(&error, &self.context.counters, &mut self.accept_log);
             // The client stays in the backlog, so the listener would wake the thread at once.
@@ -385,7 +423,8 @@ impl IoLoop {
         }
     }
 
-    /// Admits a client if there is room or another can be evicted, here or by the other threads, of which `declined` could not.
+    /// Admits a client if there is room or another can be evicted, here or by the other threads, of
+    /// which `declined` could not.
     fn admit_or_offer(&mut self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         let address = (!self.context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
         let connections = Arc::clone(&self.context.connections);
@@ -393,24 +432,34 @@ impl IoLoop {
             LimitReached::Connections if self.evict_oldest() => connections.acquire(address),
             full => Err(full),
         });
-        let other = self.io_handles.get((self.number + 1) % self.io_handles.len().max(1));
+        let other = self
+            .io_handles
+            .get((self.number + 1) % self.io_handles.len().max(1));
         match (permit, other) {
             (Ok(permit), _) => {
                 self.context.counters.connections.add(1);
                 self.register(socket, peer, permit);
             }
-            (Err(LimitReached::Connections), Some(other)) if declined + 1 < self.io_handles.len() => {
+            (Err(LimitReached::Connections), Some(other))
+                if declined + 1 < self.io_handles.len() =>
+            {
                 other.hand_over(socket, peer, declined + 1);
             }
-            (Err(full), _) => accept::log_refusal(full, peer, &self.context.counters, &mut self.accept_log),
+            (Err(full), _) => {
+                accept::log_refusal(full, peer, &self.context.counters, &mut self.accept_log)
+            }
         }
     }
 
     /// Closes the evictable connection that has been idle longest.
     fn evict_oldest(&mut self) -> bool {
-        let Some(&(_, key)) = self.evictable.first() else { return false };
+        let Some(&(_, key)) = self.evictable.first() else {
+            return false;
+        };
         self.unmark_evictable(key);
-        let Some(entry) = self.entry(key) else { return false };
+        let Some(entry) = self.entry(key) else {
+            return false;
+        };
         entry.state = EntryState::Elsewhere;
         self.context.counters.connections_evicted.add(1);
         true
@@ -421,11 +470,14 @@ impl IoLoop {
         let data = epoll::EventData::new_u64(key.token());
         // Armed when the connection is stored.
         let added = epoll::add(self.io_handle.epoll(), &socket, data, EventFlags::ONESHOT);
-        let tls = added.map_err(io::Error::from).and_then(|()| TlsStream::new(socket, self.context.tls.config()));
+        let tls = added
+            .map_err(io::Error::from)
+            .and_then(|()| TlsStream::new(socket, self.context.tls.config()));
         match tls {
             Ok(tls) => {
                 let (context, io_handle) = (Arc::clone(&self.context), Arc::clone(&self.io_handle));
-                let mut connection = Box::new(Connection::new(tls, context, io_handle, key, peer, permit));
+                let mut connection =
+                    Box::new(Connection::new(tls, context, io_handle, key, peer, permit));
                 let next = connection.advance();
                 self.apply(connection, next);
             }
@@ -439,15 +491,25 @@ impl IoLoop {
     fn watch_backend(&mut self) -> io::Result<()> {
         self.backend_is_full = false;
         let data = epoll::EventData::new_u64(BACKEND_TOKEN);
-        Ok(epoll::add(self.io_handle.epoll(), &self.backend, data, EventFlags::IN)?)
+        Ok(epoll::add(
+            self.io_handle.epoll(),
+            &self.backend,
+            data,
+            EventFlags::IN,
+        )?)
     }
 
     fn watch_backend_for_room(&mut self, full: bool) {
         if full != self.backend_is_full {
             self.backend_is_full = full;
-            let interest = if full { EventFlags::IN | EventFlags::OUT } else { EventFlags::IN };
+            let interest = if full {
+                EventFlags::IN | EventFlags::OUT
+            } else {
+                EventFlags::IN
+            };
             let data = epoll::EventData::new_u64(BACKEND_TOKEN);
-            if let Err(error) = epoll::modify(self.io_handle.epoll(), &self.backend, data, interest) {
+            if let Err(error) = epoll::modify(self.io_handle.epoll(), &self.backend, data, interest)
+            {
                 log::error!("cannot wait for the backend: {error}");
             }
         }
@@ -482,9 +544,17 @@ impl IoLoop {
         let forwarded: Vec<SlotId> = self
             .entries
             .iter()
-            .filter_map(|entry| if let EntryState::Forwarded(slot) = entry.state { Some(slot) } else { None })
+            .filter_map(|entry| {
+                if let EntryState::Forwarded(slot) = entry.state {
+                    Some(slot)
+                } else {
+                    None
+                }
+            })
             .collect();
-        forwarded.into_iter().for_each(|slot| self.refuse_forwarded(slot));
+        forwarded
+            .into_iter()
+            .for_each(|slot| self.refuse_forwarded(slot));
     }
 
     /// Closes idle connections; with `close_all`, all without a running download.
@@ -494,8 +564,13 @@ impl IoLoop {
         self.listeners = Arc::default();
         let close_all = self.control.close_all.load(Ordering::SeqCst);
         for index in 0..self.entries.len() {
-            let Some(entry) = self.entries.get_mut(index) else { return };
-            let key = Key { index: u32::try_from(index).unwrap_or(u32::MAX), generation: entry.generation };
+            let Some(entry) = self.entries.get_mut(index) else {
+                return;
+            };
+            let key = Key {
+                index: u32::try_from(index).unwrap_or(u32::MAX),
+                generation: entry.generation,
+            };
             match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
                 EntryState::Owned(mut connection) if !close_all && connection.is_idle() => {
                     self.unmark_evictable(key);
@@ -518,13 +593,27 @@ impl IoLoop {
     fn reserve(&mut self) -> Key {
         let index = self.vacant.pop().unwrap_or_else(|| {
             let state = EntryState::Vacant;
-            self.entries.push(Entry { generation: 0, state, timer: None, deadline: None, evictable_since: None });
+            self.entries.push(Entry {
+                generation: 0,
+                state,
+                timer: None,
+                deadline: None,
+                evictable_since: None,
+            });
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
-        let Some(entry) = self.entries.get_mut(index as usize) else { return Key { index, generation: 0 } };
+        let Some(entry) = self.entries.get_mut(index as usize) else {
+            return Key {
+                index,
+                generation: 0,
+            };
+        };
         entry.generation = entry.generation.wrapping_add(1);
         entry.state = EntryState::Elsewhere;
-        Key { index, generation: entry.generation }
+        Key {
+            index,
+            generation: entry.generation,
+        }
     }
 
     fn vacate(&mut self, key: Key) {
@@ -540,11 +629,16 @@ impl IoLoop {
 
     /// The entry of a connection, unless it has been reused.
     fn entry(&mut self, key: Key) -> Option<&mut Entry> {
-        self.entries.get_mut(key.index as usize).filter(|entry| entry.generation == key.generation)
+        self.entries
+            .get_mut(key.index as usize)
+            .filter(|entry| entry.generation == key.generation)
     }
 
     fn unmark_evictable(&mut self, key: Key) {
-        if let Some(since) = self.entry(key).and_then(|entry| entry.evictable_since.take()) {
+        if let Some(since) = self
+            .entry(key)
+            .and_then(|entry| entry.evictable_since.take())
+        {
             self.evictable.remove(&(since, key));
         }
     }

@@ -1,7 +1,8 @@
-//! The network side: the only code that touches a client's socket. Listener, TLS, the grammar of requests, timeouts,
-//! responses, and recordings on their way to clients.
+//! The network side: the only code that touches a client's socket. Listener, TLS, the grammar of
+//! requests, timeouts, responses, and recordings on their way to clients.
 //!
-//! A few I/O threads wait for all clients at once. A client that is slow, silent or hostile costs memory, no thread.
+//! A few I/O threads wait for all clients at once. A client that is slow, silent or hostile costs
+//! memory, no thread.
 
 mod accept;
 mod address_limits;

@@ -1,5 +1,6 @@
-//! PEM (RFC 7468), read strictly: whatever looks like a block must be one. What rustls-pemfile passes over in silence,
-//! a certificate behind a byte order mark for one, is missing later, and only clients notice.
+//! PEM (RFC 7468), read strictly: whatever looks like a block must be one. What rustls-pemfile
+//! passes over in silence, a certificate behind a byte order mark for one, is missing later, and
+//! only clients notice.
 
 use rustls_pemfile::Item;
 use zeroize::Zeroizing;
@@ -31,25 +32,35 @@ pub(super) struct Flaw {
 impl Flaw {
     /// A flaw of one line, or of the block that begins there.
     pub(super) fn at(line: u32, text: impl Into<String>) -> Flaw {
-        Flaw { line: Some(line), text: text.into() }
+        Flaw {
+            line: Some(line),
+            text: text.into(),
+        }
     }
 
     /// A flaw of the whole file.
     pub(super) fn whole_file(text: impl Into<String>) -> Flaw {
-        Flaw { line: None, text: text.into() }
+        Flaw {
+            line: None,
+            text: text.into(),
+        }
     }
 }
 
 impl Block<'_> {
     /// The decoded item; `None` for a kind that rustls does not use.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
-        const DAMAGED: &str = "is damaged: characters of its base64 text are missing or too many; copy it again";
+        const DAMAGED: &str =
+            "is damaged: characters of its base64 text are missing or too many; copy it again";
         let Block { label, base64, .. } = self;
         // rustls-pemfile would fill up what is missing (RFC 4648 4 has groups of four).
         if base64.len() % 4 != 0 {
             return Err(Flaw::at(self.line, DAMAGED));
         }
-        let text = Zeroizing::new(format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", base64.as_str()));
+        let text = Zeroizing::new(format!(
+            "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
+            base64.as_str()
+        ));
         match rustls_pemfile::read_one_from_slice(text.as_bytes()) {
             Ok(item) => Ok(item.map(|(item, _)| item)),
             Err(_) => Err(Flaw::at(self.line, DAMAGED)),
@@ -86,7 +97,12 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
         match (line_kind(line), open.as_mut()) {
             (LineKind::Malformed(reason), _) => return Err(Flaw::at(number, reason)),
             (LineKind::Begin(label), None) => {
-                open = Some(Block { line: number, label, is_encrypted: false, base64: Zeroizing::default() });
+                open = Some(Block {
+                    line: number,
+                    label,
+                    is_encrypted: false,
+                    base64: Zeroizing::default(),
+                });
             }
             (LineKind::Begin(_), Some(before)) => {
                 let text = format!(
@@ -97,28 +113,42 @@ pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
             }
             (LineKind::End(label), Some(block)) if block.label == label => {
                 if block.base64.is_empty() {
-                    return Err(Flaw::at(block.line, "is empty: there is nothing between BEGIN and END"));
+                    return Err(Flaw::at(
+                        block.line,
+                        "is empty: there is nothing between BEGIN and END",
+                    ));
                 }
                 blocks.extend(open.take());
             }
             (LineKind::End(_), Some(block)) => {
-                let text =
-                    format!("does not end what begins in line {}, BEGIN {}; copy it again", block.line, block.label);
+                let text = format!(
+                    "does not end what begins in line {}, BEGIN {}; copy it again",
+                    block.line, block.label
+                );
                 return Err(Flaw::at(number, text));
             }
             (LineKind::End(_), None) => {
-                return Err(Flaw::at(number, "ends a block whose BEGIN line is missing; copy it again"));
+                return Err(Flaw::at(
+                    number,
+                    "ends a block whose BEGIN line is missing; copy it again",
+                ));
             }
             (LineKind::Other, Some(block)) => block.add(number, line)?,
             (LineKind::Other, None) => {
                 if is_stray_base64(line) {
-                    return Err(Flaw::at(number, "is part of a block whose BEGIN line is missing; copy it again"));
+                    return Err(Flaw::at(
+                        number,
+                        "is part of a block whose BEGIN line is missing; copy it again",
+                    ));
                 }
             }
         }
     }
     match open {
-        Some(block) => Err(Flaw::at(block.line, "has no END line: the file is cut off, copy it again")),
+        Some(block) => Err(Flaw::at(
+            block.line,
+            "has no END line: the file is cut off, copy it again",
+        )),
         None => Ok(blocks),
     }
 }
@@ -184,45 +214,63 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
             }
         });
     }
-    bytes.contains(&0).then_some("is not a PEM file: it holds NUL bytes")
+    bytes
+        .contains(&0)
+        .then_some("is not a PEM file: it holds NUL bytes")
 }
 
-/// The lines, whether they end with LF, CR LF or, as in old files, CR alone; `None` for one that is not UTF-8, as names
-/// around the blocks may be.
+/// The lines, whether they end with LF, CR LF or, as in old files, CR alone; `None` for one that is
+/// not UTF-8, as names around the blocks may be.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<&str>> {
     let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
-    bytes.split(move |byte| *byte == end).map(|line| std::str::from_utf8(line).ok().map(str::trim_end))
+    bytes
+        .split(move |byte| *byte == end)
+        .map(|line| std::str::from_utf8(line).ok().map(str::trim_end))
 }
 
 fn line_kind(line: &str) -> LineKind<'_> {
     const DASHES: &str = "-----";
     let framed = |line: &'_ str, word| {
-        let label = line.strip_prefix(DASHES)?.strip_prefix(word)?.strip_suffix(DASHES)?;
+        let label = line
+            .strip_prefix(DASHES)?
+            .strip_prefix(word)?
+            .strip_suffix(DASHES)?;
         (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(())
     };
-    for (word, made) in [("BEGIN ", LineKind::Begin as fn(_) -> _), ("END ", LineKind::End as fn(_) -> _)] {
+    for (word, made) in [
+        ("BEGIN ", LineKind::Begin as fn(_) -> _),
+        ("END ", LineKind::End as fn(_) -> _),
+    ] {
         if framed(line, word).is_some() {
             // The frame is as long as was just seen.
-            return made(line.get(DASHES.len() + word.len()..line.len() - DASHES.len()).unwrap_or_default());
+            return made(
+                line.get(DASHES.len() + word.len()..line.len() - DASHES.len())
+                    .unwrap_or_default(),
+            );
         }
     }
     if !looks_like_boundary(line) {
         return LineKind::Other;
     }
-    let bare = line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
-    LineKind::Malformed(if bare.starts_with("-----BEGIN ") && bare.contains("-----END ") {
-        "holds a whole block, whose line ends were lost: copy it anew"
-    } else if line.contains("END ") && line.contains("BEGIN ") {
-        "holds the end of one block and the beginning of the next: put a line end between the two"
-    } else if bare != line && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some()) {
-        "has blanks or a byte order mark before its dashes: remove them"
-    } else {
-        "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else"
-    })
+    let bare =
+        line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
+    LineKind::Malformed(
+        if bare.starts_with("-----BEGIN ") && bare.contains("-----END ") {
+            "holds a whole block, whose line ends were lost: copy it anew"
+        } else if line.contains("END ") && line.contains("BEGIN ") {
+            "holds the end of one block and the beginning of the next: put a line end between the two"
+        } else if bare != line
+            && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some())
+        {
+            "has blanks or a byte order mark before its dashes: remove them"
+        } else {
+            "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else"
+        },
+    )
 }
 
-/// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors make of them, stand
-/// before one of the words.
+/// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors
+/// make of them, stand before one of the words.
 fn looks_like_boundary(line: &str) -> bool {
     let is_dash = |letter: char| matches!(letter, '\u{2010}'..='\u{2015}' | '\u{2212}');
     ["BEGIN ", "END "].iter().any(|word| {
@@ -235,7 +283,10 @@ fn looks_like_boundary(line: &str) -> bool {
 
 /// Whether a line outside every block can only have come from within one.
 fn is_stray_base64(line: &str) -> bool {
-    line.len() >= 40 && line.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    line.len() >= 40
+        && line
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
 }
 
 #[cfg(test)]
@@ -244,7 +295,12 @@ mod tests {
     use proptest::prelude::*;
 
     fn told(text: &str) -> Result<Vec<(u32, String)>, Flaw> {
-        blocks(text.as_bytes()).map(|blocks| blocks.iter().map(|block| (block.line, block.label.to_owned())).collect())
+        blocks(text.as_bytes()).map(|blocks| {
+            blocks
+                .iter()
+                .map(|block| (block.line, block.label.to_owned()))
+                .collect()
+        })
     }
 
     const ONE: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
@@ -262,14 +318,30 @@ mod tests {
             (ONE.replace('\n', "\r"), one.clone()),
             (ONE.replace('\n', "  \t\n"), one.clone()),
             (format!("{ONE}{ONE}"), two),
-            (format!("Bag Attributes\n    localKeyID: 54 69\n{ONE}"), vec![(3, "CERTIFICATE".to_owned())]),
-            (format!("# BEGIN of the chain, the END follows\n{ONE}"), vec![(2, "CERTIFICATE".to_owned())]),
+            (
+                format!("Bag Attributes\n    localKeyID: 54 69\n{ONE}"),
+                vec![(3, "CERTIFICATE".to_owned())],
+            ),
+            (
+                format!("# BEGIN of the chain, the END follows\n{ONE}"),
+                vec![(2, "CERTIFICATE".to_owned())],
+            ),
         ] {
             assert_eq!(told(&text), Ok(found), "{text:?}");
         }
         let latin = [b"friendlyName: Gr\xfc\xdfe\n", ONE.as_bytes()].concat();
-        assert_eq!(blocks(&latin).unwrap().iter().map(|block| block.line).collect::<Vec<_>>(), [2]);
-        let latin = ONE.replace("MIIB", "MIxxB").replace("xx", "\u{fffd}").into_bytes();
+        assert_eq!(
+            blocks(&latin)
+                .unwrap()
+                .iter()
+                .map(|block| block.line)
+                .collect::<Vec<_>>(),
+            [2]
+        );
+        let latin = ONE
+            .replace("MIIB", "MIxxB")
+            .replace("xx", "\u{fffd}")
+            .into_bytes();
         assert_eq!(blocks(&latin).unwrap_err().line, Some(2));
     }
 
@@ -277,26 +349,85 @@ mod tests {
     fn whatever_looks_like_a_block_and_is_not_one_is_told_with_its_line() {
         let long = "A".repeat(64);
         for (text, line, part) in [
-            (format!("{}{ONE}", ONE.trim_end()), 3, "put a line end between the two"),
-            (format!("{ONE}\u{feff}{ONE}"), 4, "has blanks or a byte order mark before its dashes"),
-            (format!("{ONE}  {ONE}"), 4, "has blanks or a byte order mark before its dashes"),
-            (format!("\u{feff} {ONE}"), 1, "has blanks or a byte order mark before its dashes"),
-            (ONE.replace("-----BEGIN", "----BEGIN"), 1, "is not a proper BEGIN or END line"),
-            (ONE.replace("-----BEGIN", "\u{2014}BEGIN"), 1, "is not a proper BEGIN or END line"),
-            (ONE.replace("CERTIFICATE-----\nMI", "CERTIFICATE-----\\nMI"), 1, "is not a proper BEGIN or END line"),
-            (ONE.replace("-----BEGIN CERTIFICATE-----\n", ""), 2, "whose BEGIN line is missing"),
+            (
+                format!("{}{ONE}", ONE.trim_end()),
+                3,
+                "put a line end between the two",
+            ),
+            (
+                format!("{ONE}\u{feff}{ONE}"),
+                4,
+                "has blanks or a byte order mark before its dashes",
+            ),
+            (
+                format!("{ONE}  {ONE}"),
+                4,
+                "has blanks or a byte order mark before its dashes",
+            ),
+            (
+                format!("\u{feff} {ONE}"),
+                1,
+                "has blanks or a byte order mark before its dashes",
+            ),
+            (
+                ONE.replace("-----BEGIN", "----BEGIN"),
+                1,
+                "is not a proper BEGIN or END line",
+            ),
+            (
+                ONE.replace("-----BEGIN", "\u{2014}BEGIN"),
+                1,
+                "is not a proper BEGIN or END line",
+            ),
+            (
+                ONE.replace("CERTIFICATE-----\nMI", "CERTIFICATE-----\\nMI"),
+                1,
+                "is not a proper BEGIN or END line",
+            ),
+            (
+                ONE.replace("-----BEGIN CERTIFICATE-----\n", ""),
+                2,
+                "whose BEGIN line is missing",
+            ),
             (format!("{long}\n"), 1, "whose BEGIN line is missing"),
             (format!("{ONE}{long}\n"), 4, "whose BEGIN line is missing"),
-            (ONE.replace("-----END CERTIFICATE-----\n", ""), 1, "has no END line"),
-            (format!("{}{ONE}", ONE.replace("-----END CERTIFICATE-----\n", "")), 3, "inside the block of line 1"),
-            (ONE.replace("END CERTIFICATE", "END PRIVATE KEY"), 3, "does not end what begins in line 1, BEGIN CERTIF"),
+            (
+                ONE.replace("-----END CERTIFICATE-----\n", ""),
+                1,
+                "has no END line",
+            ),
+            (
+                format!("{}{ONE}", ONE.replace("-----END CERTIFICATE-----\n", "")),
+                3,
+                "inside the block of line 1",
+            ),
+            (
+                ONE.replace("END CERTIFICATE", "END PRIVATE KEY"),
+                3,
+                "does not end what begins in line 1, BEGIN CERTIF",
+            ),
             (ONE.replace("MIIB\n", ""), 1, "is empty"),
-            (ONE.replace("MIIB", "MI\u{e9}B"), 2, "holds characters that do not belong"),
-            (ONE.replace("MIIB", "MI IB"), 2, "holds characters that do not belong"),
-            (ONE.replace("MIIB", "MIIB\nX: y"), 3, "holds characters that do not belong"),
+            (
+                ONE.replace("MIIB", "MI\u{e9}B"),
+                2,
+                "holds characters that do not belong",
+            ),
+            (
+                ONE.replace("MIIB", "MI IB"),
+                2,
+                "holds characters that do not belong",
+            ),
+            (
+                ONE.replace("MIIB", "MIIB\nX: y"),
+                3,
+                "holds characters that do not belong",
+            ),
         ] {
             let flaw = told(&text).unwrap_err();
-            assert!(flaw.line == Some(line) && flaw.text.contains(part), "{text:?}: {flaw:?}");
+            assert!(
+                flaw.line == Some(line) && flaw.text.contains(part),
+                "{text:?}: {flaw:?}"
+            );
         }
     }
 
@@ -313,7 +444,11 @@ mod tests {
             (b"a\0b", "it holds NUL bytes"),
         ] {
             let flaw = blocks(bytes).unwrap_err();
-            assert!(flaw.line.is_none() && flaw.text.contains(part), "{bytes:?}: {}", flaw.text);
+            assert!(
+                flaw.line.is_none() && flaw.text.contains(part),
+                "{bytes:?}: {}",
+                flaw.text
+            );
         }
     }
 

@@ -17,16 +17,23 @@ const CURVES: [&[u8]; 3] = [
 /// Names of kinds that clients or rustls do not take.
 const OTHER_KINDS: [(&[u8], &str); 7] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
-    (&[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x03, 0x01], "a Diffie-Hellman key"),
+    (
+        &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x03, 0x01],
+        "a Diffie-Hellman key",
+    ),
     (&[0x2b, 0x65, 0x6e], "an X25519 key, which cannot sign"),
     (&[0x2b, 0x65, 0x6f], "an X448 key, which cannot sign"),
     (&[0x2b, 0x65, 0x71], "an Ed448 key"),
     (oid::RSA_PSS, "an RSA key for PSS alone"),
-    (&[0x2b, 0x81, 0x04, 0x00, 0x0a], "an EC key of the curve secp256k1"),
+    (
+        &[0x2b, 0x81, 0x04, 0x00, 0x0a],
+        "an EC key of the curve secp256k1",
+    ),
 ];
 
 /// What to do about a key of a kind that cannot be used.
-const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
+const NEW_KEY: &str =
+    "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
 /// A key that looks as if it could be used.
 pub(super) struct FoundKey {
@@ -40,13 +47,18 @@ pub(super) struct FoundKey {
 /// # Errors
 /// Why no usable key was found. No part of the key is repeated.
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
-    let keys: Vec<_> = blocks.iter().filter(|block| block.label.ends_with("PRIVATE KEY")).collect();
+    let keys: Vec<_> = blocks
+        .iter()
+        .filter(|block| block.label.ends_with("PRIVATE KEY"))
+        .collect();
     let block = match keys.as_slice() {
         [block] => block,
         [] => return Err(Flaw::whole_file(absence(blocks))),
         [first, second, ..] => {
-            let text =
-                format!("is a second private key, after that of line {}; keep the one of the certificate", first.line);
+            let text = format!(
+                "is a second private key, after that of line {}; keep the one of the certificate",
+                first.line
+            );
             return Err(Flaw::at(second.line, text));
         }
     };
@@ -56,7 +68,8 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
         return Err(Flaw::at(block.line, text));
     }
     if block.label == "OPENSSH PRIVATE KEY" {
-        let text = "is a key in the form of OpenSSH; convert a copy with: ssh-keygen -p -m PEM -f COPY";
+        let text =
+            "is a key in the form of OpenSSH; convert a copy with: ssh-keygen -p -m PEM -f COPY";
         return Err(Flaw::at(block.line, text));
     }
     let (key, kind) = match block.decode()? {
@@ -73,16 +86,28 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
             (PrivateKeyDer::Sec1(key), kind)
         }
         _ => {
-            let text = format!("is a {}, a kind that cannot be used; {NEW_KEY}", block.label);
+            let text = format!(
+                "is a {}, a kind that cannot be used; {NEW_KEY}",
+                block.label
+            );
             return Err(Flaw::at(block.line, text));
         }
     };
     match kind {
-        Ok(likely_flaw) => Ok(FoundKey { key, likely_flaw: Flaw::at(block.line, likely_flaw) }),
+        Ok(likely_flaw) => Ok(FoundKey {
+            key,
+            likely_flaw: Flaw::at(block.line, likely_flaw),
+        }),
         Err(reason) => {
-            let true_label = block.decode()?.and_then(|item| true_label(&item)).filter(|label| *label != block.label);
+            let true_label = block
+                .decode()?
+                .and_then(|item| true_label(&item))
+                .filter(|label| *label != block.label);
             let text = true_label.map_or(reason, |label| {
-                format!("is marked {}, but is a key of the kind {label}; write {label} in both lines", block.label)
+                format!(
+                    "is marked {}, but is a key of the kind {label}; write {label} in both lines",
+                    block.label
+                )
             });
             Err(Flaw::at(block.line, text))
         }
@@ -97,17 +122,25 @@ fn true_label(item: &Item) -> Option<&'static str> {
         Item::Sec1Key(key) => key.secret_sec1_der(),
         _ => return None,
     };
-    let forms = [("PRIVATE KEY", pkcs8(der)), ("RSA PRIVATE KEY", pkcs1(der)), ("EC PRIVATE KEY", sec1(der))];
-    forms.into_iter().find_map(|(label, kind)| kind.is_ok().then_some(label))
+    let forms = [
+        ("PRIVATE KEY", pkcs8(der)),
+        ("RSA PRIVATE KEY", pkcs1(der)),
+        ("EC PRIVATE KEY", sec1(der)),
+    ];
+    forms
+        .into_iter()
+        .find_map(|(label, kind)| kind.is_ok().then_some(label))
 }
 
-/// What would be wrong with a key of this kind that cannot be used, or else why its kind cannot be used.
+/// What would be wrong with a key of this kind that cannot be used, or else why its kind cannot be
+/// used.
 type Kind = Result<&'static str, String>;
 
 /// The suspicion of a key of a good kind.
 const BROKEN: &str = "is damaged: its parts do not make a key; copy it again";
 
-/// The suspicion of a key with its curve written out. aws-lc knows the usual curves by their parameters, too.
+/// The suspicion of a key with its curve written out. aws-lc knows the usual curves by their
+/// parameters, too.
 const EXPLICIT: &str = "is an EC key with explicit parameters in place of a curve's name, which TLS does not have \
      (RFC 8422 5.1.1); name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW";
 
@@ -131,7 +164,11 @@ fn pkcs8(der: &[u8]) -> Kind {
         let mut info = Reader::new(whole);
         info.expect(tag::INTEGER)?;
         let mut algorithm = Reader::new(info.expect(tag::SEQUENCE)?);
-        Some((algorithm.expect(tag::OBJECT_ID)?, algorithm.next(), info.expect(tag::OCTET_STRING)?))
+        Some((
+            algorithm.expect(tag::OBJECT_ID)?,
+            algorithm.next(),
+            info.expect(tag::OCTET_STRING)?,
+        ))
     };
     let (kind, parameters, inner) = parts().ok_or_else(damaged)?;
     match kind {
@@ -147,8 +184,12 @@ fn pkcs1(der: &[u8]) -> Kind {
     let mut key = Reader::new(whole(der)?);
     let _version = key.expect(tag::INTEGER);
     match der::bit_length(key.expect(tag::INTEGER).ok_or_else(damaged)?) {
-        bits @ ..2048 => Err(format!("is an RSA key of {bits} bits, and at least 2048 are needed; {NEW_KEY}")),
-        bits @ 8193.. => Err(format!("is an RSA key of {bits} bits, and at most 8192 can be used; {NEW_KEY}")),
+        bits @ ..2048 => Err(format!(
+            "is an RSA key of {bits} bits, and at least 2048 are needed; {NEW_KEY}"
+        )),
+        bits @ 8193.. => Err(format!(
+            "is an RSA key of {bits} bits, and at most 8192 can be used; {NEW_KEY}"
+        )),
         _ => Ok(BROKEN),
     }
 }
@@ -157,9 +198,14 @@ fn pkcs1(der: &[u8]) -> Kind {
 fn sec1(der: &[u8]) -> Kind {
     let mut key = Reader::new(whole(der)?);
     let head = (key.expect(tag::INTEGER), key.expect(tag::OCTET_STRING));
-    let (Some(_), Some(_)) = head else { return Err(damaged()) };
+    let (Some(_), Some(_)) = head else {
+        return Err(damaged());
+    };
     // The curve may be left out; rustls then tries each.
-    match key.expect(tag::context(0)).and_then(|parameters| Reader::new(parameters).next()) {
+    match key
+        .expect(tag::context(0))
+        .and_then(|parameters| Reader::new(parameters).next())
+    {
         Some(parameters) => curve(parameters),
         None => Ok(BROKEN),
     }
@@ -175,8 +221,10 @@ fn curve(parameters: Element<'_>) -> Kind {
 }
 
 fn unusable(kind: &[u8]) -> String {
-    let name =
-        OTHER_KINDS.iter().find(|(oid, _)| *oid == kind).map_or("a key of a kind that TLS does not use", |kind| kind.1);
+    let name = OTHER_KINDS
+        .iter()
+        .find(|(oid, _)| *oid == kind)
+        .map_or("a key of a kind that TLS does not use", |kind| kind.1);
     format!("is {name} and cannot be used; {NEW_KEY}")
 }
 
@@ -188,12 +236,12 @@ fn damaged() -> String {
 fn whole(der: &[u8]) -> Result<&[u8], String> {
     match der::whole_sequence(der) {
         Ok(element) => Ok(element.content),
-        Err(Damage::Missing(bytes)) => {
-            Err(format!("is damaged: {bytes} bytes are missing, lines were lost; copy it again"))
-        }
-        Err(Damage::Excess(bytes)) => {
-            Err(format!("is damaged: {bytes} bytes are too many, lines were added; copy it again"))
-        }
+        Err(Damage::Missing(bytes)) => Err(format!(
+            "is damaged: {bytes} bytes are missing, lines were lost; copy it again"
+        )),
+        Err(Damage::Excess(bytes)) => Err(format!(
+            "is damaged: {bytes} bytes are too many, lines were added; copy it again"
+        )),
         Err(Damage::NoElement) => Err(damaged()),
     }
 }

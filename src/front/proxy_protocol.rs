@@ -1,11 +1,13 @@
-//! The PROXY protocol header, versions 1 and 2, that a load balancer sends ahead of everything else to name the
-//! client it speaks for. The rules are those of haproxy's `doc/proxy-protocol.txt`.
+//! The PROXY protocol header, versions 1 and 2, that a load balancer sends ahead of everything else
+//! to name the client it speaks for. The rules are those of haproxy's `doc/proxy-protocol.txt`.
 //!
-//! Only what comes from a trusted proxy may be read with this: the header is a claim, and nothing in it proves it.
+//! Only what comes from a trusted proxy may be read with this: the header is a claim, and nothing
+//! in it proves it.
 //!
-//! No crate reads it as that document says. ppp 2.3, proxy-header 0.1, proxy-protocol 0.5 and haproxy-protocol 0.0.4
-//! ignore the checksum, take extensions that run past the header, and refuse LOCAL with an unassigned family; all but
-//! the first also misread lines of version 1, and proxy-protocol panics on a length that is not true.
+//! No crate reads it as that document says. ppp 2.3, proxy-header 0.1, proxy-protocol 0.5 and
+//! haproxy-protocol 0.0.4 ignore the checksum, take extensions that run past the header, and refuse
+//! LOCAL with an unassigned family; all but the first also misread lines of version 1, and
+//! proxy-protocol panics on a length that is not true.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -13,8 +15,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 /// Longest line of version 1, with its CRLF (section 2.1).
 pub(crate) const V1_MAX: usize = 107;
 
-/// Longest header of version 2 that is read. The length field allows 65 551 bytes, but the document promises one
-/// segment; nginx reads 4096 as well, which leaves room for addresses and a client certificate.
+/// Longest header of version 2 that is read. The length field allows 65 551 bytes, but the document
+/// promises one segment; nginx reads 4096 as well, which leaves room for addresses and a client
+/// certificate.
 pub const V2_MAX: usize = 4096;
 
 const V1_START: &[u8] = b"PROXY";
@@ -38,9 +41,9 @@ pub enum Parsed {
 /// A whole header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The client. `None` where the proxy speaks for itself (LOCAL, as in a health check) or does not say for whom
-    /// in a way that means anything for TCP (UNKNOWN, UNSPEC, Unix sockets, datagrams): then the addresses of the
-    /// connection itself are the right ones.
+    /// The client. `None` where the proxy speaks for itself (LOCAL, as in a health check) or does
+    /// not say for whom in a way that means anything for TCP (UNKNOWN, UNSPEC, Unix sockets,
+    /// datagrams): then the addresses of the connection itself are the right ones.
     pub source: Option<SocketAddr>,
     /// Bytes of the header, all of them to be skipped.
     pub len: usize,
@@ -85,8 +88,9 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Reads the header at the start of `bytes`, which may hold any part of what has come so far and more than the
-/// header. Reading again with more bytes never changes an answer other than [`Parsed::Incomplete`].
+/// Reads the header at the start of `bytes`, which may hold any part of what has come so far and
+/// more than the header. Reading again with more bytes never changes an answer other than
+/// [`Parsed::Incomplete`].
 ///
 /// # Errors
 /// When the bytes begin like a header and are malformed. The connection is to be closed.
@@ -98,13 +102,21 @@ pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
         return v1(bytes);
     }
     let may_become_one = V2_SIGNATURE.starts_with(bytes) || V1_START.starts_with(bytes);
-    Ok(if may_become_one { Parsed::Incomplete } else { Parsed::NotProxy })
+    Ok(if may_become_one {
+        Parsed::Incomplete
+    } else {
+        Parsed::NotProxy
+    })
 }
 
 fn v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
     let window = bytes.get(..V1_MAX).unwrap_or(bytes);
     let Some(end) = window.iter().position(|byte| matches!(byte, b'\r' | b'\n')) else {
-        return if bytes.len() < V1_MAX { Ok(Parsed::Incomplete) } else { Err(Malformed::TooLong) };
+        return if bytes.len() < V1_MAX {
+            Ok(Parsed::Incomplete)
+        } else {
+            Err(Malformed::TooLong)
+        };
     };
     let (line, rest) = window.split_at(end);
     match rest {
@@ -114,7 +126,10 @@ fn v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
         _ => return Err(Malformed::LineEnd),
     }
     let line = line.strip_prefix(V1_START).unwrap_or_default();
-    Ok(Parsed::Header(Header { source: v1_source(line)?, len: end + 2 }))
+    Ok(Parsed::Header(Header {
+        source: v1_source(line)?,
+        len: end + 2,
+    }))
 }
 
 /// The client of a line, which begins after `PROXY`.
@@ -131,8 +146,14 @@ fn v1_source(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
     }
     let family = word()?;
     let address = |text: &str| match family {
-        "TCP4" => text.parse::<Ipv4Addr>().map(IpAddr::V4).map_err(|_| Malformed::Address),
-        "TCP6" => text.parse::<Ipv6Addr>().map(IpAddr::V6).map_err(|_| Malformed::Address),
+        "TCP4" => text
+            .parse::<Ipv4Addr>()
+            .map(IpAddr::V4)
+            .map_err(|_| Malformed::Address),
+        "TCP6" => text
+            .parse::<Ipv6Addr>()
+            .map(IpAddr::V6)
+            .map_err(|_| Malformed::Address),
         _ => Err(Malformed::Line),
     };
     let source = address(word()?)?;
@@ -147,27 +168,37 @@ fn v1_source(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
 
 fn port(text: &str) -> Result<u16, Malformed> {
     let is_plain = text == "0" || text.starts_with(|c: char| c.is_ascii_digit() && c != '0');
-    text.parse().ok().filter(|_| is_plain).ok_or(Malformed::Address)
+    text.parse()
+        .ok()
+        .filter(|_| is_plain)
+        .ok_or(Malformed::Address)
 }
 
 fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     // What is there is judged at once, so that a connection ends as early as it can.
-    let Some(&command) = bytes.get(12) else { return Ok(Parsed::Incomplete) };
+    let Some(&command) = bytes.get(12) else {
+        return Ok(Parsed::Incomplete);
+    };
     let is_local = match command {
         0x20 => true,
         0x21 => false,
         _ => return Err(Malformed::Command),
     };
-    let Some(&family) = bytes.get(13) else { return Ok(Parsed::Incomplete) };
+    let Some(&family) = bytes.get(13) else {
+        return Ok(Parsed::Incomplete);
+    };
     if !is_local && (family >> 4 > 3 || family & 0xf > 2) {
         return Err(Malformed::Family);
     }
-    let Some(&[high, low]) = bytes.get(14..V2_FIXED) else { return Ok(Parsed::Incomplete) };
+    let Some(&[high, low]) = bytes.get(14..V2_FIXED) else {
+        return Ok(Parsed::Incomplete);
+    };
     let len = V2_FIXED + usize::from(u16::from_be_bytes([high, low]));
     if len > V2_MAX {
         return Err(Malformed::TooLong);
     }
-    // The family of LOCAL is ignored, and where the family is unspecified nobody knows how long addresses are.
+    // The family of LOCAL is ignored, and where the family is unspecified nobody knows how long
+    // addresses are.
     let addresses = match family >> 4 {
         _ if is_local => None,
         1 => Some(12),
@@ -178,10 +209,17 @@ fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if addresses.is_some_and(|needed| len < V2_FIXED + needed) {
         return Err(Malformed::Length);
     }
-    let Some(header) = bytes.get(..len) else { return Ok(Parsed::Incomplete) };
-    let Some(addresses) = addresses else { return Ok(Parsed::Header(Header { source: None, len })) };
+    let Some(header) = bytes.get(..len) else {
+        return Ok(Parsed::Incomplete);
+    };
+    let Some(addresses) = addresses else {
+        return Ok(Parsed::Header(Header { source: None, len }));
+    };
     check_extensions(header, V2_FIXED + addresses)?;
-    Ok(Parsed::Header(Header { source: v2_source(header, family), len }))
+    Ok(Parsed::Header(Header {
+        source: v2_source(header, family),
+        len,
+    }))
 }
 
 fn v2_source(header: &[u8], family: u8) -> Option<SocketAddr> {
@@ -194,19 +232,24 @@ fn v2_source(header: &[u8], family: u8) -> Option<SocketAddr> {
         }
         0x21 => {
             let source: &[u8; 16] = header.get(V2_FIXED..)?.first_chunk()?;
-            Some(SocketAddr::new(IpAddr::from(*source).to_canonical(), port(V2_FIXED + 32)?))
+            Some(SocketAddr::new(
+                IpAddr::from(*source).to_canonical(),
+                port(V2_FIXED + 32)?,
+            ))
         }
         _ => None,
     }
 }
 
-/// Walks the extensions from `start` to the end of the header. None of them is of use here, but a checksum has to
-/// be checked (section 2.2.3), and lengths that do not add up mean that sender and receiver disagree on where the
-/// header ends.
+/// Walks the extensions from `start` to the end of the header. None of them is of use here, but a
+/// checksum has to be checked (section 2.2.3), and lengths that do not add up mean that sender and
+/// receiver disagree on where the header ends.
 fn check_extensions(header: &[u8], start: usize) -> Result<(), Malformed> {
     let mut at = start;
     while at < header.len() {
-        let Some(&[kind, high, low]) = header.get(at..at + TLV_FIXED) else { return Err(Malformed::Extension) };
+        let Some(&[kind, high, low]) = header.get(at..at + TLV_FIXED) else {
+            return Err(Malformed::Extension);
+        };
         let value = at + TLV_FIXED;
         at = value + usize::from(u16::from_be_bytes([high, low]));
         let value = header.get(value..at).ok_or(Malformed::Extension)?;
@@ -220,14 +263,22 @@ fn check_extensions(header: &[u8], start: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// CRC32c (RFC 3720 appendix B.4) of `bytes` with those of `zeroed` taken as zeros. Bit by bit: headers are short
-/// and checksums rare.
+/// CRC32c (RFC 3720 appendix B.4) of `bytes` with those of `zeroed` taken as zeros. Bit by bit:
+/// headers are short and checksums rare.
 fn crc32c(bytes: &[u8], zeroed: std::ops::Range<usize>) -> u32 {
     let mut crc = u32::MAX;
     for (at, &byte) in bytes.iter().enumerate() {
-        crc ^= if zeroed.contains(&at) { 0 } else { u32::from(byte) };
+        crc ^= if zeroed.contains(&at) {
+            0
+        } else {
+            u32::from(byte)
+        };
         for _ in 0..8 {
-            crc = if crc & 1 == 1 { crc >> 1 ^ 0x82f6_3b78 } else { crc >> 1 };
+            crc = if crc & 1 == 1 {
+                crc >> 1 ^ 0x82f6_3b78
+            } else {
+                crc >> 1
+            };
         }
     }
     !crc
@@ -239,7 +290,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn header(source: Option<&str>, len: usize) -> Result<Parsed, Malformed> {
-        Ok(Parsed::Header(Header { source: source.map(|source| source.parse().unwrap()), len }))
+        Ok(Parsed::Header(Header {
+            source: source.map(|source| source.parse().unwrap()),
+            len,
+        }))
     }
 
     fn v2_header(command: u8, family: u8, content: &[u8]) -> Vec<u8> {
@@ -263,11 +317,17 @@ mod tests {
     }
 
     fn v4() -> Vec<u8> {
-        addresses("192.0.2.7:49152".parse().unwrap(), "198.51.100.1:8043".parse().unwrap())
+        addresses(
+            "192.0.2.7:49152".parse().unwrap(),
+            "198.51.100.1:8043".parse().unwrap(),
+        )
     }
 
     fn v6() -> Vec<u8> {
-        addresses("[2001:db8::7]:49152".parse().unwrap(), "[2001:db8::1]:8043".parse().unwrap())
+        addresses(
+            "[2001:db8::7]:49152".parse().unwrap(),
+            "[2001:db8::1]:8043".parse().unwrap(),
+        )
     }
 
     #[test]
@@ -276,12 +336,27 @@ mod tests {
         let longest = format!("PROXY UNKNOWN {}\r\n", "f".repeat(91));
         assert_eq!(longest.len(), V1_MAX);
         for (line, expected) in [
-            ("PROXY TCP4 192.0.2.7 198.51.100.1 49152 8043\r\n", header(Some("192.0.2.7:49152"), 46)),
-            ("PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n", header(Some("255.255.255.255:65535"), 56)),
-            ("PROXY TCP4 192.0.2.7 198.51.100.1 0 0\r\n", header(Some("192.0.2.7:0"), 39)),
-            ("PROXY TCP6 2001:DB8::7 ::1 1 2\r\n", header(Some("[2001:db8::7]:1"), 32)),
+            (
+                "PROXY TCP4 192.0.2.7 198.51.100.1 49152 8043\r\n",
+                header(Some("192.0.2.7:49152"), 46),
+            ),
+            (
+                "PROXY TCP4 255.255.255.255 255.255.255.255 65535 65535\r\n",
+                header(Some("255.255.255.255:65535"), 56),
+            ),
+            (
+                "PROXY TCP4 192.0.2.7 198.51.100.1 0 0\r\n",
+                header(Some("192.0.2.7:0"), 39),
+            ),
+            (
+                "PROXY TCP6 2001:DB8::7 ::1 1 2\r\n",
+                header(Some("[2001:db8::7]:1"), 32),
+            ),
             // inet_ntop writes mapped addresses like this.
-            ("PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n", header(Some("192.0.2.7:1"), 37)),
+            (
+                "PROXY TCP6 ::ffff:192.0.2.7 ::1 1 2\r\n",
+                header(Some("192.0.2.7:1"), 37),
+            ),
             ("PROXY UNKNOWN\r\n", header(None, 15)),
             ("PROXY UNKNOWN \r\n", header(None, 16)),
             ("PROXY UNKNOWN what ever \u{e9}\r\n", header(None, 28)),
@@ -312,7 +387,10 @@ mod tests {
             ("PROXY TCP6 fe80::1%eth0 ::1 1 2\r\n", Err(Address)),
             ("PROXY TCP6 [::1] ::1 1 2\r\n", Err(Address)),
             ("PROXY TCP4 192.0.2.7 198.51.100.1 01 2\r\n", Err(Address)),
-            ("PROXY TCP4 192.0.2.7 198.51.100.1 1 65536\r\n", Err(Address)),
+            (
+                "PROXY TCP4 192.0.2.7 198.51.100.1 1 65536\r\n",
+                Err(Address),
+            ),
             ("PROXY TCP4 192.0.2.7 198.51.100.1 +1 2\r\n", Err(Address)),
             ("PROXY TCP4 192.0.2.7 198.51.100.1 -1 2\r\n", Err(Address)),
             ("PROXY TCP4 192.0.2.7 198.51.100.1  2\r\n", Err(Address)),
@@ -329,7 +407,8 @@ mod tests {
         for (command, family, content, expected) in [
             (0x21, 0x11, v4(), header(Some("192.0.2.7:49152"), 28)),
             (0x21, 0x21, v6(), header(Some("[2001:db8::7]:49152"), 52)),
-            // Datagrams, Unix sockets and what is unspecified name nobody who could be at the end of this stream.
+            // Datagrams, Unix sockets and what is unspecified name nobody who could be at the end
+            // of this stream.
             (0x21, 0x12, v4(), header(None, 28)),
             (0x21, 0x22, v6(), header(None, 52)),
             (0x21, 0x10, v4(), header(None, 28)),
@@ -357,8 +436,18 @@ mod tests {
             (0x21, 0x21, v6()[..35].to_vec(), Err(Length)),
             (0x21, 0x31, vec![b'/'; 215], Err(Length)),
             // Extensions: an ALPN, an authority, padding, and one that nobody has registered.
-            (0x21, 0x11, tlv(b"\x01\0\x08http/1.1"), header(Some("192.0.2.7:49152"), 39)),
-            (0x21, 0x11, tlv(b"\x02\0\x05gw.la\x04\0\0\xee\0\x01x"), header(Some("192.0.2.7:49152"), 43)),
+            (
+                0x21,
+                0x11,
+                tlv(b"\x01\0\x08http/1.1"),
+                header(Some("192.0.2.7:49152"), 39),
+            ),
+            (
+                0x21,
+                0x11,
+                tlv(b"\x02\0\x05gw.la\x04\0\0\xee\0\x01x"),
+                header(Some("192.0.2.7:49152"), 43),
+            ),
             (0x21, 0x11, tlv(b"\x04"), Err(Extension)),
             (0x21, 0x11, tlv(b"\x04\0"), Err(Extension)),
             (0x21, 0x11, tlv(b"\x04\0\x01"), Err(Extension)),
@@ -367,14 +456,22 @@ mod tests {
             (0x21, 0x11, tlv(b"\x03\0\x04abcd"), Err(Malformed::Checksum)),
         ] {
             let bytes = v2_header(command, family, &content);
-            assert_eq!(parse(&bytes), expected, "{command:x} {family:x} {content:x?}");
+            assert_eq!(
+                parse(&bytes),
+                expected,
+                "{command:x} {family:x} {content:x?}"
+            );
         }
     }
 
     #[test]
     fn a_checksum_that_fits_is_taken() {
         assert_eq!(crc32c(b"123456789", 0..0), 0xe306_9283);
-        let mut bytes = v2_header(0x21, 0x11, &[v4(), b"\x03\0\x04\0\0\0\0\x04\0\0".to_vec()].concat());
+        let mut bytes = v2_header(
+            0x21,
+            0x11,
+            &[v4(), b"\x03\0\x04\0\0\0\0\x04\0\0".to_vec()].concat(),
+        );
         let crc = crc32c(&bytes, 0..0);
         bytes[31..35].copy_from_slice(&crc.to_be_bytes());
         assert_eq!(parse(&bytes), header(Some("192.0.2.7:49152"), 38));
@@ -408,7 +505,11 @@ mod tests {
         let commands = prop_oneof![Just(0x20), Just(0x21), any::<u8>()];
         let families = prop_oneof![Just(0x11), Just(0x21), Just(0x31), Just(0), any::<u8>()];
         let block = (commands, families, tail()).prop_map(|(command, family, content)| {
-            let longest = if family == 0x31 { [content.clone(), vec![0; 200]].concat() } else { content };
+            let longest = if family == 0x31 {
+                [content.clone(), vec![0; 200]].concat()
+            } else {
+                content
+            };
             v2_header(command, family, &longest)
         });
         let start = prop_oneof![words.prop_map(String::into_bytes), block, tail()];

@@ -46,16 +46,28 @@ impl RefusalLimit {
     /// Counts a refused request of this client.
     pub(super) fn count(&self, client: IpAddr, now: Instant) -> LogDecision {
         let mut counts = lock(&self.0);
-        if counts.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= WINDOW) {
+        if counts
+            .swept
+            .is_none_or(|swept| now.saturating_duration_since(swept) >= WINDOW)
+        {
             counts.swept = Some(now);
-            counts.clients.retain(|_, count| now.saturating_duration_since(count.since) < WINDOW);
+            counts
+                .clients
+                .retain(|_, count| now.saturating_duration_since(count.since) < WINDOW);
         }
         let prefix = Some(client_prefix(client));
-        let is_counted_apart = counts.clients.len() < CLIENTS_MAX || counts.clients.contains_key(&prefix);
+        let is_counted_apart =
+            counts.clients.len() < CLIENTS_MAX || counts.clients.contains_key(&prefix);
         let key = prefix.filter(|_| is_counted_apart);
-        let count = counts.clients.entry(key).or_insert(Count { since: now, lines: 0 });
+        let count = counts.clients.entry(key).or_insert(Count {
+            since: now,
+            lines: 0,
+        });
         if now.saturating_duration_since(count.since) >= WINDOW {
-            *count = Count { since: now, lines: 0 };
+            *count = Count {
+                since: now,
+                lines: 0,
+            };
         }
         count.lines = count.lines.saturating_add(1);
         match count.lines {
@@ -77,10 +89,22 @@ mod tests {
         let client = |text: &str| text.parse::<IpAddr>().unwrap();
         for window in 0..3 {
             let now = start + WINDOW * window;
-            let verdicts: Vec<_> = (0..1000).map(|_| limit.count(client("192.0.2.1"), now)).collect();
-            assert_eq!(verdicts.iter().filter(|verdict| **verdict == LogDecision::Log).count(), 49);
+            let verdicts: Vec<_> = (0..1000)
+                .map(|_| limit.count(client("192.0.2.1"), now))
+                .collect();
+            assert_eq!(
+                verdicts
+                    .iter()
+                    .filter(|verdict| **verdict == LogDecision::Log)
+                    .count(),
+                49
+            );
             assert_eq!(verdicts[49], LogDecision::LogLast);
-            assert!(verdicts[50..].iter().all(|verdict| *verdict == LogDecision::Suppress));
+            assert!(
+                verdicts[50..]
+                    .iter()
+                    .all(|verdict| *verdict == LogDecision::Suppress)
+            );
             assert_eq!(limit.count(client("192.0.2.2"), now), LogDecision::Log);
         }
     }

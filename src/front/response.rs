@@ -21,11 +21,20 @@ pub(super) struct Framing {
 
 /// Status line, headers and content of an answer.
 pub(super) fn render(reply: &Reply, framing: Framing) -> Vec<u8> {
-    let body = if framing.with_body { reply.body.as_bytes() } else { b"" };
+    let body = if framing.with_body {
+        reply.body.as_bytes()
+    } else {
+        b""
+    };
     let mut bytes = Vec::with_capacity(HEAD_USUAL_BYTES + body.len());
     let date = httpdate::fmt_http_date(SystemTime::now());
     // Writing to a Vec cannot fail.
-    let _ = write!(bytes, "HTTP/1.1 {} {}\r\nDate: {date}\r\n", reply.status, reason_phrase(reply.status));
+    let _ = write!(
+        bytes,
+        "HTTP/1.1 {} {}\r\nDate: {date}\r\n",
+        reply.status,
+        reason_phrase(reply.status)
+    );
     for (name, value) in &reply.headers {
         let _ = write!(bytes, "{name}: {}\r\n", value.as_str());
     }
@@ -79,16 +88,40 @@ mod tests {
     #[test]
     fn an_answer_is_framed_once() {
         let reply = Reply::new(200, ResultCode::SUCCESS, "text/plain", "body".into());
-        let framing = Framing { length: 4, with_body: true, keep_alive: true };
+        let framing = Framing {
+            length: 4,
+            with_body: true,
+            keep_alive: true,
+        };
         let head = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nCache-Control: no-store\r\nContent-Length: 4\r\n";
-        assert_eq!(text(&reply, framing), format!("{head}Connection: keep-alive\r\n\r\nbody"));
-        let head_only = Framing { with_body: false, keep_alive: false, ..framing };
-        assert_eq!(text(&reply, head_only), format!("{head}Connection: close\r\n\r\n"));
+        assert_eq!(
+            text(&reply, framing),
+            format!("{head}Connection: keep-alive\r\n\r\nbody")
+        );
+        let head_only = Framing {
+            with_body: false,
+            keep_alive: false,
+            ..framing
+        };
+        assert_eq!(
+            text(&reply, head_only),
+            format!("{head}Connection: close\r\n\r\n")
+        );
     }
 
     #[test]
     fn no_content_has_no_length() {
         let reply = Reply::new(204, ResultCode::SUCCESS, "text/plain", String::new());
-        assert!(!text(&reply, Framing { length: 0, with_body: true, keep_alive: true }).contains("Content-Length"));
+        assert!(
+            !text(
+                &reply,
+                Framing {
+                    length: 0,
+                    with_body: true,
+                    keep_alive: true
+                }
+            )
+            .contains("Content-Length")
+        );
     }
 }

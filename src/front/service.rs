@@ -61,17 +61,24 @@ impl Service {
         manager: Arc<ServiceManager>,
     ) -> Result<Service, FatalError> {
         let failed = |error: std::io::Error| {
-            FatalError::new(Exit::from_io(&error, Exit::Io), format!("cannot accept clients: {error}"))
+            FatalError::new(
+                Exit::from_io(&error, Exit::Io),
+                format!("cannot accept clients: {error}"),
+            )
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        // A worker never waits for anything but the next request, so more of them than processors only take turns: with
-        // eight on two processors a small request costs a fifth more than with two.
+        // A worker never waits for anything but the next request, so more of them than processors
+        // only take turns: with eight on two processors a small request costs a fifth more than
+        // with two.
         let workers = limits.workers.min(processors);
         let (http, backends) = Http::start(gateway, workers, processors.min(IO_THREADS_MAX))?;
         let context = Arc::new(Context {
             tls,
             http,
-            connections: Arc::new(Connections::new(limits.connections, limits.connections_per_address)),
+            connections: Arc::new(Connections::new(
+                limits.connections,
+                limits.connections_per_address,
+            )),
             chunk_budget: ChunkBudget::new(),
             timeouts,
             counters,
@@ -82,28 +89,50 @@ impl Service {
         listeners.0.iter().for_each(accept::set_options);
         let listeners = Arc::new(listeners.0);
         let tick = manager.watchdog_interval().map(|interval| interval / 2);
-        let io_handles =
-            backends.iter().map(|_| IoHandle::new().map(Arc::new)).collect::<Result<Arc<[_]>, _>>().map_err(failed)?;
+        let io_handles = backends
+            .iter()
+            .map(|_| IoHandle::new().map(Arc::new))
+            .collect::<Result<Arc<[_]>, _>>()
+            .map_err(failed)?;
         let start = |(number, backend)| {
             let position = (number, Arc::clone(&io_handles));
-            IoThread::start(position, Arc::clone(&context), Arc::clone(&listeners), backend, tick)
+            IoThread::start(
+                position,
+                Arc::clone(&context),
+                Arc::clone(&listeners),
+                backend,
+                tick,
+            )
         };
-        let io_threads = (0..).zip(backends).map(start).collect::<Result<Vec<_>, _>>().map_err(failed)?;
+        let io_threads = (0..)
+            .zip(backends)
+            .map(start)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(failed)?;
         let io_threads = Arc::new(io_threads);
         let watchdog = match tick {
-            Some(tick) => Some(feed_watchdog(tick, Arc::clone(&io_threads), Arc::clone(&manager)).map_err(failed)?),
+            Some(tick) => Some(
+                feed_watchdog(tick, Arc::clone(&io_threads), Arc::clone(&manager))
+                    .map_err(failed)?,
+            ),
             None => None,
         };
-        Ok(Service { context, io_threads, watchdog, manager })
+        Ok(Service {
+            context,
+            io_threads,
+            watchdog,
+            manager,
+        })
     }
 
-    /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients were cut.
+    /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients
+    /// were cut.
     pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
     /// How long everything but running downloads may take to end.
     const DRAIN_GRACE: Duration = Duration::from_secs(2);
 
-    /// Stops accepting, closes idle connections and answers waiting polls. Returns how many downloads are running once no
-    /// further request is read.
+    /// Stops accepting, closes idle connections and answers waiting polls. Returns how many
+    /// downloads are running once no further request is read.
     pub(crate) fn begin_drain(&self) -> usize {
         let connections = &self.context.connections;
         connections.begin_drain();
@@ -116,8 +145,8 @@ impl Service {
         connections.downloads()
     }
 
-    /// Ends the service, draining it first: time until `drain` has passed or `force` says so for running downloads. Returns
-    /// how many downloads were cut meanwhile, by whatever.
+    /// Ends the service, draining it first: time until `drain` has passed or `force` says so for
+    /// running downloads. Returns how many downloads were cut meanwhile, by whatever.
     pub fn stop(mut self, drain: Duration, mut force: impl FnMut() -> bool) -> u64 {
         /// How often `force` is asked and the watchdog fed.
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
@@ -159,7 +188,9 @@ impl Service {
             let _ = watchdog.join();
         }
         if let Some(io_threads) = Arc::get_mut(&mut self.io_threads) {
-            std::mem::take(io_threads).into_iter().for_each(IoThread::stop);
+            std::mem::take(io_threads)
+                .into_iter()
+                .for_each(IoThread::stop);
         }
         self.context.http.close();
     }
@@ -177,12 +208,22 @@ fn feed_watchdog(
         let mut iterations = vec![u64::MAX; io_threads.len()];
         while !ended.load(Ordering::SeqCst) {
             let now: Vec<u64> = io_threads.iter().map(IoThread::iterations).collect();
-            if now.iter().zip(&iterations).all(|(now, before)| now != before) {
+            if now
+                .iter()
+                .zip(&iterations)
+                .all(|(now, before)| now != before)
+            {
                 manager.ping_watchdog();
                 iterations = now;
             }
             thread::park_timeout(tick);
         }
     };
-    Ok((end, thread::Builder::new().name("watchdog".to_owned()).stack_size(64 * 1024).spawn(feed)?))
+    Ok((
+        end,
+        thread::Builder::new()
+            .name("watchdog".to_owned())
+            .stack_size(64 * 1024)
+            .spawn(feed)?,
+    ))
 }

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long each stage of a connection may take. Each is the whole time of a stage, not the pause between two bytes, so
-/// that a client sending a byte a second gains nothing.
+/// How long each stage of a connection may take. Each is the whole time of a stage, not the pause
+/// between two bytes, so that a client sending a byte a second gains nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// The TLS handshake.
@@ -17,8 +17,8 @@ pub struct Timeouts {
     pub body: Duration,
     /// Between two requests of a connection.
     pub idle: Duration,
-    /// A response that is not a download, until the client has taken all of it; and what is left of any response when the
-    /// connection closes.
+    /// A response that is not a download, until the client has taken all of it; and what is left of
+    /// any response when the connection closes.
     pub response: Duration,
     /// In each window of this length a client must take [`Timeouts::WINDOW_BYTES`] of its download.
     pub window: Duration,
@@ -57,7 +57,11 @@ pub(super) struct MinRate {
 impl MinRate {
     /// The first window begins at `now`.
     pub(super) fn new(window: Duration, now: Instant) -> MinRate {
-        MinRate { window, since: now, taken: 0 }
+        MinRate {
+            window,
+            since: now,
+            taken: 0,
+        }
     }
 
     /// Leaves a pause out of the window: the file server's, not the client's.
@@ -92,7 +96,8 @@ mod tests {
         let start = Instant::now();
         let mut rate = MinRate::new(WINDOW, start);
         for second in 1..1000 {
-            rate.taken(3000, start + Duration::from_secs(second)).unwrap();
+            rate.taken(3000, start + Duration::from_secs(second))
+                .unwrap();
         }
     }
 
@@ -101,7 +106,8 @@ mod tests {
         let start = Instant::now();
         let mut rate = MinRate::new(WINDOW, start);
         for second in 1..30 {
-            rate.taken(2000, start + Duration::from_secs(second)).unwrap();
+            rate.taken(2000, start + Duration::from_secs(second))
+                .unwrap();
         }
         assert!(rate.taken(2000, start + WINDOW).is_err());
     }

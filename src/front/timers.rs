@@ -4,17 +4,17 @@ use std::time::{Duration, Instant};
 
 use super::io_handle::Key;
 
-/// Timers fire at multiples of this, never early. Thousands of polls end every second, and a thread that wakes for
-/// each of them spends more on waking than on the answer.
+/// Timers fire at multiples of this, never early. Thousands of polls end every second, and a thread
+/// that wakes for each of them spends more on waking than on the answer.
 const STEP: Duration = Duration::from_millis(10);
-/// Steps that are kept apart: 82 s, longer than an idle connection may last. What is due later is looked at then, and set
-/// again.
+/// Steps that are kept apart: 82 s, longer than an idle connection may last. What is due later is
+/// looked at then, and set again.
 const SLOTS: usize = 8192;
 
 /// The deadlines of an I/O thread's connections.
 ///
-/// A deadline that moves away, as that of a connection does with each request, moves nothing here: the timer that is
-/// there goes off, its owner checks the current deadline and sets it again.
+/// A deadline that moves away, as that of a connection does with each request, moves nothing here:
+/// the timer that is there goes off, its owner checks the current deadline and sets it again.
 #[derive(Debug)]
 pub(super) struct Timers {
     started: Instant,
@@ -45,7 +45,10 @@ impl Timers {
 
     /// The step at which a timer for `at` fires.
     pub(super) fn step(&self, at: Instant) -> u64 {
-        let steps = at.saturating_duration_since(self.started).as_nanos().div_ceil(STEP.as_nanos());
+        let steps = at
+            .saturating_duration_since(self.started)
+            .as_nanos()
+            .div_ceil(STEP.as_nanos());
         let steps = u64::try_from(steps).unwrap_or(u64::MAX);
         steps.clamp(self.done + 1, self.done + SLOTS as u64 - 1)
     }
@@ -53,7 +56,9 @@ impl Timers {
     /// Sets a timer for that step.
     pub(super) fn set(&mut self, step: u64, key: Key) {
         let index = index(step);
-        if let (Some(slot), Some(bits)) = (self.slots.get_mut(index), self.occupied.get_mut(index / 64)) {
+        if let (Some(slot), Some(bits)) =
+            (self.slots.get_mut(index), self.occupied.get_mut(index / 64))
+        {
             slot.push(key);
             *bits |= 1 << (index % 64);
             self.next = Some(self.next.map_or(step, |next| next.min(step)));
@@ -113,7 +118,10 @@ mod tests {
     use proptest::prelude::*;
 
     fn key(index: u32) -> Key {
-        Key { index, generation: 1 }
+        Key {
+            index,
+            generation: 1,
+        }
     }
 
     fn set(timers: &mut Timers, at: Instant, index: u32) {
@@ -122,7 +130,9 @@ mod tests {
     }
 
     fn expired(timers: &mut Timers, now: Instant) -> Vec<u32> {
-        std::iter::from_fn(|| timers.pop_expired(now)).map(|(_, key)| key.index).collect()
+        std::iter::from_fn(|| timers.pop_expired(now))
+            .map(|(_, key)| key.index)
+            .collect()
     }
 
     #[test]
@@ -150,7 +160,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each goes off once, not before its time, and at most a step after it where it is within the horizon.
+        /// Each goes off once, not before its time, and at most a step after it where it is within
+        /// the horizon.
         #[test]
         fn none_is_lost_or_early(at in proptest::collection::vec(0..200_000_u64, 1..50), looks in proptest::collection::vec(1..30_000_u64, 1..50)) {
             let start = Instant::now();

@@ -28,16 +28,27 @@ impl Tls {
     /// When the crypto library cannot give what it promises, which no input can bring about.
     pub fn new(pair: KeyPair) -> Result<Tls, FatalError> {
         let expiry = AtomicI64::new(pair.expiry());
-        let pair = Arc::new(CurrentKeyPair { certified: RwLock::new(pair.certified), expiry });
+        let pair = Arc::new(CurrentKeyPair {
+            certified: RwLock::new(pair.certified),
+            expiry,
+        });
         let provider = aws_lc_rs::default_provider();
         let tolerant = server_config(tolerant_provider(provider.clone()), &pair)?;
         let config = server_config(provider, &pair)?;
-        Ok(Tls { pair, config, tolerant })
+        Ok(Tls {
+            pair,
+            config,
+            tolerant,
+        })
     }
 
     /// Puts a certificate in force for new connections; false if it is the one in force already.
     pub fn replace(&self, pair: KeyPair) -> bool {
-        let mut in_force = self.pair.certified.write().unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = self
+            .pair
+            .certified
+            .write()
+            .unwrap_or_else(PoisonError::into_inner);
         // The key belongs to the certificate, so it is the same where the certificate is.
         let is_other = in_force.cert != pair.certified.cert;
         self.pair.expiry.store(pair.expiry(), Ordering::Relaxed);
@@ -45,7 +56,8 @@ impl Tls {
         is_other
     }
 
-    /// When the first of the certificates in force ends that clients look at, in seconds since 1970.
+    /// When the first of the certificates in force ends that clients look at, in seconds since
+    /// 1970.
     pub fn certificate_expiry(&self) -> i64 {
         self.pair.expiry.load(Ordering::Relaxed)
     }
@@ -61,15 +73,20 @@ impl Tls {
     }
 }
 
-fn server_config(provider: CryptoProvider, pair: &Arc<CurrentKeyPair>) -> Result<Arc<ServerConfig>, FatalError> {
-    let broken = |error: rustls::Error| FatalError::new(Exit::Unavailable, format!("cannot set up TLS: {error}"));
+fn server_config(
+    provider: CryptoProvider,
+    pair: &Arc<CurrentKeyPair>,
+) -> Result<Arc<ServerConfig>, FatalError> {
+    let broken = |error: rustls::Error| {
+        FatalError::new(Exit::Unavailable, format!("cannot set up TLS: {error}"))
+    };
     let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(broken)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(pair) as Arc<dyn ResolvesServerCert>);
-    // Two vendor clients would take HTTP/2 if it were offered, and lose the case of our field names. Old clients offer
-    // HTTP/1.0 alone.
+    // Two vendor clients would take HTTP/2 if it were offered, and lose the case of our field
+    // names. Old clients offer HTTP/1.0 alone.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
     // Tickets alone resume a session: no memory is spent on clients who may never come back.
     config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -87,6 +104,11 @@ struct CurrentKeyPair {
 
 impl ResolvesServerCert for CurrentKeyPair {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.certified.read().unwrap_or_else(PoisonError::into_inner)))
+        Some(Arc::clone(
+            &self
+                .certified
+                .read()
+                .unwrap_or_else(PoisonError::into_inner),
+        ))
     }
 }

@@ -11,10 +11,11 @@ use rustix::net::sockopt;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use socket2::SockRef;
 
-/// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all responses but downloads. A
-/// client that does not read costs no more than that and one response.
+/// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all
+/// responses but downloads. A client that does not read costs no more than that and one response.
 pub(super) const UNSENT_MAX_BYTES: u32 = 4 * 1024;
-/// The value with which a socket is writable only once nothing waits unsent (tcp(7), TCP_NOTSENT_LOWAT).
+/// The value with which a socket is writable only once nothing waits unsent (tcp(7),
+/// TCP_NOTSENT_LOWAT).
 const NOTHING_UNSENT: u32 = 1;
 /// How long the kernel tries to deliver what a closed socket has left, in ms.
 const ORPHAN_TIMEOUT_MS: u32 = 5_000;
@@ -42,10 +43,14 @@ impl TlsStream {
     /// # Errors
     /// When the configuration cannot be used, which its tests exclude.
     pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
-        Ok(TlsStream { socket: Arc::new(socket), tls: server_connection(config)? })
+        Ok(TlsStream {
+            socket: Arc::new(socket),
+            tls: server_connection(config)?,
+        })
     }
 
-    /// Restarts the handshake with another configuration. Only before the client's first bytes have been taken.
+    /// Restarts the handshake with another configuration. Only before the client's first bytes have
+    /// been taken.
     ///
     /// # Errors
     /// As [`TlsStream::new`].
@@ -88,7 +93,8 @@ impl TlsStream {
 
     /// Whether a HelloRetryRequest was sent and the second ClientHello is awaited.
     pub(super) fn awaits_second_hello(&self) -> bool {
-        self.tls.is_handshaking() && self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+        self.tls.is_handshaking()
+            && self.tls.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
     }
 
     /// The socket, to shut it down from another thread.
@@ -114,8 +120,8 @@ impl TlsStream {
         self.tls.wants_write()
     }
 
-    /// Appends what the client has sent to `inbound`: all that one read of the socket brings, so that nothing is left
-    /// behind that no socket event would report.
+    /// Appends what the client has sent to `inbound`: all that one read of the socket brings, so
+    /// that nothing is left behind that no socket event would report.
     ///
     /// # Errors
     /// `UnexpectedEof` when the connection ended without close_notify; what the socket says.
@@ -144,7 +150,8 @@ impl TlsStream {
         }
     }
 
-    /// Encrypts `bytes`, which then wait for [`TlsStream::flush`]. Nothing of the caller's is needed any more.
+    /// Encrypts `bytes`, which then wait for [`TlsStream::flush`]. Nothing of the caller's is
+    /// needed any more.
     pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tls.writer().write_all(bytes)
     }
@@ -188,13 +195,18 @@ impl TlsStream {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Reads and drops what the client is still sending; `None` once it has ended, by whatever means.
+    /// Reads and drops what the client is still sending; `None` once it has ended, by whatever
+    /// means.
     pub(super) fn discard(&self) -> Option<usize> {
         let mut scratch = [0; 4096];
         match (&*self.socket).read(&mut scratch) {
             Ok(0) => None,
             Ok(count) => Some(count),
-            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => Some(0),
+            Err(error)
+                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
+            {
+                Some(0)
+            }
             Err(_) => None,
         }
     }
@@ -205,7 +217,8 @@ impl TlsStream {
         let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes);
     }
 
-    /// Makes the socket writable only once nothing waits unsent; whether that is so within `timeout`.
+    /// Makes the socket writable only once nothing waits unsent; whether that is so within
+    /// `timeout`.
     pub(super) fn wait_sent(&self, timeout: Duration) -> bool {
         self.limit_unsent(NOTHING_UNSENT);
         let timeout = Timespec::try_from(timeout).ok();
@@ -219,19 +232,21 @@ impl TlsStream {
         self.socket.set_write_timeout(timeout)
     }
 
-    /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within a segment: without the
-    /// cork each of them makes a small one too, and the kernel's work is by the segment. The kernel itself sends what has
-    /// waited for 200 ms (tcp(7)).
+    /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within
+    /// a segment: without the cork each of them makes a small one too, and the kernel's work is by
+    /// the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
     pub(super) fn cork(&self, corked: bool) {
         let _ = sockopt::set_tcp_cork(&*self.socket, corked);
     }
 
-    /// Makes the end of the connection a reset: what the client does not take would else stay in the kernel.
+    /// Makes the end of the connection a reset: what the client does not take would else stay in
+    /// the kernel.
     pub(super) fn reset_on_close(&self) {
         let _ = sockopt::set_socket_linger(&*self.socket, Some(Duration::ZERO));
     }
 
-    /// Bounds how long the kernel keeps what has been sent and not acknowledged when the socket is closed.
+    /// Bounds how long the kernel keeps what has been sent and not acknowledged when the socket is
+    /// closed.
     pub(super) fn limit_orphan(&self) {
         let _ = sockopt::set_tcp_user_timeout(&*self.socket, ORPHAN_TIMEOUT_MS);
     }
@@ -252,7 +267,9 @@ impl TlsStream {
 
     fn process_records(&mut self) -> io::Result<()> {
         match self.tls.process_new_packets() {
-            Ok(state) if state.peer_has_closed() && self.tls.is_handshaking() => Err(ErrorKind::UnexpectedEof.into()),
+            Ok(state) if state.peer_has_closed() && self.tls.is_handshaking() => {
+                Err(ErrorKind::UnexpectedEof.into())
+            }
             Ok(_) => Ok(()),
             Err(error) => {
                 // The alert says what was wrong with what the client sent.

@@ -1,4 +1,5 @@
-//! Sending a recording on a thread of its own: the only work that may hold a thread while its client is slow.
+//! Sending a recording on a thread of its own: the only work that may hold a thread while its
+//! client is slow.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -19,10 +20,12 @@ use crate::recording::{Download, ReadError};
 const STACK_BYTES: usize = 256 * 1024;
 /// How long a write waits for the socket before the thread checks whether to continue.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that may wait unsent in the kernel for a client that is not known to be quick. Together with the time a client
-/// has for them it bounds what 200 stalled downloads hold; and what a client has taken is known to that accuracy.
+/// Bytes that may wait unsent in the kernel for a client that is not known to be quick. Together
+/// with the time a client has for them it bounds what 200 stalled downloads hold; and what a client
+/// has taken is known to that accuracy.
 const DOWNLOAD_UNSENT_BYTES: u32 = 128 * 1024;
-/// The same for a quick client, to whom the kernel can go on sending while the thread reads and encrypts.
+/// The same for a quick client, to whom the kernel can go on sending while the thread reads and
+/// encrypts.
 const QUICK_UNSENT_BYTES: u32 = 2 * 1024 * 1024;
 
 /// What a download thread needs.
@@ -33,15 +36,22 @@ struct DownloadJob {
     context: Option<Box<RequestContext>>,
 }
 
-/// Sends `reply` and the recording that follows it, on a thread of its own; gives the connection back afterwards.
+/// Sends `reply` and the recording that follows it, on a thread of its own; gives the connection
+/// back afterwards.
 pub(super) fn start(
     connection: Box<Connection>,
     reply: Reply,
     download: Box<Download>,
     context: Option<Box<RequestContext>>,
 ) {
-    // A thread that cannot be started takes what it was given with it. What it would find here stays.
-    let job_cell = Arc::new(Mutex::new(Some(DownloadJob { connection, reply, download, context })));
+    // A thread that cannot be started takes what it was given with it. What it would find here
+    // stays.
+    let job_cell = Arc::new(Mutex::new(Some(DownloadJob {
+        connection,
+        reply,
+        download,
+        context,
+    })));
     let taken = Arc::clone(&job_cell);
     let work = move || {
         let job = lock(&taken).take();
@@ -49,9 +59,16 @@ pub(super) fn start(
             job.run();
         }
     };
-    let spawned = thread::Builder::new().name("download".to_owned()).stack_size(STACK_BYTES).spawn(work);
+    let spawned = thread::Builder::new()
+        .name("download".to_owned())
+        .stack_size(STACK_BYTES)
+        .spawn(work);
     if let Err(error) = spawned
-        && let Some(DownloadJob { connection, context, .. }) = lock(&job_cell).take()
+        && let Some(DownloadJob {
+            connection,
+            context,
+            ..
+        }) = lock(&job_cell).take()
     {
         connection.refuse_download(&error, context.as_deref());
     }
@@ -59,26 +76,47 @@ pub(super) fn start(
 
 impl DownloadJob {
     fn run(self) {
-        let DownloadJob { mut connection, reply, mut download, context } = self;
+        let DownloadJob {
+            mut connection,
+            reply,
+            mut download,
+            context,
+        } = self;
         let server = Arc::clone(connection.context());
         let keep_alive = connection.keeps_alive();
-        let framing = Framing { length: download.video.selected(), with_body: false, keep_alive };
+        let framing = Framing {
+            length: download.video.selected(),
+            with_body: false,
+            keep_alive,
+        };
         let head = render(&reply, framing);
         let running = server.connections.begin_download(connection.tls.socket());
         let rate = MinRate::new(server.timeouts.window, Instant::now());
-        let mut transfer =
-            Transfer { tls: &mut connection.tls, download: &mut download, context: &server, rate, sent: 0 };
+        let mut transfer = Transfer {
+            tls: &mut connection.tls,
+            download: &mut download,
+            context: &server,
+            rate,
+            sent: 0,
+        };
         let result = transfer.send(&head);
         let sent = transfer.sent;
         if result.is_err() {
             server.counters.downloads_cut.add(1);
         }
-        request_log::record(&connection, &reply, context.as_deref(), sent, result.as_ref().err());
+        request_log::record(
+            &connection,
+            &reply,
+            context.as_deref(),
+            sent,
+            result.as_ref().err(),
+        );
         drop((download, running));
         match result {
             Ok(()) => connection.after_download(keep_alive && !server.connections.is_draining()),
-            // The client has less than it was promised. A close_notify would say that this was all (RFC 9112 section 8),
-            // and without a reset what it has not taken would stay in the kernel.
+            // The client has less than it was promised. A close_notify would say that this was all
+            // (RFC 9112 section 8), and without a reset what it has not taken would stay in the
+            // kernel.
             Err(_) => connection.tls.reset_on_close(),
         }
     }
@@ -106,7 +144,11 @@ impl Transfer<'_> {
             let grant = context.chunk_budget.next(self.sent, taken, time);
             if grant.is_large() != quick {
                 quick = grant.is_large();
-                self.tls.limit_unsent(if quick { QUICK_UNSENT_BYTES } else { DOWNLOAD_UNSENT_BYTES });
+                self.tls.limit_unsent(if quick {
+                    QUICK_UNSENT_BYTES
+                } else {
+                    DOWNLOAD_UNSENT_BYTES
+                });
             }
             let asked = Instant::now();
             let count = {
@@ -136,7 +178,8 @@ impl Transfer<'_> {
     /// Sends what was queued.
     ///
     /// # Errors
-    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_aborted`] or what the socket says.
+    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_aborted`]
+    /// or what the socket says.
     fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_records() {
@@ -151,8 +194,8 @@ impl Transfer<'_> {
         Ok(())
     }
 
-    /// Waits until the client has taken all of it: until then the download counts. At the slowest rate that is allowed, what
-    /// may wait unsent takes two windows.
+    /// Waits until the client has taken all of it: until then the download counts. At the slowest
+    /// rate that is allowed, what may wait unsent takes two windows.
     fn wait_sent(&self) -> io::Result<()> {
         let window = self.context.timeouts.window;
         let deadline = Instant::now() + 2 * window;
@@ -171,7 +214,10 @@ impl Transfer<'_> {
     /// `ConnectionAborted` when the service ends, or the agent may no longer have the recording.
     fn check_aborted(&self) -> io::Result<()> {
         if self.context.connections.is_aborting() {
-            return Err(io::Error::new(io::ErrorKind::ConnectionAborted, "the service ends"));
+            return Err(io::Error::new(
+                io::ErrorKind::ConnectionAborted,
+                "the service ends",
+            ));
         }
         if self.download.is_revoked() {
             return Err(ReadError::Revoked.into());

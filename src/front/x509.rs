@@ -1,7 +1,8 @@
-//! The facts of a certificate (RFC 5280) that operators need: rustls serves a chain without looking at most of it,
-//! and clients then refuse it for reasons that only they know.
+//! The facts of a certificate (RFC 5280) that operators need: rustls serves a chain without looking
+//! at most of it, and clients then refuse it for reasons that only they know.
 //!
-//! Whether a certificate is sound is decided by rustls and by the signatures; this reads a few facts and trusts none.
+//! Whether a certificate is sound is decided by rustls and by the signatures; this reads a few
+//! facts and trusts none.
 
 use std::fmt;
 
@@ -69,7 +70,12 @@ impl<'a> PublicKey<'a> {
         let algorithm = info.expect(tag::SEQUENCE)?;
         let bits = der::bits(info.expect(tag::BIT_STRING)?)?;
         let mut parts = Reader::new(algorithm);
-        Some(PublicKey { algorithm, kind: parts.expect(tag::OBJECT_ID)?, parameters: parts.next(), bits })
+        Some(PublicKey {
+            algorithm,
+            kind: parts.expect(tag::OBJECT_ID)?,
+            parameters: parts.next(),
+            bits,
+        })
     }
 }
 
@@ -81,10 +87,15 @@ impl<'a> Certificate<'a> {
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Certificate<'a>, String> {
         let whole = der::whole_sequence(bytes).map_err(|damage| match damage {
             Damage::NoElement => "is damaged: its content is not a certificate".to_owned(),
-            Damage::Missing(bytes) => format!("is damaged: {bytes} bytes are missing, lines were lost"),
-            Damage::Excess(bytes) => format!("is damaged: {bytes} bytes are too many, lines were added"),
+            Damage::Missing(bytes) => {
+                format!("is damaged: {bytes} bytes are missing, lines were lost")
+            }
+            Damage::Excess(bytes) => {
+                format!("is damaged: {bytes} bytes are too many, lines were added")
+            }
         })?;
-        Certificate::facts(whole.content).ok_or_else(|| "is damaged: its content is not a certificate".to_owned())
+        Certificate::facts(whole.content)
+            .ok_or_else(|| "is damaged: its content is not a certificate".to_owned())
     }
 
     fn facts(content: &'a [u8]) -> Option<Certificate<'a>> {
@@ -151,7 +162,8 @@ impl<'a> Certificate<'a> {
     }
 }
 
-/// Whether a subjectAltName has a DNS name or an IP address (RFC 5280 4.2.1.6), the only kinds clients compare.
+/// Whether a subjectAltName has a DNS name or an IP address (RFC 5280 4.2.1.6), the only kinds
+/// clients compare.
 fn names_hosts(alt_name: &[u8]) -> Option<bool> {
     const DNS_NAME: u8 = 0x82;
     const IP_ADDRESS: u8 = 0x87;
@@ -163,7 +175,11 @@ fn names_hosts(alt_name: &[u8]) -> Option<bool> {
 fn names_servers(extended_key_usage: &[u8]) -> Option<bool> {
     let mut purposes = Reader::new(Reader::new(extended_key_usage).expect(tag::SEQUENCE)?);
     let purposes = std::iter::from_fn(|| purposes.expect(tag::OBJECT_ID));
-    Some(purposes.into_iter().any(|purpose| purpose == oid::SERVER_AUTH || purpose == oid::ANY_KEY_USAGE))
+    Some(
+        purposes
+            .into_iter()
+            .any(|purpose| purpose == oid::SERVER_AUTH || purpose == oid::ANY_KEY_USAGE),
+    )
 }
 
 /// A moment of a certificate, in UTC. Shown as `2026-11-25 12:00:00 UTC`.
@@ -180,7 +196,10 @@ pub(super) struct Time {
 impl Time {
     /// Reads a UTCTime or GeneralizedTime in the one form each that RFC 5280 4.1.2.5 allows.
     fn parse(element: Element<'_>) -> Option<Time> {
-        let digits = element.content.strip_suffix(b"Z").filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
+        let digits = element
+            .content
+            .strip_suffix(b"Z")
+            .filter(|digits| digits.iter().all(u8::is_ascii_digit))?;
         let (year, rest) = match (element.tag, digits.len()) {
             (tag::UTC_TIME, 12) => {
                 let (year, rest) = digits.split_at_checked(2)?;
@@ -193,9 +212,19 @@ impl Time {
             }
             _ => return None,
         };
-        let pair =
-            |index: usize| rest.get(2 * index..2 * index + 2).map(number).and_then(|pair| u8::try_from(pair).ok());
-        let time = Time { year, month: pair(0)?, day: pair(1)?, hour: pair(2)?, minute: pair(3)?, second: pair(4)? };
+        let pair = |index: usize| {
+            rest.get(2 * index..2 * index + 2)
+                .map(number)
+                .and_then(|pair| u8::try_from(pair).ok())
+        };
+        let time = Time {
+            year,
+            month: pair(0)?,
+            day: pair(1)?,
+            hour: pair(2)?,
+            minute: pair(3)?,
+            second: pair(4)?,
+        };
         let is_moment = (1..=12).contains(&time.month)
             && (1..=31).contains(&time.day)
             && time.hour < 24
@@ -210,22 +239,39 @@ impl Time {
         let (month, day) = (i64::from(self.month), i64::from(self.day));
         let year = i64::from(self.year) - i64::from(month <= 2);
         let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
-        let days =
-            year * 365 + year.div_euclid(4) - year.div_euclid(100) + year.div_euclid(400) + day_of_year - 719_468;
-        days * 86_400 + i64::from(self.hour) * 3600 + i64::from(self.minute) * 60 + i64::from(self.second)
+        let days = year * 365 + year.div_euclid(4) - year.div_euclid(100)
+            + year.div_euclid(400)
+            + day_of_year
+            - 719_468;
+        days * 86_400
+            + i64::from(self.hour) * 3600
+            + i64::from(self.minute) * 60
+            + i64::from(self.second)
     }
 }
 
 impl fmt::Display for Time {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Time { year, month, day, hour, minute, second } = self;
-        write!(f, "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC")
+        let Time {
+            year,
+            month,
+            day,
+            hour,
+            minute,
+            second,
+        } = self;
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} UTC"
+        )
     }
 }
 
 /// The value of at most four digits.
 fn number(digits: &[u8]) -> u16 {
-    digits.iter().fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
+    digits
+        .iter()
+        .fold(0, |sum, digit| sum * 10 + u16::from(digit - b'0'))
 }
 
 #[cfg(test)]
@@ -234,23 +280,64 @@ mod tests {
     use proptest::prelude::*;
 
     fn time(tag: u8, text: &str) -> Option<Time> {
-        Time::parse(Element { tag, content: text.as_bytes(), whole: &[] })
+        Time::parse(Element {
+            tag,
+            content: text.as_bytes(),
+            whole: &[],
+        })
     }
 
     #[test]
     fn moments_are_read_and_counted_as_the_calendar_has_them() {
         for (tag, text, shown, seconds) in [
             (tag::UTC_TIME, "700101000000Z", "1970-01-01 00:00:00 UTC", 0),
-            (tag::UTC_TIME, "691231235959Z", "1969-12-31 23:59:59 UTC", -1),
-            (tag::UTC_TIME, "491231235959Z", "2049-12-31 23:59:59 UTC", 2_524_607_999),
-            (tag::UTC_TIME, "240229120000Z", "2024-02-29 12:00:00 UTC", 1_709_208_000),
-            (tag::GENERALIZED_TIME, "20000301000000Z", "2000-03-01 00:00:00 UTC", 951_868_800),
-            (tag::GENERALIZED_TIME, "99991231235959Z", "9999-12-31 23:59:59 UTC", 253_402_300_799),
+            (
+                tag::UTC_TIME,
+                "691231235959Z",
+                "1969-12-31 23:59:59 UTC",
+                -1,
+            ),
+            (
+                tag::UTC_TIME,
+                "491231235959Z",
+                "2049-12-31 23:59:59 UTC",
+                2_524_607_999,
+            ),
+            (
+                tag::UTC_TIME,
+                "240229120000Z",
+                "2024-02-29 12:00:00 UTC",
+                1_709_208_000,
+            ),
+            (
+                tag::GENERALIZED_TIME,
+                "20000301000000Z",
+                "2000-03-01 00:00:00 UTC",
+                951_868_800,
+            ),
+            (
+                tag::GENERALIZED_TIME,
+                "99991231235959Z",
+                "9999-12-31 23:59:59 UTC",
+                253_402_300_799,
+            ),
         ] {
             let time = time(tag, text).unwrap();
-            assert_eq!((time.to_string().as_str(), time.unix_seconds()), (shown, seconds), "{text}");
+            assert_eq!(
+                (time.to_string().as_str(), time.unix_seconds()),
+                (shown, seconds),
+                "{text}"
+            );
         }
-        for text in ["", "Z", "7001010000Z", "700101000000", "701301000000Z", "700132000000Z", "7001012400 0Z"] {
+        for text in [
+            "",
+            "Z",
+            "7001010000Z",
+            "700101000000",
+            "701301000000Z",
+            "700132000000Z",
+            "7001012400 0Z",
+        ] {
             assert_eq!(time(tag::UTC_TIME, text), None, "{text}");
         }
         assert_eq!(time(tag::GENERALIZED_TIME, "20000301000000+0100"), None);
@@ -259,7 +346,10 @@ mod tests {
 
     fn made() -> (Vec<u8>, String) {
         let key = rcgen::KeyPair::generate().unwrap();
-        let made = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
+        let made = rcgen::CertificateParams::new(["localhost".to_owned()])
+            .unwrap()
+            .self_signed(&key)
+            .unwrap();
         (made.der().to_vec(), key.serialize_pem())
     }
 
@@ -267,7 +357,10 @@ mod tests {
     fn the_facts_of_a_certificate_are_those_it_was_made_with() {
         let (der, _) = made();
         let facts = Certificate::parse(&der).unwrap();
-        assert_eq!((facts.version, facts.has_alt_name, facts.is_for_servers), (3, true, true));
+        assert_eq!(
+            (facts.version, facts.has_alt_name, facts.is_for_servers),
+            (3, true, true)
+        );
         assert!(facts.is_self_issued());
         // rcgen's own.
         assert_eq!(facts.not_before.to_string(), "1975-01-01 00:00:00 UTC");

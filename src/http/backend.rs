@@ -1,4 +1,5 @@
-//! tiny_http as the backend: started on a private socket, connected once for each I/O thread, and then unreachable.
+//! tiny_http as the backend: started on a private socket, connected once for each I/O thread, and
+//! then unreachable.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -23,13 +24,14 @@ use crate::ops::sync::lock;
 const PRIVATE_MODE: u32 = 0o700;
 /// Names tried for that directory before its parent is called full.
 const NAME_ATTEMPTS_MAX: usize = 100;
-/// How long tiny_http may take to show that it reads a new connection. It takes less than a millisecond on an idle
-/// machine; beyond this the machine cannot start a service.
+/// How long tiny_http may take to show that it reads a new connection. It takes less than a
+/// millisecond on an idle machine; beyond this the machine cannot start a service.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is written at once, in bytes: some thirty requests, while more are being read on another core.
+/// What is written at once, in bytes: some thirty requests, while more are being read on another
+/// core.
 const BATCH_BYTES: usize = 8 * 1024;
-/// What may wait for tiny_http to read it, in bytes: far more than all requests of ten thousand clients at once. Beyond
-/// it the connection counts as broken.
+/// What may wait for tiny_http to read it, in bytes: far more than all requests of ten thousand
+/// clients at once. Beyond it the connection counts as broken.
 const UNSENT_MAX_BYTES: usize = 64 << 20;
 
 /// The interfaces behind tiny_http and its workers.
@@ -49,7 +51,11 @@ impl<C: PendingClient> Http<C> {
         workers: usize,
         connections: usize,
     ) -> Result<(Arc<Http<C>>, Vec<BackendConnection>), FatalError> {
-        let http = Arc::new(Http { in_flight: InFlight::new(gateway), workers, servers: Mutex::default() });
+        let http = Arc::new(Http {
+            in_flight: InFlight::new(gateway),
+            workers,
+            servers: Mutex::default(),
+        });
         let streams = http.add_server(connections).map_err(|error| {
             let temporary = std::env::temp_dir();
             let what = format!(
@@ -66,13 +72,15 @@ impl<C: PendingClient> Http<C> {
         &self.in_flight
     }
 
-    /// Another connection in place of one that broke, to a server of its own: only a defect can have broken the first, and
-    /// its server may be of no use any more.
+    /// Another connection in place of one that broke, to a server of its own: only a defect can
+    /// have broken the first, and its server may be of no use any more.
     ///
     /// # Errors
     /// As [`Http::start`].
     pub(crate) fn reconnect(&self) -> io::Result<BackendConnection> {
-        self.add_server(1)?.pop().ok_or_else(|| io::ErrorKind::NotConnected.into())
+        self.add_server(1)?
+            .pop()
+            .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
     /// Stops the workers. Requests that are still queued are not answered.
@@ -91,15 +99,18 @@ impl<C: PendingClient> Http<C> {
         let server = catch_unwind(AssertUnwindSafe(|| Server::from_listener(listener, None)))
             .map_err(|_| io::Error::from(io::ErrorKind::WouldBlock))?
             .map_err(io::Error::other)?;
-        let streams =
-            (0..connections).map(|_| BackendConnection::connect(&path, &server)).collect::<io::Result<Vec<_>>>();
+        let streams = (0..connections)
+            .map(|_| BackendConnection::connect(&path, &server))
+            .collect::<io::Result<Vec<_>>>();
         // Ends the accept thread. From here on nobody can reach tiny_http, not even this process.
         let _ = rustix::net::shutdown(&listening, rustix::net::Shutdown::Both);
         drop(directory);
         let streams = streams?;
         let server = Arc::new(server);
         for number in 0..self.workers {
-            if let Err(error) = worker::start(Arc::clone(&self.in_flight), Arc::clone(&server), number) {
+            if let Err(error) =
+                worker::start(Arc::clone(&self.in_flight), Arc::clone(&server), number)
+            {
                 (0..number).for_each(|_| server.unblock());
                 return Err(error);
             }
@@ -109,7 +120,8 @@ impl<C: PendingClient> Http<C> {
     }
 }
 
-/// An I/O thread's own connection to tiny_http, over which its requests follow each other without waiting for answers.
+/// An I/O thread's own connection to tiny_http, over which its requests follow each other without
+/// waiting for answers.
 #[derive(Debug)]
 pub(crate) struct BackendConnection {
     stream: UnixStream,
@@ -119,20 +131,26 @@ pub(crate) struct BackendConnection {
 impl BackendConnection {
     /// Connects, and waits until tiny_http has read from the connection.
     ///
-    /// tiny_http counts a thread as idle until it wakes: of connections that come faster than its threads wake, all are
-    /// given to the same few, and the others are never read. So each is used before the next one is made. No worker is
-    /// there yet to take the greeting.
+    /// tiny_http counts a thread as idle until it wakes: of connections that come faster than its
+    /// threads wake, all are given to the same few, and the others are never read. So each is used
+    /// before the next one is made. No worker is there yet to take the greeting.
     fn connect(path: &Path, server: &Server) -> io::Result<BackendConnection> {
         let mut stream = UnixStream::connect(path)?;
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
-        let greeting = server.recv_timeout(GREETING_TIMEOUT)?.ok_or(io::ErrorKind::TimedOut)?;
+        let greeting = server
+            .recv_timeout(GREETING_TIMEOUT)?
+            .ok_or(io::ErrorKind::TimedOut)?;
         drop(greeting.into_writer());
         stream.set_nonblocking(true)?;
-        Ok(BackendConnection { stream, unsent: Vec::new() })
+        Ok(BackendConnection {
+            stream,
+            unsent: Vec::new(),
+        })
     }
 
-    /// Puts the request of the client in `slot` behind those that wait for [`BackendConnection::flush`]: every write wakes a thread
-    /// of tiny_http, so the requests that come together are better written together. Returns whether that is many by now.
+    /// Puts the request of the client in `slot` behind those that wait for
+    /// [`BackendConnection::flush`]: every write wakes a thread of tiny_http, so the requests that
+    /// come together are better written together. Returns whether that is many by now.
     pub(crate) fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
         request.write(slot, &mut self.unsent);
         self.unsent.len() >= BATCH_BYTES
@@ -143,8 +161,8 @@ impl BackendConnection {
         !self.unsent.is_empty()
     }
 
-    /// Sends what has not left yet. Returns whether all of it has; if not, this is to be called again once the connection
-    /// can be written to.
+    /// Sends what has not left yet. Returns whether all of it has; if not, this is to be called
+    /// again once the connection can be written to.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -173,12 +191,20 @@ impl BackendConnection {
     /// Looks at a connection that has become readable.
     ///
     /// # Errors
-    /// When it has ended, or tiny_http has answered on it, which it only does before it gives a connection up.
+    /// When it has ended, or tiny_http has answered on it, which it only does before it gives a
+    /// connection up.
     pub(crate) fn check_alive(&mut self) -> io::Result<()> {
         match self.stream.read(&mut [0; 64]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(_) => Err(io::ErrorKind::InvalidData.into()),
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(()),
+            Err(error)
+                if matches!(
+                    error.kind(),
+                    io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted
+                ) =>
+            {
+                Ok(())
+            }
             Err(error) => Err(error),
         }
     }
@@ -204,7 +230,8 @@ impl PrivateDirectory {
         for _ in 0..NAME_ATTEMPTS_MAX {
             let number = getrandom::u64().map_err(io::Error::other)?;
             let path = parent.join(format!("cc-gateway-{number:016x}"));
-            // mkdir fails on a name that exists, whatever that is, so nobody can prepare the directory for us.
+            // mkdir fails on a name that exists, whatever that is, so nobody can prepare the
+            // directory for us.
             match DirBuilder::new().mode(PRIVATE_MODE).create(&path) {
                 Ok(()) => {
                     let opened = File::open(&path).inspect_err(|_| drop(fs::remove_dir(&path)))?;
@@ -217,10 +244,14 @@ impl PrivateDirectory {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The path of the socket, by way of the opened directory: a socket's path may have 107 bytes (unix(7)), and the
-    /// temporary directory's alone may have more.
+    /// The path of the socket, by way of the opened directory: a socket's path may have 107 bytes
+    /// (unix(7)), and the temporary directory's alone may have more.
     fn socket_path(&self) -> PathBuf {
-        PathBuf::from(format!("/proc/self/fd/{}/{}", self.opened.as_raw_fd(), PrivateDirectory::SOCKET))
+        PathBuf::from(format!(
+            "/proc/self/fd/{}/{}",
+            self.opened.as_raw_fd(),
+            PrivateDirectory::SOCKET
+        ))
     }
 }
 
@@ -239,11 +270,16 @@ mod tests {
     #[test]
     fn the_directory_is_private_and_goes_with_its_owner() {
         // Longer than the path of a socket may be.
-        let parent = std::env::temp_dir().join("x".repeat(150)).join(format!("{}", std::process::id()));
+        let parent = std::env::temp_dir()
+            .join("x".repeat(150))
+            .join(format!("{}", std::process::id()));
         fs::create_dir_all(&parent).unwrap();
         let directory = PrivateDirectory::make(&parent).unwrap();
         let path = directory.path.clone();
-        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, PRIVATE_MODE);
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            PRIVATE_MODE
+        );
         drop(UnixListener::bind(directory.socket_path()).unwrap());
         assert!(path.join(PrivateDirectory::SOCKET).exists());
         drop(directory);
@@ -253,6 +289,11 @@ mod tests {
 
     #[test]
     fn nothing_can_be_made_where_there_is_no_directory() {
-        assert_eq!(PrivateDirectory::make(Path::new("/nowhere/at/all")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(
+            PrivateDirectory::make(Path::new("/nowhere/at/all"))
+                .unwrap_err()
+                .kind(),
+            io::ErrorKind::NotFound
+        );
     }
 }

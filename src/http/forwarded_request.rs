@@ -25,8 +25,12 @@ impl ForwardedRequest {
     pub(super) fn write(&self, slot: SlotId, out: &mut Vec<u8>) {
         let SlotId { index, generation } = slot;
         // Writing to a Vec cannot fail.
-        let _ =
-            write!(out, "{} {} HTTP/1.1\r\n{SLOT_HEADER}: {index}.{generation}\r\n", self.method.name(), self.target);
+        let _ = write!(
+            out,
+            "{} {} HTTP/1.1\r\n{SLOT_HEADER}: {index}.{generation}\r\n",
+            self.method.name(),
+            self.target
+        );
         for (header, value) in self.headers.present() {
             let _ = write!(out, "{}: {value}\r\n", header.name());
         }
@@ -41,7 +45,10 @@ impl ForwardedRequest {
 /// Reads the value of the header [`SLOT_HEADER`].
 pub(super) fn parse_slot(text: &str) -> Option<SlotId> {
     let (index, generation) = text.split_once('.')?;
-    Some(SlotId { index: u32::from_str(index).ok()?, generation: u32::from_str(generation).ok()? })
+    Some(SlotId {
+        index: u32::from_str(index).ok()?,
+        generation: u32::from_str(generation).ok()?,
+    })
 }
 
 #[cfg(test)]
@@ -53,9 +60,20 @@ mod tests {
     fn only_the_known_headers_and_one_length_are_written() {
         let mut headers = Headers::default();
         headers.add(HeaderName::Guid, "abc.AgentGateway0");
-        let request = ForwardedRequest { method: Method::Put, target: "/a?b=c".into(), headers, body: b"{}".to_vec() };
+        let request = ForwardedRequest {
+            method: Method::Put,
+            target: "/a?b=c".into(),
+            headers,
+            body: b"{}".to_vec(),
+        };
         let mut out = b"before".to_vec();
-        request.write(SlotId { index: 3, generation: 9 }, &mut out);
+        request.write(
+            SlotId {
+                index: 3,
+                generation: 9,
+            },
+            &mut out,
+        );
         assert_eq!(
             String::from_utf8(out).unwrap(),
             "beforePUT /a?b=c HTTP/1.1\r\nX-Slot: 3.9\r\nGuid: abc.AgentGateway0\r\nContent-Length: 2\r\n\r\n{}"
@@ -64,16 +82,32 @@ mod tests {
 
     #[test]
     fn a_request_without_content_carries_no_length() {
-        let request =
-            ForwardedRequest { method: Method::Get, target: "/".into(), headers: Headers::default(), body: Vec::new() };
+        let request = ForwardedRequest {
+            method: Method::Get,
+            target: "/".into(),
+            headers: Headers::default(),
+            body: Vec::new(),
+        };
         let mut out = Vec::new();
-        request.write(SlotId { index: 0, generation: 1 }, &mut out);
+        request.write(
+            SlotId {
+                index: 0,
+                generation: 1,
+            },
+            &mut out,
+        );
         assert_eq!(out, b"GET / HTTP/1.1\r\nX-Slot: 0.1\r\n\r\n");
     }
 
     #[test]
     fn only_two_numbers_are_a_slot() {
-        assert_eq!(parse_slot("7.123"), Some(SlotId { index: 7, generation: 123 }));
+        assert_eq!(
+            parse_slot("7.123"),
+            Some(SlotId {
+                index: 7,
+                generation: 123
+            })
+        );
         for nonsense in ["", ".", "1", "1.", "a.b", "-1.2", "1.2.3", "4294967296.1"] {
             assert_eq!(parse_slot(nonsense), None, "{nonsense}");
         }

@@ -5,7 +5,9 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, Weak};
 use std::time::Instant;
 
-use crate::api::{Answer, Deferred, Finish, Gateway, Reply, RequestContext, ResultCode, SlotId, Slots, Ticket};
+use crate::api::{
+    Answer, Deferred, Finish, Gateway, Reply, RequestContext, ResultCode, SlotId, Slots, Ticket,
+};
 use crate::ops::sync::lock;
 use crate::recording::Download;
 
@@ -14,8 +16,8 @@ pub(crate) trait PendingClient: Send + Sized + 'static {
     /// The client's address, and the trusted proxy that the request came through, if it did.
     fn client(&self) -> (IpAddr, Option<IpAddr>);
 
-    /// The request waits in `slot` until `until`: sees to it that the slot is completed then, and emptied when the client
-    /// leaves. Called with the slots locked, so it must not touch them.
+    /// The request waits in `slot` until `until`: sees to it that the slot is completed then, and
+    /// emptied when the client leaves. Called with the slots locked, so it must not touch them.
     fn park(&mut self, slot: SlotId, until: Instant);
 
     /// Sends the answer to the client.
@@ -36,7 +38,11 @@ pub(crate) struct Response {
 impl Response {
     /// An answer that no interface gave.
     pub(crate) fn without_context(reply: Reply) -> Response {
-        Response { reply, download: None, context: None }
+        Response {
+            reply,
+            download: None,
+            context: None,
+        }
     }
 }
 
@@ -58,7 +64,12 @@ enum Request<C> {
     /// On its way to a worker.
     Forwarded(C),
     /// An interface has put the answer off.
-    Deferred { client: C, context: Box<RequestContext>, on_timeout: Finish, is_poll: bool },
+    Deferred {
+        client: C,
+        context: Box<RequestContext>,
+        on_timeout: Finish,
+        is_poll: bool,
+    },
 }
 
 struct Table<C> {
@@ -69,8 +80,15 @@ struct Table<C> {
 impl<C: PendingClient> InFlight<C> {
     /// No request yet.
     pub(crate) fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
-        let table = Mutex::new(Table { slots: Vec::new(), vacant: Vec::new() });
-        Arc::new_cyclic(|this| InFlight { gateway, table, this: Weak::clone(this) })
+        let table = Mutex::new(Table {
+            slots: Vec::new(),
+            vacant: Vec::new(),
+        });
+        Arc::new_cyclic(|this| InFlight {
+            gateway,
+            table,
+            this: Weak::clone(this),
+        })
     }
 
     /// The interfaces behind the slots.
@@ -97,7 +115,9 @@ impl<C: PendingClient> InFlight<C> {
         let request = lock(&self.table).take_if(slot, |_| true)?;
         match request {
             Request::Forwarded(client) => Some(client),
-            Request::Deferred { client, is_poll, .. } => {
+            Request::Deferred {
+                client, is_poll, ..
+            } => {
                 self.count_finished(is_poll);
                 Some(client)
             }
@@ -111,17 +131,32 @@ impl<C: PendingClient> InFlight<C> {
             Answer::Download(reply, download) => (reply, Some(download)),
             Answer::Deferred(deferred) => return self.defer(client, context, deferred),
         };
-        client.respond(&self.gateway, Response { reply, download, context: Some(context) });
+        client.respond(
+            &self.gateway,
+            Response {
+                reply,
+                download,
+                context: Some(context),
+            },
+        );
     }
 
     /// Answers for a panic, which the panic hook has reported.
     pub(super) fn answer_panic(&self, client: C) {
         self.gateway.counters().worker_panics.add(1);
-        client.respond(&self.gateway, Response::without_context(Reply::http_error(500, ResultCode::INTERNAL)));
+        client.respond(
+            &self.gateway,
+            Response::without_context(Reply::http_error(500, ResultCode::INTERNAL)),
+        );
     }
 
     fn defer(&self, client: C, context: Box<RequestContext>, deferred: Deferred) {
-        let Deferred { until, is_poll, on_timeout, start } = deferred;
+        let Deferred {
+            until,
+            is_poll,
+            on_timeout,
+            start,
+        } = deferred;
         let counters = self.gateway.counters();
         counters.waiting.increment();
         if is_poll {
@@ -129,7 +164,12 @@ impl<C: PendingClient> InFlight<C> {
         }
         let slot = {
             let mut table = lock(&self.table);
-            let slot = table.insert(Request::Deferred { client, context, on_timeout, is_poll });
+            let slot = table.insert(Request::Deferred {
+                client,
+                context,
+                on_timeout,
+                is_poll,
+            });
             if let Some(Request::Deferred { client, .. }) = table.get_mut(slot) {
                 client.park(slot, until);
             }
@@ -153,7 +193,15 @@ impl<C: PendingClient> Slots for InFlight<C> {
     fn complete(&self, slot: SlotId, finish: Option<Finish>) {
         let is_deferred = |request: &Request<C>| matches!(request, Request::Deferred { .. });
         let taken = lock(&self.table).take_if(slot, is_deferred);
-        let Some(Request::Deferred { client, context, on_timeout, is_poll }) = taken else { return };
+        let Some(Request::Deferred {
+            client,
+            context,
+            on_timeout,
+            is_poll,
+        }) = taken
+        else {
+            return;
+        };
         self.count_finished(is_poll);
         let finish = finish.unwrap_or(on_timeout);
         match catch_unwind(AssertUnwindSafe(|| self.gateway.resume(&context, finish))) {
@@ -170,22 +218,43 @@ impl<C: PendingClient> Slots for InFlight<C> {
 impl<C> Table<C> {
     fn insert(&mut self, request: Request<C>) -> SlotId {
         let index = self.vacant.pop().unwrap_or_else(|| {
-            self.slots.push(Slot { generation: 0, request: None });
+            self.slots.push(Slot {
+                generation: 0,
+                request: None,
+            });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        let Some(slot) = self.slots.get_mut(index as usize) else { return SlotId { index, generation: 0 } };
+        let Some(slot) = self.slots.get_mut(index as usize) else {
+            return SlotId {
+                index,
+                generation: 0,
+            };
+        };
         slot.generation = slot.generation.wrapping_add(1);
         slot.request = Some(request);
-        SlotId { index, generation: slot.generation }
+        SlotId {
+            index,
+            generation: slot.generation,
+        }
     }
 
     fn get_mut(&mut self, id: SlotId) -> Option<&mut Request<C>> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+        let slot = self
+            .slots
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)?;
         slot.request.as_mut()
     }
 
-    fn take_if(&mut self, id: SlotId, condition: impl Fn(&Request<C>) -> bool) -> Option<Request<C>> {
-        let slot = self.slots.get_mut(id.index as usize).filter(|slot| slot.generation == id.generation)?;
+    fn take_if(
+        &mut self,
+        id: SlotId,
+        condition: impl Fn(&Request<C>) -> bool,
+    ) -> Option<Request<C>> {
+        let slot = self
+            .slots
+            .get_mut(id.index as usize)
+            .filter(|slot| slot.generation == id.generation)?;
         let request = slot.request.take_if(|request| condition(request))?;
         self.vacant.push(id.index);
         Some(request)

@@ -1,7 +1,8 @@
-//! A worker: takes a request from tiny_http and its client out of the slot, has the interfaces answer, and gives the
-//! client the answer.
+//! A worker: takes a request from tiny_http and its client out of the slot, has the interfaces
+//! answer, and gives the client the answer.
 //!
-//! The answer does not go through tiny_http: its connection is the front's own, and only the front knows the client's.
+//! The answer does not go through tiny_http: its connection is the front's own, and only the front
+//! knows the client's.
 
 use std::cell::Cell;
 use std::io::{self, Read as _};
@@ -16,7 +17,8 @@ use super::forwarded_request::{SLOT_HEADER, parse_slot};
 use super::in_flight::{InFlight, PendingClient};
 use crate::api::{self, Answer, HeaderName, Headers, Method, RequestContext, SlotId};
 
-/// A worker calls a few shallow functions; hashing and file access happen elsewhere. Encrypting an answer is the deepest.
+/// A worker calls a few shallow functions; hashing and file access happen elsewhere. Encrypting an
+/// answer is the deepest.
 const STACK_BYTES: usize = 256 * 1024;
 /// Largest content of a request, in bytes; the front has refused anything longer.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
@@ -30,21 +32,31 @@ pub(super) fn start<C: PendingClient>(
     let work = move || {
         loop {
             match server.recv() {
-                // A panic while an answer is written leaves nobody to be answered, and must cost no worker.
-                Ok(request) => drop(catch_unwind(AssertUnwindSafe(|| handle(&in_flight, request)))),
-                // tiny_http's accept thread has ended, as it is meant to; the connections that are there work on.
+                // A panic while an answer is written leaves nobody to be answered, and must cost no
+                // worker.
+                Ok(request) => drop(catch_unwind(AssertUnwindSafe(|| {
+                    handle(&in_flight, request)
+                }))),
+                // tiny_http's accept thread has ended, as it is meant to; the connections that are
+                // there work on.
                 Err(error) if error.kind() != io::ErrorKind::Other => {}
                 Err(_) => return,
             }
         }
     };
-    thread::Builder::new().name(format!("worker-{number}")).stack_size(STACK_BYTES).spawn(work).map(drop)
+    thread::Builder::new()
+        .name(format!("worker-{number}"))
+        .stack_size(STACK_BYTES)
+        .spawn(work)
+        .map(drop)
 }
 
 fn handle<C: PendingClient>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
     // Else its client has left, or has been answered that no worker came.
     if let Some(client) = find_slot(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
-        match catch_unwind(AssertUnwindSafe(|| call_gateway(in_flight, &mut request, client.client()))) {
+        match catch_unwind(AssertUnwindSafe(|| {
+            call_gateway(in_flight, &mut request, client.client())
+        })) {
             Ok((context, answer)) => in_flight.answer(client, context, answer),
             Err(_) => in_flight.answer_panic(client),
         }
@@ -59,7 +71,11 @@ fn call_gateway<C: PendingClient>(
     (peer, via): (IpAddr, Option<IpAddr>),
 ) -> (Box<RequestContext>, Answer) {
     let mut body = Vec::new();
-    if let Err(error) = request.as_reader().take(BODY_MAX_BYTES).read_to_end(&mut body) {
+    if let Err(error) = request
+        .as_reader()
+        .take(BODY_MAX_BYTES)
+        .read_to_end(&mut body)
+    {
         log::error!("the content of a forwarded request cannot be read: {error}");
     }
     let (path, query) = request.url().split_once('?').unwrap_or((request.url(), ""));
@@ -76,7 +92,10 @@ fn call_gateway<C: PendingClient>(
 }
 
 fn find_slot(request: &Request) -> Option<SlotId> {
-    let header = request.headers().iter().find(|header| header.field.as_str().as_str() == SLOT_HEADER)?;
+    let header = request
+        .headers()
+        .iter()
+        .find(|header| header.field.as_str().as_str() == SLOT_HEADER)?;
     parse_slot(header.value.as_str())
 }
 

@@ -1,5 +1,5 @@
-//! Reading of whole files of bounded size. A pipe, a device or a disk image, named by mistake, is an error and never
-//! blocks.
+//! Reading of whole files of bounded size. A pipe, a device or a disk image, named by mistake, is
+//! an error and never blocks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -23,8 +23,8 @@ impl BoundedFile {
     /// Reads a regular file of at most `max` bytes.
     ///
     /// # Errors
-    /// That of the system call; or [`InvalidInput`](io::ErrorKind::InvalidInput) with what it is for anything but a
-    /// regular file, and [`FileTooLarge`](io::ErrorKind::FileTooLarge).
+    /// That of the system call; or [`InvalidInput`](io::ErrorKind::InvalidInput) with what it is
+    /// for anything but a regular file, and [`FileTooLarge`](io::ErrorKind::FileTooLarge).
     pub(crate) fn read(path: &Path, max: u64) -> io::Result<BoundedFile> {
         let file = open(path)?;
         // Asked of what was opened: the name may mean something else a moment later.
@@ -32,40 +32,57 @@ impl BoundedFile {
         if let Some(kind) = irregular_kind(metadata.file_type()) {
             return Err(not_a_regular_file(kind));
         }
-        // All at once, so that no copy of a secret stays behind where the buffer grew; some files of /proc have no size.
+        // All at once, so that no copy of a secret stays behind where the buffer grew; some files
+        // of /proc have no size.
         let room = metadata.len().min(max).saturating_add(1);
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
         file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > max {
-            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {}", size(max))));
+            return Err(io::Error::new(
+                io::ErrorKind::FileTooLarge,
+                format!("it is larger than {}", size(max)),
+            ));
         }
-        Ok(BoundedFile { bytes, mode: metadata.mode(), group: metadata.gid() })
+        Ok(BoundedFile {
+            bytes,
+            mode: metadata.mode(),
+            group: metadata.gid(),
+        })
     }
 
-    /// Who besides the service may read or change this file, as the rest of a sentence about it; `None` if nobody may.
-    /// For files that hold secrets. `root` and its group may read everything anyway.
+    /// Who besides the service may read or change this file, as the rest of a sentence about it;
+    /// `None` if nobody may. For files that hold secrets. `root` and its group may read everything
+    /// anyway.
     pub(crate) fn exposure(&self) -> Option<String> {
         match (self.mode & 0o006, self.mode & 0o060) {
             (0, 0) => None,
             (0, _) if self.group == 0 || service_user::groups().contains(&self.group) => None,
-            (0, _) => Some(format!("is open to group {}, which is not the service's", self.group)),
+            (0, _) => Some(format!(
+                "is open to group {}, which is not the service's",
+                self.group
+            )),
             (4, _) => Some("is world-readable".to_owned()),
             _ => Some("may be changed by every user of this machine".to_owned()),
         }
     }
 }
 
-/// Opens without waiting for a writer of a pipe or a carrier of a line, and without making a terminal ours.
+/// Opens without waiting for a writer of a pipe or a carrier of a line, and without making a
+/// terminal ours.
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
-    OpenOptions::new().read(true).custom_flags(flags).open(path).map_err(|error| {
-        // open(2): a socket cannot be opened, nor can a device without a driver.
-        match Errno::from_io_error(&error) {
-            Some(Errno::NXIO | Errno::NODEV) => not_a_regular_file("a socket or a device"),
-            _ => error,
-        }
-    })
+    OpenOptions::new()
+        .read(true)
+        .custom_flags(flags)
+        .open(path)
+        .map_err(|error| {
+            // open(2): a socket cannot be opened, nor can a device without a driver.
+            match Errno::from_io_error(&error) {
+                Some(Errno::NXIO | Errno::NODEV) => not_a_regular_file("a socket or a device"),
+                _ => error,
+            }
+        })
 }
 
 /// What a file is that is not a regular one.
@@ -86,12 +103,19 @@ fn irregular_kind(kind: std::fs::FileType) -> Option<&'static str> {
 }
 
 fn not_a_regular_file(kind: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidInput, format!("it is {kind}, not a file"))
+    io::Error::new(
+        io::ErrorKind::InvalidInput,
+        format!("it is {kind}, not a file"),
+    )
 }
 
 fn size(bytes: u64) -> String {
     const MIB: u64 = 1 << 20;
-    if bytes >= MIB { format!("{} MiB", bytes / MIB) } else { format!("{} KiB", bytes >> 10) }
+    if bytes >= MIB {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes >> 10)
+    }
 }
 
 #[cfg(test)]
@@ -104,7 +128,8 @@ mod tests {
 
     impl Folder {
         fn new(name: &str) -> Folder {
-            let path = std::env::temp_dir().join(format!("cc-gateway-{name}-{}", std::process::id()));
+            let path =
+                std::env::temp_dir().join(format!("cc-gateway-{name}-{}", std::process::id()));
             std::fs::create_dir(&path).unwrap();
             Folder(path)
         }
@@ -117,14 +142,24 @@ mod tests {
     }
 
     fn refusal(path: &Path) -> String {
-        BoundedFile::read(path, 1024).map(|_| ()).unwrap_err().to_string()
+        BoundedFile::read(path, 1024)
+            .map(|_| ())
+            .unwrap_err()
+            .to_string()
     }
 
     #[test]
     fn what_is_not_a_file_is_refused_at_once() {
         let folder = Folder::new("bounded-kinds");
         let pipe = folder.0.join("pipe");
-        rustix::fs::mknodat(rustix::fs::CWD, &pipe, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+        rustix::fs::mknodat(
+            rustix::fs::CWD,
+            &pipe,
+            rustix::fs::FileType::Fifo,
+            0o600.into(),
+            0,
+        )
+        .unwrap();
         let socket = folder.0.join("socket");
         let _listener = UnixListener::bind(&socket).unwrap();
         assert_eq!(refusal(&pipe), "it is a named pipe, not a file");
@@ -140,15 +175,29 @@ mod tests {
     fn a_file_is_read_whole_or_not_at_all() {
         let folder = Folder::new("bounded-sizes");
         let path = folder.0.join("file");
-        for (length, fits) in [(0, true), (1023, true), (1024, true), (1025, false), (1 << 20, false)] {
+        for (length, fits) in [
+            (0, true),
+            (1023, true),
+            (1024, true),
+            (1025, false),
+            (1 << 20, false),
+        ] {
             std::fs::write(&path, vec![b'x'; length]).unwrap();
             match BoundedFile::read(&path, 1024) {
                 Ok(file) => assert!(fits && file.bytes.len() == length, "{length}"),
-                Err(error) => assert!(!fits && error.to_string() == "it is larger than 1 KiB", "{length}: {error}"),
+                Err(error) => assert!(
+                    !fits && error.to_string() == "it is larger than 1 KiB",
+                    "{length}: {error}"
+                ),
             }
         }
         // A file of the kernel without a size is one as well.
-        assert!(!BoundedFile::read(Path::new("/proc/self/status"), 1 << 20).unwrap().bytes.is_empty());
+        assert!(
+            !BoundedFile::read(Path::new("/proc/self/status"), 1 << 20)
+                .unwrap()
+                .bytes
+                .is_empty()
+        );
     }
 
     #[test]
@@ -166,13 +215,23 @@ mod tests {
             (0o602, Some("may be changed by every user of this machine")),
         ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
-            assert_eq!(BoundedFile::read(&path, 10).unwrap().exposure().as_deref(), exposure, "{mode:o}");
+            assert_eq!(
+                BoundedFile::read(&path, 10).unwrap().exposure().as_deref(),
+                exposure,
+                "{mode:o}"
+            );
         }
         // Only root may give a file to a group it is not in.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
         if std::os::unix::fs::chown(&path, None, Some(group + 12_345)).is_ok() {
             let said = BoundedFile::read(&path, 10).unwrap().exposure().unwrap();
-            assert_eq!(said, format!("is open to group {}, which is not the service's", group + 12_345));
+            assert_eq!(
+                said,
+                format!(
+                    "is open to group {}, which is not the service's",
+                    group + 12_345
+                )
+            );
         }
     }
 }

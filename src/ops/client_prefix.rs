@@ -2,8 +2,8 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The prefix that stands for one client: the /64 of an IPv6 address, since a subscriber has a whole one (RFC 6177), or
-/// the IPv4 address, in canonical form.
+/// The prefix that stands for one client: the /64 of an IPv6 address, since a subscriber has a
+/// whole one (RFC 6177), or the IPv4 address, in canonical form.
 pub(crate) fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
@@ -23,7 +23,11 @@ mod tests {
             ("::ffff:192.0.2.1", "192.0.2.1", true),
             ("192.0.2.1", "192.0.2.2", false),
         ] {
-            assert_eq!(client_prefix(one.parse().unwrap()) == client_prefix(other.parse().unwrap()), same, "{one}");
+            assert_eq!(
+                client_prefix(one.parse().unwrap()) == client_prefix(other.parse().unwrap()),
+                same,
+                "{one}"
+            );
         }
     }
 }

@@ -75,7 +75,8 @@ pub struct Counters {
     pub(crate) parked_polls: Gauge,
     /// Panics contained by a worker.
     pub(crate) worker_panics: Counter,
-    /// When the first of the certificates in force ends that clients look at, in seconds since 1970.
+    /// When the first of the certificates in force ends that clients look at, in seconds since
+    /// 1970.
     pub(crate) certificate_expiry: AtomicI64,
     /// Requests answered, by log name of the interface and result code.
     requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
@@ -105,15 +106,18 @@ impl Default for Counters {
 }
 
 impl Counters {
-    /// Counts one request answered with `code` by `interface`. Both come from the program's own tables,
-    /// so strangers cannot grow the map.
+    /// Counts one request answered with `code` by `interface`. Both come from the program's own
+    /// tables, so strangers cannot grow the map.
     pub(crate) fn count_request(&self, interface: &'static str, code: &'static str) {
         *lock(&self.requests).entry((interface, code)).or_default() += 1;
     }
 
     /// Requests answered so far, by interface and code, in a stable order.
     pub(crate) fn requests(&self) -> Vec<((&'static str, &'static str), u64)> {
-        lock(&self.requests).iter().map(|(&key, &count)| (key, count)).collect()
+        lock(&self.requests)
+            .iter()
+            .map(|(&key, &count)| (key, count))
+            .collect()
     }
 }
 
@@ -137,6 +141,9 @@ mod tests {
         counters.count_request("login", "0");
         counters.count_request("login", "100-004");
         counters.count_request("login", "0");
-        assert_eq!(counters.requests(), [(("login", "0"), 2), (("login", "100-004"), 1)]);
+        assert_eq!(
+            counters.requests(),
+            [(("login", "0"), 2), (("login", "100-004"), 1)]
+        );
     }
 }

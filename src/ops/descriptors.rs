@@ -4,21 +4,33 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::fatal_error::{Exit, FatalError};
 
-/// Raises the soft limit of open descriptors (RLIMIT_NOFILE) to `needed` or, where that is lower, to the hard limit.
-/// A higher one stays. Returns the limit in force then, `u64::MAX` for none.
+/// Raises the soft limit of open descriptors (RLIMIT_NOFILE) to `needed` or, where that is lower,
+/// to the hard limit. A higher one stays. Returns the limit in force then, `u64::MAX` for none.
 ///
 /// # Errors
 /// 77 if the kernel refuses the change.
 pub fn raise_nofile_limit(needed: u64) -> Result<u64, FatalError> {
     let limit = getrlimit(Resource::Nofile);
     // rustix has None for "no limit".
-    let Some(current) = limit.current else { return Ok(u64::MAX) };
+    let Some(current) = limit.current else {
+        return Ok(u64::MAX);
+    };
     let wanted = limit.maximum.map_or(needed, |hard| hard.min(needed));
     if current >= wanted {
         return Ok(current);
     }
-    setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limit.maximum }).map_err(|error| {
-        FatalError::new(Exit::Permission, format!("cannot raise the limit of open files to {wanted}: {error}"))
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: Some(wanted),
+            maximum: limit.maximum,
+        },
+    )
+    .map_err(|error| {
+        FatalError::new(
+            Exit::Permission,
+            format!("cannot raise the limit of open files to {wanted}: {error}"),
+        )
     })?;
     Ok(wanted)
 }

@@ -37,12 +37,18 @@ pub struct FatalError {
 impl FatalError {
     /// An error with its exit code and the text for the operator.
     pub(crate) fn new(exit: Exit, text: impl Into<String>) -> FatalError {
-        FatalError { exit, text: text.into() }
+        FatalError {
+            exit,
+            text: text.into(),
+        }
     }
 
     /// An error that was logged already, so that nothing is printed.
     pub(crate) fn already_logged(exit: Exit) -> FatalError {
-        FatalError { exit, text: String::new() }
+        FatalError {
+            exit,
+            text: String::new(),
+        }
     }
 
     /// The code the process ends with.

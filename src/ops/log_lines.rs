@@ -1,4 +1,5 @@
-//! The log: simple_logger to stderr, behind a queue, so that a stalled reader of the log does not stop the service.
+//! The log: simple_logger to stderr, behind a queue, so that a stalled reader of the log does not
+//! stop the service.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -12,7 +13,8 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
-/// Lines that may wait for the writer, some 200 bytes each. Beyond them lines are dropped and counted.
+/// Lines that may wait for the writer, some 200 bytes each. Beyond them lines are dropped and
+/// counted.
 const QUEUE_LINES: usize = 4096;
 /// How long the process waits at its end for the last lines to be written.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
@@ -45,7 +47,11 @@ impl Log for QueuedLog {
 
     fn log(&self, record: &Record) {
         if self.enabled(record.metadata()) {
-            let line = Entry::Line(record.level(), record.target().to_owned(), record.args().to_string());
+            let line = Entry::Line(
+                record.level(),
+                record.target().to_owned(),
+                record.args().to_string(),
+            );
             if let Err(TrySendError::Full(_)) = self.queue.try_send(line) {
                 DROPPED.fetch_add(1, Ordering::Relaxed);
             }
@@ -113,8 +119,8 @@ impl Writer {
         }
     }
 
-    /// simple_logger prints with `eprintln!`, which panics once stderr is closed. A line that cannot be written is lost;
-    /// there is nowhere left to say so.
+    /// simple_logger prints with `eprintln!`, which panics once stderr is closed. A line that
+    /// cannot be written is lost; there is nowhere left to say so.
     fn write(&self, level: Level, target: &str, text: &str) {
         WRITING.set(true);
         let _ = catch_unwind(AssertUnwindSafe(|| {
@@ -124,7 +130,13 @@ impl Writer {
                 let _ = stderr.write_all(priority(level).as_bytes());
             }
             let record = |args: fmt::Arguments<'_>| {
-                self.logger.log(&Record::builder().level(level).target(target).args(args).build());
+                self.logger.log(
+                    &Record::builder()
+                        .level(level)
+                        .target(target)
+                        .args(args)
+                        .build(),
+                );
             };
             record(format_args!("{text}"));
         }));
@@ -134,22 +146,40 @@ impl Writer {
 
 /// Starts logging to stderr at `level`.
 ///
-/// Lines carry the UTC time at which they are written, or for the journal, which keeps its own, their priority. tiny_http
-/// speaks of private sockets only, and of their ends as of errors: what matters is logged by the callers.
+/// Lines carry the UTC time at which they are written, or for the journal, which keeps its own,
+/// their priority. tiny_http speaks of private sockets only, and of their ends as of errors: what
+/// matters is logged by the callers.
 ///
 /// # Errors
 /// When the thread of the writer cannot be started.
 pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     let journal = stderr_is_journal();
     let logger = || {
-        let logger =
-            SimpleLogger::new().with_level(LevelFilter::Trace).with_module_level("tiny_http", LevelFilter::Off);
-        if journal { logger.without_timestamps() } else { logger.with_utc_timestamps() }
+        let logger = SimpleLogger::new()
+            .with_level(LevelFilter::Trace)
+            .with_module_level("tiny_http", LevelFilter::Off);
+        if journal {
+            logger.without_timestamps()
+        } else {
+            logger.with_utc_timestamps()
+        }
     };
     let (queue, entries) = sync_channel(QUEUE_LINES);
-    let writer = Writer { logger: logger(), journal, reported: 0 };
-    thread::Builder::new().name("log".to_owned()).stack_size(128 * 1024).spawn(move || writer.run(&entries))?;
-    if log::set_boxed_logger(Box::new(QueuedLog { logger: logger(), queue })).is_ok() {
+    let writer = Writer {
+        logger: logger(),
+        journal,
+        reported: 0,
+    };
+    thread::Builder::new()
+        .name("log".to_owned())
+        .stack_size(128 * 1024)
+        .spawn(move || writer.run(&entries))?;
+    if log::set_boxed_logger(Box::new(QueuedLog {
+        logger: logger(),
+        queue,
+    }))
+    .is_ok()
+    {
         set_level(level);
     }
     Ok(())
@@ -166,9 +196,14 @@ pub fn print_fatal(error: &impl fmt::Display) {
     }
 }
 
-/// The prefix of a line that does not go through the log: its priority if stderr is the journal, else nothing.
+/// The prefix of a line that does not go through the log: its priority if stderr is the journal,
+/// else nothing.
 pub(super) fn priority_prefix(level: Level) -> &'static str {
-    if stderr_is_journal() { priority(level) } else { "" }
+    if stderr_is_journal() {
+        priority(level)
+    } else {
+        ""
+    }
 }
 
 /// The priority as sd-daemon(3) wants it in front of a line.
@@ -181,10 +216,12 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Whether stderr itself goes to the journal: `JOURNAL_STREAM` names its device and inode (systemd.exec(5)), and
-/// is inherited by programs that write elsewhere.
+/// Whether stderr itself goes to the journal: `JOURNAL_STREAM` names its device and inode
+/// (systemd.exec(5)), and is inherited by programs that write elsewhere.
 fn stderr_is_journal() -> bool {
-    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else { return false };
+    let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
+        return false;
+    };
     rustix::fs::fstat(rustix::stdio::stderr())
         .is_ok_and(|stat| stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
@@ -212,7 +249,11 @@ impl fmt::Display for Quoted<'_> {
                 _ => write!(f, "{}", character.escape_unicode())?,
             }
         }
-        f.write_str(if characters.next().is_some() { "\"..." } else { "\"" })
+        f.write_str(if characters.next().is_some() {
+            "\"..."
+        } else {
+            "\""
+        })
     }
 }
 
@@ -235,7 +276,13 @@ mod tests {
 
     #[test]
     fn long_client_text_is_cut() {
-        assert_eq!(Quoted(&"x".repeat(300)).to_string(), format!("\"{}\"...", "x".repeat(200)));
-        assert_eq!(Quoted(&"x".repeat(200)).to_string(), format!("\"{}\"", "x".repeat(200)));
+        assert_eq!(
+            Quoted(&"x".repeat(300)).to_string(),
+            format!("\"{}\"...", "x".repeat(200))
+        );
+        assert_eq!(
+            Quoted(&"x".repeat(200)).to_string(),
+            format!("\"{}\"", "x".repeat(200))
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Operating the service: errors for the operator, synchronisation, the log, the service manager, counters, limits.
+//! Operating the service: errors for the operator, synchronisation, the log, the service manager,
+//! counters, limits.
 
 pub(crate) mod bounded_file;
 pub(crate) mod client_prefix;

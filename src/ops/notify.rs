@@ -21,11 +21,16 @@ pub struct ServiceManager {
 impl ServiceManager {
     /// Reads `NOTIFY_SOCKET` and `WATCHDOG_USEC` from the environment, as systemd sets them.
     pub(crate) fn from_environment() -> ServiceManager {
-        let watchdog = std::env::var("WATCHDOG_USEC").ok().and_then(|micros| micros.parse().ok());
-        let addressed_to_us = std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
+        let watchdog = std::env::var("WATCHDOG_USEC")
+            .ok()
+            .and_then(|micros| micros.parse().ok());
+        let addressed_to_us =
+            std::env::var("WATCHDOG_PID").map_or(true, |pid| pid == std::process::id().to_string());
         ServiceManager::new(
             std::env::var_os("NOTIFY_SOCKET").as_deref(),
-            watchdog.filter(|_| addressed_to_us).map(Duration::from_micros),
+            watchdog
+                .filter(|_| addressed_to_us)
+                .map(Duration::from_micros),
         )
     }
 
@@ -41,7 +46,11 @@ impl ServiceManager {
         if let Some((datagrams, _)) = &channel {
             let _ = datagrams.set_nonblocking(true);
         }
-        ServiceManager { watchdog: watchdog.filter(|_| channel.is_some()), channel, last_ping: Mutex::default() }
+        ServiceManager {
+            watchdog: watchdog.filter(|_| channel.is_some()),
+            channel,
+            last_ping: Mutex::default(),
+        }
     }
 
     /// Whether a service manager is notified.
@@ -49,7 +58,8 @@ impl ServiceManager {
         self.channel.is_some()
     }
 
-    /// How often the watchdog wants to be fed: half of what the manager allows, as sd_watchdog_enabled(3) advises.
+    /// How often the watchdog wants to be fed: half of what the manager allows, as
+    /// sd_watchdog_enabled(3) advises.
     pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)
     }
@@ -68,16 +78,20 @@ impl ServiceManager {
 
     /// The service is about to end, within `time`: extends the manager's stop timeout.
     pub(crate) fn stopping(&self, time: Duration) {
-        self.send(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={}", time.as_micros()));
+        self.send(&format!(
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
+            time.as_micros()
+        ));
     }
 
-    /// Pings the watchdog. May be called at any rate: at most four messages are sent within the watchdog's timeout, since
-    /// each is work for the service manager.
+    /// Pings the watchdog. May be called at any rate: at most four messages are sent within the
+    /// watchdog's timeout, since each is work for the service manager.
     pub(crate) fn ping_watchdog(&self) {
         let Some(allowed) = self.watchdog else { return };
         let now = Instant::now();
         let mut last_ping = lock(&self.last_ping);
-        if last_ping.is_none_or(|last_ping| now.saturating_duration_since(last_ping) >= allowed / 4) {
+        if last_ping.is_none_or(|last_ping| now.saturating_duration_since(last_ping) >= allowed / 4)
+        {
             *last_ping = Some(now);
             self.send("WATCHDOG=1");
         }
@@ -99,8 +113,12 @@ mod tests {
     #[test]
     fn messages_reach_an_abstract_address() {
         let name = format!("cc-gateway-notify-test-{}", std::process::id());
-        let manager_side = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let manager = ServiceManager::new(Some(OsStr::new(&format!("@{name}"))), Some(Duration::from_secs(30)));
+        let manager_side =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let manager = ServiceManager::new(
+            Some(OsStr::new(&format!("@{name}"))),
+            Some(Duration::from_secs(30)),
+        );
         assert_eq!(manager.watchdog_interval(), Some(Duration::from_secs(15)));
         manager.ready();
         manager.reloading();
@@ -114,8 +132,12 @@ mod tests {
     #[test]
     fn the_watchdog_is_not_fed_more_often_than_it_needs() {
         let name = format!("cc-gateway-watchdog-test-{}", std::process::id());
-        let manager_side = UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
-        let manager = ServiceManager::new(Some(OsStr::new(&format!("@{name}"))), Some(Duration::from_secs(3600)));
+        let manager_side =
+            UnixDatagram::bind_addr(&SocketAddr::from_abstract_name(&name).unwrap()).unwrap();
+        let manager = ServiceManager::new(
+            Some(OsStr::new(&format!("@{name}"))),
+            Some(Duration::from_secs(3600)),
+        );
         (0..100).for_each(|_| manager.ping_watchdog());
         manager.stopping(Duration::from_secs(30));
         let mut buffer = [0; 128];
@@ -127,7 +149,12 @@ mod tests {
 
     #[test]
     fn without_a_manager_nothing_is_said_and_nothing_fails() {
-        for socket in [None, Some(OsStr::new("")), Some(OsStr::new("relative")), Some(OsStr::new("/nowhere/at/all"))] {
+        for socket in [
+            None,
+            Some(OsStr::new("")),
+            Some(OsStr::new("relative")),
+            Some(OsStr::new("/nowhere/at/all")),
+        ] {
             let manager = ServiceManager::new(socket, None);
             manager.ready();
             manager.ping_watchdog();

@@ -17,12 +17,18 @@ use super::sync::lock;
 pub(crate) fn install_panic_hook() {
     let places: Mutex<BTreeMap<String, RateLimitedLog>> = Mutex::default();
     panic::set_hook(Box::new(move |info| {
-        // A line that stderr did not take is a panic of the logger; there is nowhere left to say so.
+        // A line that stderr did not take is a panic of the logger; there is nowhere left to say
+        // so.
         if log_lines::is_writing() {
             return;
         }
-        let place = info.location().map_or_else(String::new, ToString::to_string);
-        let permitted = lock(&places).entry(place.clone()).or_default().permit(Instant::now());
+        let place = info
+            .location()
+            .map_or_else(String::new, ToString::to_string);
+        let permitted = lock(&places)
+            .entry(place.clone())
+            .or_default()
+            .permit(Instant::now());
         if let Some(suppressed) = permitted {
             let thread = std::thread::current();
             let line = line(thread.name().unwrap_or("-"), &place, text(info.payload()));
@@ -39,7 +45,11 @@ fn line(thread: &str, place: &str, text: &str) -> String {
 /// What the panic was called with, where that is text.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let owned = || payload.downcast_ref::<String>().map(String::as_str);
-    payload.downcast_ref::<&str>().copied().or_else(owned).unwrap_or("no message")
+    payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(owned)
+        .unwrap_or("no message")
 }
 
 #[cfg(test)]
@@ -49,7 +59,10 @@ mod tests {
     #[test]
     fn a_panic_is_one_line_whatever_it_says() {
         let line = line("worker-3", "src/a.rs:1:2", text(&"two\nlines".to_owned()));
-        assert_eq!(line, r#"thread 'worker-3' panicked at src/a.rs:1:2: "two\u{a}lines""#);
+        assert_eq!(
+            line,
+            r#"thread 'worker-3' panicked at src/a.rs:1:2: "two\u{a}lines""#
+        );
     }
 
     #[test]

@@ -21,7 +21,12 @@ pub(crate) struct RateLimitedLog {
 impl Default for RateLimitedLog {
     /// The first line is written at once.
     fn default() -> RateLimitedLog {
-        RateLimitedLog { last_logged: None, last_event: None, interval: INTERVAL_MIN, suppressed: 0 }
+        RateLimitedLog {
+            last_logged: None,
+            last_event: None,
+            interval: INTERVAL_MIN,
+            suppressed: 0,
+        }
     }
 }
 
@@ -42,7 +47,8 @@ impl RateLimitedLog {
 
     /// `Some` if a line may be logged now: the text to append, with the number of suppressed lines.
     pub(crate) fn permit(&mut self, now: Instant) -> Option<String> {
-        let since = |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
+        let since =
+            |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
         if since(self.last_event.replace(now)).is_none_or(|quiet| quiet >= INTERVAL_MAX) {
             // After a quiet time the interval starts over.
             self.interval = INTERVAL_MIN;
@@ -71,7 +77,10 @@ mod tests {
         assert_eq!(log.permit(start).unwrap(), "");
         assert_eq!(log.permit(start + Duration::from_millis(1)), None);
         assert_eq!(log.permit(start + Duration::from_millis(999)), None);
-        assert_eq!(log.permit(start + Duration::from_secs(1)).unwrap(), " (2 similar lines suppressed)");
+        assert_eq!(
+            log.permit(start + Duration::from_secs(1)).unwrap(),
+            " (2 similar lines suppressed)"
+        );
         assert_eq!(log.permit(start + Duration::from_secs(9)).unwrap(), "");
     }
 
@@ -83,7 +92,11 @@ mod tests {
         let times = (0..864_000).map(|tenth| start + Duration::from_millis(100) * tenth);
         let written: Vec<Instant> = times.filter(|&now| log.permit(now).is_some()).collect();
         assert!((1440..1460).contains(&written.len()), "{}", written.len());
-        assert!(written.windows(2).all(|pair| pair[1] - pair[0] <= INTERVAL_MAX + Duration::from_millis(100)));
+        assert!(
+            written
+                .windows(2)
+                .all(|pair| pair[1] - pair[0] <= INTERVAL_MAX + Duration::from_millis(100))
+        );
     }
 
     #[test]

@@ -32,15 +32,29 @@ impl ServiceUser {
     }
 
     fn find(passwd: &str, group: &str) -> Option<ServiceUser> {
-        let mut fields = passwd.lines().find(|line| line.split(':').next() == Some(NAME))?.split(':').skip(2);
+        let mut fields = passwd
+            .lines()
+            .find(|line| line.split(':').next() == Some(NAME))?
+            .split(':')
+            .skip(2);
         let (user, own) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
         let others = group.lines().filter_map(|line| {
             let mut fields = line.split(':').skip(2);
             let id = fields.next()?.parse().ok()?;
-            fields.next()?.split(',').any(|member| member.trim() == NAME).then_some(id)
+            fields
+                .next()?
+                .split(',')
+                .any(|member| member.trim() == NAME)
+                .then_some(id)
         });
-        let groups = std::iter::once(own).chain(others.filter(|id| *id != own)).collect();
-        Some(ServiceUser { user, group: own, groups })
+        let groups = std::iter::once(own)
+            .chain(others.filter(|id| *id != own))
+            .collect();
+        Some(ServiceUser {
+            user,
+            group: own,
+            groups,
+        })
     }
 
     /// The user's name.
@@ -48,7 +62,8 @@ impl ServiceUser {
         NAME
     }
 
-    /// Runs `work` on a thread that has this user's rights and no others, as have threads that it starts.
+    /// Runs `work` on a thread that has this user's rights and no others, as have threads that it
+    /// starts.
     ///
     /// # Errors
     /// The kernel's, where this process may not take another user's rights; then nothing was done.
@@ -56,7 +71,8 @@ impl ServiceUser {
         let groups: Vec<_> = self.groups.iter().map(|&id| Gid::from_raw(id)).collect();
         let (group, user) = (Gid::from_raw(self.group), Uid::from_raw(self.user));
         let switched = move || -> io::Result<T> {
-            // Linux has credentials for each thread; the user goes last, since only root may change the others.
+            // Linux has credentials for each thread; the user goes last, since only root may change
+            // the others.
             set_thread_groups(&groups)?;
             set_thread_res_gid(group, group, group)?;
             set_thread_res_uid(user, user, user)?;
@@ -71,11 +87,20 @@ impl ServiceUser {
     }
 }
 
-/// The groups whose members may read what is the service's: those of this process and, where root runs it, those of
-/// the service's user.
+/// The groups whose members may read what is the service's: those of this process and, where root
+/// runs it, those of the service's user.
 pub(super) fn groups() -> Vec<u32> {
-    let own = getgroups().unwrap_or_default().into_iter().chain([getegid()]).map(Gid::as_raw);
-    own.chain(ServiceUser::lookup_as_root().into_iter().flat_map(|user| user.groups)).collect()
+    let own = getgroups()
+        .unwrap_or_default()
+        .into_iter()
+        .chain([getegid()])
+        .map(Gid::as_raw);
+    own.chain(
+        ServiceUser::lookup_as_root()
+            .into_iter()
+            .flat_map(|user| user.groups),
+    )
+    .collect()
 }
 
 #[cfg(test)]
@@ -86,10 +111,16 @@ mod tests {
     #[test]
     fn the_user_and_its_groups_are_found_in_the_files_of_the_machine() {
         let passwd = "root:x:0:0:root:/root:/bin/sh\ncc-gateway-old:x:7:7::/:/bin/sh\ncc-gateway:x:990:991:Gateway:/:/usr/sbin/nologin\n";
-        let group =
-            "root:x:0:\ncc-gateway:x:991:\nrecords:x:2000:backup,cc-gateway\nothers:x:3000:cc-gateway-old\nbroken\n";
+        let group = "root:x:0:\ncc-gateway:x:991:\nrecords:x:2000:backup,cc-gateway\nothers:x:3000:cc-gateway-old\nbroken\n";
         let user = ServiceUser::find(passwd, group).unwrap();
-        assert_eq!(user, ServiceUser { user: 990, group: 991, groups: vec![991, 2000] });
+        assert_eq!(
+            user,
+            ServiceUser {
+                user: 990,
+                group: 991,
+                groups: vec![991, 2000]
+            }
+        );
         for passwd in ["", "cc-gateway:x:", "cc-gateway:x:a:b", "cc-gateway"] {
             assert_eq!(ServiceUser::find(passwd, group), None, "{passwd:?}");
         }
@@ -101,8 +132,14 @@ mod tests {
             eprintln!("skipped: only root can take another user's rights");
             return;
         }
-        let nobody = ServiceUser { user: 65_534, group: 65_534, groups: vec![65_534] };
-        let (user, shadow) = nobody.run_as(|| (geteuid().as_raw(), fs::read("/etc/shadow").map(|_| ()))).unwrap();
+        let nobody = ServiceUser {
+            user: 65_534,
+            group: 65_534,
+            groups: vec![65_534],
+        };
+        let (user, shadow) = nobody
+            .run_as(|| (geteuid().as_raw(), fs::read("/etc/shadow").map(|_| ())))
+            .unwrap();
         assert_eq!(user, 65_534);
         assert_eq!(shadow.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
         assert!(geteuid().is_root(), "this thread is still root's");
@@ -114,13 +151,19 @@ mod tests {
             eprintln!("skipped: only root can take another user's rights");
             return;
         }
-        let nobody = |group| ServiceUser { user: 65_534, group: 65_534, groups: vec![group] };
-        let folder = std::env::temp_dir().join(format!("cc-gateway-service-user-{}", std::process::id()));
+        let nobody = |group| ServiceUser {
+            user: 65_534,
+            group: 65_534,
+            groups: vec![group],
+        };
+        let folder =
+            std::env::temp_dir().join(format!("cc-gateway-service-user-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         fs::write(folder.join("file"), "").unwrap();
         let enter = |user: ServiceUser| {
             let file = folder.join("file");
-            user.run_as(|| fs::metadata(file).map(drop).map_err(|error| error.kind())).unwrap()
+            user.run_as(|| fs::metadata(file).map(drop).map_err(|error| error.kind()))
+                .unwrap()
         };
         fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).unwrap();
         assert_eq!(enter(nobody(65_534)), Ok(()));

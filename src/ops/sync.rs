@@ -5,15 +5,17 @@ use std::time::{Duration, Instant};
 
 /// Locks `mutex` whether or not a thread panicked while holding it.
 ///
-/// Every structure behind a lock here is changed in single steps that leave it whole, and a panic is
-/// contained by the worker that met it, so poisoning carries no information worth stopping for.
+/// Every structure behind a lock here is changed in single steps that leave it whole, and a panic
+/// is contained by the worker that met it, so poisoning carries no information worth stopping for.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The time until `deadline`; `None` once it has passed.
 pub(crate) fn remaining(deadline: Instant) -> Option<Duration> {
-    deadline.checked_duration_since(Instant::now()).filter(|remaining| !remaining.is_zero())
+    deadline
+        .checked_duration_since(Instant::now())
+        .filter(|remaining| !remaining.is_zero())
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
@@ -42,7 +44,11 @@ impl Latch {
             let Some(remaining) = remaining(deadline) else {
                 return false;
             };
-            is_set = self.condvar.wait_timeout(is_set, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            is_set = self
+                .condvar
+                .wait_timeout(is_set, remaining)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -59,7 +65,9 @@ mod tests {
         let waiters: Vec<_> = (0..4)
             .map(|_| {
                 let latch = Arc::clone(&latch);
-                std::thread::spawn(move || latch.wait_until(Instant::now() + Duration::from_secs(60)))
+                std::thread::spawn(move || {
+                    latch.wait_until(Instant::now() + Duration::from_secs(60))
+                })
             })
             .collect();
         latch.set();

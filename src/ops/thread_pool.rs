@@ -1,7 +1,8 @@
 //! A bounded pool of threads for work that may block or hang.
 //!
-//! A system call on a file server can hang and cannot be interrupted. So a job has a deadline: a thread whose job is
-//! past it counts as overdue, and a pool in which every thread is overdue refuses new jobs at once.
+//! A system call on a file server can hang and cannot be interrupted. So a job has a deadline: a
+//! thread whose job is past it counts as overdue, and a pool in which every thread is overdue
+//! refuses new jobs at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -20,7 +21,8 @@ const STACK_SIZE: usize = 256 * 1024;
 /// A piece of work. A refused job is dropped unrun, so whatever it owns must notice its own drop.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that are spawned when there is work for them and end when there has been none for a while.
+/// Threads that are spawned when there is work for them and end when there has been none for a
+/// while.
 pub(crate) struct ThreadPool {
     pool: Arc<Pool>,
 }
@@ -65,24 +67,43 @@ impl ThreadPool {
     /// `queue_len` bounds the jobs that wait for a thread; further ones are refused.
     pub(crate) fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
         let state = Mutex::default();
-        ThreadPool { pool: Arc::new(Pool { name, max_threads, queue_len, state, condvar: Condvar::new() }) }
+        ThreadPool {
+            pool: Arc::new(Pool {
+                name,
+                max_threads,
+                queue_len,
+                state,
+                condvar: Condvar::new(),
+            }),
+        }
     }
 
-    /// Runs `job` on a thread of the pool that starts it before `deadline`; false if the job is refused.
+    /// Runs `job` on a thread of the pool that starts it before `deadline`; false if the job is
+    /// refused.
     ///
-    /// A job is refused, and dropped on the calling thread, when the queue is full, when every thread is overdue, and
-    /// when there is no thread and none can be spawned. It is also dropped unrun, on whatever thread finds out, when
-    /// its deadline passes in the queue. A job still running at its deadline makes its thread overdue. A panic in a
-    /// job is contained. No job is run or dropped under a lock of the pool.
+    /// A job is refused, and dropped on the calling thread, when the queue is full, when every
+    /// thread is overdue, and when there is no thread and none can be spawned. It is also dropped
+    /// unrun, on whatever thread finds out, when its deadline passes in the queue. A job still
+    /// running at its deadline makes its thread overdue. A panic in a job is contained. No job is
+    /// run or dropped under a lock of the pool.
     pub(crate) fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
         let time_limit = deadline.map_or(TimeLimit::Never, TimeLimit::At);
-        self.submit(Queued { start_by: deadline, time_limit, job })
+        self.submit(Queued {
+            start_by: deadline,
+            time_limit,
+            job,
+        })
     }
 
-    /// Like [`ThreadPool::execute`], for a job that may wait until `start_by` and then run for `time_limit`: only the
-    /// time since its start makes its thread overdue, never the time in the queue.
+    /// Like [`ThreadPool::execute`], for a job that may wait until `start_by` and then run for
+    /// `time_limit`: only the time since its start makes its thread overdue, never the time in the
+    /// queue.
     pub(crate) fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
-        self.submit(Queued { start_by: Some(start_by), time_limit: TimeLimit::AfterStart(time_limit), job })
+        self.submit(Queued {
+            start_by: Some(start_by),
+            time_limit: TimeLimit::AfterStart(time_limit),
+            job,
+        })
     }
 
     /// Threads whose job is past its deadline.
@@ -101,12 +122,13 @@ impl ThreadPool {
         let mut state = lock(&self.pool.state);
         let expired = state.take_expired(now);
         let overdue = state.overdue(now);
-        let refused = if state.queue.len() >= self.pool.queue_len || overdue >= self.pool.max_threads {
-            Some(queued)
-        } else {
-            state.queue.push_back(queued);
-            self.ensure_thread(&mut state, overdue)
-        };
+        let refused =
+            if state.queue.len() >= self.pool.queue_len || overdue >= self.pool.max_threads {
+                Some(queued)
+            } else {
+                state.queue.push_back(queued);
+                self.ensure_thread(&mut state, overdue)
+            };
         drop(state);
         let accepted = refused.is_none();
         // Dropping a job may run code of its owner, which may use this pool again.
@@ -114,16 +136,20 @@ impl ThreadPool {
         accepted
     }
 
-    /// Makes sure that a thread will take the job just queued; hands the job back if none ever would.
+    /// Makes sure that a thread will take the job just queued; hands the job back if none ever
+    /// would.
     fn ensure_thread(&self, state: &mut PoolState, overdue: usize) -> Option<Queued> {
         if state.idle >= state.queue.len() {
             self.pool.condvar.notify_one();
         } else if state.threads < self.pool.max_threads {
             let pool = Arc::clone(&self.pool);
-            let builder = thread::Builder::new().name(pool.name.to_owned()).stack_size(STACK_SIZE);
+            let builder = thread::Builder::new()
+                .name(pool.name.to_owned())
+                .stack_size(STACK_SIZE);
             match builder.spawn(move || worker_loop(&pool)) {
                 Ok(_) => state.threads += 1,
-                // EAGAIN: the limit of threads. A busy thread will come to the job, if there is one.
+                // EAGAIN: the limit of threads. A busy thread will come to the job, if there is
+                // one.
                 Err(_) if state.threads > overdue => {}
                 Err(_) => return state.queue.pop_back(),
             }
@@ -133,8 +159,8 @@ impl ThreadPool {
 }
 
 impl Drop for ThreadPool {
-    /// Drops the jobs not yet started and ends the idle threads. No thread is joined, since a hung one would hold up
-    /// the caller.
+    /// Drops the jobs not yet started and ends the idle threads. No thread is joined, since a hung
+    /// one would hold up the caller.
     fn drop(&mut self) {
         let mut state = lock(&self.pool.state);
         state.closed = true;
@@ -147,11 +173,16 @@ impl Drop for ThreadPool {
 
 impl PoolState {
     fn overdue(&self, now: Instant) -> usize {
-        self.deadlines.values().filter(|deadline| **deadline <= now).count()
+        self.deadlines
+            .values()
+            .filter(|deadline| **deadline <= now)
+            .count()
     }
 
     fn take_expired(&mut self, now: Instant) -> Vec<Queued> {
-        let (expired, fresh) = std::mem::take(&mut self.queue).into_iter().partition(|queued| queued.is_expired(now));
+        let (expired, fresh) = std::mem::take(&mut self.queue)
+            .into_iter()
+            .partition(|queued| queued.is_expired(now));
         self.queue = fresh;
         Vec::from(expired)
     }
@@ -173,8 +204,10 @@ fn worker_loop(pool: &Pool) {
             break;
         } else {
             state.idle += 1;
-            let (woken, timeout) =
-                pool.condvar.wait_timeout(state, IDLE_TIMEOUT).unwrap_or_else(PoisonError::into_inner);
+            let (woken, timeout) = pool
+                .condvar
+                .wait_timeout(state, IDLE_TIMEOUT)
+                .unwrap_or_else(PoisonError::into_inner);
             state = woken;
             state.idle -= 1;
             if timeout.timed_out() && state.queue.is_empty() {
@@ -186,7 +219,11 @@ fn worker_loop(pool: &Pool) {
 }
 
 /// Runs the job with the lock released, or drops it if it is too late to start it.
-fn run<'a>(pool: &'a Pool, mut state: MutexGuard<'a, PoolState>, queued: Queued) -> MutexGuard<'a, PoolState> {
+fn run<'a>(
+    pool: &'a Pool,
+    mut state: MutexGuard<'a, PoolState>,
+    queued: Queued,
+) -> MutexGuard<'a, PoolState> {
     let now = Instant::now();
     if queued.is_expired(now) {
         drop(state);
@@ -258,8 +295,11 @@ mod tests {
     #[test]
     fn every_job_is_run_by_at_most_so_many_threads() {
         let pool = ThreadPool::new("pool", 3, 100);
-        let (now, most, done) =
-            (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)), Arc::new(AtomicUsize::new(0)));
+        let (now, most, done) = (
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicUsize::new(0)),
+            Arc::new(AtomicUsize::new(0)),
+        );
         for _ in 0..100 {
             let (now, most, done) = (Arc::clone(&now), Arc::clone(&most), Arc::clone(&done));
             let job = move || {
@@ -278,7 +318,13 @@ mod tests {
     fn threads_bear_the_name_of_their_pool() {
         let pool = ThreadPool::new("pool", 1, 1);
         let (tell, told) = std::sync::mpsc::sync_channel(1);
-        pool.execute(None, Box::new(move || tell.send(thread::current().name().map(str::to_owned)).unwrap()));
+        pool.execute(
+            None,
+            Box::new(move || {
+                tell.send(thread::current().name().map(str::to_owned))
+                    .unwrap()
+            }),
+        );
         assert_eq!(told.recv_timeout(LONG).unwrap().as_deref(), Some("pool"));
     }
 
@@ -312,7 +358,10 @@ mod tests {
         let (job, waiting) = blocking(&release);
         // Its time limit is over as soon as it starts, and not before.
         assert!(pool.execute_within(Instant::now() + LONG, Duration::ZERO, job));
-        assert!(!pool.execute(soon(), Box::new(|| ())), "one runs, one waits");
+        assert!(
+            !pool.execute(soon(), Box::new(|| ())),
+            "one runs, one waits"
+        );
         assert_eq!(pool.overdue(), 0);
         release.set();
         assert!(waiting.wait_until(Instant::now() + LONG));
@@ -338,7 +387,10 @@ mod tests {
         assert!(begun.wait_until(Instant::now() + LONG));
         let dropped = Arc::new(Latch::default());
         let on_drop = OnDrop(Arc::clone(&dropped));
-        pool.execute(Some(Instant::now()), Box::new(move || panic!("run though late, {}", on_drop.0.is_set())));
+        pool.execute(
+            Some(Instant::now()),
+            Box::new(move || panic!("run though late, {}", on_drop.0.is_set())),
+        );
         assert!(!dropped.is_set());
         release.set();
         assert!(dropped.wait_until(Instant::now() + LONG));
@@ -354,7 +406,10 @@ mod tests {
                 self.0.execute(soon(), Box::new(move || drop(on_drop)));
             }
         }
-        let (pool, release) = (Arc::new(ThreadPool::new("pool", 1, 1)), Arc::new(Latch::default()));
+        let (pool, release) = (
+            Arc::new(ThreadPool::new("pool", 1, 1)),
+            Arc::new(Latch::default()),
+        );
         let (job, begun) = blocking(&release);
         pool.execute(None, job);
         assert!(begun.wait_until(Instant::now() + LONG));
@@ -364,7 +419,9 @@ mod tests {
         let resubmits = Resubmits(Arc::clone(&pool), Arc::clone(&refused));
         pool.execute(soon(), Box::new(move || drop(resubmits)));
         release.set();
-        assert!(expired.wait_until(Instant::now() + LONG) && refused.wait_until(Instant::now() + LONG));
+        assert!(
+            expired.wait_until(Instant::now() + LONG) && refused.wait_until(Instant::now() + LONG)
+        );
     }
 
     #[test]
@@ -373,7 +430,10 @@ mod tests {
         for _ in 0..3 {
             let dropped = Arc::new(Latch::default());
             let on_drop = OnDrop(Arc::clone(&dropped));
-            pool.execute(soon(), Box::new(move || std::panic::resume_unwind(Box::new(on_drop))));
+            pool.execute(
+                soon(),
+                Box::new(move || std::panic::resume_unwind(Box::new(on_drop))),
+            );
             assert!(dropped.wait_until(Instant::now() + LONG));
         }
         assert_eq!(pool.threads(), 1);

@@ -11,8 +11,8 @@ use crate::ops::sync::lock;
 
 /// What is watched of one mount, and what that has cost so far.
 ///
-/// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans that would come
-/// after it do not happen; other mounts and downloads know nothing of it.
+/// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans
+/// that would come after it do not happen; other mounts and downloads know nothing of it.
 pub(crate) struct ArrivalWatch {
     mount: Arc<Mount>,
     point: MountPoint,
@@ -52,11 +52,23 @@ impl ScanCounters {
     }
 
     fn count(&self, scope: Scope, scan: &Scan) {
-        let Figures { folders, entries, overfull, cut_short, cpu, .. } = scan.figures;
+        let Figures {
+            folders,
+            entries,
+            overfull,
+            cut_short,
+            cpu,
+            ..
+        } = scan.figures;
         self.scans.fetch_add(1, Ordering::Relaxed);
-        self.failed.fetch_add(scan.error.is_some().into(), Ordering::Relaxed);
-        self.cut_short.fetch_add(cut_short.into(), Ordering::Relaxed);
-        self.cpu_ns.fetch_add(u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX), Ordering::Relaxed);
+        self.failed
+            .fetch_add(scan.error.is_some().into(), Ordering::Relaxed);
+        self.cut_short
+            .fetch_add(cut_short.into(), Ordering::Relaxed);
+        self.cpu_ns.fetch_add(
+            u64::try_from(cpu.as_nanos()).unwrap_or(u64::MAX),
+            Ordering::Relaxed,
+        );
         if scope == Scope::All {
             self.folders.store(folders, Ordering::Relaxed);
             self.entries.store(entries, Ordering::Relaxed);
@@ -66,7 +78,8 @@ impl ScanCounters {
 }
 
 impl ArrivalWatch {
-    /// A watch over a mount, whose recordings are named as those of `point`. Nothing is touched yet.
+    /// A watch over a mount, whose recordings are named as those of `point`. Nothing is touched
+    /// yet.
     pub(crate) fn new(mount: Arc<Mount>, point: MountPoint, suffixes: Suffixes) -> ArrivalWatch {
         let watcher = Watcher::new(suffixes.clone(), Limits::default());
         ArrivalWatch {
@@ -84,8 +97,8 @@ impl ArrivalWatch {
         &self.mount
     }
 
-    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several that one directory
-    /// serves, the first.
+    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several
+    /// that one directory serves, the first.
     pub(crate) fn point(&self) -> MountPoint {
         self.point
     }
@@ -102,9 +115,10 @@ impl ArrivalWatch {
 
     /// Scans once, for these agents, unless the latest scan has not ended; false if it has not.
     ///
-    /// `done` is called with what came of it on a thread of the mount, under no lock,
-    /// and before the next scan. It is dropped uncalled where there was no scan: the mount does not answer, or is backing off after it
-    /// failed to mount itself. Without agents nothing is touched and what was known is forgotten.
+    /// `done` is called with what came of it on a thread of the mount, under no lock, and before
+    /// the next scan. It is dropped uncalled where there was no scan: the mount does not answer, or
+    /// is backing off after it failed to mount itself. Without agents nothing is touched and what
+    /// was known is forgotten.
     pub(crate) fn scan(
         &self,
         agents: Vec<WatchedAgent>,
@@ -124,11 +138,12 @@ impl ArrivalWatch {
         }
         self.has_agents.store(true, Ordering::Relaxed);
         let counted = Arc::clone(&self.counted);
-        self.mount.scan_for_arrivals(&self.watcher, agents, scope, move |scan| {
-            counted.count(scope, &scan);
-            drop(guard);
-            done(scan);
-        });
+        self.mount
+            .scan_for_arrivals(&self.watcher, agents, scope, move |scan| {
+                counted.count(scope, &scan);
+                drop(guard);
+                done(scan);
+            });
         true
     }
 
@@ -157,12 +172,25 @@ mod tests {
     use std::time::Instant;
 
     fn watch(mount: Arc<Mount>) -> ArrivalWatch {
-        let suffixes = Suffixes { audio: Vec::new(), video: vec!["mp4".to_owned()] };
-        ArrivalWatch::new(mount, MountPoint { location: None, drive: Drive::default() }, suffixes)
+        let suffixes = Suffixes {
+            audio: Vec::new(),
+            video: vec!["mp4".to_owned()],
+        };
+        ArrivalWatch::new(
+            mount,
+            MountPoint {
+                location: None,
+                drive: Drive::default(),
+            },
+            suffixes,
+        )
     }
 
     fn agents() -> Vec<WatchedAgent> {
-        vec![WatchedAgent { number: 503, since: Instant::now() }]
+        vec![WatchedAgent {
+            number: 503,
+            since: Instant::now(),
+        }]
     }
 
     #[test]
@@ -176,15 +204,26 @@ mod tests {
         eventually(|| !watch.is_scanning());
         assert_eq!(told.recv().unwrap().figures.folders, 1);
         let counted = watch.counted();
-        let loads = [&counted.scans, &counted.failed, &counted.cut_short].map(|count| count.load(Ordering::Relaxed));
-        assert_eq!((loads, counted.folders.load(Ordering::Relaxed)), ([1, 0, 0], 1));
+        let loads = [&counted.scans, &counted.failed, &counted.cut_short]
+            .map(|count| count.load(Ordering::Relaxed));
+        assert_eq!(
+            (loads, counted.folders.load(Ordering::Relaxed)),
+            ([1, 0, 0], 1)
+        );
         assert!(counted.cpu() > Duration::ZERO);
         let guard = ScanGuard(Arc::clone(&watch.is_scanning));
         watch.is_scanning.store(true, Ordering::Relaxed);
-        assert!(!watch.scan(agents(), Scope::All, |_| ()) && !watch.scan(Vec::new(), Scope::All, |_| ()));
+        assert!(
+            !watch.scan(agents(), Scope::All, |_| ())
+                && !watch.scan(Vec::new(), Scope::All, |_| ())
+        );
         drop(guard);
         assert!(watch.scan(Vec::new(), Scope::All, |_| ()));
-        assert_eq!((counted.scans.load(Ordering::Relaxed), watch.is_scanning()), (1, false), "nothing was touched");
+        assert_eq!(
+            (counted.scans.load(Ordering::Relaxed), watch.is_scanning()),
+            (1, false),
+            "nothing was touched"
+        );
     }
 
     #[test]

@@ -1,32 +1,37 @@
-//! The watch for new recordings: what appears in the folders of signed-in agents, and when it is complete.
+//! The watch for new recordings: what appears in the folders of signed-in agents, and when it is
+//! complete.
 //!
 //! Recordings lie in `<vdn>/<media>/<yyyymmdd>/<agent>/`. The file server writes them, so this
-//! machine gets no notification; a [`Watcher`] scans again and again, and what it does rests on these rules:
+//! machine gets no notification; a [`Watcher`] scans again and again, and what it does rests on
+//! these rules:
 //!
-//! - **No clock is compared.** The recorder's day, the file server's times and our clock may be hours apart. Times
-//!   of the file server are only compared for being different, and what must last a while is measured by our
-//!   monotonic clock.
-//! - **The day** is what the recorder says: of each media folder the latest two days that exist. The older of the
-//!   two is scanned like the later one for two hours after that has appeared, for calls over midnight, and as
-//!   long as something grows in it; after that at one scan in fifteen, so that a misdated folder delays events but
-//!   does not end them.
-//! - **Newer than the sign-in** means: not in the folder at the first scan after the sign-in, or grown since then.
-//!   Of what that scan finds, the eight last written recordings are watched for growth for a minute. So a first
-//!   scan belongs right after the sign-in ([`Scope::NewAgents`]). Folders that were not there at the first scan hold
-//!   nothing but new recordings. The exception is a mount directory with no folder in it at all: it may be one
-//!   whose file system is not mounted yet, so what it holds later was there before.
-//! - **Complete** is a recording which two scans in a row found with the same size and mtime, and not empty.
-//! - Each is announced once in a session: [`Arrival::Started`], then [`Arrival::Finished`]. What grows again, or
-//!   goes and comes back under its name, is not announced again; a recording that gets another name is
-//!   recognised by size and mtime unless it grew at the same time.
-//! - **Cost.** A folder is listed when its times have changed, and until they are older than they are coarse
-//!   (2 s). What has not changed costs one `statx` a scan for each folder of a signed-in agent, and one for
-//!   each recording that still grows. Every `statx` asks the file server itself, since the kernel's memory of a
-//!   network file system may be a minute old. A scan that meets one of its [`Limits`] or its deadline goes on
-//!   at the next scan where it stopped.
-//! - **Memory** per agent and day: 16 to 32 bytes for each recording of the day, at most 4096 of them, and some 200
-//!   for each of at most 32 that grow: 4 to 8 KB for 200 recordings, never more than 140 KB. A sign-out frees it. For each
-//!   day folder 4 bytes for each agent who has recordings in it, signed in or not, at most 256 KB.
+//! - **No clock is compared.** The recorder's day, the file server's times and our clock may be
+//!   hours apart. Times of the file server are only compared for being different, and what must
+//!   last a while is measured by our monotonic clock.
+//! - **The day** is what the recorder says: of each media folder the latest two days that exist.
+//!   The older of the two is scanned like the later one for two hours after that has appeared, for
+//!   calls over midnight, and as long as something grows in it; after that at one scan in fifteen,
+//!   so that a misdated folder delays events but does not end them.
+//! - **Newer than the sign-in** means: not in the folder at the first scan after the sign-in, or
+//!   grown since then. Of what that scan finds, the eight last written recordings are watched for
+//!   growth for a minute. So a first scan belongs right after the sign-in ([`Scope::NewAgents`]).
+//!   Folders that were not there at the first scan hold nothing but new recordings. The exception
+//!   is a mount directory with no folder in it at all: it may be one whose file system is not
+//!   mounted yet, so what it holds later was there before.
+//! - **Complete** is a recording which two scans in a row found with the same size and mtime, and
+//!   not empty.
+//! - Each is announced once in a session: [`Arrival::Started`], then [`Arrival::Finished`]. What
+//!   grows again, or goes and comes back under its name, is not announced again; a recording that
+//!   gets another name is recognised by size and mtime unless it grew at the same time.
+//! - **Cost.** A folder is listed when its times have changed, and until they are older than they
+//!   are coarse (2 s). What has not changed costs one `statx` a scan for each folder of a signed-in
+//!   agent, and one for each recording that still grows. Every `statx` asks the file server itself,
+//!   since the kernel's memory of a network file system may be a minute old. A scan that meets one
+//!   of its [`Limits`] or its deadline goes on at the next scan where it stopped.
+//! - **Memory** per agent and day: 16 to 32 bytes for each recording of the day, at most 4096 of
+//!   them, and some 200 for each of at most 32 that grow: 4 to 8 KB for 200 recordings, never more
+//!   than 140 KB. A sign-out frees it. For each day folder 4 bytes for each agent who has
+//!   recordings in it, signed in or not, at most 256 KB.
 
 mod folder;
 mod listing;
@@ -48,7 +53,8 @@ pub use watcher::Watcher;
 pub struct WatchedAgent {
     /// The agent's number, which names its folders.
     pub number: u32,
-    /// When its session began. Another time is another session: all is forgotten that was known of the agent.
+    /// When its session began. Another time is another session: all is forgotten that was known of
+    /// the agent.
     pub since: Instant,
 }
 
@@ -57,8 +63,8 @@ pub struct WatchedAgent {
 pub enum Scope {
     /// All of them: the scan made every RECORD_SCAN_INTERVAL.
     All,
-    /// Those whose first scan is still to come, so that it can follow a sign-in at once. Nothing is announced, and
-    /// it does not count towards a recording being complete.
+    /// Those whose first scan is still to come, so that it can follow a sign-in at once. Nothing is
+    /// announced, and it does not count towards a recording being complete.
     NewAgents,
 }
 
@@ -85,10 +91,15 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// 40 ms of CPU, and for a file server whose answers cost much time and little CPU what that is enough for on a
-    /// local disk.
+    /// 40 ms of CPU, and for a file server whose answers cost much time and little CPU what that is
+    /// enough for on a local disk.
     fn default() -> Limits {
-        Limits { cpu: Duration::from_millis(40), folders: 20_000, entries: 120_000, files: 25_000 }
+        Limits {
+            cpu: Duration::from_millis(40),
+            folders: 20_000,
+            entries: 120_000,
+            files: 25_000,
+        }
     }
 }
 
@@ -111,14 +122,21 @@ pub struct Recording {
 
 impl Recording {
     pub(super) fn new(folders: [Segment; 4], file: Segment, kind: MediaKind) -> Recording {
-        Recording { folders, file, kind }
+        Recording {
+            folders,
+            file,
+            kind,
+        }
     }
 
-    /// The recordId to download it with, `fileName` of the events, such as `Y:/3/0/20261124/1203/0915307.mp4`.
-    /// Never longer than a recordId may be.
+    /// The recordId to download it with, `fileName` of the events, such as
+    /// `Y:/3/0/20261124/1203/0915307.mp4`. Never longer than a recordId may be.
     pub(crate) fn record_id(&self, drive: Drive) -> String {
         let [vdn, media, day, agent] = self.folders();
-        format!("{drive}:/{vdn}/{media}/{day}/{agent}/{}", self.file.as_str())
+        format!(
+            "{drive}:/{vdn}/{media}/{day}/{agent}/{}",
+            self.file.as_str()
+        )
     }
 
     /// The path below the directory of its mount.
@@ -141,7 +159,8 @@ impl Recording {
     }
 }
 
-/// What became known of a recording. Times are of the file server's clock, in milliseconds since the epoch.
+/// What became known of a recording. Times are of the file server's clock, in milliseconds since
+/// the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Arrival {
     /// It has appeared and has bytes.
@@ -152,7 +171,8 @@ pub enum Arrival {
         task_id: u32,
         /// Its size so far, in bytes.
         size: u64,
-        /// When it was created where the file system keeps that, else its mtime when it was seen first.
+        /// When it was created where the file system keeps that, else its mtime when it was seen
+        /// first.
         begin_time_ms: i64,
     },
     /// It is complete. Its `Started` came before, in the same scan at the latest.
@@ -173,8 +193,8 @@ pub enum Arrival {
 /// The result of a scan.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// To which session to announce what, in the order it was found; each recording's `Started` before its
-    /// `Finished`. The agent may have signed out or in again during the scan.
+    /// To which session to announce what, in the order it was found; each recording's `Started`
+    /// before its `Finished`. The agent may have signed out or in again during the scan.
     pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,

@@ -2,8 +2,8 @@
 
 type Done<T> = Box<dyn FnOnce(T) + Send>;
 
-/// A callback for one result. If it is dropped uncalled, because its job was refused or expired, it is called with the
-/// refusal.
+/// A callback for one result. If it is dropped uncalled, because its job was refused or expired, it
+/// is called with the refusal.
 ///
 /// A panicking job drops the callback uncalled: a second panic inside it would end the process.
 pub(super) struct Callback<T> {
@@ -13,7 +13,9 @@ pub(super) struct Callback<T> {
 impl<T> Callback<T> {
     /// Calls `done` with the result given, else with `refusal`.
     pub(super) fn new(done: impl FnOnce(T) + Send + 'static, refusal: T) -> Callback<T> {
-        Callback { pending: Some((Box::new(done), refusal)) }
+        Callback {
+            pending: Some((Box::new(done), refusal)),
+        }
     }
 
     /// Hands over the result.

@@ -19,18 +19,25 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
 
 /// `attachment` with the name to save under: printable ASCII whatever `file_name` holds.
 ///
-/// The plain `filename` replaces every character that some client treats as more than itself by `_`; where
-/// that loses something, `filename*` (RFC 8187) carries the exact name for the clients that read it.
+/// The plain `filename` replaces every character that some client treats as more than itself by
+/// `_`; where that loses something, `filename*` (RFC 8187) carries the exact name for the clients
+/// that read it.
 pub(crate) fn attachment(file_name: &str) -> String {
-    let fallback: String = file_name.chars().map(|c| if is_plain(c) { c } else { '_' }).collect();
+    let fallback: String = file_name
+        .chars()
+        .map(|c| if is_plain(c) { c } else { '_' })
+        .collect();
     if fallback == file_name {
         return format!("attachment; filename=\"{fallback}\"");
     }
-    format!("attachment; filename=\"{fallback}\"; filename*=UTF-8''{}", utf8_percent_encode(file_name, EXTENDED))
+    format!(
+        "attachment; filename=\"{fallback}\"; filename*=UTF-8''{}",
+        utf8_percent_encode(file_name, EXTENDED)
+    )
 }
 
-/// Quotes and backslashes end or escape the quoted string, a percent sign is decoded by some browsers
-/// (RFC 6266 appendix D), slashes lead to another folder.
+/// Quotes and backslashes end or escape the quoted string, a percent sign is decoded by some
+/// browsers (RFC 6266 appendix D), slashes lead to another folder.
 fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%' | '/')
 }
@@ -46,13 +53,22 @@ mod tests {
         let table = [
             ("1714442.mp4", "attachment; filename=\"1714442.mp4\""),
             ("a b;c.mp4", "attachment; filename=\"a b;c.mp4\""),
-            ("a\"b\\c.mp4", "attachment; filename=\"a_b_c.mp4\"; filename*=UTF-8''a%22b%5Cc.mp4"),
-            ("通话.mp4", "attachment; filename=\"__.mp4\"; filename*=UTF-8''%E9%80%9A%E8%AF%9D.mp4"),
+            (
+                "a\"b\\c.mp4",
+                "attachment; filename=\"a_b_c.mp4\"; filename*=UTF-8''a%22b%5Cc.mp4",
+            ),
+            (
+                "通话.mp4",
+                "attachment; filename=\"__.mp4\"; filename*=UTF-8''%E9%80%9A%E8%AF%9D.mp4",
+            ),
             (
                 "a\r\nSet-Cookie: x",
                 "attachment; filename=\"a__Set-Cookie: x\"; filename*=UTF-8''a%0D%0ASet-Cookie%3A%20x",
             ),
-            ("50%25'*.mp4", "attachment; filename=\"50_25'*.mp4\"; filename*=UTF-8''50%2525%27%2A.mp4"),
+            (
+                "50%25'*.mp4",
+                "attachment; filename=\"50_25'*.mp4\"; filename*=UTF-8''50%2525%27%2A.mp4",
+            ),
         ];
         for (name, value) in table {
             assert_eq!(attachment(name), value);

@@ -32,14 +32,18 @@ struct AgentDownloads {
 impl Downloads {
     /// No downloads yet; at most `max` in all and `max_per_agent` for any one agent.
     pub(crate) fn new(max: usize, max_per_agent: usize) -> Downloads {
-        Downloads { max, max_per_agent, running: Arc::default() }
+        Downloads {
+            max,
+            max_per_agent,
+            running: Arc::default(),
+        }
     }
 
     /// Counts one more download of `agent`, or refuses it because a limit is reached.
     ///
-    /// The download counts until the permit is dropped, so the permit belongs beside the video it is for.
-    /// `stalled` downloads hang on a lost mount and do not count against the limit of all: nothing can end
-    /// them, and must not block the other mounts.
+    /// The download counts until the permit is dropped, so the permit belongs beside the video it
+    /// is for. `stalled` downloads hang on a lost mount and do not count against the limit of all:
+    /// nothing can end them, and must not block the other mounts.
     pub(crate) fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).map_or(0, |own| own.count);
@@ -49,14 +53,20 @@ impl Downloads {
         running.all += 1;
         let own = running.by_agent.entry(agent).or_default();
         own.count += 1;
-        Some(Permit { agent, revoked: Arc::clone(&own.revoked), running: Arc::clone(&self.running) })
+        Some(Permit {
+            agent,
+            revoked: Arc::clone(&own.revoked),
+            running: Arc::clone(&self.running),
+        })
     }
 
-    /// Revokes every running download of `agent` and says how many there are. Each ends before its next chunk; those
-    /// begun later are not touched.
+    /// Revokes every running download of `agent` and says how many there are. Each ends before its
+    /// next chunk; those begun later are not touched.
     pub(crate) fn revoke(&self, agent: u32) -> usize {
         let mut running = lock(&self.running);
-        let Some(own) = running.by_agent.get_mut(&agent) else { return 0 };
+        let Some(own) = running.by_agent.get_mut(&agent) else {
+            return 0;
+        };
         std::mem::take(&mut own.revoked).store(true, Ordering::Relaxed);
         own.count
     }
@@ -115,7 +125,11 @@ impl Download {
     /// # Errors
     /// When the rest cannot be had, or may not. The answer must be cut then.
     pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        if self.is_revoked() { Err(ReadError::Revoked) } else { self.video.next_chunk(buffer) }
+        if self.is_revoked() {
+            Err(ReadError::Revoked)
+        } else {
+            self.video.next_chunk(buffer)
+        }
     }
 
     /// [`Permit::is_revoked`], for a download that waits for its client.
@@ -137,7 +151,10 @@ mod tests {
         let _third = downloads.acquire(102, 0).unwrap();
         assert!(downloads.acquire(103, 0).is_none(), "the limit of all");
         assert!(downloads.acquire(103, 1).is_some(), "one of them hangs");
-        assert!(downloads.acquire(101, 1).is_none(), "the agent's limit, whoever hangs");
+        assert!(
+            downloads.acquire(101, 1).is_none(),
+            "the agent's limit, whoever hangs"
+        );
         assert_eq!(downloads.running(), 3);
         drop(first);
         assert_eq!(downloads.running(), 2);
@@ -147,7 +164,8 @@ mod tests {
     #[test]
     fn an_agents_downloads_are_revoked_and_later_ones_are_not() {
         let downloads = Downloads::new(10, 3);
-        let [first, second, other] = [101, 101, 102].map(|agent| downloads.acquire(agent, 0).unwrap());
+        let [first, second, other] =
+            [101, 101, 102].map(|agent| downloads.acquire(agent, 0).unwrap());
         assert_eq!(downloads.revoke(101), 2);
         assert_eq!(downloads.revoke(103), 0);
         let later = downloads.acquire(101, 0).unwrap();

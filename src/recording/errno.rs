@@ -19,10 +19,14 @@ impl fmt::Display for ErrnoText {
     }
 }
 
-/// The name of an error number, as in `EACCES`; its digits where file systems are not known to give it.
+/// The name of an error number, as in `EACCES`; its digits where file systems are not known to give
+/// it.
 pub(crate) fn errno_name(errno: Errno) -> String {
     let known = NAMES.iter().find(|(known, _)| *known == errno);
-    known.map_or_else(|| errno.raw_os_error().to_string(), |(_, name)| (*name).to_owned())
+    known.map_or_else(
+        || errno.raw_os_error().to_string(),
+        |(_, name)| (*name).to_owned(),
+    )
 }
 
 /// Those that file systems are known to give.

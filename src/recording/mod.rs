@@ -1,4 +1,5 @@
-//! Recordings: which file a recordId names, and its bytes from a file server that may fail at any time.
+//! Recordings: which file a recordId names, and its bytes from a file server that may fail at any
+//! time.
 
 mod arrival_watch;
 mod arrivals;

@@ -25,7 +25,8 @@ pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a search may wait for its turn before it is refused.
 pub(crate) const SEARCH_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Threads that may open recordings of one mount at the same time, and so the most that can hang on it.
+/// Threads that may open recordings of one mount at the same time, and so the most that can hang on
+/// it.
 pub(crate) const OPENING_THREADS: usize = 8;
 
 /// Openings that may wait for one of these threads; more are refused at once.
@@ -37,13 +38,18 @@ pub(crate) const SEARCHING_THREADS: usize = 2;
 /// Searches that may wait for one of these threads.
 const SEARCHING_QUEUE_LEN: usize = 64;
 
-/// Descriptors of a scan for new recordings: one for each folder down to the agent's, and one to list it.
+/// Descriptors of a scan for new recordings: one for each folder down to the agent's, and one to
+/// list it.
 const SCAN_DESCRIPTORS: usize = 8;
 
-/// The most descriptors a mount needs beside those of running downloads: files that wait to be closed, for each
-/// opening or search the root, two folders and the file, those of a scan, and two for the probe.
-pub(crate) const DESCRIPTORS: usize =
-    MAX_UNCLOSED + CLOSING_THREADS + 4 * (OPENING_THREADS + SEARCHING_THREADS) + SCAN_DESCRIPTORS + 2;
+/// The most descriptors a mount needs beside those of running downloads: files that wait to be
+/// closed, for each opening or search the root, two folders and the file, those of a scan, and two
+/// for the probe.
+pub(crate) const DESCRIPTORS: usize = MAX_UNCLOSED
+    + CLOSING_THREADS
+    + 4 * (OPENING_THREADS + SEARCHING_THREADS)
+    + SCAN_DESCRIPTORS
+    + 2;
 
 /// The health of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,11 +62,11 @@ pub(crate) enum MountStatus {
     Lost,
 }
 
-/// One configured directory. All it does happens on its own threads, so a file server that hangs holds
-/// those and nothing else.
+/// One configured directory. All it does happens on its own threads, so a file server that hangs
+/// holds those and nothing else.
 ///
-/// Callbacks are called once, on whatever thread has the result, which may be the calling one; after a panic in the
-/// mount's code they are dropped uncalled.
+/// Callbacks are called once, on whatever thread has the result, which may be the calling one;
+/// after a panic in the mount's code they are dropped uncalled.
 pub(crate) struct Mount {
     directory: PathBuf,
     check: bool,
@@ -104,8 +110,8 @@ pub(crate) enum Target {
 }
 
 impl Mount {
-    /// A mount served from `directory`; with `check` that must be a mount point of its own (MOUNT_CHECK).
-    /// Nothing is touched yet.
+    /// A mount served from `directory`; with `check` that must be a mount point of its own
+    /// (MOUNT_CHECK). Nothing is touched yet.
     pub(crate) fn new(directory: PathBuf, check: bool) -> Arc<Mount> {
         Mount::with_timeout(directory, check, ANSWER_TIMEOUT)
     }
@@ -135,7 +141,8 @@ impl Mount {
         &self.directory
     }
 
-    /// How long to wait for the callback of [`Mount::open`]; after that the file server counts as gone.
+    /// How long to wait for the callback of [`Mount::open`]; after that the file server counts as
+    /// gone.
     pub(crate) fn open_timeout(&self, target: &Target) -> Duration {
         match target {
             Target::Path(_) => self.timeout,
@@ -148,12 +155,13 @@ impl Mount {
         self.timeout
     }
 
-    /// Opens a recording and reads its first bytes. A video that nobody wants any more is simply dropped: a thread of
-    /// the mount closes it.
+    /// Opens a recording and reads its first bytes. A video that nobody wants any more is simply
+    /// dropped: a thread of the mount closes it.
     ///
-    /// While a probe of this mount hangs the result is `Unavailable` at once, so that a dead file server
-    /// costs nobody any waiting and no further thread. A search for the latest recording is `Busy` while another one
-    /// of the same agent is not finished, and when it has waited for [`SEARCH_QUEUE_TIMEOUT`].
+    /// While a probe of this mount hangs the result is `Unavailable` at once, so that a dead file
+    /// server costs nobody any waiting and no further thread. A search for the latest recording is
+    /// `Busy` while another one of the same agent is not finished, and when it has waited for
+    /// [`SEARCH_QUEUE_TIMEOUT`].
     pub(crate) fn open(
         self: &Arc<Self>,
         request: OpenRequest,
@@ -166,7 +174,9 @@ impl Mount {
         let OpenRequest { target, conditions } = request;
         match target {
             Target::Path(path) => self.open_path(path, conditions, done),
-            Target::Latest { agent, suffixes } => self.open_latest(agent, suffixes, conditions, done),
+            Target::Latest { agent, suffixes } => {
+                self.open_latest(agent, suffixes, conditions, done)
+            }
         }
     }
 
@@ -180,10 +190,13 @@ impl Mount {
         let callback = Callback::new(done, Err(OpenError::Unavailable(MountError::TimedOut)));
         let job = move || {
             let root = mount.open_root().map_err(OpenError::Unavailable);
-            callback.call(root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)));
+            callback.call(
+                root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)),
+            );
         };
         // Only the time since a job's start counts as hung, not its time in the queue.
-        self.openers.execute_within(deadline, self.timeout, Box::new(job));
+        self.openers
+            .execute_within(deadline, self.timeout, Box::new(job));
     }
 
     fn open_latest(
@@ -195,29 +208,51 @@ impl Mount {
     ) {
         // When not even a search under way gets on, this one is not refused for the sake of others.
         let hangs = self.searchers.overdue() >= SEARCHING_THREADS;
-        let refusal = if hangs { OpenError::Unavailable(MountError::TimedOut) } else { OpenError::Busy };
+        let refusal = if hangs {
+            OpenError::Unavailable(MountError::TimedOut)
+        } else {
+            OpenError::Busy
+        };
         let callback = Callback::new(done, Err(refusal));
-        let Some(guard) = self.searches.begin(agent) else { return };
+        let Some(guard) = self.searches.begin(agent) else {
+            return;
+        };
         let mount = Arc::clone(self);
         let job = move || {
             let deadline = Instant::now() + mount.timeout;
-            let found = mount.open_root().map_err(OpenError::Unavailable).and_then(|root| {
-                let path = search::latest(root.as_fd(), agent, &suffixes, search::SEARCH_LIMITS, deadline, &mount.log);
-                let path = path.map_err(|error| mount.classify(root.as_fd(), ".", error))?;
-                mount.open_at(root.as_fd(), path, &conditions, deadline)
-            });
+            let found = mount
+                .open_root()
+                .map_err(OpenError::Unavailable)
+                .and_then(|root| {
+                    let path = search::latest(
+                        root.as_fd(),
+                        agent,
+                        &suffixes,
+                        search::SEARCH_LIMITS,
+                        deadline,
+                        &mount.log,
+                    );
+                    let path = path.map_err(|error| mount.classify(root.as_fd(), ".", error))?;
+                    mount.open_at(root.as_fd(), path, &conditions, deadline)
+                });
             // The next search of this agent may begin as soon as it knows of this one's end.
             drop(guard);
             callback.call(found);
         };
-        self.searchers.execute_within(Instant::now() + SEARCH_QUEUE_TIMEOUT, self.timeout, Box::new(job));
+        self.searchers.execute_within(
+            Instant::now() + SEARCH_QUEUE_TIMEOUT,
+            self.timeout,
+            Box::new(job),
+        );
     }
 
-    /// Scans for new recordings of these agents, on the one thread of the mount for that; see [`Watcher`].
+    /// Scans for new recordings of these agents, on the one thread of the mount for that; see
+    /// [`Watcher`].
     ///
-    /// The scan begins nothing more after half of the time the file server has to answer, so that only a file server
-    /// that is stuck makes the thread count as hung. `done` is dropped uncalled while the mount does not answer and
-    /// while another scan has not ended. A scan keeps an automount mounted, and mounts it.
+    /// The scan begins nothing more after half of the time the file server has to answer, so that
+    /// only a file server that is stuck makes the thread count as hung. `done` is dropped uncalled
+    /// while the mount does not answer and while another scan has not ended. A scan keeps an
+    /// automount mounted, and mounts it.
     pub(crate) fn scan_for_arrivals(
         self: &Arc<Self>,
         watcher: &Arc<Mutex<Watcher>>,
@@ -234,10 +269,16 @@ impl Mount {
                 done(scan);
             }
         };
-        self.scanners.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
+        self.scanners
+            .execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
-    fn scan_now(&self, watcher: &Mutex<Watcher>, agents: &[WatchedAgent], scope: Scope) -> Option<Scan> {
+    fn scan_now(
+        &self,
+        watcher: &Mutex<Watcher>,
+        agents: &[WatchedAgent],
+        scope: Scope,
+    ) -> Option<Scan> {
         let mut watcher = match watcher.try_lock() {
             Ok(watcher) => watcher,
             Err(TryLockError::Poisoned(error)) => PoisonError::into_inner(error),
@@ -247,7 +288,12 @@ impl Mount {
         let root = match self.open_root() {
             Ok(root) => root,
             // Logged by the watch over the mount.
-            Err(lost) => return Some(Scan { error: Some(OpenError::Unavailable(lost)), ..Scan::default() }),
+            Err(lost) => {
+                return Some(Scan {
+                    error: Some(OpenError::Unavailable(lost)),
+                    ..Scan::default()
+                });
+            }
         };
         let scan = watcher.scan(root.as_fd(), agents, scope, now, now + self.timeout / 2);
         // If the whole mount is lost, the watch over it logs that.
@@ -260,8 +306,12 @@ impl Mount {
         Some(scan)
     }
 
-    /// Finds out whether the directory is there, mounted, may be entered, and its file server answers.
-    pub(crate) fn probe(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
+    /// Finds out whether the directory is there, mounted, may be entered, and its file server
+    /// answers.
+    pub(crate) fn probe(
+        self: &Arc<Self>,
+        done: impl FnOnce(Result<(), MountError>) + Send + 'static,
+    ) {
         self.uses.fetch_add(1, Ordering::Relaxed);
         match self.is_backing_off() {
             true => done(Err(MountError::TimedOut)),
@@ -270,17 +320,21 @@ impl Mount {
     }
 
     /// [`Mount::probe`] for the watch, which keeps no automount from idling.
-    pub(super) fn probe_uncounted(self: &Arc<Self>, done: impl FnOnce(Result<(), MountError>) + Send + 'static) {
+    pub(super) fn probe_uncounted(
+        self: &Arc<Self>,
+        done: impl FnOnce(Result<(), MountError>) + Send + 'static,
+    ) {
         let mount = Arc::clone(self);
         let callback = Callback::new(done, Err(MountError::TimedOut));
         let job = move || callback.call(mount.probe_now());
-        self.probers.execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
+        self.probers
+            .execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
     /// Threads that hang in the file server beyond their deadline.
     ///
-    /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes and one that
-    /// scans for new recordings.
+    /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes
+    /// and one that scans for new recordings.
     pub(crate) fn hung(&self) -> usize {
         self.openers.overdue()
             + self.searchers.overdue()
@@ -314,7 +368,8 @@ impl Mount {
 
     /// Notes what the watch has found out, and says whether it had found the mount lost before.
     pub(super) fn set_status(&self, status: MountStatus) -> bool {
-        self.backing_off.store(status == MountStatus::Lost, Ordering::Relaxed);
+        self.backing_off
+            .store(status == MountStatus::Lost, Ordering::Relaxed);
         self.status.swap(status as u8, Ordering::Relaxed) == MountStatus::Lost as u8
     }
 
@@ -328,7 +383,8 @@ impl Mount {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// Whether mounting on demand has failed so recently that it is not to be tried again by a client.
+    /// Whether mounting on demand has failed so recently that it is not to be tried again by a
+    /// client.
     pub(super) fn is_backing_off(&self) -> bool {
         self.is_automount.load(Ordering::Relaxed) && self.backing_off.load(Ordering::Relaxed)
     }
@@ -354,8 +410,13 @@ impl Mount {
     fn probe_now(&self) -> Result<(), MountError> {
         let root = resolve::open_root(&self.directory, false)?;
         resolve::probe(root.as_fd())?;
-        // Last, because whether it may be entered is of interest even where it need not be a mount point.
-        if self.check { resolve::check_mounted(&self.directory, root.as_fd()) } else { Ok(()) }
+        // Last, because whether it may be entered is of interest even where it need not be a mount
+        // point.
+        if self.check {
+            resolve::check_mounted(&self.directory, root.as_fd())
+        } else {
+            Ok(())
+        }
     }
 
     fn open_at(
@@ -381,9 +442,9 @@ impl Mount {
 
     /// Classifies a failure below the directory, and logs it if the operator can fix it.
     ///
-    /// While the mount is lost, by the watch or because the directory itself cannot be entered any more, every failure
-    /// is that of the mount, and the watch logs it: an export that was withdrawn refuses each file as if it were
-    /// the file's fault.
+    /// While the mount is lost, by the watch or because the directory itself cannot be entered any
+    /// more, every failure is that of the mount, and the watch logs it: an export that was
+    /// withdrawn refuses each file as if it were the file's fault.
     fn classify(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
         let lost = match error.errno() {
             Some(_) => resolve::probe(root).err(),
@@ -391,7 +452,9 @@ impl Mount {
         };
         let is_lost = lost.is_some() || self.status() == MountStatus::Lost;
         match error {
-            OpenError::Unavailable(_) | OpenError::NotFound | OpenError::Unreadable(_) if is_lost => {
+            OpenError::Unavailable(_) | OpenError::NotFound | OpenError::Unreadable(_)
+                if is_lost =>
+            {
                 OpenError::Unavailable(lost.unwrap_or(MountError::TimedOut))
             }
             OpenError::Unreadable(Unreadable::Irregular) => {

@@ -63,7 +63,10 @@ impl MountLog {
     pub(super) fn gave_up(&self, what: &impl Display) {
         let permitted = lock(&self.searches).permit(Instant::now());
         if let Some(suppressed) = permitted {
-            warn!("mount {}: gave up searching for an agent's latest recording after {what}{suppressed}", self.mount);
+            warn!(
+                "mount {}: gave up searching for an agent's latest recording after {what}{suppressed}",
+                self.mount
+            );
         }
     }
 
@@ -71,7 +74,10 @@ impl MountLog {
     pub(super) fn scan_failed(&self, reason: &impl Display) {
         let permitted = lock(&self.looks).permit(Instant::now());
         if let Some(suppressed) = permitted {
-            warn!("mount {}: a scan for new recordings failed: {reason}{suppressed}", self.mount);
+            warn!(
+                "mount {}: a scan for new recordings failed: {reason}{suppressed}",
+                self.mount
+            );
         }
     }
 

@@ -26,27 +26,39 @@ pub(super) fn mount_above(directory: &Path) -> Option<PathBuf> {
 ///
 /// The path is taken as it is written: resolving links could already trigger the mount.
 pub(super) fn is_automount(directory: &Path) -> bool {
-    let Ok(table) = std::fs::read(TABLE) else { return false };
+    let Ok(table) = std::fs::read(TABLE) else {
+        return false;
+    };
     is_automounted(&parse(&table), directory)
 }
 
 fn is_automounted(table: &[Entry], directory: &Path) -> bool {
-    // With a direct map the automount is the directory itself, with an indirect one a folder above it. A file system
-    // mounted further down for good hides that.
-    let Some(covering) = covering(table, directory) else { return false };
+    // With a direct map the automount is the directory itself, with an indirect one a folder above
+    // it. A file system mounted further down for good hides that.
+    let Some(covering) = covering(table, directory) else {
+        return false;
+    };
     covering.kind == "autofs"
         || table.iter().any(|entry| {
-            entry.kind == "autofs" && (entry.point == covering.point || covering.point.parent() == Some(&entry.point))
+            entry.kind == "autofs"
+                && (entry.point == covering.point || covering.point.parent() == Some(&entry.point))
         })
 }
 
-/// The file system that shows at `path`: the one mounted deepest, and of several on one point the last.
+/// The file system that shows at `path`: the one mounted deepest, and of several on one point the
+/// last.
 fn covering<'a>(table: &'a [Entry], path: &Path) -> Option<&'a Entry> {
-    table.iter().filter(|entry| path.starts_with(&entry.point)).max_by_key(|entry| entry.point.components().count())
+    table
+        .iter()
+        .filter(|entry| path.starts_with(&entry.point))
+        .max_by_key(|entry| entry.point.components().count())
 }
 
 fn parse(table: &[u8]) -> Vec<Entry> {
-    table.split(|&byte| byte == b'\n').filter_map(entry).collect()
+    table
+        .split(|&byte| byte == b'\n')
+        .filter_map(entry)
+        .collect()
 }
 
 /// `id parent major:minor root point options [optional]... - kind source options`.
@@ -54,7 +66,10 @@ fn entry(line: &[u8]) -> Option<Entry> {
     let mut words = line.split(|&byte| byte == b' ');
     let point = PathBuf::from(OsString::from_vec(unescape(words.nth(4)?)));
     let kind = words.skip_while(|word| *word != b"-").nth(1)?;
-    Some(Entry { point, kind: String::from_utf8_lossy(kind).into_owned() })
+    Some(Entry {
+        point,
+        kind: String::from_utf8_lossy(kind).into_owned(),
+    })
 }
 
 /// Blanks, line ends and backslashes stand as `\` and three octal digits.
@@ -62,7 +77,15 @@ fn unescape(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let [first, rest @ ..] = text {
         match (first, rest) {
-            (b'\\', [a @ b'0'..=b'3', b @ b'0'..=b'7', c @ b'0'..=b'7', after @ ..]) => {
+            (
+                b'\\',
+                [
+                    a @ b'0'..=b'3',
+                    b @ b'0'..=b'7',
+                    c @ b'0'..=b'7',
+                    after @ ..,
+                ],
+            ) => {
                 plain.push((a - b'0') << 6 | (b - b'0') << 3 | (c - b'0'));
                 text = after;
             }
@@ -105,7 +128,11 @@ not a line
             ("/auto/direct/x", "/auto/direct", "nfs4"),
         ] {
             let entry = covering(&table, Path::new(path)).unwrap();
-            assert_eq!((entry.point.to_str().unwrap(), entry.kind.as_str()), (point, kind), "{path}");
+            assert_eq!(
+                (entry.point.to_str().unwrap(), entry.kind.as_str()),
+                (point, kind),
+                "{path}"
+            );
         }
     }
 
@@ -122,7 +149,11 @@ not a line
             ("/srv/video", false),
             ("/", false),
         ] {
-            assert_eq!(is_automounted(&table, Path::new(path)), automounted, "{path}");
+            assert_eq!(
+                is_automounted(&table, Path::new(path)),
+                automounted,
+                "{path}"
+            );
         }
     }
 
@@ -135,7 +166,15 @@ not a line
 
     #[test]
     fn no_bytes_make_it_panic() {
-        for text in ["", "\\", "\\04", "\\777", "a b c d e", "1 2 3 4 /x - ", "1 2 3 4 /x -"] {
+        for text in [
+            "",
+            "\\",
+            "\\04",
+            "\\777",
+            "a b c d e",
+            "1 2 3 4 /x - ",
+            "1 2 3 4 /x -",
+        ] {
             let _ = parse(text.as_bytes());
         }
         assert_eq!(unescape(b"\\777\\134\\0"), b"\\777\\\\0");

@@ -19,23 +19,42 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// The mounts of these directories; with `check` each must be a mount point of its own (MOUNT_CHECK).
+    /// The mounts of these directories; with `check` each must be a mount point of its own
+    /// (MOUNT_CHECK).
     ///
-    /// Of the points only those of a node are in force in `pool_mode`, and only those of none otherwise.
-    /// A directory that serves several points is one mount with one set of threads. Nothing is touched yet.
-    pub(crate) fn new(directories: &BTreeMap<MountPoint, PathBuf>, pool_mode: bool, check: bool) -> Mounts {
+    /// Of the points only those of a node are in force in `pool_mode`, and only those of none
+    /// otherwise. A directory that serves several points is one mount with one set of threads.
+    /// Nothing is touched yet.
+    pub(crate) fn new(
+        directories: &BTreeMap<MountPoint, PathBuf>,
+        pool_mode: bool,
+        check: bool,
+    ) -> Mounts {
         let mut by_directory: BTreeMap<&PathBuf, Arc<Mount>> = BTreeMap::new();
         let mut by_point = BTreeMap::new();
-        for (point, directory) in directories.iter().filter(|(point, _)| point.location.is_some() == pool_mode) {
-            let mount = by_directory.entry(directory).or_insert_with(|| Mount::new(directory.clone(), check));
+        for (point, directory) in directories
+            .iter()
+            .filter(|(point, _)| point.location.is_some() == pool_mode)
+        {
+            let mount = by_directory
+                .entry(directory)
+                .or_insert_with(|| Mount::new(directory.clone(), check));
             by_point.insert(*point, Arc::clone(mount));
         }
-        Mounts { by_point, watches: Vec::new() }
+        Mounts {
+            by_point,
+            watches: Vec::new(),
+        }
     }
 
-    /// Begins to watch every mount, until this is dropped. Fails if no thread can be spawned for it.
+    /// Begins to watch every mount, until this is dropped. Fails if no thread can be spawned for
+    /// it.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
-        self.watches = self.each().into_iter().map(MountWatch::start).collect::<io::Result<_>>()?;
+        self.watches = self
+            .each()
+            .into_iter()
+            .map(MountWatch::start)
+            .collect::<io::Result<_>>()?;
         Ok(())
     }
 
@@ -46,7 +65,9 @@ impl Mounts {
 
     /// Whether a node has any mount at all.
     pub(crate) fn has_location(&self, location: u32) -> bool {
-        self.by_point.keys().any(|point| point.location == Some(location))
+        self.by_point
+            .keys()
+            .any(|point| point.location == Some(location))
     }
 
     /// Which mount serves which point, in the order of nodes and drives.
@@ -56,24 +77,37 @@ impl Mounts {
 
     /// What is known of each mount that is watched.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
-        self.watches.iter().map(|watch| (watch.mount(), watch.status()))
+        self.watches
+            .iter()
+            .map(|watch| (watch.mount(), watch.status()))
     }
 
     /// Whether some mount is known not to serve.
     pub(crate) fn any_lost(&self) -> bool {
-        self.statuses().any(|(_, status)| status == MountStatus::Lost)
+        self.statuses()
+            .any(|(_, status)| status == MountStatus::Lost)
     }
 
     /// Downloads that wait inside a read of a mount that is lost.
     pub(crate) fn stalled(&self) -> usize {
-        self.statuses().filter(|(_, status)| *status == MountStatus::Lost).map(|(mount, _)| mount.reading()).sum()
+        self.statuses()
+            .filter(|(_, status)| *status == MountStatus::Lost)
+            .map(|(mount, _)| mount.reading())
+            .sum()
     }
 
     /// A watch for new recordings over each mount, with its first point.
     pub(crate) fn arrival_watches(&self, suffixes: &Suffixes) -> Vec<ArrivalWatch> {
         let watch = |mount: Arc<Mount>| {
-            let (point, _) = self.by_point.iter().find(|(_, other)| Arc::ptr_eq(other, &mount))?;
-            Some(ArrivalWatch::new(Arc::clone(&mount), *point, suffixes.clone()))
+            let (point, _) = self
+                .by_point
+                .iter()
+                .find(|(_, other)| Arc::ptr_eq(other, &mount))?;
+            Some(ArrivalWatch::new(
+                Arc::clone(&mount),
+                *point,
+                suffixes.clone(),
+            ))
         };
         self.each().into_iter().filter_map(watch).collect()
     }
@@ -93,7 +127,10 @@ mod tests {
     use crate::recording::scratch::{Scratch, eventually};
 
     fn point(location: Option<u32>, drive: char) -> MountPoint {
-        MountPoint { location, drive: Drive::new(drive).unwrap() }
+        MountPoint {
+            location,
+            drive: Drive::new(drive).unwrap(),
+        }
     }
 
     #[test]
@@ -104,7 +141,9 @@ mod tests {
             (point(Some(256), 'Y'), "/a"),
             (point(Some(256), 'Z'), "/a"),
         ];
-        let directories = points.map(|(point, path)| (point, PathBuf::from(path))).into();
+        let directories = points
+            .map(|(point, path)| (point, PathBuf::from(path)))
+            .into();
         let found = |mounts: &Mounts, location, drive| {
             let mount = mounts.find(location, Drive::new(drive).unwrap());
             mount.map(|mount| mount.directory().to_str().unwrap().to_owned())
@@ -129,12 +168,27 @@ mod tests {
     fn one_lost_mount_is_told_from_the_others() {
         let scratch = Scratch::new();
         let missing = scratch.path().join("missing");
-        let directories = [(point(None, 'Y'), scratch.path().to_owned()), (point(None, 'Z'), missing.clone())];
+        let directories = [
+            (point(None, 'Y'), scratch.path().to_owned()),
+            (point(None, 'Z'), missing.clone()),
+        ];
         let mut mounts = Mounts::new(&directories.into(), false, false);
         mounts.watch().unwrap();
-        eventually(|| mounts.statuses().all(|(_, status)| status != MountStatus::Unknown));
-        let lost: Vec<_> = mounts.statuses().filter(|(_, status)| *status == MountStatus::Lost).collect();
+        eventually(|| {
+            mounts
+                .statuses()
+                .all(|(_, status)| status != MountStatus::Unknown)
+        });
+        let lost: Vec<_> = mounts
+            .statuses()
+            .filter(|(_, status)| *status == MountStatus::Lost)
+            .collect();
         assert!(mounts.any_lost());
-        assert_eq!(lost.iter().map(|(mount, _)| mount.directory()).collect::<Vec<_>>(), [missing]);
+        assert_eq!(
+            lost.iter()
+                .map(|(mount, _)| mount.directory())
+                .collect::<Vec<_>>(),
+            [missing]
+        );
     }
 }

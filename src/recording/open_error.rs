@@ -17,7 +17,8 @@ pub(crate) enum OpenError {
     NotFound,
     /// It is there but cannot be given (108-013).
     Unreadable(Unreadable),
-    /// Too many searches for a latest recording are waiting, or one of this agent is not finished (503).
+    /// Too many searches for a latest recording are waiting, or one of this agent is not finished
+    /// (503).
     Busy,
 }
 
@@ -50,9 +51,12 @@ impl OpenError {
     /// Any failure of the mount directory itself, whatever its errno, is `Unavailable`.
     pub(crate) fn from_walk(errno: Errno) -> OpenError {
         match errno {
-            Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::NAMETOOLONG | Errno::INVAL | Errno::ILSEQ => {
-                OpenError::NotFound
-            }
+            Errno::NOENT
+            | Errno::NOTDIR
+            | Errno::LOOP
+            | Errno::NAMETOOLONG
+            | Errno::INVAL
+            | Errno::ILSEQ => OpenError::NotFound,
             Errno::IO | Errno::REMOTEIO => OpenError::Unavailable(MountError::Failed(errno)),
             // A socket, or a device that nothing drives.
             Errno::NXIO => OpenError::Unreadable(Unreadable::Irregular),
@@ -88,9 +92,8 @@ impl OpenError {
     /// The errno of the failed system call, if there was one: a fault that the operator can fix.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
-            OpenError::Unavailable(MountError::Failed(errno)) | OpenError::Unreadable(Unreadable::Failed(errno)) => {
-                Some(*errno)
-            }
+            OpenError::Unavailable(MountError::Failed(errno))
+            | OpenError::Unreadable(Unreadable::Failed(errno)) => Some(*errno),
             _ => None,
         }
     }
@@ -123,7 +126,8 @@ impl fmt::Display for Unreadable {
 pub(crate) enum ReadError {
     /// The file has become shorter than it was when it was opened.
     Shrunk,
-    /// The file was written to since it was opened, so that what was sent is neither the old nor the new one.
+    /// The file was written to since it was opened, so that what was sent is neither the old nor
+    /// the new one.
     Changed,
     /// The agent may no longer have it.
     Revoked,
@@ -150,7 +154,8 @@ impl std::error::Error for ReadError {}
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> io::Error {
         match error {
-            // Wrapped, so that a log line names the error number and it is not taken for one of the socket.
+            // Wrapped, so that a log line names the error number and it is not taken for one of the
+            // socket.
             ReadError::Failed(ref cause) => io::Error::new(cause.kind(), error),
             ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, error),
             ReadError::Changed | ReadError::Revoked => io::Error::other(error),
@@ -163,8 +168,8 @@ impl From<ReadError> for io::Error {
 pub(crate) enum MountError {
     /// Opening, entering or examining the directory failed.
     Failed(Errno),
-    /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a file system other
-    /// than that of `/`, this is where that one is mounted.
+    /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a
+    /// file system other than that of `/`, this is where that one is mounted.
     NotMounted(Option<PathBuf>),
     /// There was no answer in time.
     TimedOut,
@@ -194,8 +199,12 @@ impl fmt::Display for MountError {
                 )
             }
             MountError::TimedOut => f.write_str("no answer in time"),
-            MountError::Stuck => f.write_str("it answers, but every thread that opens recordings there hangs"),
-            MountError::CloseHung => f.write_str("it answers, but files opened there cannot be closed"),
+            MountError::Stuck => {
+                f.write_str("it answers, but every thread that opens recordings there hangs")
+            }
+            MountError::CloseHung => {
+                f.write_str("it answers, but files opened there cannot be closed")
+            }
         }
     }
 }
@@ -234,8 +243,15 @@ mod tests {
             (Errno::AGAIN, "Unreadable", "Unreadable"),
         ];
         for (errno, walking, reading) in table {
-            let found = (OpenError::from_walk(errno), OpenError::from_first_read(errno));
-            assert_eq!((kind(&found.0), kind(&found.1)), (walking, reading), "{errno}");
+            let found = (
+                OpenError::from_walk(errno),
+                OpenError::from_first_read(errno),
+            );
+            assert_eq!(
+                (kind(&found.0), kind(&found.1)),
+                (walking, reading),
+                "{errno}"
+            );
             assert_eq!(found.1.errno(), Some(errno));
         }
     }
@@ -244,18 +260,27 @@ mod tests {
     fn a_cut_answer_names_the_error_number() {
         let error = io::Error::from(ReadError::Failed(Errno::STALE.into()));
         assert_eq!(error.to_string(), "Stale file handle (ESTALE)");
-        assert_eq!(io::Error::from(ReadError::Shrunk).kind(), io::ErrorKind::UnexpectedEof);
+        assert_eq!(
+            io::Error::from(ReadError::Shrunk).kind(),
+            io::ErrorKind::UnexpectedEof
+        );
     }
 
     #[test]
     fn an_operator_reads_what_is_wrong_with_a_mount() {
         for (lost, text) in [
-            (MountError::Failed(Errno::NOENT), "No such file or directory (ENOENT)"),
+            (
+                MountError::Failed(Errno::NOENT),
+                "No such file or directory (ENOENT)",
+            ),
             (
                 MountError::Failed(Errno::ACCESS),
                 "Permission denied (EACCES): the user of this process may not enter it",
             ),
-            (MountError::NotMounted(None), "nothing is mounted there (MOUNT_CHECK is ON)"),
+            (
+                MountError::NotMounted(None),
+                "nothing is mounted there (MOUNT_CHECK is ON)",
+            ),
             (
                 MountError::NotMounted(Some("/srv".into())),
                 "nothing is mounted there (MOUNT_CHECK is ON); it is a folder of what is mounted on /srv: if that is the \

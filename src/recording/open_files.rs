@@ -1,5 +1,5 @@
-//! The opened files of one mount. Each is closed by threads of their own, because `close` can hang, too: it flushes,
-//! and a file server may leave that unanswered like any other request.
+//! The opened files of one mount. Each is closed by threads of their own, because `close` can hang,
+//! too: it flushes, and a file server may leave that unanswered like any other request.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -20,8 +20,8 @@ pub(super) const CLOSING_THREADS: usize = 2;
 
 /// Files that may wait to be closed before no further one is opened.
 ///
-/// So a mount whose files cannot be closed holds at most this many descriptors, and one for each recording that was
-/// open already or being opened.
+/// So a mount whose files cannot be closed holds at most this many descriptors, and one for each
+/// recording that was open already or being opened.
 pub(super) const MAX_UNCLOSED: usize = 20;
 
 /// Counts the reads that are under way and closes what is no longer needed.
@@ -62,7 +62,10 @@ impl OpenFiles {
 
     /// Takes charge of an opened file.
     pub(super) fn track(self: &Arc<Self>, file: File) -> MountFile {
-        MountFile { file: Some(file), files: Arc::clone(self) }
+        MountFile {
+            file: Some(file),
+            files: Arc::clone(self),
+        }
     }
 
     /// Threads inside a read or a last check of an opened recording at this moment.
@@ -90,12 +93,19 @@ impl OpenFiles {
         self.unclosed() >= MAX_UNCLOSED && self.overdue() >= CLOSING_THREADS
     }
 
-    /// Waits until fewer than [`MAX_UNCLOSED`] files wait to be closed; false if `deadline` passes first.
+    /// Waits until fewer than [`MAX_UNCLOSED`] files wait to be closed; false if `deadline` passes
+    /// first.
     pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
         let mut closing = lock(&self.closing);
         while closing.unclosed() >= MAX_UNCLOSED {
-            let Some(remaining) = remaining(deadline) else { return false };
-            closing = self.closed.wait_timeout(closing, remaining).unwrap_or_else(PoisonError::into_inner).0;
+            let Some(remaining) = remaining(deadline) else {
+                return false;
+            };
+            closing = self
+                .closed
+                .wait_timeout(closing, remaining)
+                .unwrap_or_else(PoisonError::into_inner)
+                .0;
         }
         true
     }
@@ -103,15 +113,18 @@ impl OpenFiles {
     fn close(self: &Arc<Self>, file: File) {
         lock(&self.closing).waiting.push_back(file);
         let files = Arc::clone(self);
-        // A refusal means that a waiting job will close it, or that not even one thread can be spawned; then it stays
-        // until the next file is closed.
-        self.threads.execute(None, Box::new(move || files.close_waiting()));
+        // A refusal means that a waiting job will close it, or that not even one thread can be
+        // spawned; then it stays until the next file is closed.
+        self.threads
+            .execute(None, Box::new(move || files.close_waiting()));
     }
 
     fn close_waiting(&self) {
         loop {
             let mut closing = lock(&self.closing);
-            let Some(file) = closing.waiting.pop_front() else { return };
+            let Some(file) = closing.waiting.pop_front() else {
+                return;
+            };
             let number = closing.next;
             closing.next += 1;
             closing.running.insert(number, Instant::now());
@@ -132,13 +145,17 @@ pub(super) struct MountFile {
 impl MountFile {
     /// The size and times of the file as its server has them now.
     pub(super) fn stat(&self) -> Result<FileStat, Errno> {
-        let Some(file) = &self.file else { return Err(Errno::BADF) };
+        let Some(file) = &self.file else {
+            return Err(Errno::BADF);
+        };
         self.counted(|| resolve::stat_synced(file))
     }
 
     /// Reads at most `buffer.len()` bytes from `offset` on; 0 at the end of the file.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let Some(file) = &self.file else { return Err(Errno::BADF.into()) };
+        let Some(file) = &self.file else {
+            return Err(Errno::BADF.into());
+        };
         self.counted(|| {
             loop {
                 match file.read_at(buffer, offset) {
@@ -181,14 +198,18 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.file("a.mp4", b"video");
         let files = OpenFiles::new(Duration::from_secs(60));
-        let held: Vec<_> = (0..3 * MAX_UNCLOSED).map(|_| files.track(File::open(&path).unwrap())).collect();
-        let descriptor = |file: &MountFile| format!("/proc/self/fd/{}", file.file().unwrap().as_raw_fd());
+        let held: Vec<_> = (0..3 * MAX_UNCLOSED)
+            .map(|_| files.track(File::open(&path).unwrap()))
+            .collect();
+        let descriptor =
+            |file: &MountFile| format!("/proc/self/fd/{}", file.file().unwrap().as_raw_fd());
         let descriptors: Vec<_> = held.iter().map(descriptor).collect();
         drop(held);
         eventually(|| files.unclosed() == 0);
         assert!(files.wait_for_room(Instant::now()) && !files.is_stuck());
         // Numbers are used again by other tests, so some may be open as something else.
-        let is_ours = |descriptor: &String| std::fs::read_link(descriptor).is_ok_and(|to| to == path);
+        let is_ours =
+            |descriptor: &String| std::fs::read_link(descriptor).is_ok_and(|to| to == path);
         assert!(!descriptors.iter().any(is_ours));
     }
 
@@ -200,9 +221,13 @@ mod tests {
         {
             let mut closing = lock(&files.closing);
             // As if every thread were inside a `close` that never returns.
-            closing.running.extend((0..CLOSING_THREADS as u64).map(|number| (number, Instant::now())));
+            closing
+                .running
+                .extend((0..CLOSING_THREADS as u64).map(|number| (number, Instant::now())));
             closing.next = CLOSING_THREADS as u64;
-            closing.waiting.extend((CLOSING_THREADS..MAX_UNCLOSED).map(|_| File::open(&path).unwrap()));
+            closing
+                .waiting
+                .extend((CLOSING_THREADS..MAX_UNCLOSED).map(|_| File::open(&path).unwrap()));
         }
         assert!(files.is_stuck() && files.overdue() == CLOSING_THREADS);
         assert!(!files.wait_for_room(Instant::now()));

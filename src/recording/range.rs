@@ -46,10 +46,11 @@ pub enum Selection {
     PreconditionFailed,
 }
 
-/// The fields of a request that decide what is sent of a file, each `None` where the request has none.
+/// The fields of a request that decide what is sent of a file, each `None` where the request has
+/// none.
 ///
-/// If-None-Match and If-Modified-Since are not among them: a vendor client sends one with every download and cannot
-/// take the 304 that would answer it.
+/// If-None-Match and If-Modified-Since are not among them: a vendor client sends one with every
+/// download and cannot take the 304 that would answer it.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     /// If-Match (RFC 9110 section 13.1.1).
@@ -77,9 +78,10 @@ pub struct FileState<'a> {
 
 /// Applies the conditions of a request, in the order of RFC 9110 section 13.2.2.
 ///
-/// If-Unmodified-Since counts only where there is no If-Match. A Range is ignored, and the whole file selected, when
-/// If-Range names another state of the file, when the field is malformed or of another unit, and when it asks for
-/// several ranges (section 14.2 allows all of these; multipart answers serve no client of this interface).
+/// If-Unmodified-Since counts only where there is no If-Match. A Range is ignored, and the whole
+/// file selected, when If-Range names another state of the file, when the field is malformed or of
+/// another unit, and when it asks for several ranges (section 14.2 allows all of these; multipart
+/// answers serve no client of this interface).
 pub fn select(conditions: &Conditions, state: FileState<'_>) -> Selection {
     let may_proceed = match (&conditions.if_match, &conditions.if_unmodified_since) {
         (Some(list), _) => state.etag.is_matched_by(list),
@@ -89,8 +91,14 @@ pub fn select(conditions: &Conditions, state: FileState<'_>) -> Selection {
     if !may_proceed {
         return Selection::PreconditionFailed;
     }
-    let Some(range) = conditions.range.as_deref().and_then(parse) else { return Selection::Whole };
-    if conditions.if_range.as_ref().is_some_and(|field| !is_current(field.trim(), state)) {
+    let Some(range) = conditions.range.as_deref().and_then(parse) else {
+        return Selection::Whole;
+    };
+    if conditions
+        .if_range
+        .as_ref()
+        .is_some_and(|field| !is_current(field.trim(), state))
+    {
         return Selection::Whole;
     }
     range.within(state.length)
@@ -119,7 +127,10 @@ impl RangeSpec {
         if start >= length {
             return Selection::Unsatisfiable;
         }
-        Selection::Part(ByteRange { start, last: last.min(length - 1) })
+        Selection::Part(ByteRange {
+            start,
+            last: last.min(length - 1),
+        })
     }
 }
 
@@ -130,8 +141,13 @@ fn parse(field: &str) -> Option<RangeSpec> {
         return None;
     }
     // Empty list elements are to be skipped (RFC 9110 section 5.6.1.2).
-    let mut specs = set.split(',').map(|spec| spec.trim_matches([' ', '\t'])).filter(|spec| !spec.is_empty());
-    let (spec, None) = (specs.next()?, specs.next()) else { return None };
+    let mut specs = set
+        .split(',')
+        .map(|spec| spec.trim_matches([' ', '\t']))
+        .filter(|spec| !spec.is_empty());
+    let (spec, None) = (specs.next()?, specs.next()) else {
+        return None;
+    };
     match spec.split_once('-')? {
         ("", suffix) => Some(RangeSpec::Suffix(number(suffix)?)),
         (first, "") => Some(RangeSpec::From(number(first)?)),
@@ -163,17 +179,37 @@ mod tests {
     }
 
     fn tag() -> ETag {
-        ETag::from_stat(&FileStat { length: 10, modified: (1_606_867_200, 0), is_regular: true })
+        ETag::from_stat(&FileStat {
+            length: 10,
+            modified: (1_606_867_200, 0),
+            is_regular: true,
+        })
     }
 
     fn ranged(range: Option<&str>, if_range: Option<&str>, state: FileState<'_>) -> Selection {
         let (range, if_range) = (range.map(str::to_owned), if_range.map(str::to_owned));
-        select(&Conditions { range, if_range, ..Conditions::default() }, state)
+        select(
+            &Conditions {
+                range,
+                if_range,
+                ..Conditions::default()
+            },
+            state,
+        )
     }
 
     fn selection(range: &str, length: u64) -> Selection {
         let now = UNIX_EPOCH + Duration::from_secs(1_606_867_200);
-        ranged(Some(range), None, FileState { etag: &tag(), modified: now, length, now })
+        ranged(
+            Some(range),
+            None,
+            FileState {
+                etag: &tag(),
+                modified: now,
+                length,
+                now,
+            },
+        )
     }
 
     #[test]
@@ -210,9 +246,34 @@ mod tests {
 
     #[test]
     fn what_is_malformed_or_several_gives_the_whole() {
-        let fields = ["", "bytes", "bytes=", "bytes=-", "bytes=,", "bytes=1", "bytes=2-1", "bytes=a-", "bytes=-a"];
-        let more = ["bytes=0-1,3-4", "bytes=0-1,99-", "items=0-1", "bytes =0-1", "bytes=0 - 1", "bytes=+1-2"];
-        let odd = ["bytes=0-1-2", "bytes=--1", "bytes=0x1-2", "bytes=١-٢", "0-1", "bytes=0-1;q", "bytes=1.0-2"];
+        let fields = [
+            "",
+            "bytes",
+            "bytes=",
+            "bytes=-",
+            "bytes=,",
+            "bytes=1",
+            "bytes=2-1",
+            "bytes=a-",
+            "bytes=-a",
+        ];
+        let more = [
+            "bytes=0-1,3-4",
+            "bytes=0-1,99-",
+            "items=0-1",
+            "bytes =0-1",
+            "bytes=0 - 1",
+            "bytes=+1-2",
+        ];
+        let odd = [
+            "bytes=0-1-2",
+            "bytes=--1",
+            "bytes=0x1-2",
+            "bytes=١-٢",
+            "0-1",
+            "bytes=0-1;q",
+            "bytes=1.0-2",
+        ];
         for field in fields.iter().chain(&more).chain(&odd) {
             assert_eq!(selection(field, 10), Whole, "{field}");
         }
@@ -221,7 +282,12 @@ mod tests {
     #[test]
     fn if_range_lets_a_range_through_only_for_this_very_file() {
         let (etag, modified) = (tag(), UNIX_EPOCH + Duration::from_secs(1_606_867_200));
-        let state = FileState { etag: &etag, modified, length: 10, now: modified + Duration::from_secs(60) };
+        let state = FileState {
+            etag: &etag,
+            modified,
+            length: 10,
+            now: modified + Duration::from_secs(60),
+        };
         let date = "Wed, 02 Dec 2020 00:00:00 GMT";
         let weak = format!("W/{etag}");
         let table = [
@@ -233,33 +299,87 @@ mod tests {
             ("", Whole),
         ];
         for (field, expected) in table {
-            assert_eq!(ranged(Some("bytes=1-2"), Some(field), state), expected, "{field}");
+            assert_eq!(
+                ranged(Some("bytes=1-2"), Some(field), state),
+                expected,
+                "{field}"
+            );
         }
         assert_eq!(ranged(Some("bytes=99-"), Some("\"other\""), state), Whole);
         assert_eq!(ranged(None, Some(etag.as_str()), state), Whole);
-        let fresh = FileState { now: modified, ..state };
-        assert_eq!(ranged(Some("bytes=1-2"), Some(date), fresh), Whole, "a date as young as this is weak");
+        let fresh = FileState {
+            now: modified,
+            ..state
+        };
+        assert_eq!(
+            ranged(Some("bytes=1-2"), Some(date), fresh),
+            Whole,
+            "a date as young as this is weak"
+        );
     }
 
     #[test]
     fn preconditions_come_before_ranges_and_if_match_before_the_date() {
         let (etag, modified) = (tag(), UNIX_EPOCH + Duration::from_secs(1_606_867_200));
-        let state = FileState { etag: &etag, modified, length: 10, now: modified + Duration::from_secs(60) };
-        let (date, earlier) = ("Wed, 02 Dec 2020 00:00:00 GMT", "Tue, 01 Dec 2020 00:00:00 GMT");
+        let state = FileState {
+            etag: &etag,
+            modified,
+            length: 10,
+            now: modified + Duration::from_secs(60),
+        };
+        let (date, earlier) = (
+            "Wed, 02 Dec 2020 00:00:00 GMT",
+            "Tue, 01 Dec 2020 00:00:00 GMT",
+        );
         let table = [
-            (Some(etag.as_str()), None, Some("bytes=1-2"), None, part(1, 2)),
-            (Some("*"), Some(earlier), Some("bytes=1-2"), None, part(1, 2)),
-            (Some("\"other\""), Some(date), None, None, PreconditionFailed),
-            (Some("\"other\""), None, Some("bytes=99-"), None, PreconditionFailed),
+            (
+                Some(etag.as_str()),
+                None,
+                Some("bytes=1-2"),
+                None,
+                part(1, 2),
+            ),
+            (
+                Some("*"),
+                Some(earlier),
+                Some("bytes=1-2"),
+                None,
+                part(1, 2),
+            ),
+            (
+                Some("\"other\""),
+                Some(date),
+                None,
+                None,
+                PreconditionFailed,
+            ),
+            (
+                Some("\"other\""),
+                None,
+                Some("bytes=99-"),
+                None,
+                PreconditionFailed,
+            ),
             (Some(""), None, None, None, PreconditionFailed),
-            (None, Some(earlier), Some("bytes=1-2"), Some(etag.as_str()), PreconditionFailed),
+            (
+                None,
+                Some(earlier),
+                Some("bytes=1-2"),
+                Some(etag.as_str()),
+                PreconditionFailed,
+            ),
             (None, Some(date), Some("bytes=99-"), None, Unsatisfiable),
             (None, Some("yesterday"), None, None, Whole),
         ];
         for (if_match, since, range, if_range, expected) in table {
             let [if_match, if_unmodified_since, range, if_range] =
                 [if_match, since, range, if_range].map(|field| field.map(str::to_owned));
-            let conditions = Conditions { if_match, if_unmodified_since, range, if_range };
+            let conditions = Conditions {
+                if_match,
+                if_unmodified_since,
+                range,
+                if_range,
+            };
             assert_eq!(select(&conditions, state), expected, "{conditions:?}");
         }
     }

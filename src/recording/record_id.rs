@@ -12,7 +12,8 @@ pub const MAX_LEN: usize = 129;
 /// Names below the drive, the file included: the documented forms have up to six.
 const MAX_DEPTH: usize = 16;
 
-/// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its variants.
+/// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its
+/// variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordId {
     drive: Drive,
@@ -38,32 +39,44 @@ pub enum Invalid {
     TooLong,
     /// It does not begin with a drive letter, a colon and a slash.
     Drive,
-    /// A name is empty, only dots, or holds a colon or a control character, or there are too many names.
+    /// A name is empty, only dots, or holds a colon or a control character, or there are too many
+    /// names.
     Path,
     /// The file does not end in a suffix that may be downloaded.
     Suffix,
 }
 
 impl RecordId {
-    /// Reads a recordId that is already percent-decoded, once: what still looks encoded is part of a name.
+    /// Reads a recordId that is already percent-decoded, once: what still looks encoded is part of
+    /// a name.
     ///
-    /// Either slash separates, and never two in a row: the gateway folds those in its own paths, but here an
-    /// empty name would let two spellings name one file. `suffixes` have no dots and match in any case.
+    /// Either slash separates, and never two in a row: the gateway folds those in its own paths,
+    /// but here an empty name would let two spellings name one file. `suffixes` have no dots and
+    /// match in any case.
     pub fn parse(text: &str, suffixes: &[String]) -> Result<RecordId, Invalid> {
         if text.chars().count() > MAX_LEN {
             return Err(Invalid::TooLong);
         }
         let (drive, path) = text.split_once(':').ok_or(Invalid::Drive)?;
         let mut letters = drive.chars();
-        let drive = letters.next().and_then(Drive::new).filter(|_| letters.next().is_none()).ok_or(Invalid::Drive)?;
+        let drive = letters
+            .next()
+            .and_then(Drive::new)
+            .filter(|_| letters.next().is_none())
+            .ok_or(Invalid::Drive)?;
         let path = path.strip_prefix(['/', '\\']).ok_or(Invalid::Drive)?;
         let names: Option<Vec<Segment>> = path.split(['/', '\\']).map(Segment::parse).collect();
-        let mut folders = names.filter(|names| names.len() <= MAX_DEPTH).ok_or(Invalid::Path)?;
+        let mut folders = names
+            .filter(|names| names.len() <= MAX_DEPTH)
+            .ok_or(Invalid::Path)?;
         let file = folders.pop().ok_or(Invalid::Path)?;
         if !has_suffix(file.as_str(), suffixes) {
             return Err(Invalid::Suffix);
         }
-        Ok(RecordId { drive, path: RelPath::new(folders, file) })
+        Ok(RecordId {
+            drive,
+            path: RelPath::new(folders, file),
+        })
     }
 
     /// The drive, which with the node selects the mount.
@@ -76,21 +89,27 @@ impl RecordId {
         &self.path
     }
 
-    /// What kind of recording the path is of. Says nothing about whose it is, which is [`RecordId::owner`]'s to say.
+    /// What kind of recording the path is of. Says nothing about whose it is, which is
+    /// [`RecordId::owner`]'s to say.
     pub(crate) fn kind(&self) -> RecordKind {
         let is = |name: &Segment, word: &str| name.as_str().eq_ignore_ascii_case(word);
         match self.path.folders() {
             [_, record, ..] if is(record, "record") => RecordKind::Message,
-            [third, _, record, ..] if is(third, "3rdfile") && is(record, "record") => RecordKind::Message,
+            [third, _, record, ..] if is(third, "3rdfile") && is(record, "record") => {
+                RecordKind::Message
+            }
             [_, _, day, _] if Day::parse(day.as_str()).is_some() => RecordKind::Call,
             _ => RecordKind::Other,
         }
     }
 
-    /// The agent whose recording it is: the number that names the file's folder, if a day names the folder
-    /// above that. Other forms of path do not say, and are for those who may download every agent's.
+    /// The agent whose recording it is: the number that names the file's folder, if a day names the
+    /// folder above that. Other forms of path do not say, and are for those who may download every
+    /// agent's.
     pub fn owner(&self) -> Option<u32> {
-        let [.., day, agent] = self.path.folders() else { return None };
+        let [.., day, agent] = self.path.folders() else {
+            return None;
+        };
         Day::parse(day.as_str())?;
         let number: u32 = agent.as_str().parse().ok()?;
         // Only the one spelling: a file server may hold "503" and "0503" as different folders.
@@ -121,28 +140,68 @@ mod tests {
     #[test]
     fn the_documented_forms_are_read_with_their_owner() {
         let table = [
-            ("Y:/1/0/20201202/503/1714442.mp4", "Y:/1/0/20201202/503/1714442.mp4", Some(503)),
-            ("y:\\1\\0\\20181217\\120\\1524488.V3", "Y:/1/0/20181217/120/1524488.V3", Some(120)),
-            ("y:/1\\0/20181217\\120/1524488.MP4", "Y:/1/0/20181217/120/1524488.MP4", Some(120)),
+            (
+                "Y:/1/0/20201202/503/1714442.mp4",
+                "Y:/1/0/20201202/503/1714442.mp4",
+                Some(503),
+            ),
+            (
+                "y:\\1\\0\\20181217\\120\\1524488.V3",
+                "Y:/1/0/20181217/120/1524488.V3",
+                Some(120),
+            ),
+            (
+                "y:/1\\0/20181217\\120/1524488.MP4",
+                "Y:/1/0/20181217/120/1524488.MP4",
+                Some(120),
+            ),
             (
                 "y:/1/record/20190412/playvoice1551276018824.wav",
                 "Y:/1/record/20190412/playvoice1551276018824.wav",
                 None,
             ),
-            ("y:/3rdfile/1/record/20190408/515/1633022.V3", "Y:/3rdfile/1/record/20190408/515/1633022.V3", Some(515)),
+            (
+                "y:/3rdfile/1/record/20190408/515/1633022.V3",
+                "Y:/3rdfile/1/record/20190408/515/1633022.V3",
+                Some(515),
+            ),
             ("Z:/20201202/503/a.mp4", "Z:/20201202/503/a.mp4", Some(503)),
             ("Y:/503/a.mp4", "Y:/503/a.mp4", None),
             ("Y:/a.mp4", "Y:/a.mp4", None),
-            ("Y:/1/0/20201302/503/a.mp4", "Y:/1/0/20201302/503/a.mp4", None),
-            ("Y:/1/0/20201202/0503/a.mp4", "Y:/1/0/20201202/0503/a.mp4", None),
-            ("Y:/1/0/20201202/+503/a.mp4", "Y:/1/0/20201202/+503/a.mp4", None),
-            ("Y:/1/0/20201202/4294967296/a.mp4", "Y:/1/0/20201202/4294967296/a.mp4", None),
-            ("Y:/1/0/20201202/503/sub/a.mp4", "Y:/1/0/20201202/503/sub/a.mp4", None),
+            (
+                "Y:/1/0/20201302/503/a.mp4",
+                "Y:/1/0/20201302/503/a.mp4",
+                None,
+            ),
+            (
+                "Y:/1/0/20201202/0503/a.mp4",
+                "Y:/1/0/20201202/0503/a.mp4",
+                None,
+            ),
+            (
+                "Y:/1/0/20201202/+503/a.mp4",
+                "Y:/1/0/20201202/+503/a.mp4",
+                None,
+            ),
+            (
+                "Y:/1/0/20201202/4294967296/a.mp4",
+                "Y:/1/0/20201202/4294967296/a.mp4",
+                None,
+            ),
+            (
+                "Y:/1/0/20201202/503/sub/a.mp4",
+                "Y:/1/0/20201202/503/sub/a.mp4",
+                None,
+            ),
             ("Y:/%2e%2e/a.mp4", "Y:/%2e%2e/a.mp4", None),
         ];
         for (text, printed, owner) in table {
             let id = parse(text).unwrap();
-            assert_eq!((id.to_string().as_str(), id.owner()), (printed, owner), "{text}");
+            assert_eq!(
+                (id.to_string().as_str(), id.owner()),
+                (printed, owner),
+                "{text}"
+            );
         }
     }
 
@@ -155,12 +214,21 @@ mod tests {
             ("Y:/1/0/20201202/503/sub/1714442.V3", RecordKind::Other),
             ("Y:/20201202/503/a.mp4", RecordKind::Other),
             ("Y:/a.mp4", RecordKind::Other),
-            ("Y:/1/record/20190412/playvoice1551276018824.wav", RecordKind::Message),
+            (
+                "Y:/1/record/20190412/playvoice1551276018824.wav",
+                RecordKind::Message,
+            ),
             ("Y:/1/Record/20190412/503/1.wav", RecordKind::Message),
             ("Y:/1/record/1.wav", RecordKind::Message),
-            ("Y:/3rdfile/1/record/20190408/515/1633022.V3", RecordKind::Message),
+            (
+                "Y:/3rdfile/1/record/20190408/515/1633022.V3",
+                RecordKind::Message,
+            ),
             ("Y:/3rdfile/1/20190408/515/1633022.V3", RecordKind::Call),
-            ("Y:/other/1/record/20190408/515/1633022.V3", RecordKind::Other),
+            (
+                "Y:/other/1/record/20190408/515/1633022.V3",
+                RecordKind::Other,
+            ),
         ];
         for (text, kind) in table {
             assert_eq!(parse(text).unwrap().kind(), kind, "{text}");

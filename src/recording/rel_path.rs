@@ -7,14 +7,17 @@ use std::fmt;
 pub struct Segment(String);
 
 impl Segment {
-    /// Takes `text` unless it is empty, made of dots only, or holds `/`, `\`, `:` or a control character.
+    /// Takes `text` unless it is empty, made of dots only, or holds `/`, `\`, `:` or a control
+    /// character.
     ///
-    /// Dots-only names beyond `.` and `..`, the backslash and the colon (drives, alternate streams) mean
-    /// nothing to Linux but may to the file server behind a mount. What is not refused is just a name: a
-    /// percent sign stays a percent sign.
+    /// Dots-only names beyond `.` and `..`, the backslash and the colon (drives, alternate streams)
+    /// mean nothing to Linux but may to the file server behind a mount. What is not refused is just
+    /// a name: a percent sign stays a percent sign.
     pub(crate) fn parse(text: &str) -> Option<Segment> {
         let plain = !text.bytes().all(|byte| byte == b'.')
-            && !text.chars().any(|c| c.is_control() || matches!(c, '/' | '\\' | ':'));
+            && !text
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '/' | '\\' | ':'));
         plain.then(|| Segment(text.to_owned()))
     }
 
@@ -57,10 +60,14 @@ impl fmt::Display for RelPath {
     }
 }
 
-/// Whether `name` ends in `.` and one of `suffixes` (no leading dots, any case), with something before it.
+/// Whether `name` ends in `.` and one of `suffixes` (no leading dots, any case), with something
+/// before it.
 pub(super) fn has_suffix(name: &str, suffixes: &[String]) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, suffix)| {
-        !stem.is_empty() && suffixes.iter().any(|known| known.eq_ignore_ascii_case(suffix))
+        !stem.is_empty()
+            && suffixes
+                .iter()
+                .any(|known| known.eq_ignore_ascii_case(suffix))
     })
 }
 
@@ -70,10 +77,21 @@ mod tests {
 
     #[test]
     fn a_segment_is_one_plain_name() {
-        for good in ["1", "a b", "...a", "%2e%2e", "é", "-x", ".hidden", "1714442.mp4"] {
+        for good in [
+            "1",
+            "a b",
+            "...a",
+            "%2e%2e",
+            "é",
+            "-x",
+            ".hidden",
+            "1714442.mp4",
+        ] {
             assert_eq!(Segment::parse(good).unwrap().as_str(), good);
         }
-        for bad in ["", ".", "..", "...", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\u{7f}", "\u{85}"] {
+        for bad in [
+            "", ".", "..", "...", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\u{7f}", "\u{85}",
+        ] {
             assert_eq!(Segment::parse(bad), None, "{bad:?}");
         }
     }
@@ -84,7 +102,9 @@ mod tests {
         for good in ["a.mp4", "a.MP4", "a.b.3Gp"] {
             assert!(has_suffix(good, &suffixes), "{good}");
         }
-        for bad in ["a", "mp4", ".mp4", "a.mp4.", "a.mp4 ", "a.mp", "a.xmp4", "a.v3"] {
+        for bad in [
+            "a", "mp4", ".mp4", "a.mp4.", "a.mp4 ", "a.mp", "a.xmp4", "a.v3",
+        ] {
             assert!(!has_suffix(bad, &suffixes), "{bad}");
         }
     }

@@ -1,15 +1,18 @@
 //! Opens files below a mount directory, by descriptor only.
 //!
-//! Every step is one `openat` of one name below the descriptor of the step before, and follows no link, so
-//! a path cannot leave its mount however the tree changes meanwhile. `openat2` would say the same in one
-//! call, but systemd answers it with ENOSYS under `RestrictSUIDSGID=yes`.
+//! Every step is one `openat` of one name below the descriptor of the step before, and follows no
+//! link, so a path cannot leave its mount however the tree changes meanwhile. `openat2` would say
+//! the same in one call, but systemd answers it with ENOSYS under `RestrictSUIDSGID=yes`.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat, statx};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat,
+    statx,
+};
 use rustix::io::{Errno, retry_on_intr};
 
 use super::mount_table;
@@ -18,11 +21,12 @@ use super::rel_path::{RelPath, Segment};
 
 /// Opens a mount directory; with `check` it must be a mount point of its own (MOUNT_CHECK).
 ///
-/// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount point
-/// mount itself, which `O_PATH` alone would not.
+/// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount
+/// point mount itself, which `O_PATH` alone would not.
 pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, MountError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty())).map_err(MountError::Failed)?;
+    let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty()))
+        .map_err(MountError::Failed)?;
     if check {
         check_mounted(directory, root.as_fd())?;
     }
@@ -37,12 +41,16 @@ pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<()
     }
 }
 
-/// Asks the file server itself, not the kernel's memory of it, whether the directory is there and may be entered.
+/// Asks the file server itself, not the kernel's memory of it, whether the directory is there and
+/// may be entered.
 pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
     stat_synced(root).map_err(MountError::Failed)?;
-    // Looking up any name, even `.`, needs the right to enter the directory, which opening it with O_PATH does not.
+    // Looking up any name, even `.`, needs the right to enter the directory, which opening it with
+    // O_PATH does not.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(root, c".", flags, Mode::empty())).map(drop).map_err(MountError::Failed)
+    retry_on_intr(|| openat(root, c".", flags, Mode::empty()))
+        .map(drop)
+        .map_err(MountError::Failed)
 }
 
 /// What distinguishes one state of a file from another.
@@ -61,15 +69,20 @@ impl FileStat {
     pub(super) fn modified_time(&self) -> SystemTime {
         let (seconds, nanoseconds) = self.modified;
         let whole = Duration::from_secs(seconds.unsigned_abs());
-        let time = if seconds < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
-        time.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into()))).unwrap_or(UNIX_EPOCH)
+        let time = if seconds < 0 {
+            UNIX_EPOCH.checked_sub(whole)
+        } else {
+            UNIX_EPOCH.checked_add(whole)
+        };
+        time.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into())))
+            .unwrap_or(UNIX_EPOCH)
     }
 }
 
 /// Asks the file server for size and times, past what the kernel remembers.
 ///
-/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask again whatever their attribute
-/// caches hold. Local file systems always answer with what is true now.
+/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask again whatever
+/// their attribute caches hold. Local file systems always answer with what is true now.
 pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
     match statx(&file, c"", flags, StatxFlags::BASIC_STATS) {
@@ -81,7 +94,10 @@ pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
         // Some sandboxes and old kernels lack statx; there the plain question has to do.
         Err(Errno::NOSYS | Errno::PERM) => fstat(&file).map(|seen| FileStat {
             length: u64::try_from(seen.st_size).unwrap_or_default(),
-            modified: (seen.st_mtime, u32::try_from(seen.st_mtime_nsec).unwrap_or_default()),
+            modified: (
+                seen.st_mtime,
+                u32::try_from(seen.st_mtime_nsec).unwrap_or_default(),
+            ),
             is_regular: FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile,
         }),
         Err(errno) => Err(errno),
@@ -97,8 +113,13 @@ pub(super) struct WalkError {
     pub(crate) is_link: bool,
 }
 
-/// Opens a folder below `parent`, following no link, for walking on (`OFlags::PATH`) or listing (`RDONLY`).
-pub(super) fn open_dir(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -> Result<OwnedFd, WalkError> {
+/// Opens a folder below `parent`, following no link, for walking on (`OFlags::PATH`) or listing
+/// (`RDONLY`).
+pub(super) fn open_dir(
+    parent: BorrowedFd<'_>,
+    name: &Segment,
+    access: OFlags,
+) -> Result<OwnedFd, WalkError> {
     open_below(parent, name, access | OFlags::DIRECTORY)
 }
 
@@ -108,10 +129,19 @@ pub(super) fn open_dir(parent: BorrowedFd<'_>, name: &Segment, access: OFlags) -
 pub(super) fn open_file(root: BorrowedFd<'_>, path: &RelPath) -> Result<File, WalkError> {
     let mut parent: Option<OwnedFd> = None;
     for name in path.folders() {
-        parent = Some(open_dir(parent.as_ref().map_or(root, AsFd::as_fd), name, OFlags::PATH)?);
+        parent = Some(open_dir(
+            parent.as_ref().map_or(root, AsFd::as_fd),
+            name,
+            OFlags::PATH,
+        )?);
     }
     let above = parent.as_ref().map_or(root, AsFd::as_fd);
-    open_below(above, path.file(), OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY).map(File::from)
+    open_below(
+        above,
+        path.file(),
+        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
+    )
+    .map(File::from)
 }
 
 fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<OwnedFd, WalkError> {
@@ -126,12 +156,18 @@ fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<O
 
 /// What kind of file a name is, without following it.
 pub(super) fn kind(folder: BorrowedFd<'_>, name: &Segment) -> Result<FileType, Errno> {
-    Ok(FileType::from_raw_mode(statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode))
+    Ok(FileType::from_raw_mode(
+        statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
+    ))
 }
 
 fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     match statx(directory, c"", AtFlags::EMPTY_PATH, StatxFlags::TYPE) {
-        Ok(seen) if seen.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT) => {
+        Ok(seen)
+            if seen
+                .stx_attributes_mask
+                .contains(StatxAttributes::MOUNT_ROOT) =>
+        {
             Ok(seen.stx_attributes.contains(StatxAttributes::MOUNT_ROOT))
         }
         Ok(_) | Err(Errno::NOSYS | Errno::PERM) => differs_from_parent(directory),
@@ -139,9 +175,13 @@ fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// The mount point rule for kernels before 5.8, which misses a bind mount from the same file system.
+/// The mount point rule for kernels before 5.8, which misses a bind mount from the same file
+/// system.
 fn differs_from_parent(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
-    let (own, above) = (fstat(directory)?, statat(directory, c"..", AtFlags::empty())?);
+    let (own, above) = (
+        fstat(directory)?,
+        statat(directory, c"..", AtFlags::empty())?,
+    );
     let root = || stat(c"/").map(|root| (root.st_dev, root.st_ino) == (own.st_dev, own.st_ino));
     Ok(own.st_dev != above.st_dev || root()?)
 }
@@ -174,7 +214,11 @@ mod tests {
         scratch.link("1/link.mp4", &scratch.path().join("1/good.mp4"));
         scratch.link("2", &scratch.path().join("1"));
         scratch.link("loop", &scratch.path().join("loop"));
-        for (id, length) in [("Y:/1/good.mp4", Some(5)), ("Y:/1/folder.mp4", None), ("Y:/1/fifo.mp4", None)] {
+        for (id, length) in [
+            ("Y:/1/good.mp4", Some(5)),
+            ("Y:/1/folder.mp4", None),
+            ("Y:/1/fifo.mp4", None),
+        ] {
             let stat = stat_synced(open(&scratch, id).unwrap()).unwrap();
             assert_eq!(stat.is_regular.then_some(stat.length), length, "{id}");
         }
@@ -189,16 +233,27 @@ mod tests {
             ("Y:/1/Good.mp4", Errno::NOENT, false),
         ];
         for (id, errno, is_link) in table {
-            assert_eq!(open(&scratch, id).unwrap_err(), WalkError { errno, is_link }, "{id}");
+            assert_eq!(
+                open(&scratch, id).unwrap_err(),
+                WalkError { errno, is_link },
+                "{id}"
+            );
         }
     }
 
     #[test]
     fn the_time_of_a_file_is_given_whatever_its_server_says() {
-        let stat = |seconds, nanoseconds| FileStat { length: 1, modified: (seconds, nanoseconds), is_regular: true };
+        let stat = |seconds, nanoseconds| FileStat {
+            length: 1,
+            modified: (seconds, nanoseconds),
+            is_regular: true,
+        };
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(stat(5, 7).modified_time(), at(5) + Duration::from_nanos(7));
-        assert_eq!(stat(-5, 500_000_000).modified_time(), UNIX_EPOCH - Duration::from_millis(4500));
+        assert_eq!(
+            stat(-5, 500_000_000).modified_time(),
+            UNIX_EPOCH - Duration::from_millis(4500)
+        );
         for seconds in [i64::MIN, i64::MAX] {
             let _ = stat(seconds, u32::MAX).modified_time();
         }
@@ -211,23 +266,50 @@ mod tests {
     #[test]
     fn a_mount_directory_is_checked_each_time() {
         let scratch = Scratch::new();
-        assert!(matches!(open_root(scratch.path(), true), Err(MountError::NotMounted(_))));
-        assert_eq!(open_root(&scratch.path().join("missing"), false).unwrap_err(), MountError::Failed(Errno::NOENT));
+        assert!(matches!(
+            open_root(scratch.path(), true),
+            Err(MountError::NotMounted(_))
+        ));
+        assert_eq!(
+            open_root(&scratch.path().join("missing"), false).unwrap_err(),
+            MountError::Failed(Errno::NOENT)
+        );
         let file = scratch.file("file", b"x");
-        assert_eq!(open_root(&file, false).unwrap_err(), MountError::Failed(Errno::NOTDIR));
-        assert_eq!(open_root(Path::new("/proc/self"), true).unwrap_err(), MountError::NotMounted(Some("/proc".into())));
+        assert_eq!(
+            open_root(&file, false).unwrap_err(),
+            MountError::Failed(Errno::NOTDIR)
+        );
+        assert_eq!(
+            open_root(Path::new("/proc/self"), true).unwrap_err(),
+            MountError::NotMounted(Some("/proc".into()))
+        );
         for point in ["/proc", "/"] {
             let mounted = open_root(Path::new(point), true).unwrap();
             assert_eq!(differs_from_parent(mounted.as_fd()), Ok(true), "{point}");
             assert_eq!(probe(mounted.as_fd()), Ok(()), "{point}");
         }
-        assert_eq!(differs_from_parent(open_root(scratch.path(), false).unwrap().as_fd()), Ok(false));
+        assert_eq!(
+            differs_from_parent(open_root(scratch.path(), false).unwrap().as_fd()),
+            Ok(false)
+        );
     }
 
     /// Names that exist, that lead out, and that try to.
     fn name() -> impl Strategy<Value = Vec<u8>> {
-        const KNOWN: &[&str] =
-            &["in", "a.mp4", "out", "out.mp4", "up", "..", ".", "", "%2e%2e", "secret.mp4", "\0", "proc"];
+        const KNOWN: &[&str] = &[
+            "in",
+            "a.mp4",
+            "out",
+            "out.mp4",
+            "up",
+            "..",
+            ".",
+            "",
+            "%2e%2e",
+            "secret.mp4",
+            "\0",
+            "proc",
+        ];
         prop_oneof![
             4 => proptest::sample::select(&KNOWN[..2]).prop_map(|name| name.as_bytes().to_vec()),
             5 => proptest::sample::select(KNOWN).prop_map(|name| name.as_bytes().to_vec()),
@@ -235,12 +317,15 @@ mod tests {
         ]
     }
 
-    /// The bytes of a recordId: a drive, or something like it, and names between slashes of either kind.
+    /// The bytes of a recordId: a drive, or something like it, and names between slashes of either
+    /// kind.
     fn record_id() -> impl Strategy<Value = Vec<u8>> {
         let start = proptest::sample::select(&["Y:/", "y:\\", "Y:/", "Y:", "Y://", "/", ""][..]);
         let names = proptest::collection::vec((name(), any::<bool>()), 1..6);
         let whole = (start, names).prop_map(|(start, names)| {
-            let slashed = names.into_iter().map(|(name, slash)| [&name[..], if slash { b"/" } else { b"\\" }].concat());
+            let slashed = names
+                .into_iter()
+                .map(|(name, slash)| [&name[..], if slash { b"/" } else { b"\\" }].concat());
             let path: Vec<u8> = slashed.flatten().collect();
             [start.as_bytes(), &path[..path.len() - 1]].concat()
         });
@@ -257,7 +342,10 @@ mod tests {
         inside.file("in/a.mp4", b"video");
         for folder in ["", "in/", "in/in/"] {
             inside.link(&format!("{folder}out"), outside.path());
-            inside.link(&format!("{folder}out.mp4"), &outside.path().join("secret.mp4"));
+            inside.link(
+                &format!("{folder}out.mp4"),
+                &outside.path().join("secret.mp4"),
+            );
             inside.link(&format!("{folder}up"), Path::new(".."));
             inside.link(&format!("{folder}proc"), Path::new("/proc/self/cwd"));
         }
@@ -265,16 +353,20 @@ mod tests {
         let count = |counter: &Cell<u32>| counter.set(counter.get() + 1);
         let mut runner = TestRunner::new(ProptestConfig::with_cases(5000));
         let result = runner.run(&record_id(), |bytes| {
-            let Ok(id) = RecordId::parse(&String::from_utf8_lossy(&bytes), &["mp4".to_owned()]) else {
+            let Ok(id) = RecordId::parse(&String::from_utf8_lossy(&bytes), &["mp4".to_owned()])
+            else {
                 count(&refused);
                 return Ok(());
             };
-            let Ok(mut file) = open_file(open_root(inside.path(), false).unwrap().as_fd(), id.path()) else {
+            let Ok(mut file) =
+                open_file(open_root(inside.path(), false).unwrap().as_fd(), id.path())
+            else {
                 count(&missing);
                 return Ok(());
             };
             count(&opened);
-            let canonical = std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
+            let canonical =
+                std::fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).unwrap();
             prop_assert_eq!(&canonical, &inside.path().join(id.path().to_string()));
             prop_assert_eq!(&canonical, &canonical.canonicalize().unwrap());
             let mut content = String::new();

@@ -21,7 +21,11 @@ impl Scratch {
     /// An empty directory with a name of its own.
     pub(super) fn new() -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
-        let name = format!("cc-gateway-unit-{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed));
+        let name = format!(
+            "cc-gateway-unit-{}-{}",
+            std::process::id(),
+            NEXT.fetch_add(1, Ordering::Relaxed)
+        );
         let path = std::env::temp_dir().join(name);
         std::fs::create_dir(&path).unwrap();
         Scratch(path.canonicalize().unwrap())

@@ -1,4 +1,5 @@
-//! Search for the recording of a download without recordId: the first by name of the agent's latest day.
+//! Search for the recording of a download without recordId: the first by name of the agent's latest
+//! day.
 
 use std::collections::BTreeMap;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -23,18 +24,22 @@ pub(super) struct SearchLimits {
 }
 
 /// The bounds in force: over two years of days with their folders, and an agent with a full day.
-pub(super) const SEARCH_LIMITS: SearchLimits = SearchLimits { days: 1000, entries: 200_000 };
+pub(super) const SEARCH_LIMITS: SearchLimits = SearchLimits {
+    days: 1000,
+    entries: 200_000,
+};
 
 /// Entries of a folder read between two looks at the clock.
 const ENTRIES_PER_CHECK: usize = 256;
 
 /// Finds the recording below `root` in the layout `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
 ///
-/// Looks into every VDN and media folder, takes the latest day on which the agent has a regular file with
-/// one of `suffixes` in any of them, and of all its files of that day the first by name, then by path.
-/// Links are never followed, a folder below `root` that may not be read counts as absent; `log` gets a line about each of these.
-/// When a bound is met the answer is `NotFound`, at `deadline` it is `Unavailable`, both with a line. Of the files
-/// only the first is kept, so memory is bounded by the number of folders.
+/// Looks into every VDN and media folder, takes the latest day on which the agent has a regular
+/// file with one of `suffixes` in any of them, and of all its files of that day the first by name,
+/// then by path. Links are never followed, a folder below `root` that may not be read counts as
+/// absent; `log` gets a line about each of these. When a bound is met the answer is `NotFound`, at
+/// `deadline` it is `Unavailable`, both with a line. Of the files only the first is kept, so memory
+/// is bounded by the number of folders.
 pub(super) fn latest(
     root: BorrowedFd<'_>,
     agent: u32,
@@ -43,17 +48,29 @@ pub(super) fn latest(
     deadline: Instant,
     log: &MountLog,
 ) -> Result<RelPath, OpenError> {
-    let mut search = Search { root, suffixes, entries: bounds.entries, deadline, log };
+    let mut search = Search {
+        root,
+        suffixes,
+        entries: bounds.entries,
+        deadline,
+        log,
+    };
     match search.run(agent, bounds.days) {
         Ok(Some(path)) => Ok(path),
         Ok(None) => Err(OpenError::NotFound),
         Err(Stop::Failed(error)) => Err(error),
         Err(Stop::Bound) => {
-            log.gave_up(&format_args!("{} entries, {} days", bounds.entries, bounds.days));
+            log.gave_up(&format_args!(
+                "{} entries, {} days",
+                bounds.entries, bounds.days
+            ));
             Err(OpenError::NotFound)
         }
         Err(Stop::Late) => {
-            log.gave_up(&format_args!("{} entries, as its time was over", bounds.entries - search.entries));
+            log.gave_up(&format_args!(
+                "{} entries, as its time was over",
+                bounds.entries - search.entries
+            ));
             Err(OpenError::Unavailable(MountError::TimedOut))
         }
     }
@@ -76,16 +93,22 @@ enum Stop {
 
 impl Search<'_> {
     fn run(&mut self, agent: u32, days: usize) -> Result<Option<RelPath>, Stop> {
-        let Some(agent) = Segment::parse(&agent.to_string()) else { return Ok(None) };
+        let Some(agent) = Segment::parse(&agent.to_string()) else {
+            return Ok(None);
+        };
         for (tried, (day, places)) in self.days()?.into_iter().rev().enumerate() {
             if tried >= days {
                 return Err(Stop::Bound);
             }
-            let Some(day) = Segment::parse(&day.to_string()) else { continue };
+            let Some(day) = Segment::parse(&day.to_string()) else {
+                continue;
+            };
             let mut first: Option<RelPath> = None;
             for [vdn, media] in places {
                 let folders = vec![vdn, media, day.clone(), agent.clone()];
-                let Some(file) = self.first_file(&folders)? else { continue };
+                let Some(file) = self.first_file(&folders)? else {
+                    continue;
+                };
                 let found = RelPath::new(folders, file);
                 let is_less = |kept: &RelPath| (found.file(), &found) < (kept.file(), kept);
                 if first.as_ref().is_none_or(is_less) {
@@ -106,7 +129,9 @@ impl Search<'_> {
             for media in self.subfolders(std::slice::from_ref(&vdn))? {
                 let place = [vdn.clone(), media];
                 let mut found = Vec::new();
-                self.for_each_entry(&place, FileType::Directory, |name| found.extend(Day::parse(name.as_str())))?;
+                self.for_each_entry(&place, FileType::Directory, |name| {
+                    found.extend(Day::parse(name.as_str()))
+                })?;
                 for day in found {
                     days.entry(day).or_default().push(place.clone());
                 }
@@ -128,14 +153,16 @@ impl Search<'_> {
         let suffixes = self.suffixes;
         let mut first: Option<Segment> = None;
         self.for_each_entry(folders, FileType::RegularFile, |name| {
-            if has_suffix(name.as_str(), suffixes) && first.as_ref().is_none_or(|kept| name < *kept) {
+            if has_suffix(name.as_str(), suffixes) && first.as_ref().is_none_or(|kept| name < *kept)
+            {
                 first = Some(name);
             }
         })?;
         Ok(first)
     }
 
-    /// Hands every name of one kind in a folder below the root to `take`; none if there is no such folder.
+    /// Hands every name of one kind in a folder below the root to `take`; none if there is no such
+    /// folder.
     fn for_each_entry(
         &mut self,
         folders: &[Segment],
@@ -143,20 +170,29 @@ impl Search<'_> {
         mut take: impl FnMut(Segment),
     ) -> Result<(), Stop> {
         self.check_time()?;
-        let Some(folder) = self.open(folders)? else { return Ok(()) };
-        let Some(mut listing) = self.missing_as_none(Dir::new(folder), folders)? else { return Ok(()) };
+        let Some(folder) = self.open(folders)? else {
+            return Ok(());
+        };
+        let Some(mut listing) = self.missing_as_none(Dir::new(folder), folders)? else {
+            return Ok(());
+        };
         let mut until_check = ENTRIES_PER_CHECK;
         while let Some(entry) = listing.read() {
-            let Some(entry) = self.missing_as_none(entry, folders)? else { break };
+            let Some(entry) = self.missing_as_none(entry, folders)? else {
+                break;
+            };
             self.entries = self.entries.checked_sub(1).ok_or(Stop::Bound)?;
             until_check -= 1;
             if until_check == 0 {
                 self.check_time()?;
                 until_check = ENTRIES_PER_CHECK;
             }
-            let Some(name) = entry.file_name().to_str().ok().and_then(Segment::parse) else { continue };
+            let Some(name) = entry.file_name().to_str().ok().and_then(Segment::parse) else {
+                continue;
+            };
             let found = match entry.file_type() {
-                // Some file servers do not say in the listing what an entry is, and each question takes its time.
+                // Some file servers do not say in the listing what an entry is, and each question
+                // takes its time.
                 FileType::Unknown => {
                     self.check_time()?;
                     let kind = listing.fd().and_then(|folder| resolve::kind(folder, &name));
@@ -176,7 +212,10 @@ impl Search<'_> {
     fn open(&self, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
         let Some((last, above)) = folders.split_last() else {
             let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return self.missing_as_none(rustix::fs::openat(self.root, c".", flags, Mode::empty()), folders);
+            return self.missing_as_none(
+                rustix::fs::openat(self.root, c".", flags, Mode::empty()),
+                folders,
+            );
         };
         let mut parent: Option<OwnedFd> = None;
         for name in above {
@@ -190,7 +229,11 @@ impl Search<'_> {
         self.link_logged(resolve::open_dir(from, last, OFlags::RDONLY), folders)
     }
 
-    fn link_logged(&self, opened: Result<OwnedFd, WalkError>, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
+    fn link_logged(
+        &self,
+        opened: Result<OwnedFd, WalkError>,
+        folders: &[Segment],
+    ) -> Result<Option<OwnedFd>, Stop> {
         if opened.as_ref().is_err_and(|error| error.is_link) {
             self.log.link(&below(folders, None));
         }
@@ -198,7 +241,11 @@ impl Search<'_> {
     }
 
     /// Passes over what is not there or not ours to read, and stops where the file server fails.
-    fn missing_as_none<T>(&self, result: Result<T, Errno>, folders: &[Segment]) -> Result<Option<T>, Stop> {
+    fn missing_as_none<T>(
+        &self,
+        result: Result<T, Errno>,
+        folders: &[Segment],
+    ) -> Result<Option<T>, Stop> {
         let errno = match result {
             Ok(value) => return Ok(Some(value)),
             Err(errno) => errno,
@@ -215,7 +262,11 @@ impl Search<'_> {
     }
 
     fn check_time(&self) -> Result<(), Stop> {
-        if Instant::now() >= self.deadline { Err(Stop::Late) } else { Ok(()) }
+        if Instant::now() >= self.deadline {
+            Err(Stop::Late)
+        } else {
+            Ok(())
+        }
     }
 }
 
@@ -232,12 +283,25 @@ mod tests {
     use std::time::Duration;
 
     fn find(scratch: &Scratch, agent: u32, bounds: SearchLimits) -> Result<String, OpenError> {
-        find_until(scratch, agent, bounds, Instant::now() + Duration::from_secs(60))
+        find_until(
+            scratch,
+            agent,
+            bounds,
+            Instant::now() + Duration::from_secs(60),
+        )
     }
 
-    fn find_until(scratch: &Scratch, agent: u32, bounds: SearchLimits, deadline: Instant) -> Result<String, OpenError> {
+    fn find_until(
+        scratch: &Scratch,
+        agent: u32,
+        bounds: SearchLimits,
+        deadline: Instant,
+    ) -> Result<String, OpenError> {
         let root = resolve::open_root(scratch.path(), false).unwrap();
-        let (suffixes, log) = (["mp4".to_owned(), "avi".to_owned()], MountLog::new(scratch.path()));
+        let (suffixes, log) = (
+            ["mp4".to_owned(), "avi".to_owned()],
+            MountLog::new(scratch.path()),
+        );
         latest(root.as_fd(), agent, &suffixes, bounds, deadline, &log).map(|path| path.to_string())
     }
 
@@ -259,8 +323,14 @@ mod tests {
             scratch.file(path, b"video");
         }
         scratch.folder("1/0/20201205/503/folder.mp4");
-        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/7/20201202/503/0800000.mp4");
-        assert_eq!(find(&scratch, 504, SEARCH_LIMITS).unwrap(), "1/0/20201204/504/1200000.mp4");
+        assert_eq!(
+            find(&scratch, 503, SEARCH_LIMITS).unwrap(),
+            "1/7/20201202/503/0800000.mp4"
+        );
+        assert_eq!(
+            find(&scratch, 504, SEARCH_LIMITS).unwrap(),
+            "1/0/20201204/504/1200000.mp4"
+        );
         assert_eq!(find(&scratch, 50, SEARCH_LIMITS), Err(OpenError::NotFound));
     }
 
@@ -275,13 +345,22 @@ mod tests {
         scratch.link("1/0/20301231", &outside.path().join("0/20301231"));
         scratch.folder("1/0/20301229");
         scratch.link("1/0/20301229/503", &outside.path().join("0/20301231/503"));
-        scratch.link("1/0/20301230/503/1.mp4", &outside.path().join("0/20301231/503/1.mp4"));
-        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/0/20201201/503/1.mp4");
+        scratch.link(
+            "1/0/20301230/503/1.mp4",
+            &outside.path().join("0/20301231/503/1.mp4"),
+        );
+        assert_eq!(
+            find(&scratch, 503, SEARCH_LIMITS).unwrap(),
+            "1/0/20201201/503/1.mp4"
+        );
     }
 
     #[test]
     fn an_empty_mount_has_no_recording() {
-        assert_eq!(find(&Scratch::new(), 503, SEARCH_LIMITS), Err(OpenError::NotFound));
+        assert_eq!(
+            find(&Scratch::new(), 503, SEARCH_LIMITS),
+            Err(OpenError::NotFound)
+        );
     }
 
     #[test]
@@ -292,9 +371,39 @@ mod tests {
         }
         scratch.file("1/0/20201201/503/1.mp4", b"video");
         assert!(find(&scratch, 503, SEARCH_LIMITS).is_ok());
-        assert_eq!(find(&scratch, 503, SearchLimits { days: 10, ..SEARCH_LIMITS }), Err(OpenError::NotFound));
-        assert!(find(&scratch, 503, SearchLimits { days: 11, ..SEARCH_LIMITS }).is_ok());
-        assert_eq!(find(&scratch, 503, SearchLimits { entries: 12, ..SEARCH_LIMITS }), Err(OpenError::NotFound));
+        assert_eq!(
+            find(
+                &scratch,
+                503,
+                SearchLimits {
+                    days: 10,
+                    ..SEARCH_LIMITS
+                }
+            ),
+            Err(OpenError::NotFound)
+        );
+        assert!(
+            find(
+                &scratch,
+                503,
+                SearchLimits {
+                    days: 11,
+                    ..SEARCH_LIMITS
+                }
+            )
+            .is_ok()
+        );
+        assert_eq!(
+            find(
+                &scratch,
+                503,
+                SearchLimits {
+                    entries: 12,
+                    ..SEARCH_LIMITS
+                }
+            ),
+            Err(OpenError::NotFound)
+        );
     }
 
     #[test]
@@ -315,7 +424,10 @@ mod tests {
         }
         scratch.file("1/0/20201201/503/0000001.mp3", b"v");
         scratch.file("1/0/20201201/503/0000000:.mp4", b"v");
-        assert_eq!(find(&scratch, 503, SEARCH_LIMITS).unwrap(), "1/0/20201201/503/0000100.mp4");
+        assert_eq!(
+            find(&scratch, 503, SEARCH_LIMITS).unwrap(),
+            "1/0/20201201/503/0000100.mp4"
+        );
     }
 
     #[test]
@@ -330,8 +442,15 @@ mod tests {
                 scratch.file(&format!("1/0/20190101/{agent}/{file}.mp4"), b"v");
             }
         }
-        // 1 + 1 + 400 folders and 5 files, each folder with its `.` and `..`, but never the 200 agents.
-        let frugal = SearchLimits { entries: 420, days: 400 };
-        assert_eq!(find(&scratch, 300, frugal).unwrap(), "1/0/20190101/300/0.mp4");
+        // 1 + 1 + 400 folders and 5 files, each folder with its `.` and `..`, but never the 200
+        // agents.
+        let frugal = SearchLimits {
+            entries: 420,
+            days: 400,
+        };
+        assert_eq!(
+            find(&scratch, 300, frugal).unwrap(),
+            "1/0/20190101/300/0.mp4"
+        );
     }
 }

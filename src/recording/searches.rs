@@ -21,7 +21,10 @@ pub(super) struct SearchGuard {
 impl Searches {
     /// Begins a search for `agent`; `None` while an earlier one is not finished.
     pub(super) fn begin(&self, agent: u32) -> Option<SearchGuard> {
-        lock(&self.agents).insert(agent).then(|| SearchGuard { agent, searches: self.clone() })
+        lock(&self.agents).insert(agent).then(|| SearchGuard {
+            agent,
+            searches: self.clone(),
+        })
     }
 }
 

@@ -15,9 +15,9 @@ pub struct ETag(String);
 impl ETag {
     /// The tag of a file: its size in bytes and its time of change to the nanosecond.
     ///
-    /// No inode: FUSE and CIFS renumber files at each mount, and other nodes number it differently, but a download
-    /// has to go on after a remount and at another node. The tag is strong because a weak one never satisfies
-    /// If-Range, and then no download could be resumed.
+    /// No inode: FUSE and CIFS renumber files at each mount, and other nodes number it differently,
+    /// but a download has to go on after a remount and at another node. The tag is strong because a
+    /// weak one never satisfies If-Range, and then no download could be resumed.
     pub fn new(length: u64, seconds: i64, nanoseconds: u32) -> ETag {
         ETag(format!("\"{length:x}-{seconds:x}.{nanoseconds:x}\""))
     }
@@ -38,11 +38,15 @@ impl ETag {
         self.0 == field
     }
 
-    /// Whether If-Match names this state: by `*`, or by this tag in its list, compared strongly (RFC 9110
-    /// section 13.1.1). Tags hold neither quotes nor, in ours, commas, so a list can be split at every comma.
+    /// Whether If-Match names this state: by `*`, or by this tag in its list, compared strongly
+    /// (RFC 9110 section 13.1.1). Tags hold neither quotes nor, in ours, commas, so a list can be
+    /// split at every comma.
     pub(super) fn is_matched_by(&self, if_match: &str) -> bool {
         let if_match = if_match.trim();
-        if_match == "*" || if_match.split(',').any(|tag| self.is_exactly(tag.trim_matches([' ', '\t'])))
+        if_match == "*"
+            || if_match
+                .split(',')
+                .any(|tag| self.is_exactly(tag.trim_matches([' ', '\t'])))
     }
 }
 
@@ -54,35 +58,38 @@ impl fmt::Display for ETag {
 
 /// The Last-Modified field for a file changed at `modified`, in an answer of the time `now`.
 ///
-/// A file server may report any time: one in the future is given as `now` (RFC 9110 section 8.8.2.1), one
-/// that no HTTP date can express as the nearest that can be.
+/// A file server may report any time: one in the future is given as `now` (RFC 9110 section
+/// 8.8.2.1), one that no HTTP date can express as the nearest that can be.
 pub(crate) fn last_modified(modified: SystemTime, now: SystemTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(stamp(modified, now)))
 }
 
 /// Whether an HTTP date of If-Range names this state of the file (RFC 9110 section 13.1.5).
 ///
-/// The date must be exactly the Last-Modified, and strong: at least a second before `now`, as a file may
-/// change twice within one second and show the same date (section 8.8.2.2).
+/// The date must be exactly the Last-Modified, and strong: at least a second before `now`, as a
+/// file may change twice within one second and show the same date (section 8.8.2.2).
 pub(super) fn is_exactly_modified(field: &str, modified: SystemTime, now: SystemTime) -> bool {
     let stamp = stamp(modified, now);
     let matches = httpdate::parse_http_date(field).is_ok_and(|date| seconds(date) == stamp);
     matches && stamp < seconds(now)
 }
 
-/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is not an HTTP date is
-/// ignored (RFC 9110 section 13.1.4).
+/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is
+/// not an HTTP date is ignored (RFC 9110 section 13.1.4).
 pub(super) fn is_unmodified_since(field: &str, modified: SystemTime, now: SystemTime) -> bool {
-    httpdate::parse_http_date(field.trim()).map_or(true, |date| stamp(modified, now) <= seconds(date))
+    httpdate::parse_http_date(field.trim())
+        .map_or(true, |date| stamp(modified, now) <= seconds(date))
 }
 
 fn stamp(modified: SystemTime, now: SystemTime) -> u64 {
     seconds(modified).min(seconds(now))
 }
 
-/// Whole seconds since 1970, kept to what an HTTP date can express: httpdate panics on anything else.
+/// Whole seconds since 1970, kept to what an HTTP date can express: httpdate panics on anything
+/// else.
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs().min(YEAR_10000 - 1))
+    time.duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs().min(YEAR_10000 - 1))
 }
 
 #[cfg(test)]
@@ -100,10 +107,16 @@ mod tests {
         let before_1970 = UNIX_EPOCH - Duration::from_secs(5);
         let far = at(YEAR_10000 * 2);
         assert_eq!(last_modified(at(0), now), "Thu, 01 Jan 1970 00:00:00 GMT");
-        assert_eq!(last_modified(before_1970, now), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(
+            last_modified(before_1970, now),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
         assert_eq!(last_modified(far, now), "Wed, 02 Dec 2020 00:00:00 GMT");
         assert_eq!(last_modified(far, far), "Fri, 31 Dec 9999 23:59:59 GMT");
-        assert_eq!(last_modified(now, before_1970), "Thu, 01 Jan 1970 00:00:00 GMT");
+        assert_eq!(
+            last_modified(now, before_1970),
+            "Thu, 01 Jan 1970 00:00:00 GMT"
+        );
     }
 
     #[test]
@@ -111,16 +124,35 @@ mod tests {
         let modified = at(1_606_867_200) + Duration::from_millis(700);
         let field = "Wed, 02 Dec 2020 00:00:00 GMT";
         assert!(is_exactly_modified(field, modified, at(1_606_867_201)));
-        assert!(!is_exactly_modified(field, modified, at(1_606_867_200) + Duration::from_millis(900)));
-        assert!(!is_exactly_modified("Wed, 02 Dec 2020 00:00:01 GMT", modified, at(1_606_867_300)));
-        assert!(!is_exactly_modified("yesterday", modified, at(1_606_867_300)));
+        assert!(!is_exactly_modified(
+            field,
+            modified,
+            at(1_606_867_200) + Duration::from_millis(900)
+        ));
+        assert!(!is_exactly_modified(
+            "Wed, 02 Dec 2020 00:00:01 GMT",
+            modified,
+            at(1_606_867_300)
+        ));
+        assert!(!is_exactly_modified(
+            "yesterday",
+            modified,
+            at(1_606_867_300)
+        ));
     }
 
     #[test]
     fn only_the_very_tag_compares_equal() {
         let tag = ETag("\"2-3.4\"".to_owned());
         assert!(tag.is_exactly("\"2-3.4\""));
-        for other in ["W/\"2-3.4\"", "2-3.4", "\"2-3.5\"", "*", "\"2-3.4\", \"x\"", ""] {
+        for other in [
+            "W/\"2-3.4\"",
+            "2-3.4",
+            "\"2-3.5\"",
+            "*",
+            "\"2-3.4\", \"x\"",
+            "",
+        ] {
             assert!(!tag.is_exactly(other), "{other}");
         }
     }
@@ -128,17 +160,37 @@ mod tests {
     #[test]
     fn a_list_matches_when_the_very_tag_is_in_it() {
         let tag = ETag("\"2-3.4\"".to_owned());
-        for list in ["*", " * ", "\"2-3.4\"", "\"a\", \"2-3.4\"", "\"a,b\",\t\"2-3.4\" ,", ",\"2-3.4\",W/\"x\""] {
+        for list in [
+            "*",
+            " * ",
+            "\"2-3.4\"",
+            "\"a\", \"2-3.4\"",
+            "\"a,b\",\t\"2-3.4\" ,",
+            ",\"2-3.4\",W/\"x\"",
+        ] {
             assert!(tag.is_matched_by(list), "{list}");
         }
-        for list in ["", ",", "\"a\"", "W/\"2-3.4\"", "2-3.4", "\"a\" \"2-3.4\"", "*, \"a\"", "\"2-3.4", "**"] {
+        for list in [
+            "",
+            ",",
+            "\"a\"",
+            "W/\"2-3.4\"",
+            "2-3.4",
+            "\"a\" \"2-3.4\"",
+            "*, \"a\"",
+            "\"2-3.4",
+            "**",
+        ] {
             assert!(!tag.is_matched_by(list), "{list}");
         }
     }
 
     #[test]
     fn a_file_is_unmodified_since_its_own_date_and_later_ones() {
-        let (modified, now) = (at(1_606_867_200) + Duration::from_millis(700), at(1_700_000_000));
+        let (modified, now) = (
+            at(1_606_867_200) + Duration::from_millis(700),
+            at(1_700_000_000),
+        );
         for (field, holds) in [
             ("Wed, 02 Dec 2020 00:00:00 GMT", true),
             ("Wednesday, 02-Dec-20 00:00:00 GMT", true),
@@ -154,11 +206,21 @@ mod tests {
 
     #[test]
     fn a_tag_is_made_of_size_and_time_alone() {
-        let stat =
-            |length, seconds, nanoseconds| FileStat { length, modified: (seconds, nanoseconds), is_regular: true };
+        let stat = |length, seconds, nanoseconds| FileStat {
+            length,
+            modified: (seconds, nanoseconds),
+            is_regular: true,
+        };
         assert_eq!(ETag::from_stat(&stat(255, 16, 1)).as_str(), "\"ff-10.1\"");
-        let tags = [stat(255, 16, 1), stat(254, 16, 1), stat(255, 17, 1), stat(255, 16, 2), stat(255, -16, 1)];
-        let different: std::collections::HashSet<_> = tags.iter().map(|stat| ETag::from_stat(stat).0).collect();
+        let tags = [
+            stat(255, 16, 1),
+            stat(254, 16, 1),
+            stat(255, 17, 1),
+            stat(255, 16, 2),
+            stat(255, -16, 1),
+        ];
+        let different: std::collections::HashSet<_> =
+            tags.iter().map(|stat| ETag::from_stat(stat).0).collect();
         assert_eq!(different.len(), tags.len());
     }
 

@@ -13,12 +13,12 @@ use super::rel_path::RelPath;
 use super::resolve::FileStat;
 use super::validators::{ETag, last_modified};
 
-/// How much is read when a recording is opened, in bytes: enough to know that its file server answers, and
-/// to go out with the head of the reply.
+/// How much is read when a recording is opened, in bytes: enough to know that its file server
+/// answers, and to go out with the head of the reply.
 pub(crate) const PREFETCH_LEN: usize = 16 * 1024;
 
-/// A recording opened for one answer: size, times and bytes all come from one descriptor, so they stay
-/// those of one file when its name is given to another or to none.
+/// A recording opened for one answer: size, times and bytes all come from one descriptor, so they
+/// stay those of one file when its name is given to another or to none.
 ///
 /// The descriptor is closed by a thread of the mount, so dropping a video never blocks.
 pub(crate) struct Video {
@@ -36,9 +36,13 @@ pub(crate) struct Video {
 }
 
 impl Video {
-    /// Selects what the request asks for and reads the first chunk of it, so that a file server that hangs
-    /// or fails does so before the head of an answer is sent.
-    pub(super) fn begin(file: MountFile, path: RelPath, conditions: &Conditions) -> Result<Video, OpenError> {
+    /// Selects what the request asks for and reads the first chunk of it, so that a file server
+    /// that hangs or fails does so before the head of an answer is sent.
+    pub(super) fn begin(
+        file: MountFile,
+        path: RelPath,
+        conditions: &Conditions,
+    ) -> Result<Video, OpenError> {
         let stat = file.stat().map_err(OpenError::from_first_read)?;
         if !stat.is_regular {
             return Err(OpenError::Unreadable(Unreadable::Irregular));
@@ -47,7 +51,12 @@ impl Video {
             return Err(OpenError::Unreadable(Unreadable::Empty));
         }
         let (etag, opened) = (ETag::from_stat(&stat), SystemTime::now());
-        let state = FileState { etag: &etag, modified: stat.modified_time(), length: stat.length, now: opened };
+        let state = FileState {
+            etag: &etag,
+            modified: stat.modified_time(),
+            length: stat.length,
+            now: opened,
+        };
         let selection = select(conditions, state);
         let (offset, remaining) = match selection {
             Selection::Whole => (0, stat.length),
@@ -55,13 +64,27 @@ impl Video {
             Selection::Unsatisfiable | Selection::PreconditionFailed => (0, 0),
         };
         if let Some(file) = file.file() {
-            // Only advice: read-ahead doubles on Linux, and a file system that knows none may refuse.
+            // Only advice: read-ahead doubles on Linux, and a file system that knows none may
+            // refuse.
             let _ = fadvise(file, 0, None, Advice::Sequential);
         }
-        let mut prefetched = vec![0; usize::try_from(remaining).map_or(PREFETCH_LEN, |all| all.min(PREFETCH_LEN))];
-        let mut video = Video { file, path, stat, opened, etag, selection, offset, remaining, prefetched: Vec::new() };
+        let mut prefetched =
+            vec![0; usize::try_from(remaining).map_or(PREFETCH_LEN, |all| all.min(PREFETCH_LEN))];
+        let mut video = Video {
+            file,
+            path,
+            stat,
+            opened,
+            etag,
+            selection,
+            offset,
+            remaining,
+            prefetched: Vec::new(),
+        };
         let count = video.read(&mut prefetched).map_err(|error| match error {
-            ReadError::Failed(error) => OpenError::from_first_read(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+            ReadError::Failed(error) => {
+                OpenError::from_first_read(Errno::from_io_error(&error).unwrap_or(Errno::IO))
+            }
             _ => OpenError::Unreadable(Unreadable::Shrunk),
         })?;
         prefetched.truncate(count);
@@ -115,21 +138,27 @@ impl Video {
 
     /// How many bytes the answer carries: 0 when it is an error.
     pub(crate) fn selected(&self) -> u64 {
-        self.selected_range().map_or(0, |(first, last)| last - first + 1)
+        self.selected_range()
+            .map_or(0, |(first, last)| last - first + 1)
     }
 
-    /// Puts the next bytes of the selection into `buffer`, from its beginning, and says how many they are; 0
-    /// once all have been given. The first ones, at most [`PREFETCH_LEN`], are there already.
+    /// Puts the next bytes of the selection into `buffer`, from its beginning, and says how many
+    /// they are; 0 once all have been given. The first ones, at most [`PREFETCH_LEN`], are there
+    /// already.
     ///
-    /// Before the last of them are handed out, the file is held against what was announced: where it was written to
-    /// meanwhile the answer has to be cut, as it would otherwise look complete and be no recording that ever was. One
-    /// that has only grown is given as announced. Blocks for as long as the file server does.
+    /// Before the last of them are handed out, the file is held against what was announced: where
+    /// it was written to meanwhile the answer has to be cut, as it would otherwise look complete
+    /// and be no recording that ever was. One that has only grown is given as announced. Blocks for
+    /// as long as the file server does.
     ///
     /// # Errors
     /// When the rest cannot be had. The answer must be cut then.
     pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let prefetched = std::mem::take(&mut self.prefetched);
-        let count = match buffer.get_mut(..prefetched.len()).filter(|place| !place.is_empty()) {
+        let count = match buffer
+            .get_mut(..prefetched.len())
+            .filter(|place| !place.is_empty())
+        {
             Some(place) => {
                 place.copy_from_slice(&prefetched);
                 prefetched.len()
@@ -144,8 +173,11 @@ impl Video {
 
     /// Reads on into `buffer`; 0 when there is nothing left to read.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let room = usize::try_from(self.remaining).map_or(buffer.len(), |remaining| remaining.min(buffer.len()));
-        let Some(room) = buffer.get_mut(..room).filter(|room| !room.is_empty()) else { return Ok(0) };
+        let room = usize::try_from(self.remaining)
+            .map_or(buffer.len(), |remaining| remaining.min(buffer.len()));
+        let Some(room) = buffer.get_mut(..room).filter(|room| !room.is_empty()) else {
+            return Ok(0);
+        };
         match self.file.read_at(room, self.offset) {
             Ok(0) => Err(ReadError::Shrunk),
             Ok(count) => {
@@ -157,10 +189,13 @@ impl Video {
         }
     }
 
-    /// Compares size and time of change with what was announced. Some file servers read zeros where a file was
-    /// truncated, and one that is overwritten in place would be sent as a mixture.
+    /// Compares size and time of change with what was announced. Some file servers read zeros where
+    /// a file was truncated, and one that is overwritten in place would be sent as a mixture.
     fn verify(&self) -> Result<(), ReadError> {
-        let now = self.file.stat().map_err(|errno| ReadError::Failed(errno.into()))?;
+        let now = self
+            .file
+            .stat()
+            .map_err(|errno| ReadError::Failed(errno.into()))?;
         if now.length < self.stat.length {
             return Err(ReadError::Shrunk);
         }
@@ -196,7 +231,14 @@ mod tests {
     fn begin(file: File, range: Option<&str>) -> Result<Video, OpenError> {
         let file = OpenFiles::new(Duration::from_secs(60)).track(file);
         let path = RelPath::new(Vec::new(), Segment::parse("a.mp4").unwrap());
-        Video::begin(file, path, &Conditions { range: range.map(str::to_owned), ..Conditions::default() })
+        Video::begin(
+            file,
+            path,
+            &Conditions {
+                range: range.map(str::to_owned),
+                ..Conditions::default()
+            },
+        )
     }
 
     fn open(path: &Path, range: Option<&str>) -> Result<Video, OpenError> {
@@ -217,15 +259,24 @@ mod tests {
     }
 
     fn content(length: usize) -> Vec<u8> {
-        (0..length).map(|at| u8::try_from(at % 251).unwrap()).collect()
+        (0..length)
+            .map(|at| u8::try_from(at % 251).unwrap())
+            .collect()
     }
 
     #[test]
     fn what_is_selected_is_given_in_chunks() {
         let scratch = Scratch::new();
-        for length in
-            [1, 2, PREFETCH_LEN - 1, PREFETCH_LEN, PREFETCH_LEN + 1, BUFFER, PREFETCH_LEN + BUFFER, 3 * BUFFER + 7]
-        {
+        for length in [
+            1,
+            2,
+            PREFETCH_LEN - 1,
+            PREFETCH_LEN,
+            PREFETCH_LEN + 1,
+            BUFFER,
+            PREFETCH_LEN + BUFFER,
+            3 * BUFFER + 7,
+        ] {
             let bytes = content(length);
             let path = scratch.file("a.mp4", &bytes);
             let last = length - 1;
@@ -234,13 +285,23 @@ mod tests {
                 (Some("bytes=0-0".to_owned()), &bytes[..1]),
                 (Some(format!("bytes={last}-")), &bytes[last..]),
                 (Some(format!("bytes={}-", length / 2)), &bytes[length / 2..]),
-                (Some(format!("bytes=-{}", length / 2 + 1)), &bytes[length - length / 2 - 1..]),
+                (
+                    Some(format!("bytes=-{}", length / 2 + 1)),
+                    &bytes[length - length / 2 - 1..],
+                ),
                 (Some(format!("bytes={length}-")), &[]),
             ];
             for (range, expected) in table {
                 let mut video = open(&path, range.as_deref()).unwrap();
-                assert_eq!(video.selected(), expected.len() as u64, "{range:?} of {length}");
-                assert!(rest(&mut video).unwrap() == expected, "{range:?} of {length}");
+                assert_eq!(
+                    video.selected(),
+                    expected.len() as u64,
+                    "{range:?} of {length}"
+                );
+                assert!(
+                    rest(&mut video).unwrap() == expected,
+                    "{range:?} of {length}"
+                );
                 assert_eq!(video.next_chunk(&mut [0; 9]).unwrap(), 0);
             }
         }
@@ -273,7 +334,10 @@ mod tests {
         let mut buffer = vec![0; BUFFER];
         assert_eq!(video.next_chunk(&mut buffer).unwrap(), PREFETCH_LEN);
         assert_eq!(video.next_chunk(&mut buffer).unwrap(), 5);
-        assert!(matches!(video.next_chunk(&mut buffer), Err(ReadError::Shrunk)));
+        assert!(matches!(
+            video.next_chunk(&mut buffer),
+            Err(ReadError::Shrunk)
+        ));
     }
 
     #[test]
@@ -290,12 +354,14 @@ mod tests {
         assert_eq!(rest(&mut other).unwrap(), b"another");
     }
 
-    /// Gives the first chunk of a file of three, has `change` done to the file, and gives what came of the rest.
+    /// Gives the first chunk of a file of three, has `change` done to the file, and gives what came
+    /// of the rest.
     fn changed(change: impl FnOnce(&File)) -> Result<Vec<u8>, ReadError> {
         let scratch = Scratch::new();
         let path = scratch.file("a.mp4", &content(3 * BUFFER));
         let file = File::options().write(true).open(&path).unwrap();
-        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_606_867_200)).unwrap();
+        file.set_modified(UNIX_EPOCH + Duration::from_secs(1_606_867_200))
+            .unwrap();
         let mut video = open(&path, None).unwrap();
         let mut buffer = vec![0; BUFFER];
         let count = video.next_chunk(&mut buffer).unwrap();
@@ -329,8 +395,16 @@ mod tests {
         let scratch = Scratch::new();
         let path = scratch.file("a.mp4", b"video");
         let mut video = open(&path, None).unwrap();
-        File::options().write(true).open(&path).unwrap().set_len(4).unwrap();
-        assert!(matches!(video.next_chunk(&mut [0; 9]), Err(ReadError::Shrunk)));
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(4)
+            .unwrap();
+        assert!(matches!(
+            video.next_chunk(&mut [0; 9]),
+            Err(ReadError::Shrunk)
+        ));
     }
 
     #[test]
@@ -340,8 +414,14 @@ mod tests {
             Err(OpenError::Unreadable(reason)) => Some(reason),
             _ => None,
         };
-        assert_eq!(refused(File::open(scratch.file("a.mp4", b"")).unwrap()), Some(Unreadable::Empty));
-        assert_eq!(refused(File::open(scratch.path()).unwrap()), Some(Unreadable::Irregular));
+        assert_eq!(
+            refused(File::open(scratch.file("a.mp4", b"")).unwrap()),
+            Some(Unreadable::Empty)
+        );
+        assert_eq!(
+            refused(File::open(scratch.path()).unwrap()),
+            Some(Unreadable::Irregular)
+        );
         // A descriptor that cannot be read is the one read error that needs no broken disk.
         let path = scratch.file("a.mp4", b"video");
         let file = File::options().write(true).open(path).unwrap();

@@ -15,7 +15,8 @@ use crate::ops::sync::Latch;
 /// How often a mount is probed.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The longest pause between two probes of a failing automount. autofs itself remembers a failure for a minute.
+/// The longest pause between two probes of a failing automount. autofs itself remembers a failure
+/// for a minute.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The watching thread only waits, logs and counts: probing is done by the mount's own threads.
@@ -23,8 +24,9 @@ const STACK_SIZE: usize = 128 * 1024;
 
 /// Probes one mount over and over until it is dropped.
 ///
-/// A directory that is mounted on demand is probed at the start, after it was used, and while it fails, then in growing
-/// intervals: looking into it more often would mount it for nobody, keep it from idling, or hammer what does not work.
+/// A directory that is mounted on demand is probed at the start, after it was used, and while it
+/// fails, then in growing intervals: looking into it more often would mount it for nobody, keep it
+/// from idling, or hammer what does not work.
 pub(crate) struct MountWatch {
     mount: Arc<Mount>,
     stop: Arc<Latch>,
@@ -33,8 +35,9 @@ pub(crate) struct MountWatch {
 impl MountWatch {
     /// Starts watching, with a probe at once and then one every [`PROBE_INTERVAL`].
     ///
-    /// A loss is known at the latest that interval and the mount's timeout after the last good answer. One
-    /// line is logged when the mount is lost and one when it is back. Fails if no thread can be spawned.
+    /// A loss is known at the latest that interval and the mount's timeout after the last good
+    /// answer. One line is logged when the mount is lost and one when it is back. Fails if no
+    /// thread can be spawned.
     pub(crate) fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
         MountWatch::every(PROBE_INTERVAL, mount)
     }
@@ -51,7 +54,10 @@ impl MountWatch {
 
     fn every(interval: Duration, mount: Arc<Mount>) -> io::Result<MountWatch> {
         let stop = Arc::new(Latch::default());
-        let watch = MountWatch { mount: Arc::clone(&mount), stop: Arc::clone(&stop) };
+        let watch = MountWatch {
+            mount: Arc::clone(&mount),
+            stop: Arc::clone(&stop),
+        };
         let probe_loop = move || {
             let mut schedule = Schedule::new(interval);
             while !stop.is_set() {
@@ -67,13 +73,17 @@ impl MountWatch {
                 stop.wait_until(next);
             }
         };
-        std::thread::Builder::new().name("mount-watch".into()).stack_size(STACK_SIZE).spawn(probe_loop)?;
+        std::thread::Builder::new()
+            .name("mount-watch".into())
+            .stack_size(STACK_SIZE)
+            .spawn(probe_loop)?;
         Ok(watch)
     }
 }
 
 impl Drop for MountWatch {
-    /// Ends the watch. Its thread is not joined, as a probe may keep it for as long as a mount may take.
+    /// Ends the watch. Its thread is not joined, as a probe may keep it for as long as a mount may
+    /// take.
     fn drop(&mut self) {
         self.stop.set();
     }
@@ -91,7 +101,11 @@ struct Schedule {
 
 impl Schedule {
     fn new(interval: Duration) -> Schedule {
-        Schedule { interval, uses: None, retry: None }
+        Schedule {
+            interval,
+            uses: None,
+            retry: None,
+        }
     }
 
     fn is_due(&self, is_automount: bool, uses: u64, rests: bool, now: Instant) -> bool {
@@ -108,7 +122,9 @@ impl Schedule {
     fn note(&mut self, uses: u64, is_up: bool, now: Instant) {
         self.uses = Some(uses);
         self.retry = (!is_up).then(|| {
-            let pause = self.retry.map_or(self.interval, |(pause, _)| MAX_RETRY_INTERVAL.min(2 * pause));
+            let pause = self.retry.map_or(self.interval, |(pause, _)| {
+                MAX_RETRY_INTERVAL.min(2 * pause)
+            });
             (pause, now + pause)
         });
     }
@@ -118,13 +134,18 @@ fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
     let (tell, told) = sync_channel(1);
     // The watch may have given up waiting.
     mount.probe_uncounted(move |result| drop(tell.try_send(result)));
-    told.recv_timeout(mount.probe_timeout()).unwrap_or(Err(MountError::TimedOut))?;
+    told.recv_timeout(mount.probe_timeout())
+        .unwrap_or(Err(MountError::TimedOut))?;
     // Some file servers still know their directories while no file can be opened.
     mount.stuck_reason().map_or(Ok(()), Err)
 }
 
 fn note(mount: &Mount, result: Result<(), MountError>) {
-    let was_lost = mount.set_status(if result.is_ok() { MountStatus::Up } else { MountStatus::Lost });
+    let was_lost = mount.set_status(if result.is_ok() {
+        MountStatus::Up
+    } else {
+        MountStatus::Lost
+    });
     let directory = mount.directory().display();
     match result {
         Err(reason) if !was_lost => warn!("mount {directory} is lost: {reason}"),
@@ -142,7 +163,8 @@ mod tests {
     fn a_mount_is_seen_to_go_and_to_come_back() {
         let scratch = Scratch::new();
         let (here, away) = (scratch.folder("mount"), scratch.path().join("away"));
-        let watch = MountWatch::every(Duration::from_millis(5), Mount::new(here.clone(), false)).unwrap();
+        let watch =
+            MountWatch::every(Duration::from_millis(5), Mount::new(here.clone(), false)).unwrap();
         eventually(|| watch.status() == MountStatus::Up);
         std::fs::rename(&here, &away).unwrap();
         eventually(|| watch.status() == MountStatus::Lost);
@@ -157,8 +179,14 @@ mod tests {
         let mut schedule = Schedule::new(PROBE_INTERVAL);
         assert!(schedule.is_due(true, 0, false, at(0)), "the first time");
         schedule.note(0, true, at(0));
-        assert!((2..10_000).all(|second| !schedule.is_due(true, 0, false, at(second))), "it may idle");
-        assert!(schedule.is_due(false, 0, false, at(2)), "any other mount is probed each time");
+        assert!(
+            (2..10_000).all(|second| !schedule.is_due(true, 0, false, at(second))),
+            "it may idle"
+        );
+        assert!(
+            schedule.is_due(false, 0, false, at(2)),
+            "any other mount is probed each time"
+        );
         assert!(schedule.is_due(true, 1, false, at(2)) && schedule.is_due(true, 0, true, at(2)));
         let mut probed = Vec::new();
         for second in (10_000..10_400).step_by(2) {
@@ -171,7 +199,10 @@ mod tests {
         assert_eq!(probed, [0, 2, 6, 14, 30, 62, 122, 182, 242, 302, 362]);
         assert!(schedule.is_due(true, 20_000, true, at(20_000)));
         schedule.note(20_000, true, at(20_000));
-        assert!(!schedule.is_due(true, 20_000, false, at(20_002)), "it works again and may idle again");
+        assert!(
+            !schedule.is_due(true, 20_000, false, at(20_002)),
+            "it works again and may idle again"
+        );
     }
 
     #[test]

@@ -5,15 +5,17 @@ use std::fmt;
 /// The smallest agent id the interface documents.
 pub(crate) const AGENT_ID_MIN: u32 = 101;
 
-/// An agent's id ("work number"), known to lie between [`AGENT_ID_MIN`] and the configured `AGENT_ID_MAX`.
+/// An agent's id ("work number"), known to lie between [`AGENT_ID_MIN`] and the configured
+/// `AGENT_ID_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AgentId(u32);
 
 impl AgentId {
     /// Reads a plain decimal of [`AGENT_ID_MIN`] to `max`.
     ///
-    /// `None` for everything else: signs, blanks, leading zeros, digits of other scripts. Only one spelling of
-    /// an id is accepted because the text also names the agent in logs and in the paths of recordings.
+    /// `None` for everything else: signs, blanks, leading zeros, digits of other scripts. Only one
+    /// spelling of an id is accepted because the text also names the agent in logs and in the paths
+    /// of recordings.
     pub(crate) fn parse(text: &str, max: u32) -> Option<AgentId> {
         if text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -61,7 +63,11 @@ mod tests {
             ("4294967397", u32::MAX, None),
             ("99999999999999999999999999", u32::MAX, None),
         ] {
-            assert_eq!(AgentId::parse(text, max).map(AgentId::number), expected, "{text:?} up to {max}");
+            assert_eq!(
+                AgentId::parse(text, max).map(AgentId::number),
+                expected,
+                "{text:?} up to {max}"
+            );
         }
     }
 

@@ -1,4 +1,5 @@
-//! The state of an agent, as the presence interfaces change and show it (protocol facts, section 9.2).
+//! The state of an agent, as the presence interfaces change and show it (protocol facts, section
+//! 9.2).
 //!
 //! There is no call control here, so nothing but the agent's own wishes changes its state.
 
@@ -108,7 +109,8 @@ pub(super) struct Presence {
     last_state: Option<AgentState>,
     since_ms: u64,
     rest_ends: Option<RestEnd>,
-    /// `autoenteridle`: whether the agent is idle after a call. There are no calls, so it is kept and nothing more.
+    /// `autoenteridle`: whether the agent is idle after a call. There are no calls, so it is kept
+    /// and nothing more.
     pub(super) auto_enter_idle: bool,
 }
 
@@ -122,11 +124,17 @@ struct RestEnd {
 impl Presence {
     /// The state of an agent who signs in.
     pub(super) fn new(state: AgentState, auto_enter_idle: bool, epoch_ms: u64) -> Presence {
-        Presence { state, last_state: None, since_ms: epoch_ms, rest_ends: None, auto_enter_idle }
+        Presence {
+            state,
+            last_state: None,
+            since_ms: epoch_ms,
+            rest_ends: None,
+            auto_enter_idle,
+        }
     }
 
-    /// The events of a sign-in in that state. Which they are is documented for 3, 4 and 5, the only ones to sign in
-    /// with.
+    /// The events of a sign-in in that state. Which they are is documented for 3, 4 and 5, the only
+    /// ones to sign in with.
     pub(super) fn sign_in_events(&self) -> impl Iterator<Item = Event> {
         let ms = self.since_ms;
         let further = match self.state {
@@ -134,7 +142,10 @@ impl Presence {
             AgentState::Work => Some(Event::new(EventKind::Work, ms)),
             AgentState::Idle | AgentState::Rest => None,
         };
-        [EventKind::InService, EventKind::Ready].into_iter().map(move |kind| Event::new(kind, ms)).chain(further)
+        [EventKind::InService, EventKind::Ready]
+            .into_iter()
+            .map(move |kind| Event::new(kind, ms))
+            .chain(further)
     }
 
     pub(super) fn state(&self) -> AgentState {
@@ -143,15 +154,19 @@ impl Presence {
 
     /// The result of `syncagentinfo`.
     pub(super) fn sync_info(&self) -> SyncInfo {
-        SyncInfo { state: self.state, last_state: self.last_state, since_ms: self.since_ms }
+        SyncInfo {
+            state: self.state,
+            last_state: self.last_state,
+            since_ms: self.since_ms,
+        }
     }
 
     /// Applies a command; returns the event to queue, if any.
     ///
-    /// The interface says which states `cancelbusy`, `cancelwork` and `cancelrest` are for, and what `saybusy` and
-    /// `rest` need where the agent is busy or rests already. `sayfree` ends busy and wrap-up, and does nothing to an
-    /// idle agent. What it does not mention is refused: leaving a rest otherwise than by `cancelrest`, `work` in
-    /// wrap-up.
+    /// The interface says which states `cancelbusy`, `cancelwork` and `cancelrest` are for, and
+    /// what `saybusy` and `rest` need where the agent is busy or rests already. `sayfree` ends busy
+    /// and wrap-up, and does nothing to an idle agent. What it does not mention is refused: leaving
+    /// a rest otherwise than by `cancelrest`, `work` in wrap-up.
     pub(super) fn apply(
         &mut self,
         command: StateCommand,
@@ -162,24 +177,48 @@ impl Presence {
         let event = |kind| Some(Event::new(kind, epoch_ms));
         let (next, event) = match (command, self.state) {
             (StateCommand::SayFree, Idle) => return Ok(None),
-            (StateCommand::SayFree | StateCommand::CancelBusy, Busy) => (Idle, event(EventKind::CancelNotReady)),
-            (StateCommand::SayFree | StateCommand::CancelWork, Work) => (Idle, event(EventKind::CancelWork)),
+            (StateCommand::SayFree | StateCommand::CancelBusy, Busy) => {
+                (Idle, event(EventKind::CancelNotReady))
+            }
+            (StateCommand::SayFree | StateCommand::CancelWork, Work) => {
+                (Idle, event(EventKind::CancelWork))
+            }
             (StateCommand::CancelRest, Rest) => (Idle, event(EventKind::CancelRest)),
             (StateCommand::SayBusy { reason, .. }, Idle | Work)
-            | (StateCommand::SayBusy { reason: reason @ Some(_), prolong: Some(_) }, Busy) => {
-                (Busy, Some(Event::with_reason(EventKind::SetNotReady, reason.unwrap_or(0), epoch_ms)))
-            }
+            | (
+                StateCommand::SayBusy {
+                    reason: reason @ Some(_),
+                    prolong: Some(_),
+                },
+                Busy,
+            ) => (
+                Busy,
+                Some(Event::with_reason(
+                    EventKind::SetNotReady,
+                    reason.unwrap_or(0),
+                    epoch_ms,
+                )),
+            ),
             (StateCommand::Work, Idle | Busy) => (Work, event(EventKind::SetWork)),
             (StateCommand::Rest { cause, .. }, Idle | Busy | Work)
-            | (StateCommand::Rest { cause, prolong: Some(_), .. }, Rest) => {
-                (Rest, Some(Event::with_reason(EventKind::SetRest, cause, epoch_ms)))
-            }
+            | (
+                StateCommand::Rest {
+                    cause,
+                    prolong: Some(_),
+                    ..
+                },
+                Rest,
+            ) => (
+                Rest,
+                Some(Event::with_reason(EventKind::SetRest, cause, epoch_ms)),
+            ),
             _ => return Err(WrongState),
         };
         self.rest_ends = match command {
             StateCommand::Rest { time, .. } => now.checked_add(time).map(|ends| RestEnd {
                 ends,
-                epoch_ms: epoch_ms.saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
+                epoch_ms: epoch_ms
+                    .saturating_add(u64::try_from(time.as_millis()).unwrap_or(u64::MAX)),
             }),
             _ => None,
         };
@@ -191,7 +230,8 @@ impl Presence {
         Ok(event)
     }
 
-    /// The event that the time of a rest is over, once. The agent goes on resting: it alone ends its rest.
+    /// The event that the time of a rest is over, once. The agent goes on resting: it alone ends
+    /// its rest.
     pub(super) fn rest_timeout(&mut self, now: Instant) -> Option<Event> {
         let ended = self.rest_ends.filter(|end| end.ends <= now)?;
         self.rest_ends = None;
@@ -208,7 +248,11 @@ mod tests {
     const SECOND: Duration = Duration::from_secs(1);
 
     fn rest(prolong: Option<bool>) -> StateCommand {
-        StateCommand::Rest { time: SECOND, cause: 200, prolong }
+        StateCommand::Rest {
+            time: SECOND,
+            cause: 200,
+            prolong,
+        }
     }
 
     fn busy(reason: Option<u8>, prolong: Option<bool>) -> StateCommand {
@@ -222,22 +266,73 @@ mod tests {
         type Outcome = Option<(AgentState, Option<EventKind>)>;
         let to = |state, kind| Some((state, Some(kind)));
         let table: [(StateCommand, [Outcome; 4]); 10] = [
-            (StateCommand::SayFree, [to(Idle, CancelNotReady), Some((Idle, None)), to(Idle, CancelWork), None]),
-            (busy(None, None), [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
-            (busy(Some(200), None), [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
-            (busy(Some(200), Some(true)), [to(Busy, SetNotReady), to(Busy, SetNotReady), to(Busy, SetNotReady), None]),
-            (StateCommand::CancelBusy, [to(Idle, CancelNotReady), None, None, None]),
-            (StateCommand::Work, [to(Work, SetWork), to(Work, SetWork), None, None]),
-            (StateCommand::CancelWork, [None, None, to(Idle, CancelWork), None]),
-            (rest(None), [to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest), None]),
-            (rest(Some(false)), [to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest), to(Rest, SetRest)]),
-            (StateCommand::CancelRest, [None, None, None, to(Idle, CancelRest)]),
+            (
+                StateCommand::SayFree,
+                [
+                    to(Idle, CancelNotReady),
+                    Some((Idle, None)),
+                    to(Idle, CancelWork),
+                    None,
+                ],
+            ),
+            (
+                busy(None, None),
+                [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None],
+            ),
+            (
+                busy(Some(200), None),
+                [None, to(Busy, SetNotReady), to(Busy, SetNotReady), None],
+            ),
+            (
+                busy(Some(200), Some(true)),
+                [
+                    to(Busy, SetNotReady),
+                    to(Busy, SetNotReady),
+                    to(Busy, SetNotReady),
+                    None,
+                ],
+            ),
+            (
+                StateCommand::CancelBusy,
+                [to(Idle, CancelNotReady), None, None, None],
+            ),
+            (
+                StateCommand::Work,
+                [to(Work, SetWork), to(Work, SetWork), None, None],
+            ),
+            (
+                StateCommand::CancelWork,
+                [None, None, to(Idle, CancelWork), None],
+            ),
+            (
+                rest(None),
+                [
+                    to(Rest, SetRest),
+                    to(Rest, SetRest),
+                    to(Rest, SetRest),
+                    None,
+                ],
+            ),
+            (
+                rest(Some(false)),
+                [
+                    to(Rest, SetRest),
+                    to(Rest, SetRest),
+                    to(Rest, SetRest),
+                    to(Rest, SetRest),
+                ],
+            ),
+            (
+                StateCommand::CancelRest,
+                [None, None, None, to(Idle, CancelRest)],
+            ),
         ];
         for (command, outcomes) in table {
             for (state, outcome) in STATES.into_iter().zip(outcomes) {
                 let mut presence = Presence::new(state, true, 1);
                 let applied = presence.apply(command, Instant::now(), 2);
-                let reached = applied.map(|event| (presence.state, event.map(|event| event.kind())));
+                let reached =
+                    applied.map(|event| (presence.state, event.map(|event| event.kind())));
                 assert_eq!(reached.ok(), outcome, "{command:?} when {state:?}");
                 let has_changed = presence.state != state;
                 let info = SyncInfo {
@@ -255,8 +350,14 @@ mod tests {
         let mut presence = Presence::new(Idle, true, 0);
         let now = Instant::now();
         for (command, event) in [
-            (busy(None, None), Event::with_reason(EventKind::SetNotReady, 0, 5)),
-            (busy(Some(210), Some(true)), Event::with_reason(EventKind::SetNotReady, 210, 5)),
+            (
+                busy(None, None),
+                Event::with_reason(EventKind::SetNotReady, 0, 5),
+            ),
+            (
+                busy(Some(210), Some(true)),
+                Event::with_reason(EventKind::SetNotReady, 210, 5),
+            ),
             (rest(None), Event::with_reason(EventKind::SetRest, 200, 5)),
         ] {
             assert_eq!(presence.apply(command, now, 5), Ok(Some(event)));
@@ -268,12 +369,21 @@ mod tests {
         let (mut presence, start) = (Presence::new(Idle, true, 0), Instant::now());
         presence.apply(rest(None), start, 5_000).unwrap();
         assert_eq!(presence.rest_timeout(start), None);
-        assert_eq!(presence.rest_timeout(start + SECOND), Some(Event::new(EventKind::RestTimeout, 6_000)));
+        assert_eq!(
+            presence.rest_timeout(start + SECOND),
+            Some(Event::new(EventKind::RestTimeout, 6_000))
+        );
         assert_eq!(presence.rest_timeout(start + SECOND), None);
         assert_eq!(presence.state(), Rest);
         presence.apply(rest(Some(true)), start, 5_000).unwrap();
-        presence.apply(StateCommand::CancelRest, start, 5_500).unwrap();
-        assert_eq!(presence.rest_timeout(start + SECOND), None, "a rest that is over has no end");
+        presence
+            .apply(StateCommand::CancelRest, start, 5_500)
+            .unwrap();
+        assert_eq!(
+            presence.rest_timeout(start + SECOND),
+            None,
+            "a rest that is over has no end"
+        );
     }
 
     #[test]
@@ -294,7 +404,11 @@ mod tests {
                         || *event == Event::with_reason(SetNotReady, 0, 7))
             );
         }
-        assert!([0, 1, 2, 6, 7, 8, 9].iter().all(|status| AgentState::from_sign_in_status(*status).is_none()));
+        assert!(
+            [0, 1, 2, 6, 7, 8, 9]
+                .iter()
+                .all(|status| AgentState::from_sign_in_status(*status).is_none())
+        );
     }
 
     #[test]

@@ -13,7 +13,8 @@ use super::hex;
 use super::table::SessionId;
 use crate::ops::sync::lock;
 
-/// How long a token is good for. The one client known uses it within the same request of its own user.
+/// How long a token is good for. The one client known uses it within the same request of its own
+/// user.
 const TIMEOUT: Duration = Duration::from_secs(60);
 /// Tokens of one agent; beyond them the oldest goes.
 const PER_AGENT_MAX: usize = 8;
@@ -22,9 +23,9 @@ const TOKENS_MAX: usize = 4096;
 
 /// The tokens that are good now.
 ///
-/// A token belongs to an agent, its session and one path, is taken once, and for a minute. The table keeps only
-/// SHA-256 of each and compares in constant time. A session that is over takes its tokens with it: the agent's next
-/// one has another id.
+/// A token belongs to an agent, its session and one path, is taken once, and for a minute. The
+/// table keeps only SHA-256 of each and compares in constant time. A session that is over takes its
+/// tokens with it: the agent's next one has another id.
 #[derive(Debug, Default)]
 pub(crate) struct DownloadTokens {
     agents: Mutex<HashMap<AgentId, Vec<Issued>>>,
@@ -58,7 +59,12 @@ impl DownloadTokens {
         // Reserved whole: growing would leave parts of the secret behind in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(2 * random.len()));
         hex::push(&mut text, random.as_slice());
-        let issued = Issued { fingerprint: Fingerprint::from_text(&text), session, path: path.into(), issued_at: now };
+        let issued = Issued {
+            fingerprint: Fingerprint::from_text(&text),
+            session,
+            path: path.into(),
+            issued_at: now,
+        };
         let mut agents = lock(&self.agents);
         if agents.values().map(Vec::len).sum::<usize>() >= TOKENS_MAX {
             make_room(&mut agents, now);
@@ -72,17 +78,29 @@ impl DownloadTokens {
         Ok(DownloadToken(text))
     }
 
-    /// Whether `token` is good for `path` in that session of `agent`. Whatever the answer, a token that was presented
-    /// is not good any more.
-    pub(crate) fn redeem(&self, agent: AgentId, session: SessionId, token: &str, path: &str, now: Instant) -> bool {
+    /// Whether `token` is good for `path` in that session of `agent`. Whatever the answer, a token
+    /// that was presented is not good any more.
+    pub(crate) fn redeem(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        token: &str,
+        path: &str,
+        now: Instant,
+    ) -> bool {
         let presented = Fingerprint::from_text(token);
         let mut agents = lock(&self.agents);
-        let Some(tokens) = agents.get_mut(&agent) else { return false };
+        let Some(tokens) = agents.get_mut(&agent) else {
+            return false;
+        };
         let mut is_valid = false;
         // All are compared, wherever the match is.
         tokens.retain(|issued| {
             let matches = issued.fingerprint == presented;
-            is_valid |= matches && issued.session == session && *issued.path == *path && issued.is_valid(now);
+            is_valid |= matches
+                && issued.session == session
+                && *issued.path == *path
+                && issued.is_valid(now);
             !matches && issued.is_valid(now)
         });
         if tokens.is_empty() {
@@ -121,8 +139,10 @@ fn make_room(agents: &mut HashMap<AgentId, Vec<Issued>>, now: Instant) {
         return;
     }
     // The first of each agent is its oldest.
-    let oldest =
-        agents.iter().min_by_key(|(_, tokens)| tokens.first().map(|token| token.issued_at)).map(|(agent, _)| *agent);
+    let oldest = agents
+        .iter()
+        .min_by_key(|(_, tokens)| tokens.first().map(|token| token.issued_at))
+        .map(|(agent, _)| *agent);
     if let Some(agent) = oldest
         && let Some(tokens) = agents.get_mut(&agent)
     {
@@ -158,12 +178,19 @@ mod tests {
             (101, session, PATH, second * 60, false),
             (101, other, PATH, Duration::ZERO, false),
             (102, session, PATH, Duration::ZERO, false),
-            (101, session, "Y:/1/0/20201202/503/1714443.wav", Duration::ZERO, false),
+            (
+                101,
+                session,
+                "Y:/1/0/20201202/503/1714443.wav",
+                Duration::ZERO,
+                false,
+            ),
             (101, session, "", Duration::ZERO, false),
         ] {
             let tokens = DownloadTokens::default();
             let token = tokens.issue(agent(101), session, PATH, now).unwrap();
-            let redeem = || tokens.redeem(agent(id), presented_in, token.expose(), path, now + after);
+            let redeem =
+                || tokens.redeem(agent(id), presented_in, token.expose(), path, now + after);
             assert_eq!(redeem(), good, "{id} {presented_in:?} {path} {after:?}");
             assert!(!redeem(), "it was presented before");
             if id == 101 {
@@ -179,15 +206,28 @@ mod tests {
     #[test]
     fn a_token_is_random_and_shows_itself_nowhere() {
         let (tokens, now, [session, _]) = (DownloadTokens::default(), Instant::now(), sessions());
-        let texts: std::collections::HashSet<_> =
-            (0..100).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap().expose().to_owned()).collect();
+        let texts: std::collections::HashSet<_> = (0..100)
+            .map(|_| {
+                tokens
+                    .issue(agent(101), session, PATH, now)
+                    .unwrap()
+                    .expose()
+                    .to_owned()
+            })
+            .collect();
         assert_eq!(texts.len(), 100);
-        assert!(texts.iter().all(|text| text.len() == 32 && hex::parse(text).is_some()));
+        assert!(
+            texts
+                .iter()
+                .all(|text| text.len() == 32 && hex::parse(text).is_some())
+        );
         let token = tokens.issue(agent(101), session, PATH, now).unwrap();
         let shown = format!("{tokens:?} {token:?}");
         assert!(!shown.contains(token.expose()), "{shown}");
         for wrong in ["", "0", &"0".repeat(32), &token.expose().to_uppercase()] {
-            assert!(!tokens.redeem(agent(101), session, wrong, PATH, now) || wrong == token.expose());
+            assert!(
+                !tokens.redeem(agent(101), session, wrong, PATH, now) || wrong == token.expose()
+            );
         }
         assert!(tokens.redeem(agent(101), session, token.expose(), PATH, now));
     }
@@ -195,17 +235,33 @@ mod tests {
     #[test]
     fn the_oldest_of_too_many_tokens_goes() {
         let (tokens, now, [session, _]) = (DownloadTokens::default(), Instant::now(), sessions());
-        let own: Vec<_> = (0..9).map(|_| tokens.issue(agent(101), session, PATH, now).unwrap()).collect();
-        let good = |token: &DownloadToken| tokens.redeem(agent(101), session, token.expose(), PATH, now);
+        let own: Vec<_> = (0..9)
+            .map(|_| tokens.issue(agent(101), session, PATH, now).unwrap())
+            .collect();
+        let good =
+            |token: &DownloadToken| tokens.redeem(agent(101), session, token.expose(), PATH, now);
         assert!(!good(&own[0]) && own[1..].iter().all(good));
         let first = tokens.issue(agent(101), session, PATH, now).unwrap();
         for nth in 0..u32::try_from(TOKENS_MAX).unwrap() + 100 {
-            tokens.issue(agent(1_000 + nth), session, PATH, now + Duration::from_millis(1)).unwrap();
+            tokens
+                .issue(
+                    agent(1_000 + nth),
+                    session,
+                    PATH,
+                    now + Duration::from_millis(1),
+                )
+                .unwrap();
             let count: usize = lock(&tokens.agents).values().map(Vec::len).sum();
             assert!(count <= TOKENS_MAX);
         }
         assert!(!good(&first));
-        tokens.issue(agent(101), session, PATH, now + TIMEOUT * 2).unwrap();
-        assert_eq!(lock(&tokens.agents).len(), 1, "what is no longer good makes room first");
+        tokens
+            .issue(agent(101), session, PATH, now + TIMEOUT * 2)
+            .unwrap();
+        assert_eq!(
+            lock(&tokens.agents).len(),
+            1,
+            "what is no longer good makes room first"
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Events that an agent's poll is answered with, byte for byte as clients expect them (protocol facts, section 9.4).
+//! Events that an agent's poll is answered with, byte for byte as clients expect them (protocol
+//! facts, section 9.4).
 
 use std::fmt::Write as _;
 
@@ -6,7 +7,8 @@ use super::agent::AgentId;
 
 /// One event of an agent, waiting for its poll.
 ///
-/// Small while it is one of a state change, which every session has some of; only recordings carry text.
+/// Small while it is one of a state change, which every session has some of; only recordings carry
+/// text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     kind: EventKind,
@@ -98,22 +100,39 @@ pub(crate) struct StopRecordContent<'a> {
 impl Event {
     /// An event without content. `epoch_ms` is the wall clock, in milliseconds since 1970.
     pub(crate) fn new(kind: EventKind, epoch_ms: u64) -> Event {
-        Event { kind, epoch_ms, content: Content::Null }
+        Event {
+            kind,
+            epoch_ms,
+            content: Content::Null,
+        }
     }
 
     /// An event whose content is a reason, `"0"` for none.
     pub(crate) fn with_reason(kind: EventKind, reason: u8, epoch_ms: u64) -> Event {
-        Event { kind, epoch_ms, content: Content::Reason(reason) }
+        Event {
+            kind,
+            epoch_ms,
+            content: Content::Reason(reason),
+        }
     }
 
     /// `AgentMediaEvent_Record`.
     ///
-    /// Keys stand in the order of the documented samples, which differs between audio and video, and so do the type
-    /// of `fileMediaType` and the dot at the end of a video's `recordID`.
+    /// Keys stand in the order of the documented samples, which differs between audio and video,
+    /// and so do the type of `fileMediaType` and the dot at the end of a video's `recordID`.
     pub(crate) fn record(media: Media, content: &RecordContent<'_>, epoch_ms: u64) -> Event {
-        let RecordContent { task_id, location_id, .. } = content;
-        let [caller, called, file_name, call_id] =
-            [content.caller, content.called, content.file_name, content.call_id].map(quoted);
+        let RecordContent {
+            task_id,
+            location_id,
+            ..
+        } = content;
+        let [caller, called, file_name, call_id] = [
+            content.caller,
+            content.called,
+            content.file_name,
+            content.call_id,
+        ]
+        .map(quoted);
         let object = match media {
             Media::Audio => {
                 let record_id = quoted(content.record_id);
@@ -128,13 +147,27 @@ impl Event {
                 )
             }
         };
-        Event { kind: EventKind::Record, epoch_ms, content: Content::Object(object.into()) }
+        Event {
+            kind: EventKind::Record,
+            epoch_ms,
+            content: Content::Object(object.into()),
+        }
     }
 
-    /// `AgentMediaEvent_StopRecordDone`. Of a video's, no sample is public; its `fileMediaType` is the number that
-    /// the event of the recording has.
-    pub(crate) fn stop_record_done(media: Media, content: &StopRecordContent<'_>, epoch_ms: u64) -> Event {
-        let StopRecordContent { begin_ms, end_ms, record_format, task_id, .. } = content;
+    /// `AgentMediaEvent_StopRecordDone`. Of a video's, no sample is public; its `fileMediaType` is
+    /// the number that the event of the recording has.
+    pub(crate) fn stop_record_done(
+        media: Media,
+        content: &StopRecordContent<'_>,
+        epoch_ms: u64,
+    ) -> Event {
+        let StopRecordContent {
+            begin_ms,
+            end_ms,
+            record_format,
+            task_id,
+            ..
+        } = content;
         let file_media_type = match media {
             Media::Audio => r#""1""#,
             Media::Video => "2",
@@ -143,7 +176,11 @@ impl Event {
         let object = format!(
             r#"{{"beginTime":{begin_ms},"endTime":{end_ms},"fileMediaType":{file_media_type},"recordFormat":"{record_format}","taskId":{task_id},"callId":{call_id}}}"#
         );
-        Event { kind: EventKind::StopRecordDone, epoch_ms, content: Content::Object(object.into()) }
+        Event {
+            kind: EventKind::StopRecordDone,
+            epoch_ms,
+            content: Content::Object(object.into()),
+        }
     }
 
     /// The type.
@@ -232,7 +269,10 @@ mod tests {
 
     #[test]
     fn events_have_the_bytes_of_the_documented_samples() {
-        let video = RecordContent { file_name: "Y:/3/0/20261124/1203/0915307.mp4", ..RECORDING };
+        let video = RecordContent {
+            file_name: "Y:/3/0/20261124/1203/0915307.mp4",
+            ..RECORDING
+        };
         let stop = StopRecordContent {
             begin_ms: 1_795_511_730_000,
             end_ms: 1_795_511_772_000,
@@ -265,12 +305,16 @@ mod tests {
             assert_eq!(event.poll_body(agent()), body);
         }
         let stop = Event::stop_record_done(Media::Video, &stop, 0).poll_body(agent());
-        assert!(stop.contains(r#""fileMediaType":2,"recordFormat""#), "{stop}");
+        assert!(
+            stop.contains(r#""fileMediaType":2,"recordFormat""#),
+            "{stop}"
+        );
     }
 
     #[test]
     fn every_type_has_a_name_of_its_own_and_events_are_small() {
-        let names: std::collections::HashSet<_> = EventKind::ALL.iter().map(|kind| kind.name()).collect();
+        let names: std::collections::HashSet<_> =
+            EventKind::ALL.iter().map(|kind| kind.name()).collect();
         assert_eq!(names.len(), EventKind::ALL.len());
         assert!(size_of::<Event>() <= 40, "{}", size_of::<Event>());
     }

@@ -4,10 +4,12 @@ use std::collections::VecDeque;
 
 use super::event::Event;
 
-/// Events kept for one session: an hour of recordings of a busy agent that does not poll. Some 20 KB when full.
+/// Events kept for one session: an hour of recordings of a busy agent that does not poll. Some 20
+/// KB when full.
 const EVENTS_MAX: usize = 64;
 
-/// Events in the order of their delivery, at most [`EVENTS_MAX`]. Takes no memory of its own while it is empty.
+/// Events in the order of their delivery, at most [`EVENTS_MAX`]. Takes no memory of its own while
+/// it is empty.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     events: VecDeque<Event>,
@@ -16,12 +18,17 @@ pub(super) struct EventQueue {
 impl EventQueue {
     /// Queues an event; the oldest, if it had to make room.
     pub(super) fn push(&mut self, event: Event) -> Option<Event> {
-        let dropped = if self.events.len() >= EVENTS_MAX { self.events.pop_front() } else { None };
+        let dropped = if self.events.len() >= EVENTS_MAX {
+            self.events.pop_front()
+        } else {
+            None
+        };
         self.events.push_back(event);
         dropped
     }
 
-    /// Puts an event back that was not delivered; the event itself, if there is no room, since it is the oldest.
+    /// Puts an event back that was not delivered; the event itself, if there is no room, since it
+    /// is the oldest.
     pub(super) fn push_front(&mut self, event: Event) -> Option<Event> {
         if self.events.len() >= EVENTS_MAX {
             return Some(event);
@@ -62,7 +69,9 @@ mod tests {
     #[test]
     fn events_come_out_in_their_order_and_the_oldest_of_too_many_is_dropped() {
         let mut queue = EventQueue::default();
-        let dropped: Vec<_> = (0..66).filter_map(|number| queue.push(event(number))).collect();
+        let dropped: Vec<_> = (0..66)
+            .filter_map(|number| queue.push(event(number)))
+            .collect();
         assert_eq!(dropped, [event(0), event(1)]);
         assert_eq!(queue.push_front(event(1)), Some(event(1)));
         assert_eq!(queue.pop(), Some(event(2)));

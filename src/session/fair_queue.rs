@@ -5,8 +5,9 @@ use std::hash::Hash;
 
 /// A bounded queue with a line for each owner; [`pop`](Self::pop) takes from each line in turn.
 ///
-/// So an owner waits for its own items and for one of each other owner. In a full queue the owner with the longest
-/// line gives up its newest item to one whose line is at least two shorter (longest queue drop).
+/// So an owner waits for its own items and for one of each other owner. In a full queue the owner
+/// with the longest line gives up its newest item to one whose line is at least two shorter
+/// (longest queue drop).
 #[derive(Debug)]
 pub(super) struct FairQueue<K, T> {
     /// Never an empty line.
@@ -20,7 +21,12 @@ pub(super) struct FairQueue<K, T> {
 impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
     /// An empty queue for at most `max` items.
     pub(super) fn new(max: usize) -> FairQueue<K, T> {
-        FairQueue { lines: HashMap::new(), turns: VecDeque::new(), len: 0, max }
+        FairQueue {
+            lines: HashMap::new(),
+            turns: VecDeque::new(),
+            len: 0,
+            max,
+        }
     }
 
     /// Queues `item`; gives back the item that had to make room for it.
@@ -32,7 +38,12 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         if self.len >= self.max {
             let own = self.lines.get(&owner).map_or(0, VecDeque::len);
             // Two shorter, so that neither takes from the other in turns.
-            match self.lines.values_mut().max_by_key(|line| line.len()).filter(|longest| own + 1 < longest.len()) {
+            match self
+                .lines
+                .values_mut()
+                .max_by_key(|line| line.len())
+                .filter(|longest| own + 1 < longest.len())
+            {
                 Some(longest) => evicted = longest.pop_back(),
                 None => return Err(item),
             }
@@ -73,7 +84,12 @@ mod tests {
             queue.push("guesser", item).unwrap();
         }
         queue.push("agent", 1000).unwrap();
-        assert_eq!(std::iter::from_fn(|| queue.pop()).take(4).collect::<Vec<_>>(), [0, 1000, 1, 2]);
+        assert_eq!(
+            std::iter::from_fn(|| queue.pop())
+                .take(4)
+                .collect::<Vec<_>>(),
+            [0, 1000, 1, 2]
+        );
     }
 
     #[test]

@@ -1,4 +1,5 @@
-//! Guids: the secrets that stand for a signed-in agent, and the fingerprints the table keeps of them.
+//! Guids: the secrets that stand for a signed-in agent, and the fingerprints the table keeps of
+//! them.
 
 use std::fmt;
 
@@ -8,12 +9,14 @@ use zeroize::Zeroizing;
 
 use super::hex;
 
-/// The longest Guid header that is looked at, in characters; a UUID and its dot leave 91 for the suffix.
+/// The longest Guid header that is looked at, in characters; a UUID and its dot leave 91 for the
+/// suffix.
 pub(crate) const GUID_CHARS_MAX: usize = 128;
 
 /// The secret of one sign-in or renewal: `<uuid v4 in lower-case hex>.<suffix>`.
 ///
-/// It exists only between its making and the reply that carries it; the table keeps its [`Fingerprint`].
+/// It exists only between its making and the reply that carries it; the table keeps its
+/// [`Fingerprint`].
 pub(crate) struct Guid {
     text: Zeroizing<String>,
 }
@@ -21,15 +24,22 @@ pub(crate) struct Guid {
 impl Guid {
     /// A new Guid with 122 random bits of the system generator.
     ///
-    /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It consists of `[0-9a-zA-Z.-]` only: vendor
-    /// clients strip `:` and `=` from a Guid and normalise the rest before they send it back.
+    /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It consists of `[0-9a-zA-Z.-]`
+    /// only: vendor clients strip `:` and `=` from a Guid and normalise the rest before they send
+    /// it back.
     pub(crate) fn generate(suffix: &str) -> Result<Guid, getrandom::Error> {
         let mut random = Zeroizing::new([0_u8; 16]);
         getrandom::fill(random.as_mut_slice())?;
         let [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p] = *random;
         // RFC 9562, section 5.4: four bits name the version, two the variant.
         let (g, i) = (g & 0x0f | 0x40, i & 0x3f | 0x80);
-        let groups: [&[u8]; 5] = [&[a, b, c, d], &[e, f], &[g, h], &[i, j], &[k, l, m, n, o, p]];
+        let groups: [&[u8]; 5] = [
+            &[a, b, c, d],
+            &[e, f],
+            &[g, h],
+            &[i, j],
+            &[k, l, m, n, o, p],
+        ];
         // Reserved whole: growing would leave parts of the secret behind in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(37 + suffix.len()));
         for (place, group) in groups.into_iter().enumerate() {
@@ -69,19 +79,24 @@ pub(crate) struct Fingerprint([u8; 32]);
 impl Fingerprint {
     /// The fingerprint of what a client sent in its `Guid` header.
     ///
-    /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor clients send
-    /// `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a character is outside
-    /// `[0-9a-zA-Z.-]`.
+    /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor
+    /// clients send `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a
+    /// character is outside `[0-9a-zA-Z.-]`.
     pub(crate) fn from_header(value: &str) -> Option<Fingerprint> {
         let text = value.trim_matches([' ', '\t']);
-        let plain = text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-');
+        let plain = text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'.' || byte == b'-');
         (plain && (1..=GUID_CHARS_MAX).contains(&text.len())).then(|| Fingerprint::from_text(text))
     }
 
     /// The fingerprint of any secret text.
     pub(super) fn from_text(text: &str) -> Fingerprint {
         let mut hash = [0; 32];
-        for (to, from) in hash.iter_mut().zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref()) {
+        for (to, from) in hash
+            .iter_mut()
+            .zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
+        {
             *to = *from;
         }
         Fingerprint(hash)
@@ -114,16 +129,28 @@ mod tests {
             let guid = Guid::generate("AgentGateway0").unwrap();
             let (uuid, suffix) = guid.expose().split_once('.').unwrap();
             assert_eq!(suffix, "AgentGateway0");
-            assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
-            assert!(uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')), "{uuid}");
+            assert_eq!(
+                uuid.split('-').map(str::len).collect::<Vec<_>>(),
+                [8, 4, 4, 4, 12]
+            );
+            assert!(
+                uuid.bytes()
+                    .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')),
+                "{uuid}"
+            );
             assert_eq!(uuid.as_bytes()[14], b'4');
-            assert!(matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'), "{uuid}");
+            assert!(
+                matches!(uuid.as_bytes()[19], b'8' | b'9' | b'a' | b'b'),
+                "{uuid}"
+            );
         }
     }
 
     #[test]
     fn guids_do_not_repeat() {
-        let guids: HashSet<String> = (0..1000).map(|_| Guid::generate("a").unwrap().expose().to_owned()).collect();
+        let guids: HashSet<String> = (0..1000)
+            .map(|_| Guid::generate("a").unwrap().expose().to_owned())
+            .collect();
         assert_eq!(guids.len(), 1000);
     }
 
@@ -131,17 +158,38 @@ mod tests {
     fn the_header_of_a_guid_has_its_fingerprint() {
         let guid = Guid::generate("AgentGateway0").unwrap();
         let other = Guid::generate("AgentGateway0").unwrap();
-        assert_eq!(Fingerprint::from_header(guid.expose()), Some(guid.fingerprint()));
-        assert_eq!(Fingerprint::from_header(&format!(" \t{} ", guid.expose())), Some(guid.fingerprint()));
-        assert_ne!(Fingerprint::from_header(&guid.expose().to_uppercase()), Some(guid.fingerprint()));
+        assert_eq!(
+            Fingerprint::from_header(guid.expose()),
+            Some(guid.fingerprint())
+        );
+        assert_eq!(
+            Fingerprint::from_header(&format!(" \t{} ", guid.expose())),
+            Some(guid.fingerprint())
+        );
+        assert_ne!(
+            Fingerprint::from_header(&guid.expose().to_uppercase()),
+            Some(guid.fingerprint())
+        );
         assert_ne!(other.fingerprint(), guid.fingerprint());
     }
 
     #[test]
     fn a_header_that_can_be_no_guid_counts_as_missing() {
         let long = "a".repeat(GUID_CHARS_MAX + 1);
-        for value in ["", " ", "\t \t", "JSESSIONID=a", "a b", "a;b", "a:b", "\"a\"", "a\u{e9}", "a\r\n", "a\0", &long]
-        {
+        for value in [
+            "",
+            " ",
+            "\t \t",
+            "JSESSIONID=a",
+            "a b",
+            "a;b",
+            "a:b",
+            "\"a\"",
+            "a\u{e9}",
+            "a\r\n",
+            "a\0",
+            &long,
+        ] {
             assert_eq!(Fingerprint::from_header(value), None, "{value:?}");
         }
         assert!(Fingerprint::from_header(&long[1..]).is_some());
@@ -150,7 +198,10 @@ mod tests {
     #[test]
     fn neither_a_guid_nor_its_fingerprint_shows_itself_in_logs() {
         let guid = Guid::generate("AgentGateway0").unwrap();
-        assert_eq!(format!("{guid:?} {:?}", guid.fingerprint()), "Guid(secret) Fingerprint(..)");
+        assert_eq!(
+            format!("{guid:?} {:?}", guid.fingerprint()),
+            "Guid(secret) Fingerprint(..)"
+        );
     }
 
     proptest! {

@@ -6,14 +6,15 @@ use super::guid::Fingerprint;
 
 /// Guids remembered for one session.
 ///
-/// Following renewals takes three of them, a browser page that is reloaded all the time one a reload. With the
-/// bound, 10 000 sessions that make all they can take 31 MB.
+/// Following renewals takes three of them, a browser page that is reloaded all the time one a
+/// reload. With the bound, 10 000 sessions that make all they can take 31 MB.
 pub(super) const GUIDS_MAX: usize = 48;
 
 /// How sessions and their Guids live, as the settings say.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the one of sign-in lasts as long as its session.
+    /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the one of sign-in lasts as long
+    /// as its session.
     pub(crate) dynamic: bool,
     /// `GUIDINTERVAL`: the age from which a Guid is renewed. Less than `guid_timeout`.
     pub(crate) guid_interval: Duration,
@@ -28,12 +29,16 @@ pub(crate) struct Policy {
 impl Policy {
     /// The least time between two renewals of one and the same Guid.
     ///
-    /// A client that comes back with a Guid that was renewed has either lost the answer with its renewal, or
-    /// shares the Guid with another one that got it, or never takes a renewal over. The first two are to get
-    /// another before their Guid expires, so four times between `guid_interval` and `guid_timeout`; but the third
-    /// must not fill the table, so never more than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
+    /// A client that comes back with a Guid that was renewed has either lost the answer with its
+    /// renewal, or shares the Guid with another one that got it, or never takes a renewal over. The
+    /// first two are to get another before their Guid expires, so four times between
+    /// `guid_interval` and `guid_timeout`; but the third must not fill the table, so never more
+    /// than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
     fn min_renewal_interval(&self) -> Duration {
-        let window = self.guid_timeout.saturating_sub(self.guid_interval).min(self.guid_interval);
+        let window = self
+            .guid_timeout
+            .saturating_sub(self.guid_interval)
+            .min(self.guid_interval);
         (window / 4).max(self.guid_timeout / 24)
     }
 }
@@ -55,19 +60,27 @@ pub(super) struct GuidHistory {
 impl GuidHistory {
     /// The Guids of a session that begins.
     pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> GuidHistory {
-        GuidHistory { issues: vec![IssuedGuid { fingerprint, issued_at: now, renewed_at: None }] }
+        GuidHistory {
+            issues: vec![IssuedGuid {
+                fingerprint,
+                issued_at: now,
+                renewed_at: None,
+            }],
+        }
     }
 
     /// Whether the Guid of that fingerprint is one of these and has not expired.
     ///
-    /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under way, and
-    /// clients that miss a renewal, are not cut off; the newest does not expire at all, so that a client which
-    /// follows renewals can always come back. Compares with all of them, wherever the match is.
+    /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under
+    /// way, and clients that miss a renewal, are not cut off; the newest does not expire at all, so
+    /// that a client which follows renewals can always come back. Compares with all of them,
+    /// wherever the match is.
     pub(super) fn accepts(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let newest = self.issues.len().saturating_sub(1);
         let mut accepts = false;
         for (place, issue) in self.issues.iter().enumerate() {
-            accepts |= issue.fingerprint == *fingerprint && (place == newest || issue.is_live(policy, now));
+            accepts |= issue.fingerprint == *fingerprint
+                && (place == newest || issue.is_live(policy, now));
         }
         accepts
     }
@@ -79,20 +92,37 @@ impl GuidHistory {
 
     /// Whether the answer to a client that was admitted with the Guid `used` is to carry a new one.
     ///
-    /// Each Guid has a successor of its own, whatever other windows of the session do meanwhile. One that has
-    /// gone while its poll was parked is due in any case: the client has nothing else left.
+    /// Each Guid has a successor of its own, whatever other windows of the session do meanwhile.
+    /// One that has gone while its poll was parked is due in any case: the client has nothing else
+    /// left.
     pub(super) fn renewal_due(&self, used: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let age = |of: Instant| now.saturating_duration_since(of);
         policy.dynamic
-            && self.issues.iter().find(|issue| issue.fingerprint == *used).is_none_or(|issue| {
-                age(issue.issued_at) >= policy.guid_interval
-                    && issue.renewed_at.is_none_or(|renewed| age(renewed) >= policy.min_renewal_interval())
-            })
+            && self
+                .issues
+                .iter()
+                .find(|issue| issue.fingerprint == *used)
+                .is_none_or(|issue| {
+                    age(issue.issued_at) >= policy.guid_interval
+                        && issue
+                            .renewed_at
+                            .is_none_or(|renewed| age(renewed) >= policy.min_renewal_interval())
+                })
     }
 
     /// Adds the newest Guid as the successor of `used`.
-    pub(super) fn renew(&mut self, used: &Fingerprint, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
-        if let Some(issue) = self.issues.iter_mut().find(|issue| issue.fingerprint == *used) {
+    pub(super) fn renew(
+        &mut self,
+        used: &Fingerprint,
+        fingerprint: Fingerprint,
+        policy: &Policy,
+        now: Instant,
+    ) {
+        if let Some(issue) = self
+            .issues
+            .iter_mut()
+            .find(|issue| issue.fingerprint == *used)
+        {
             issue.renewed_at = Some(now);
         }
         self.issue(fingerprint, policy, now);
@@ -100,8 +130,8 @@ impl GuidHistory {
 
     /// Adds the newest Guid and forgets the expired ones.
     ///
-    /// Beyond [`GUIDS_MAX`] the oldest goes before its time; without expiry it is the second oldest, since the
-    /// one of sign-in is promised to last.
+    /// Beyond [`GUIDS_MAX`] the oldest goes before its time; without expiry it is the second
+    /// oldest, since the one of sign-in is promised to last.
     pub(super) fn issue(&mut self, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
         self.issues.retain(|issue| issue.is_live(policy, now));
         if self.issues.len() >= GUIDS_MAX {
@@ -109,7 +139,11 @@ impl GuidHistory {
         }
         // Room for one, not twice the room: ten thousand sessions keep what is reserved here.
         self.issues.reserve_exact(1);
-        self.issues.push(IssuedGuid { fingerprint, issued_at: now, renewed_at: None });
+        self.issues.push(IssuedGuid {
+            fingerprint,
+            issued_at: now,
+            renewed_at: None,
+        });
     }
 }
 
@@ -173,7 +207,11 @@ mod tests {
             (119, false),
         ] {
             let now = start + SECOND * second;
-            assert_eq!(guids.renewal_due(&first, &policy, now), due, "second {second}");
+            assert_eq!(
+                guids.renewal_due(&first, &policy, now),
+                due,
+                "second {second}"
+            );
             if due {
                 guids.renew(&first, fingerprint(), &policy, now);
             }
@@ -195,14 +233,24 @@ mod tests {
 
     #[test]
     fn a_client_that_never_follows_keeps_its_guid_until_the_timeout_whatever_the_settings() {
-        for (interval, timeout) in [(1, 2), (60, 61), (60, 120), (60, 3_600), (1, 86_400), (119, 120)] {
+        for (interval, timeout) in [
+            (1, 2),
+            (60, 61),
+            (60, 120),
+            (60, 3_600),
+            (1, 86_400),
+            (119, 120),
+        ] {
             let (policy, start) = (policy(true, interval, timeout), Instant::now());
             let own = fingerprint();
             let mut guids = GuidHistory::new(own, start);
             let step = policy.guid_timeout / 1000;
             for poll in 0..1000 {
                 let now = start + step * poll;
-                assert!(guids.accepts(&own, &policy, now), "{interval} {timeout} poll {poll}");
+                assert!(
+                    guids.accepts(&own, &policy, now),
+                    "{interval} {timeout} poll {poll}"
+                );
                 if guids.renewal_due(&own, &policy, now) {
                     guids.renew(&own, fingerprint(), &policy, now);
                 }
@@ -221,7 +269,10 @@ mod tests {
             guids.issue(fingerprint(), &policy, start);
         }
         assert!(guids.accepts(&own, &policy, start + SECOND * 999));
-        assert_eq!((guids.issues.len(), guids.issues.capacity()), (GUIDS_MAX, GUIDS_MAX));
+        assert_eq!(
+            (guids.issues.len(), guids.issues.capacity()),
+            (GUIDS_MAX, GUIDS_MAX)
+        );
     }
 
     #[test]
@@ -229,8 +280,16 @@ mod tests {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let all: Vec<_> = (0..70).map(|_| fingerprint()).collect();
         let mut guids = GuidHistory::new(all[0], start);
-        all[1..].iter().for_each(|guid| guids.issue(*guid, &policy, start));
-        let authenticated: Vec<_> = all.iter().map(|guid| guids.accepts(guid, &policy, start)).collect();
-        assert_eq!(authenticated, [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat());
+        all[1..]
+            .iter()
+            .for_each(|guid| guids.issue(*guid, &policy, start));
+        let authenticated: Vec<_> = all
+            .iter()
+            .map(|guid| guids.accepts(guid, &policy, start))
+            .collect();
+        assert_eq!(
+            authenticated,
+            [vec![false; 70 - GUIDS_MAX], vec![true; GUIDS_MAX]].concat()
+        );
     }
 }

@@ -9,13 +9,17 @@ pub(super) fn push(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The bytes that `text` spells in lower-case digits; `None` for an odd number of them or anything else.
+/// The bytes that `text` spells in lower-case digits; `None` for an odd number of them or anything
+/// else.
 pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {
         return None;
     }
-    pairs.iter().map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?)).collect()
+    pairs
+        .iter()
+        .map(|&[high, low]| Some(nibble(high)? << 4 | nibble(low)?))
+        .collect()
 }
 
 fn nibble(digit: u8) -> Option<u8> {

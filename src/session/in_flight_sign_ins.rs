@@ -12,18 +12,22 @@ type Marks = Mutex<HashSet<(AgentId, IpAddr)>>;
 
 /// The marks of the sign-ins under way. A clone shares them.
 ///
-/// A mark belongs to agent and address together, so that a stranger who keeps signing in as somebody else's
-/// agent cannot keep that agent out.
+/// A mark belongs to agent and address together, so that a stranger who keeps signing in as
+/// somebody else's agent cannot keep that agent out.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct InFlightSignIns {
     marks: Arc<Marks>,
 }
 
 impl InFlightSignIns {
-    /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and address runs.
+    /// Marks the beginning of a sign-in; `None` (100-021) while another of the same agent and
+    /// address runs.
     pub(crate) fn begin(&self, agent: AgentId, address: IpAddr) -> Option<SignInGuard> {
         let pair = (agent, client_prefix(address));
-        lock(&self.marks).insert(pair).then(|| SignInGuard { marks: Arc::clone(&self.marks), pair })
+        lock(&self.marks).insert(pair).then(|| SignInGuard {
+            marks: Arc::clone(&self.marks),
+            pair,
+        })
     }
 }
 
@@ -53,9 +57,19 @@ mod tests {
         let first = begin("192.0.2.1");
         assert!(first.is_some());
         assert!(begin("192.0.2.1").is_none());
-        assert!(begin("::ffff:192.0.2.1").is_none(), "the same address, written as IPv6");
+        assert!(
+            begin("::ffff:192.0.2.1").is_none(),
+            "the same address, written as IPv6"
+        );
         assert!(begin("192.0.2.2").is_some());
-        assert!(sign_ins.begin(AgentId::parse("102", 999).unwrap(), "192.0.2.1".parse().unwrap()).is_some());
+        assert!(
+            sign_ins
+                .begin(
+                    AgentId::parse("102", 999).unwrap(),
+                    "192.0.2.1".parse().unwrap()
+                )
+                .is_some()
+        );
         drop(first);
         assert!(begin("192.0.2.1").is_some());
     }

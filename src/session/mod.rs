@@ -32,7 +32,7 @@ pub(crate) use password_verifier::PasswordVerifier;
 pub(crate) use roster::Role;
 pub use roster::Roster;
 pub(crate) use table::{
-    AuthError, Authenticated, InitialState, OpenSession, PollOutcome, PushOutcome, SessionId, SessionTable,
-    SignInError, SignedInAgent, StateError,
+    AuthError, Authenticated, InitialState, OpenSession, PollOutcome, PushOutcome, SessionId,
+    SessionTable, SignInError, SignedInAgent, StateError,
 };
 pub(crate) use throttle::{Locked, Throttle};

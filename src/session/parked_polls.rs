@@ -2,19 +2,20 @@
 
 /// Wakes a parked poll.
 ///
-/// The table calls [`wake`](Self::wake) and drops a waker outside its lock, on whichever thread brings the event.
+/// The table calls [`wake`](Self::wake) and drops a waker outside its lock, on whichever thread
+/// brings the event.
 pub(crate) trait Wake: Send {
-    /// Has the poll answered, by what [`poll_outcome`](super::SessionTable::poll_outcome) then says. Does nothing
-    /// where the poll is answered already.
+    /// Has the poll answered, by what [`poll_outcome`](super::SessionTable::poll_outcome) then
+    /// says. Does nothing where the poll is answered already.
     fn wake(self: Box<Self>);
 
-    /// Whether the poll still waits: false once its client has left or its time is up. Called under the lock of the
-    /// table, so it must neither wait nor call the table.
+    /// Whether the poll still waits: false once its client has left or its time is up. Called under
+    /// the lock of the table, so it must neither wait nor call the table.
     fn is_live(&self) -> bool;
 }
 
-/// Polls of one session that may be parked at once. A browser has one for each window; a client that leaves without
-/// a word is noticed late.
+/// Polls of one session that may be parked at once. A browser has one for each window; a client
+/// that leaves without a word is noticed late.
 const PARKED_MAX: usize = 8;
 
 /// The parked polls of one session, the oldest first.
@@ -24,7 +25,8 @@ pub(super) struct ParkedPolls {
 }
 
 impl ParkedPolls {
-    /// Parks a poll. Those that no longer wait go to `woken`, as does the oldest beyond [`PARKED_MAX`].
+    /// Parks a poll. Those that no longer wait go to `woken`, as does the oldest beyond
+    /// [`PARKED_MAX`].
     pub(super) fn park(&mut self, waker: Box<dyn Wake>, woken: &mut Vec<Box<dyn Wake>>) {
         woken.extend(self.wakers.extract_if(.., |waker| !waker.is_live()));
         if self.wakers.len() >= PARKED_MAX {
@@ -35,7 +37,8 @@ impl ParkedPolls {
         self.wakers.push(waker);
     }
 
-    /// Takes the newest poll that still waits: the client of an older one may have lost its connection.
+    /// Takes the newest poll that still waits: the client of an older one may have lost its
+    /// connection.
     pub(super) fn take_newest(&mut self, woken: &mut Vec<Box<dyn Wake>>) {
         while let Some(waker) = self.wakers.pop() {
             let is_live = waker.is_live();

@@ -10,9 +10,9 @@ use super::hex;
 
 /// Iterations of a new hash.
 ///
-/// 41 ms on a server core with SHA instructions (EPYC; 100 000 take 10.3 ms), about four times that on one
-/// without. At two checks at once, 1000 agents who all sign in at the change of a shift are through in 20 s,
-/// while a thief of the file tries some 25 passwords a second and core.
+/// 41 ms on a server core with SHA instructions (EPYC; 100 000 take 10.3 ms), about four times that
+/// on one without. At two checks at once, 1000 agents who all sign in at the change of a shift are
+/// through in 20 s, while a thief of the file tries some 25 passwords a second and core.
 pub(crate) const DEFAULT_ITERATIONS: u32 = 400_000;
 
 /// The longest password the sign-in interface takes, in characters.
@@ -57,9 +57,13 @@ impl PasswordHash {
     /// Iterations are 1 000 to 10 000 000, the salt has 8 to 64 bytes, the hash 32.
     pub(crate) fn parse(text: &str) -> Result<PasswordHash, &'static str> {
         let mut fields = text.split('$');
-        let (Some(scheme), Some(iterations), Some(salt), Some(hash), None) =
-            (fields.next(), fields.next(), fields.next(), fields.next(), fields.next())
-        else {
+        let (Some(scheme), Some(iterations), Some(salt), Some(hash), None) = (
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+            fields.next(),
+        ) else {
             return Err("is not of the form pbkdf2-sha256$<iterations>$<salt>$<hash>");
         };
         if scheme != SCHEME {
@@ -77,23 +81,41 @@ impl PasswordHash {
         let hash = hex::parse(hash)
             .and_then(|hash| hash.try_into().ok())
             .ok_or("has a hash that is not 32 bytes in lower-case hex")?;
-        Ok(PasswordHash { iterations, salt: salt.into(), hash })
+        Ok(PasswordHash {
+            iterations,
+            salt: salt.into(),
+            hash,
+        })
     }
 
-    /// Whether `password` is the one hashed here. As slow as [`iterations`](Self::iterations) make it, and
-    /// compared in constant time.
+    /// Whether `password` is the one hashed here. As slow as [`iterations`](Self::iterations) make
+    /// it, and compared in constant time.
     pub(crate) fn verify(&self, password: &str) -> bool {
-        let same = pbkdf2::verify(ALGORITHM, self.iterations, &self.salt, password.as_bytes(), &self.hash).is_ok();
+        let same = pbkdf2::verify(
+            ALGORITHM,
+            self.iterations,
+            &self.salt,
+            password.as_bytes(),
+            &self.hash,
+        )
+        .is_ok();
         // HMAC fills its key up with zeros, so that "a" and "a\0" hash alike.
         same && !password.contains('\0')
     }
 
-    /// As [`verify`](Self::verify), but with at least `iterations`: what is missing is spent on a second derivation.
+    /// As [`verify`](Self::verify), but with at least `iterations`: what is missing is spent on a
+    /// second derivation.
     pub(super) fn verify_padded(&self, password: &str, iterations: u32) -> bool {
         let is_right = self.verify(password);
         if let Some(missing) = self.missing(iterations) {
             let mut hash = Zeroizing::new([0; HASH_BYTES]);
-            pbkdf2::derive(ALGORITHM, missing, &self.salt, password.as_bytes(), hash.as_mut_slice());
+            pbkdf2::derive(
+                ALGORITHM,
+                missing,
+                &self.salt,
+                password.as_bytes(),
+                hash.as_mut_slice(),
+            );
             // Used, so that no compiler may leave the derivation out.
             std::hint::black_box(&hash);
         }
@@ -102,7 +124,11 @@ impl PasswordHash {
 
     /// How many iterations a check lacks to cost `iterations`.
     fn missing(&self, iterations: u32) -> Option<NonZeroU32> {
-        NonZeroU32::new(iterations.min(ITERATIONS_MAX).saturating_sub(self.iterations()))
+        NonZeroU32::new(
+            iterations
+                .min(ITERATIONS_MAX)
+                .saturating_sub(self.iterations()),
+        )
     }
 
     /// How often the hash function is applied; the cost of a check is in proportion.
@@ -110,17 +136,31 @@ impl PasswordHash {
         self.iterations.get()
     }
 
-    /// A hash as costly as `iterations` say (bounded as in [`parse`](Self::parse)) that stands for no password:
-    /// what an unknown agent is checked against, so that it takes as long as a known one.
+    /// A hash as costly as `iterations` say (bounded as in [`parse`](Self::parse)) that stands for
+    /// no password: what an unknown agent is checked against, so that it takes as long as a known
+    /// one.
     pub(super) fn dummy(iterations: u32) -> PasswordHash {
         let iterations = iterations.clamp(ITERATIONS_MIN, ITERATIONS_MAX);
         let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
-        PasswordHash { iterations, salt: [0; SALT_BYTES].into(), hash: [0; HASH_BYTES] }
+        PasswordHash {
+            iterations,
+            salt: [0; SALT_BYTES].into(),
+            hash: [0; HASH_BYTES],
+        }
     }
 
     fn with_salt(password: &str, salt: &[u8], iterations: u32) -> PasswordHash {
-        let mut made = PasswordHash { salt: salt.into(), ..PasswordHash::dummy(iterations) };
-        pbkdf2::derive(ALGORITHM, made.iterations, salt, password.as_bytes(), &mut made.hash);
+        let mut made = PasswordHash {
+            salt: salt.into(),
+            ..PasswordHash::dummy(iterations)
+        };
+        pbkdf2::derive(
+            ALGORITHM,
+            made.iterations,
+            salt,
+            password.as_bytes(),
+            &mut made.hash,
+        );
         made
     }
 }
@@ -186,10 +226,15 @@ mod tests {
 
     #[test]
     fn a_password_verifies_against_its_own_hash_only() {
-        let stored = PasswordHash::with_salt("s3cret \u{e9}", b"0123456789abcdef", 1_000).to_string();
+        let stored =
+            PasswordHash::with_salt("s3cret \u{e9}", b"0123456789abcdef", 1_000).to_string();
         let hash = PasswordHash::parse(&stored).unwrap();
-        for (password, right) in [("s3cret \u{e9}", true), ("s3cret e", false), ("", false), ("s3cret \u{e9}\0", false)]
-        {
+        for (password, right) in [
+            ("s3cret \u{e9}", true),
+            ("s3cret e", false),
+            ("", false),
+            ("s3cret \u{e9}\0", false),
+        ] {
             assert_eq!(hash.verify(password), right, "{password:?}");
         }
     }
@@ -204,7 +249,10 @@ mod tests {
 
     #[test]
     fn the_salt_makes_equal_passwords_differ() {
-        let (one, other) = (PasswordHash::derive("password").unwrap(), PasswordHash::derive("password").unwrap());
+        let (one, other) = (
+            PasswordHash::derive("password").unwrap(),
+            PasswordHash::derive("password").unwrap(),
+        );
         assert_eq!(one.iterations(), DEFAULT_ITERATIONS);
         assert_ne!(one, other);
     }
@@ -212,16 +260,28 @@ mod tests {
     #[test]
     fn passwords_that_no_client_can_use_are_not_hashed() {
         assert!(matches!(PasswordHash::derive(""), Err(DeriveError::Empty)));
-        assert!(matches!(PasswordHash::derive(&"\u{e9}".repeat(33)), Err(DeriveError::TooLong)));
+        assert!(matches!(
+            PasswordHash::derive(&"\u{e9}".repeat(33)),
+            Err(DeriveError::TooLong)
+        ));
         assert!(matches!(PasswordHash::derive("a\0"), Err(DeriveError::Nul)));
-        assert!(DeriveError::Empty.to_string().contains("`1001 = no-password`"));
+        assert!(
+            DeriveError::Empty
+                .to_string()
+                .contains("`1001 = no-password`")
+        );
     }
 
     #[test]
     fn a_cheap_hash_is_padded_to_the_usual_cost_and_a_dear_one_is_not() {
         let hash = PasswordHash::with_salt("a", b"0123456789abcdef", 2_000);
-        for (usual, missing) in [(0, None), (1_999, None), (2_000, None), (2_001, Some(1)), (u32::MAX, Some(9_998_000))]
-        {
+        for (usual, missing) in [
+            (0, None),
+            (1_999, None),
+            (2_000, None),
+            (2_001, Some(1)),
+            (u32::MAX, Some(9_998_000)),
+        ] {
             assert_eq!(hash.missing(usual).map(NonZeroU32::get), missing, "{usual}");
         }
         assert!(hash.verify_padded("a", 3_000) && !hash.verify_padded("b", 3_000));
@@ -258,9 +318,15 @@ mod tests {
             format!("pbkdf2-sha256$1000${salt}${}", hash.to_uppercase()),
         ] {
             let reason = PasswordHash::parse(&bad).unwrap_err();
-            assert!(!reason.contains(salt) && !reason.contains(&hash), "{reason}");
+            assert!(
+                !reason.contains(salt) && !reason.contains(&hash),
+                "{reason}"
+            );
         }
-        assert_eq!(format!("{:?}", PasswordHash::parse(&good).unwrap()), "PasswordHash(secret)");
+        assert_eq!(
+            format!("{:?}", PasswordHash::parse(&good).unwrap()),
+            "PasswordHash(secret)"
+        );
     }
 
     proptest! {

@@ -17,18 +17,21 @@ use crate::ops::client_prefix::client_prefix;
 use crate::ops::sync::lock;
 
 const THREADS: usize = 2;
-/// Nice value of the threads: under load, polls and downloads get about nine times their share of a processor.
+/// Nice value of the threads: under load, polls and downloads get about nine times their share of a
+/// processor.
 const NICE: i32 = 10;
-/// Checks that wait; at the default cost the last of them waits about five seconds. Some 100 KB when full.
+/// Checks that wait; at the default cost the last of them waits about five seconds. Some 100 KB
+/// when full.
 const QUEUE_MAX: usize = 256;
 
 /// Two threads that check passwords, and the queue before them.
 ///
-/// A sign-in storm or a flood of guesses takes two threads' share of the processors at a low priority, and no
-/// worker. The queue is served in turn by client prefix, so a client waits for its own checks and for one of each
-/// other prefix, however many these have queued. A middle tier that signs in all its agents at once may fill the
-/// queue as long as nobody else wants the places; in a full queue the prefix with the most checks gives up its
-/// newest one to a prefix that has at least two fewer.
+/// A sign-in storm or a flood of guesses takes two threads' share of the processors at a low
+/// priority, and no worker. The queue is served in turn by client prefix, so a client waits for its
+/// own checks and for one of each other prefix, however many these have queued. A middle tier that
+/// signs in all its agents at once may fill the queue as long as nobody else wants the places; in a
+/// full queue the prefix with the most checks gives up its newest one to a prefix that has at least
+/// two fewer.
 ///
 /// When the `PasswordVerifier` is dropped, the threads finish what is queued and end.
 #[derive(Debug)]
@@ -40,8 +43,8 @@ pub(crate) struct PasswordVerifier {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-/// Whether a password is the hashed one, at the cost of at least so many iterations; a parameter, so that tests need
-/// not wait for the real one.
+/// Whether a password is the hashed one, at the cost of at least so many iterations; a parameter,
+/// so that tests need not wait for the real one.
 type Verify = fn(&PasswordHash, &str, u32) -> bool;
 
 #[derive(Debug)]
@@ -74,22 +77,25 @@ impl PasswordVerifier {
         PasswordVerifier::with(PasswordHash::verify_padded)
     }
 
-    /// Makes every check cost at least `iterations`, what most passwords of the agents file have: the check of an
-    /// unknown agent, of one without a password, and of one whose password has fewer, so that time does not show
-    /// which of them it was. [`DEFAULT_ITERATIONS`] until this is called.
+    /// Makes every check cost at least `iterations`, what most passwords of the agents file have:
+    /// the check of an unknown agent, of one without a password, and of one whose password has
+    /// fewer, so that time does not show which of them it was. [`DEFAULT_ITERATIONS`] until this is
+    /// called.
     ///
-    /// A password with more iterations than most takes longer and can be told from the others. To pad all checks to
-    /// the largest number would let one line of the agents file slow down every sign-in.
+    /// A password with more iterations than most takes longer and can be told from the others. To
+    /// pad all checks to the largest number would let one line of the agents file slow down every
+    /// sign-in.
     pub(crate) fn set_dummy_cost(&self, iterations: u32) {
         self.state.iterations.store(iterations, Ordering::Relaxed);
     }
 
-    /// Queues the check of `password` against `credential`, `None` standing for an unknown agent, for a client of
-    /// that address or prefix.
+    /// Queues the check of `password` against `credential`, `None` standing for an unknown agent,
+    /// for a client of that address or prefix.
     ///
-    /// `done` is called once, on a thread of the verifier, with whether the agent may sign in. It is dropped without
-    /// a call if `is_wanted` is false when the check's turn comes, or if the check had to make room. For an agent
-    /// with the empty password, `done(true)` is called at once and on this thread: that needs no check.
+    /// `done` is called once, on a thread of the verifier, with whether the agent may sign in. It
+    /// is dropped without a call if `is_wanted` is false when the check's turn comes, or if the
+    /// check had to make room. For an agent with the empty password, `done(true)` is called at once
+    /// and on this thread: that needs no check.
     ///
     /// # Errors
     /// When the queue is full and no other prefix has more of it; `done` is dropped then, too.
@@ -107,11 +113,20 @@ impl PasswordVerifier {
                 done(true);
                 return Ok(());
             }
-            Some(Credential::EmptyOnly) | None => PasswordHash::dummy(self.state.iterations.load(Ordering::Relaxed)),
+            Some(Credential::EmptyOnly) | None => {
+                PasswordHash::dummy(self.state.iterations.load(Ordering::Relaxed))
+            }
         };
-        let job = Job { hash, password, is_wanted: Box::new(is_wanted), done: Box::new(done) };
+        let job = Job {
+            hash,
+            password,
+            is_wanted: Box::new(is_wanted),
+            done: Box::new(done),
+        };
         // What has no place is dropped after the lock is given up: its callbacks are others' code.
-        let outcome = lock(&self.state.queue).jobs.push(client_prefix(prefix), job);
+        let outcome = lock(&self.state.queue)
+            .jobs
+            .push(client_prefix(prefix), job);
         match outcome {
             Ok(_evicted) => {
                 self.state.changed.notify_one();
@@ -122,7 +137,10 @@ impl PasswordVerifier {
     }
 
     fn with(verify: Verify) -> io::Result<PasswordVerifier> {
-        let queue = Queue { jobs: FairQueue::new(QUEUE_MAX), is_closed: false };
+        let queue = Queue {
+            jobs: FairQueue::new(QUEUE_MAX),
+            is_closed: false,
+        };
         let state = Arc::new(VerifierState {
             queue: Mutex::new(queue),
             changed: Condvar::new(),
@@ -131,7 +149,9 @@ impl PasswordVerifier {
         let verifier = PasswordVerifier { state };
         for _ in 0..THREADS {
             let state = Arc::clone(&verifier.state);
-            thread::Builder::new().name("password-check".to_owned()).spawn(move || worker_loop(&state, verify))?;
+            thread::Builder::new()
+                .name("password-check".to_owned())
+                .spawn(move || worker_loop(&state, verify))?;
         }
         Ok(verifier)
     }
@@ -155,7 +175,10 @@ impl VerifierState {
             if queue.is_closed {
                 return None;
             }
-            queue = self.changed.wait(queue).unwrap_or_else(PoisonError::into_inner);
+            queue = self
+                .changed
+                .wait(queue)
+                .unwrap_or_else(PoisonError::into_inner);
         }
     }
 }
@@ -167,10 +190,16 @@ impl fmt::Debug for Job {
 }
 
 fn worker_loop(state: &VerifierState, verify: Verify) {
-    // On Linux a nice value belongs to a thread (sched(7)). Where a sandbox forbids to change it, checks merely
-    // compete with the rest as equals.
+    // On Linux a nice value belongs to a thread (sched(7)). Where a sandbox forbids to change it,
+    // checks merely compete with the rest as equals.
     let _ = setpriority_process(Some(gettid()), NICE);
-    while let Some(Job { hash, password, is_wanted, done }) = state.next() {
+    while let Some(Job {
+        hash,
+        password,
+        is_wanted,
+        done,
+    }) = state.next()
+    {
         // Callbacks belong to others, and a thread that panicked would be missing until a restart.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             if !is_wanted() {
@@ -208,7 +237,13 @@ mod tests {
         text: &str,
     ) -> Result<Receiver<bool>, QueueFull> {
         let (tell, told) = channel();
-        verifier.submit(from, credential, password(text), || true, move |right| tell.send(right).unwrap_or(()))?;
+        verifier.submit(
+            from,
+            credential,
+            password(text),
+            || true,
+            move |right| tell.send(right).unwrap_or(()),
+        )?;
         Ok(told)
     }
 
@@ -245,11 +280,16 @@ mod tests {
 
     #[test]
     fn every_check_costs_at_least_what_most_cost() {
-        let verifier = PasswordVerifier::with(|hash, _, least| hash.iterations().max(least) == 7_777).unwrap();
+        let verifier =
+            PasswordVerifier::with(|hash, _, least| hash.iterations().max(least) == 7_777).unwrap();
         verifier.set_dummy_cost(7_777);
         let dearer = Some(Credential::Hash(PasswordHash::dummy(7_778)));
-        for (credential, same) in [(None, true), (Some(Credential::EmptyOnly), true), (hashed(), true), (dearer, false)]
-        {
+        for (credential, same) in [
+            (None, true),
+            (Some(Credential::EmptyOnly), true),
+            (hashed(), true),
+            (dearer, false),
+        ] {
             let told = submit(&verifier, HERE, credential.clone(), "x").unwrap();
             assert_eq!(outcome(&told), Some(same), "{credential:?}");
         }
@@ -257,15 +297,28 @@ mod tests {
 
     #[test]
     fn a_panic_is_a_wrong_password_and_takes_no_thread_away() {
-        let verifier =
-            PasswordVerifier::with(|_, text, _| if text == "panic" { panic!("expected by the test") } else { true })
-                .unwrap();
+        let verifier = PasswordVerifier::with(|_, text, _| {
+            if text == "panic" {
+                panic!("expected by the test")
+            } else {
+                true
+            }
+        })
+        .unwrap();
         for _ in 0..3 * THREADS {
-            assert_eq!(outcome(&submit(&verifier, HERE, hashed(), "panic").unwrap()), Some(false));
+            assert_eq!(
+                outcome(&submit(&verifier, HERE, hashed(), "panic").unwrap()),
+                Some(false)
+            );
             let panics = |_| panic!("expected by the test");
-            verifier.submit(HERE, hashed(), password("x"), || true, panics).unwrap();
+            verifier
+                .submit(HERE, hashed(), password("x"), || true, panics)
+                .unwrap();
         }
-        assert_eq!(outcome(&submit(&verifier, HERE, hashed(), "x").unwrap()), Some(true));
+        assert_eq!(
+            outcome(&submit(&verifier, HERE, hashed(), "x").unwrap()),
+            Some(true)
+        );
     }
 
     static GATE: Mutex<()> = Mutex::new(());
@@ -280,7 +333,9 @@ mod tests {
         })
         .unwrap();
         let closed = lock(&GATE);
-        let busy: Vec<_> = (0..THREADS).map(|_| submit(&verifier, HERE, hashed(), "busy").unwrap()).collect();
+        let busy: Vec<_> = (0..THREADS)
+            .map(|_| submit(&verifier, HERE, hashed(), "busy").unwrap())
+            .collect();
         while lock(&CHECKED).len() < THREADS {
             thread::yield_now();
         }
@@ -291,14 +346,29 @@ mod tests {
             let given_up = Arc::clone(&given_up);
             let is_wanted = move || guess == 0 || !given_up.load(Ordering::SeqCst);
             let done = move |right| tell.send(right).unwrap_or(());
-            verifier.submit(HERE, hashed(), password(&format!("guess {guess}")), is_wanted, done).unwrap();
+            verifier
+                .submit(
+                    HERE,
+                    hashed(),
+                    password(&format!("guess {guess}")),
+                    is_wanted,
+                    done,
+                )
+                .unwrap();
             guesses.push(told);
         }
-        assert_eq!(submit(&verifier, HERE, hashed(), "one more").unwrap_err(), QueueFull);
+        assert_eq!(
+            submit(&verifier, HERE, hashed(), "one more").unwrap_err(),
+            QueueFull
+        );
         let empty = submit(&verifier, HERE, Some(Credential::EmptyOnly), "").unwrap();
         assert_eq!(outcome(&empty), Some(true), "needs no place in the queue");
         let other = submit(&verifier, ELSEWHERE, hashed(), "other").unwrap();
-        assert_eq!(outcome(&guesses[QUEUE_MAX - 1]), None, "the newest guess has made room");
+        assert_eq!(
+            outcome(&guesses[QUEUE_MAX - 1]),
+            None,
+            "the newest guess has made room"
+        );
         given_up.store(true, Ordering::SeqCst);
         drop(closed);
         assert!(busy.iter().all(|told| outcome(told) == Some(true)));
@@ -313,7 +383,9 @@ mod tests {
     #[test]
     fn what_is_queued_is_finished_when_the_verifier_goes() {
         let verifier = PasswordVerifier::with(|_, _, _| true).unwrap();
-        let told: Vec<_> = (0..20).map(|_| submit(&verifier, HERE, hashed(), "x").unwrap()).collect();
+        let told: Vec<_> = (0..20)
+            .map(|_| submit(&verifier, HERE, hashed(), "x").unwrap())
+            .collect();
         drop(verifier);
         assert!(told.iter().all(|told| outcome(told) == Some(true)));
     }

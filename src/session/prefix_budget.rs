@@ -10,28 +10,32 @@ use super::agent::AgentId;
 const BUDGET: u32 = 60;
 /// Time in which one failure is forgiven: the whole budget in five minutes.
 const REFILL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long an agent is remembered to have signed in from a prefix; longer than a weekend and a holiday.
+/// How long an agent is remembered to have signed in from a prefix; longer than a weekend and a
+/// holiday.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Prefixes remembered; some 2.5 MB when all are in use.
 const PREFIXES_MAX: usize = 16_384;
 /// Agents remembered over all prefixes; some 1 MB when all are in use.
 const KNOWN_MAX: usize = 16_384;
 
-/// Failed sign-ins by client prefix: 60 at once and one every five seconds, and one more at once for each agent that
-/// has signed in from there during the last week.
+/// Failed sign-ins by client prefix: 60 at once and one every five seconds, and one more at once
+/// for each agent that has signed in from there during the last week.
 ///
-/// It stops a client that tries a few passwords on every agent, which the locks of single pairs let pass. Once the
-/// budget is used up, sign-ins from the prefix are refused, but not those of agents that have signed in from there:
-/// an address can be the middle tier of a whole contact centre, and one guesser behind it must not keep its agents
-/// out. These agents are still protected by the locks of their pairs. Since the budget grows with the agents at
-/// work there, the typing mistakes of a thousand agents at the change of a shift do not use it up, and a guesser with
-/// an account of its own gains one guess by it.
+/// It stops a client that tries a few passwords on every agent, which the locks of single pairs let
+/// pass. Once the budget is used up, sign-ins from the prefix are refused, but not those of agents
+/// that have signed in from there: an address can be the middle tier of a whole contact centre, and
+/// one guesser behind it must not keep its agents out. These agents are still protected by the
+/// locks of their pairs. Since the budget grows with the agents at work there, the typing mistakes
+/// of a thousand agents at the change of a shift do not use it up, and a guesser with an account of
+/// its own gains one guess by it.
 ///
-/// Whoever queues checks asks again before each is done: those that were queued before the budget was used up must not
-/// exceed it. So it can be exceeded by the checks under way at that moment, and no more.
+/// Whoever queues checks asks again before each is done: those that were queued before the budget
+/// was used up must not exceed it. So it can be exceeded by the checks under way at that moment,
+/// and no more.
 ///
-/// Memory is bounded. When 16 384 prefixes are remembered, a new one takes the place of the one that is forgiven
-/// soonest; when 16 384 agents are, further ones are not remembered, which leaves their prefix a plain budget.
+/// Memory is bounded. When 16 384 prefixes are remembered, a new one takes the place of the one
+/// that is forgiven soonest; when 16 384 agents are, further ones are not remembered, which leaves
+/// their prefix a plain budget.
 #[derive(Debug, Default)]
 pub(super) struct PrefixBudgets {
     prefixes: HashMap<IpAddr, PrefixBudget>,
@@ -40,7 +44,8 @@ pub(super) struct PrefixBudgets {
 
 #[derive(Debug)]
 struct PrefixBudget {
-    /// When all failures are forgiven (the theoretical arrival time of the generic cell rate algorithm).
+    /// When all failures are forgiven (the theoretical arrival time of the generic cell rate
+    /// algorithm).
     forgiven_at: Instant,
     /// Agents that have signed in from there, each with the last time.
     known: HashMap<AgentId, Instant>,
@@ -49,14 +54,24 @@ struct PrefixBudget {
 }
 
 impl PrefixBudgets {
-    /// How long the prefix still has to wait before `agent` may be tried again; `None` if it need not.
-    pub(super) fn exhausted(&self, agent: AgentId, prefix: IpAddr, now: Instant) -> Option<Duration> {
+    /// How long the prefix still has to wait before `agent` may be tried again; `None` if it need
+    /// not.
+    pub(super) fn exhausted(
+        &self,
+        agent: AgentId,
+        prefix: IpAddr,
+        now: Instant,
+    ) -> Option<Duration> {
         let budget = self.prefixes.get(&prefix)?;
-        let is_known = budget.known.get(&agent).is_some_and(|at| now.saturating_duration_since(*at) < KNOWN_TIMEOUT);
+        let is_known = budget
+            .known
+            .get(&agent)
+            .is_some_and(|at| now.saturating_duration_since(*at) < KNOWN_TIMEOUT);
         if is_known { None } else { budget.wait(now) }
     }
 
-    /// Notes a failure; true if it is the one that uses the budget up, and not soon again after that.
+    /// Notes a failure; true if it is the one that uses the budget up, and not soon again after
+    /// that.
     pub(super) fn failed(&mut self, prefix: IpAddr, now: Instant) -> bool {
         let budget = self.budget(prefix, now);
         let limit = budget.limit();
@@ -87,17 +102,27 @@ impl PrefixBudgets {
         if !self.prefixes.contains_key(&prefix) && self.prefixes.len() >= PREFIXES_MAX {
             self.make_room(now);
         }
-        let new = || PrefixBudget { forgiven_at: now, known: HashMap::new(), is_reported: false };
+        let new = || PrefixBudget {
+            forgiven_at: now,
+            known: HashMap::new(),
+            is_reported: false,
+        };
         self.prefixes.entry(prefix).or_insert_with(new)
     }
 
     /// Drops what no longer matters.
     fn forget(&mut self, now: Instant) {
         self.prefixes.retain(|_, budget| {
-            budget.known.retain(|_, at| now.saturating_duration_since(*at) < KNOWN_TIMEOUT);
+            budget
+                .known
+                .retain(|_, at| now.saturating_duration_since(*at) < KNOWN_TIMEOUT);
             budget.forgiven_at > now || !budget.known.is_empty()
         });
-        self.known = self.prefixes.values().map(|budget| budget.known.len()).sum();
+        self.known = self
+            .prefixes
+            .values()
+            .map(|budget| budget.known.len())
+            .sum();
     }
 
     fn make_room(&mut self, now: Instant) {
@@ -106,7 +131,10 @@ impl PrefixBudgets {
             return;
         }
         // One where agents work is missed more than one where somebody has merely failed.
-        let soonest = self.prefixes.iter().min_by_key(|(_, budget)| (!budget.known.is_empty(), budget.forgiven_at));
+        let soonest = self
+            .prefixes
+            .iter()
+            .min_by_key(|(_, budget)| (!budget.known.is_empty(), budget.forgiven_at));
         if let Some(prefix) = soonest.map(|(prefix, _)| *prefix) {
             let removed = self.prefixes.remove(&prefix);
             self.known -= removed.map_or(0, |budget| budget.known.len());
@@ -117,7 +145,9 @@ impl PrefixBudgets {
 impl PrefixBudget {
     /// The time in which a whole budget is forgiven.
     fn limit(&self) -> Duration {
-        REFILL_INTERVAL.saturating_mul(BUDGET.saturating_add(u32::try_from(self.known.len()).unwrap_or(u32::MAX)))
+        REFILL_INTERVAL.saturating_mul(
+            BUDGET.saturating_add(u32::try_from(self.known.len()).unwrap_or(u32::MAX)),
+        )
     }
 
     /// The time in which all failures so far are forgiven.
@@ -154,24 +184,44 @@ mod tests {
     fn sixty_failures_use_the_budget_up_and_one_is_forgiven_every_five_seconds() {
         let (mut budgets, start) = (PrefixBudgets::default(), Instant::now());
         for nth in 1..=60 {
-            assert_eq!(budgets.exhausted(agent(101), prefix(1), start), None, "before failure {nth}");
+            assert_eq!(
+                budgets.exhausted(agent(101), prefix(1), start),
+                None,
+                "before failure {nth}"
+            );
             assert_eq!(budgets.failed(prefix(1), start), nth == 60);
         }
-        assert_eq!(budgets.exhausted(agent(101), prefix(1), start), Some(REFILL_INTERVAL));
-        assert_eq!(budgets.exhausted(agent(101), prefix(2), start), None, "another prefix");
+        assert_eq!(
+            budgets.exhausted(agent(101), prefix(1), start),
+            Some(REFILL_INTERVAL)
+        );
+        assert_eq!(
+            budgets.exhausted(agent(101), prefix(2), start),
+            None,
+            "another prefix"
+        );
         let later = start + REFILL_INTERVAL;
         assert_eq!(budgets.exhausted(agent(101), prefix(1), later), None);
         assert!(!budgets.failed(prefix(1), later), "reported already");
         assert!(budgets.exhausted(agent(102), prefix(1), later).is_some());
         let much_later = later + REFILL_INTERVAL * 60;
-        assert_eq!((1..=60).filter(|_| budgets.failed(prefix(1), much_later)).count(), 1, "reported anew");
+        assert_eq!(
+            (1..=60)
+                .filter(|_| budgets.failed(prefix(1), much_later))
+                .count(),
+            1,
+            "reported anew"
+        );
     }
 
     #[test]
     fn what_fails_during_the_wait_does_not_prolong_it() {
         let (mut budgets, start) = (PrefixBudgets::default(), Instant::now());
         fail(&mut budgets, 1_000, prefix(1), start);
-        assert_eq!(budgets.exhausted(agent(101), prefix(1), start), Some(REFILL_INTERVAL));
+        assert_eq!(
+            budgets.exhausted(agent(101), prefix(1), start),
+            Some(REFILL_INTERVAL)
+        );
     }
 
     #[test]
@@ -182,12 +232,18 @@ mod tests {
             budgets.succeeded(agent(id), prefix(1), start);
         }
         assert_eq!(budgets.known, 10);
-        assert_eq!((1..=70).position(|_| budgets.failed(prefix(1), start)), Some(69));
+        assert_eq!(
+            (1..=70).position(|_| budgets.failed(prefix(1), start)),
+            Some(69)
+        );
         assert_eq!(budgets.exhausted(agent(101), prefix(1), start), None);
         assert!(budgets.exhausted(agent(111), prefix(1), start).is_some());
         let after = start + KNOWN_TIMEOUT;
         fail(&mut budgets, 70, prefix(1), after);
-        assert!(budgets.exhausted(agent(101), prefix(1), after).is_some(), "not seen for a week");
+        assert!(
+            budgets.exhausted(agent(101), prefix(1), after).is_some(),
+            "not seen for a week"
+        );
     }
 
     #[test]
@@ -200,10 +256,17 @@ mod tests {
         }
         assert_eq!((budgets.prefixes.len(), budgets.known), (PREFIXES_MAX, 1));
         assert_eq!(budgets.exhausted(agent(101), prefix(0), start), None);
-        assert!(budgets.exhausted(agent(101), prefix(1), start).is_some(), "the fullest stays");
+        assert!(
+            budgets.exhausted(agent(101), prefix(1), start).is_some(),
+            "the fullest stays"
+        );
         budgets.failed(prefix(1), start + KNOWN_TIMEOUT);
         budgets.failed(prefix(20_000), start + KNOWN_TIMEOUT);
-        assert_eq!((budgets.prefixes.len(), budgets.known), (2, 0), "what no longer matters makes room first");
+        assert_eq!(
+            (budgets.prefixes.len(), budgets.known),
+            (2, 0),
+            "what no longer matters makes room first"
+        );
         assert!(size_of::<(IpAddr, PrefixBudget)>() <= 112);
     }
 

@@ -8,14 +8,15 @@ use super::guid::Fingerprint;
 
 /// Sessions remembered for one agent.
 const SESSIONS_MAX: usize = 4;
-/// Guids remembered of one session, its newest; a client that follows renewals has one of the last two.
+/// Guids remembered of one session, its newest; a client that follows renewals has one of the last
+/// two.
 pub(super) const GUIDS_MAX: usize = 8;
 
 /// The sessions that forced sign-ins ended lately, by agent.
 ///
-/// Clients reuse their poll loop for the new session. They would take 100-006 on the poll that the old session had
-/// parked for the end of the new one, so that poll is recognised and answered with the empty body. A later request
-/// with a Guid of the old session gets 100-006 instead of 000-003.
+/// Clients reuse their poll loop for the new session. They would take 100-006 on the poll that the
+/// old session had parked for the end of the new one, so that poll is recognised and answered with
+/// the empty body. A later request with a Guid of the old session gets 100-006 instead of 000-003.
 ///
 /// At most 1.3 KB an agent, for agents that are forced in four times within `GUIDTIMEOUT`.
 #[derive(Debug)]
@@ -32,7 +33,9 @@ struct Replaced<Id> {
 
 impl<Id> Default for ReplacedSessions<Id> {
     fn default() -> ReplacedSessions<Id> {
-        ReplacedSessions { agents: HashMap::new() }
+        ReplacedSessions {
+            agents: HashMap::new(),
+        }
     }
 }
 
@@ -50,18 +53,37 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
             sessions.remove(0);
         }
         sessions.reserve_exact(1);
-        sessions.push(Replaced { session, guids: guids.rev().take(GUIDS_MAX).collect(), replaced_at: now });
+        sessions.push(Replaced {
+            session,
+            guids: guids.rev().take(GUIDS_MAX).collect(),
+            replaced_at: now,
+        });
     }
 
     /// Whether that session was replaced within the last `timeout`.
-    pub(super) fn contains(&self, agent: AgentId, session: Id, timeout: Duration, now: Instant) -> bool {
-        self.recent(agent, timeout, now).any(|replaced| replaced.session == session)
+    pub(super) fn contains(
+        &self,
+        agent: AgentId,
+        session: Id,
+        timeout: Duration,
+        now: Instant,
+    ) -> bool {
+        self.recent(agent, timeout, now)
+            .any(|replaced| replaced.session == session)
     }
 
-    /// Whether the Guid of that fingerprint was one of a session that was replaced within the last `timeout`.
-    /// Compares with all of them, wherever the match is.
-    pub(super) fn had_guid(&self, agent: AgentId, fingerprint: &Fingerprint, timeout: Duration, now: Instant) -> bool {
-        let guids = self.recent(agent, timeout, now).flat_map(|replaced| &replaced.guids);
+    /// Whether the Guid of that fingerprint was one of a session that was replaced within the last
+    /// `timeout`. Compares with all of them, wherever the match is.
+    pub(super) fn had_guid(
+        &self,
+        agent: AgentId,
+        fingerprint: &Fingerprint,
+        timeout: Duration,
+        now: Instant,
+    ) -> bool {
+        let guids = self
+            .recent(agent, timeout, now)
+            .flat_map(|replaced| &replaced.guids);
         guids.fold(false, |had, guid| had | (guid == fingerprint))
     }
 
@@ -73,7 +95,12 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
         });
     }
 
-    fn recent(&self, agent: AgentId, timeout: Duration, now: Instant) -> impl Iterator<Item = &Replaced<Id>> {
+    fn recent(
+        &self,
+        agent: AgentId,
+        timeout: Duration,
+        now: Instant,
+    ) -> impl Iterator<Item = &Replaced<Id>> {
         let sessions = self.agents.get(&agent).into_iter().flatten();
         sessions.filter(move |replaced| replaced.is_recent(timeout, now))
     }
@@ -94,19 +121,32 @@ mod tests {
     fn the_last_sessions_of_an_agent_are_remembered_for_a_while() {
         let agent = AgentId::parse("101", 999).unwrap();
         let (start, timeout) = (Instant::now(), Duration::from_secs(120));
-        let guids: Vec<_> = (0..10).map(|_| Guid::generate("a").unwrap().fingerprint()).collect();
+        let guids: Vec<_> = (0..10)
+            .map(|_| Guid::generate("a").unwrap().fingerprint())
+            .collect();
         let mut replaced = ReplacedSessions::default();
         for session in 0..5 {
             replaced.remember(agent, session, guids.iter().copied(), start);
         }
-        let known: Vec<_> = (0..5).map(|session| replaced.contains(agent, session, timeout, start)).collect();
+        let known: Vec<_> = (0..5)
+            .map(|session| replaced.contains(agent, session, timeout, start))
+            .collect();
         assert_eq!(known, [false, true, true, true, true]);
-        let had: Vec<_> = guids.iter().map(|guid| replaced.had_guid(agent, guid, timeout, start)).collect();
+        let had: Vec<_> = guids
+            .iter()
+            .map(|guid| replaced.had_guid(agent, guid, timeout, start))
+            .collect();
         assert_eq!(had, [vec![false; 2], vec![true; GUIDS_MAX]].concat());
         let other = AgentId::parse("102", 999).unwrap();
-        assert!(!replaced.had_guid(other, &guids[9], timeout, start) && !replaced.contains(other, 4, timeout, start));
+        assert!(
+            !replaced.had_guid(other, &guids[9], timeout, start)
+                && !replaced.contains(other, 4, timeout, start)
+        );
         let later = start + timeout;
-        assert!(!replaced.had_guid(agent, &guids[9], timeout, later) && !replaced.contains(agent, 4, timeout, later));
+        assert!(
+            !replaced.had_guid(agent, &guids[9], timeout, later)
+                && !replaced.contains(agent, 4, timeout, later)
+        );
         replaced.sweep(timeout, later);
         assert!(replaced.agents.is_empty());
     }

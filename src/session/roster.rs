@@ -10,7 +10,8 @@ use crate::config::{Problem, read_secret_text};
 
 /// Largest agents file that is read, in bytes: room for some 120 000 agents with passwords.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Problems reported at most; the rest of a file that is something else altogether teaches nothing more.
+/// Problems reported at most; the rest of a file that is something else altogether teaches nothing
+/// more.
 const PROBLEMS_MAX: usize = 50;
 /// The value of an agent that signs in with the empty password.
 const NO_PASSWORD: &str = "no-password";
@@ -45,23 +46,32 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Reads the agents file at `path`, at most 16 MiB of it; otherwise as [`from_text`](Self::from_text). Among the
-    /// warnings is one about a file that others than the service may read or change.
+    /// Reads the agents file at `path`, at most 16 MiB of it; otherwise as
+    /// [`from_text`](Self::from_text). Among the warnings is one about a file that others than the
+    /// service may read or change.
     ///
     /// # Errors
-    /// When the file cannot be read, is no regular file, is too large, or has a mistake: all of them, so that the
-    /// operator can correct them at once.
+    /// When the file cannot be read, is no regular file, is too large, or has a mistake: all of
+    /// them, so that the operator can correct them at once.
     pub fn read(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
-        let (text, exposure) = read_secret_text(path, FILE_BYTES_MAX, "name the agents file with AGENTS_FILE")
-            .map_err(|problem| vec![problem])?;
+        let (text, exposure) = read_secret_text(
+            path,
+            FILE_BYTES_MAX,
+            "name the agents file with AGENTS_FILE",
+        )
+        .map_err(|problem| vec![problem])?;
         let (roster, mut warnings) = Roster::from_text(&text, path, agent_id_max)?;
         warnings.extend(exposure);
         Ok((roster, warnings))
     }
 
-    /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use is a mistake
-    /// that only its agents would notice. (A reload takes such a file, so that all can be shut out at once.)
-    pub(crate) fn read_for_start(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
+    /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use
+    /// is a mistake that only its agents would notice. (A reload takes such a file, so that all can
+    /// be shut out at once.)
+    pub(crate) fn read_for_start(
+        path: &Path,
+        agent_id_max: u32,
+    ) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (roster, warnings) = Roster::read(path, agent_id_max)?;
         if roster.is_empty() {
             let text = "names no agent, so nobody could sign in; add a line ID = VALUE for each, with the value that \
@@ -73,17 +83,23 @@ impl Roster {
 
     /// Reads the text of an agents file; `file` is what its problems are said to be in.
     ///
-    /// With the roster come warnings: of several lines for one key the last one counts, and each agent without a
-    /// password is named once. Ids are `AGENT_ID_MIN` to `agent_id_max`.
+    /// With the roster come warnings: of several lines for one key the last one counts, and each
+    /// agent without a password is named once. Ids are `AGENT_ID_MIN` to `agent_id_max`.
     ///
-    /// Nothing that is reported, as a warning or as an error, repeats a value, or a key that could be one: where key
-    /// and value are exchanged, or a line is wrapped, the key is the secret.
+    /// Nothing that is reported, as a warning or as an error, repeats a value, or a key that could
+    /// be one: where key and value are exchanged, or a line is wrapped, the key is the secret.
     ///
     /// # Errors
     /// All mistakes of the file.
-    pub fn from_text(text: &str, file: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
+    pub fn from_text(
+        text: &str,
+        file: &Path,
+        agent_id_max: u32,
+    ) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (entries, malformed) = properties::parse(text);
-        let malformed = malformed.iter().map(|spot| Problem::in_config(file, Some(spot.line), None, spot.reason));
+        let malformed = malformed
+            .iter()
+            .map(|spot| Problem::in_config(file, Some(spot.line), None, spot.reason));
         let mut problems: Vec<_> = malformed.collect();
         let mut warnings = Vec::new();
         let mut lines = HashMap::new();
@@ -91,12 +107,23 @@ impl Roster {
         let mut roster = Roster::default();
         for entry in &entries {
             if let Some(before) = lines.insert(&entry.key, entry.line) {
-                warnings.push(line_problem(entry, file, format!("repeats line {before}; this line is in force")));
+                warnings.push(line_problem(
+                    entry,
+                    file,
+                    format!("repeats line {before}; this line is in force"),
+                ));
             }
             match AgentField::from_key(&entry.key, agent_id_max) {
                 Ok((id, AgentField::Credential)) => match credential(&entry.value) {
                     Ok(credential) => {
-                        roster.agents.insert(id, Agent { credential, role: Role::Agent, vdn: 1 });
+                        roster.agents.insert(
+                            id,
+                            Agent {
+                                credential,
+                                role: Role::Agent,
+                                vdn: 1,
+                            },
+                        );
                     }
                     Err(reason) => problems.push(line_problem(entry, file, reason)),
                 },
@@ -113,7 +140,11 @@ impl Roster {
                     "there is no agent {id}; add a line `{id} = VALUE`, with what `cc-gateway hash-password` prints"
                 )),
             };
-            problems.extend(outcome.err().map(|reason| line_problem(entry, file, reason)));
+            problems.extend(
+                outcome
+                    .err()
+                    .map(|reason| line_problem(entry, file, reason)),
+            );
         }
         if problems.is_empty() {
             warnings.extend(roster.no_password_warnings(file));
@@ -129,17 +160,24 @@ impl Roster {
         self.agents.get(&id)
     }
 
-    /// Whether an agent of this roster keeps what it has when `new` takes the place of this one; see
-    /// [`revoked_by`](Self::revoked_by).
+    /// Whether an agent of this roster keeps what it has when `new` takes the place of this one;
+    /// see [`revoked_by`](Self::revoked_by).
     pub(crate) fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {
-        let same = |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
+        let same =
+            |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
         matches!((self.agent(id), new.agent(id)), (Some(old), Some(new)) if same(old, new))
     }
 
-    /// The agents who lose what they have when `new` takes the place of this roster, in order of id: those who are
-    /// not in it, and those whose password or role differs. Another VDN takes nothing away.
+    /// The agents who lose what they have when `new` takes the place of this roster, in order of
+    /// id: those who are not in it, and those whose password or role differs. Another VDN takes
+    /// nothing away.
     pub(crate) fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
-        let mut ids: Vec<_> = self.agents.keys().copied().filter(|id| !self.is_unchanged(*id, new)).collect();
+        let mut ids: Vec<_> = self
+            .agents
+            .keys()
+            .copied()
+            .filter(|id| !self.is_unchanged(*id, new))
+            .collect();
         ids.sort_unstable();
         ids
     }
@@ -154,10 +192,15 @@ impl Roster {
         self.agents.is_empty()
     }
 
-    /// Names the agents who sign in with the empty password, in order of id and in as few lines as can be.
+    /// Names the agents who sign in with the empty password, in order of id and in as few lines as
+    /// can be.
     fn no_password_warnings(&self, file: &Path) -> Vec<Problem> {
         let open = |agent: &Agent| agent.credential == Credential::EmptyOnly;
-        let ids = self.agents.iter().filter(|(_, agent)| open(agent)).map(|(id, _)| id.number());
+        let ids = self
+            .agents
+            .iter()
+            .filter(|(_, agent)| open(agent))
+            .map(|(id, _)| id.number());
         let ranges = id_ranges(ids.collect());
         let warning = |ranges: &[String]| {
             let text = format!(
@@ -170,8 +213,9 @@ impl Roster {
         ranges.chunks(RANGES_MAX).map(warning).collect()
     }
 
-    /// The number of iterations most of the stored passwords have, the larger of two equally frequent ones;
-    /// [`DEFAULT_ITERATIONS`] if there are no passwords. What [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost) wants.
+    /// The number of iterations most of the stored passwords have, the larger of two equally
+    /// frequent ones; [`DEFAULT_ITERATIONS`] if there are no passwords. What
+    /// [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost) wants.
     pub(crate) fn usual_iterations(&self) -> u32 {
         let mut frequency = BTreeMap::new();
         for agent in self.agents.values() {
@@ -179,7 +223,9 @@ impl Roster {
                 *frequency.entry(hash.iterations()).or_insert(0_u32) += 1;
             }
         }
-        let usual = frequency.into_iter().max_by_key(|(iterations, count)| (*count, *iterations));
+        let usual = frequency
+            .into_iter()
+            .max_by_key(|(iterations, count)| (*count, *iterations));
         usual.map_or(DEFAULT_ITERATIONS, |(iterations, _)| iterations)
     }
 }
@@ -201,9 +247,12 @@ impl AgentField {
             Some((id, _)) => (id, None),
         };
         let agent = AgentId::parse(id, agent_id_max).ok_or_else(|| {
-            format!("the key is not an agent id from {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)")
+            format!(
+                "the key is not an agent id from {AGENT_ID_MIN} to {agent_id_max} (AGENT_ID_MAX)"
+            )
         })?;
-        let field = field.ok_or("the key does not end in .role or .vdn, which are all that can be set")?;
+        let field =
+            field.ok_or("the key does not end in .role or .vdn, which are all that can be set")?;
         Ok((agent, field))
     }
 
@@ -216,7 +265,8 @@ impl AgentField {
             (AgentField::Vdn, digits) => {
                 let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
                 let vdn = digits.parse().ok().filter(|_| plain);
-                agent.vdn = vdn.ok_or("is not a number of a virtual call centre; write for example 1")?;
+                agent.vdn =
+                    vdn.ok_or("is not a number of a virtual call centre; write for example 1")?;
             }
             (AgentField::Credential, _) => {}
         }
@@ -224,7 +274,8 @@ impl AgentField {
     }
 }
 
-/// An empty value is an error: a command that failed, or a file that was cut off, must not open an agent to everyone.
+/// An empty value is an error: a command that failed, or a file that was cut off, must not open an
+/// agent to everyone.
 fn credential(value: &str) -> Result<Credential, String> {
     match value.trim_end() {
         "" => Err(format!(
@@ -234,14 +285,21 @@ fn credential(value: &str) -> Result<Credential, String> {
         NO_PASSWORD => Ok(Credential::EmptyOnly),
         text => PasswordHash::parse(text)
             .map(Credential::Hash)
-            .map_err(|reason| format!("the value {reason}; make a new one with `cc-gateway hash-password`")),
+            .map_err(|reason| {
+                format!("the value {reason}; make a new one with `cc-gateway hash-password`")
+            }),
     }
 }
 
 /// A problem of a line. Its key is shown only where it can be nothing but one.
 fn line_problem(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
-    let (id, field) = entry.key.split_once('.').map_or((&*entry.key, None), |(id, field)| (id, Some(field)));
-    let is_id = |text: &str| (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit());
+    let (id, field) = entry
+        .key
+        .split_once('.')
+        .map_or((&*entry.key, None), |(id, field)| (id, Some(field)));
+    let is_id = |text: &str| {
+        (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
+    };
     // A password of digits and the id of its agent, exchanged.
     let is_exchanged = field.is_none() && is_id(entry.value.trim());
     let key = match field {
@@ -259,7 +317,10 @@ fn id_ranges(mut numbers: Vec<u32>) -> Vec<String> {
         [first, .., last] => format!("{first}-{last}"),
         run => run.iter().map(u32::to_string).collect(),
     };
-    numbers.chunk_by(|one, next| one + 1 == *next).map(run).collect()
+    numbers
+        .chunk_by(|one, next| one + 1 == *next)
+        .map(run)
+        .collect()
 }
 
 #[cfg(test)]

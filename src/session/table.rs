@@ -40,7 +40,10 @@ pub(crate) struct InitialState {
 
 impl Default for InitialState {
     fn default() -> InitialState {
-        InitialState { state: AgentState::Idle, auto_enter_idle: true }
+        InitialState {
+            state: AgentState::Idle,
+            auto_enter_idle: true,
+        }
     }
 }
 
@@ -92,12 +95,13 @@ pub(crate) enum AuthError {
     NoRight,
 }
 
-/// The open sessions, at most one an agent, with the Guids that open them, the state of each agent, its events and
-/// its parked polls.
+/// The open sessions, at most one an agent, with the Guids that open them, the state of each agent,
+/// its events and its parked polls.
 ///
-/// Every call takes the time as a parameter and the one lock for some hundred nanoseconds. Guids are made and polls
-/// woken outside it. A session that has been silent for too long counts as ended at that moment, whether or not
-/// [`sweep`](Self::sweep) has come by. However a session ends, its parked polls are woken.
+/// Every call takes the time as a parameter and the one lock for some hundred nanoseconds. Guids
+/// are made and polls woken outside it. A session that has been silent for too long counts as ended
+/// at that moment, whether or not [`sweep`](Self::sweep) has come by. However a session ends, its
+/// parked polls are woken.
 pub(crate) struct SessionTable {
     policy: Policy,
     state: Mutex<State>,
@@ -106,15 +110,19 @@ pub(crate) struct SessionTable {
 impl SessionTable {
     /// A table in which nobody is signed in.
     pub(crate) fn new(policy: Policy) -> SessionTable {
-        SessionTable { policy, state: Mutex::default() }
+        SessionTable {
+            policy,
+            state: Mutex::default(),
+        }
     }
 
-    /// Begins a session of `agent`, whose password the caller has checked. With `force` it takes the place of one
-    /// the agent has. Its queue holds the events of a sign-in and no other; `epoch_ms` is the wall clock, in
-    /// milliseconds since 1970.
+    /// Begins a session of `agent`, whose password the caller has checked. With `force` it takes
+    /// the place of one the agent has. Its queue holds the events of a sign-in and no other;
+    /// `epoch_ms` is the wall clock, in milliseconds since 1970.
     ///
     /// # Errors
-    /// When the agent has a session and may not replace it, or when the system gives no random numbers.
+    /// When the agent has a session and may not replace it, or when the system gives no random
+    /// numbers.
     pub(crate) fn sign_in(
         &self,
         agent: AgentId,
@@ -136,12 +144,13 @@ impl SessionTable {
         })
     }
 
-    /// Whether a request for `agent` with the Guid of that fingerprint is one of its session; if so, the session
-    /// has been heard. `None` is a missing Guid. A refused request does not keep a session alive.
+    /// Whether a request for `agent` with the Guid of that fingerprint is one of its session; if
+    /// so, the session has been heard. `None` is a missing Guid. A refused request does not keep a
+    /// session alive.
     ///
     /// # Errors
-    /// Which of the two codes the request gets. A Guid of a session that a forced sign-in ended lately is one of an
-    /// agent that is not signed in.
+    /// Which of the two codes the request gets. A Guid of a session that a forced sign-in ended
+    /// lately is one of an agent that is not signed in.
     pub(crate) fn authenticate(
         &self,
         agent: AgentId,
@@ -149,13 +158,22 @@ impl SessionTable {
         now: Instant,
     ) -> Result<Authenticated, AuthError> {
         self.with_state(|state| {
-            let session = state.open(agent, &self.policy, now).ok_or(AuthError::NotSignedIn)?;
+            let session = state
+                .open(agent, &self.policy, now)
+                .ok_or(AuthError::NotSignedIn)?;
             let guid = fingerprint.ok_or(AuthError::NoRight)?;
             if session.guids.accepts(guid, &self.policy, now) {
                 session.last_seen = session.last_seen.max(now);
-                return Ok(Authenticated { session: session.id, signed_in: session.signed_in, guid: *guid });
+                return Ok(Authenticated {
+                    session: session.id,
+                    signed_in: session.signed_in,
+                    guid: *guid,
+                });
             }
-            match state.replaced.had_guid(agent, guid, self.policy.guid_timeout, now) {
+            match state
+                .replaced
+                .had_guid(agent, guid, self.policy.guid_timeout, now)
+            {
                 true => Err(AuthError::NotSignedIn),
                 false => Err(AuthError::NoRight),
             }
@@ -168,21 +186,37 @@ impl SessionTable {
         self.with_session(agent, session, now, |_| ()).is_some()
     }
 
-    /// The Guid that the answer to a poll or handshake, admitted as `authenticated`, is to carry, if one is due.
+    /// The Guid that the answer to a poll or handshake, admitted as `authenticated`, is to carry,
+    /// if one is due.
     ///
-    /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client that comes back
-    /// with a Guid that was renewed has lost an answer or shares it; it gets another one after a while.
-    pub(crate) fn renew_if_due(&self, agent: AgentId, authenticated: &Authenticated, now: Instant) -> Option<Guid> {
-        let is_due = |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
-        let renew = |guids: &mut GuidHistory, guid| guids.renew(&authenticated.guid, guid, &self.policy, now);
+    /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client
+    /// that comes back with a Guid that was renewed has lost an answer or shares it; it gets
+    /// another one after a while.
+    pub(crate) fn renew_if_due(
+        &self,
+        agent: AgentId,
+        authenticated: &Authenticated,
+        now: Instant,
+    ) -> Option<Guid> {
+        let is_due =
+            |guids: &GuidHistory| guids.renewal_due(&authenticated.guid, &self.policy, now);
+        let renew = |guids: &mut GuidHistory, guid| {
+            guids.renew(&authenticated.guid, guid, &self.policy, now)
+        };
         self.issue_if(agent, authenticated.session, now, is_due, renew)
     }
 
     /// A new Guid for the session, in either mode (updateGuid); `None` if the session is over.
     ///
-    /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise until the session ends,
-    /// because a client may have other windows, and vendor clients often keep the Guid of sign-in.
-    pub(crate) fn update_guid(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<Guid> {
+    /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise
+    /// until the session ends, because a client may have other windows, and vendor clients often
+    /// keep the Guid of sign-in.
+    pub(crate) fn update_guid(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        now: Instant,
+    ) -> Option<Guid> {
         let issue = |guids: &mut GuidHistory, guid| guids.issue(guid, &self.policy, now);
         self.issue_if(agent, session, now, |_| true, issue)
     }
@@ -190,23 +224,33 @@ impl SessionTable {
     /// Ends that very session of `agent`; false if it is over already.
     pub(crate) fn sign_out(&self, agent: AgentId, session: SessionId) -> bool {
         self.with_state(|state| {
-            state.sessions.get(&agent).is_some_and(|open| open.id == session) && state.end(agent).is_some()
+            state
+                .sessions
+                .get(&agent)
+                .is_some_and(|open| open.id == session)
+                && state.end(agent).is_some()
         })
     }
 
-    /// Ends the sessions of these agents, as when the agents file was read again; how many there were.
+    /// Ends the sessions of these agents, as when the agents file was read again; how many there
+    /// were.
     pub(crate) fn revoke(&self, agents: &[AgentId]) -> usize {
-        self.with_state(|state| agents.iter().filter(|agent| state.end(**agent).is_some()).count())
+        self.with_state(|state| {
+            agents
+                .iter()
+                .filter(|agent| state.end(**agent).is_some())
+                .count()
+        })
     }
 
-    /// Ends the sessions that have been silent for too long, so that their memory goes, and queues the events whose
-    /// time has come; how many sessions ended.
+    /// Ends the sessions that have been silent for too long, so that their memory goes, and queues
+    /// the events whose time has come; how many sessions ended.
     pub(crate) fn sweep(&self, now: Instant) -> usize {
         self.with_state(|state| state.sweep(&self.policy, now))
     }
 
-    /// Wakes every parked poll, and from now on each that is to be parked; no session ends. For the end of the
-    /// process: there is no way back.
+    /// Wakes every parked poll, and from now on each that is to be parked; no session ends. For the
+    /// end of the process: there is no way back.
     pub(crate) fn begin_drain(&self) {
         self.with_state(State::begin_drain);
     }
@@ -214,7 +258,10 @@ impl SessionTable {
     /// Who is signed in, in no order.
     pub(crate) fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
         self.with_state(|state| {
-            let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
+            let open = state
+                .sessions
+                .iter()
+                .filter(|(_, session)| !session.is_expired(&self.policy, now));
             open.map(|(agent, session)| OpenSession {
                 agent: *agent,
                 session: session.id,
@@ -227,7 +274,11 @@ impl SessionTable {
     /// How many agents are signed in.
     pub(crate) fn len(&self, now: Instant) -> usize {
         self.with_state(|state| {
-            state.sessions.values().filter(|session| !session.is_expired(&self.policy, now)).count()
+            state
+                .sessions
+                .values()
+                .filter(|session| !session.is_expired(&self.policy, now))
+                .count()
         })
     }
 
@@ -239,7 +290,8 @@ impl SessionTable {
         is_due: impl Fn(&GuidHistory) -> bool,
         issue: impl FnOnce(&mut GuidHistory, Fingerprint),
     ) -> Option<Guid> {
-        self.with_session(agent, session, now, |session| is_due(&session.guids)).filter(|is_due| *is_due)?;
+        self.with_session(agent, session, now, |session| is_due(&session.guids))
+            .filter(|is_due| *is_due)?;
         let guid = Guid::generate(&self.policy.guid_suffix)
             .inspect_err(|error| log::error!("cannot renew the Guid of agent {agent}: {error}"))
             .ok()?;

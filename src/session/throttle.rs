@@ -22,17 +22,18 @@ const PAIRS_MAX: usize = 16_384;
 
 /// Failed sign-ins by agent and address, and by address alone.
 ///
-/// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as long as
-/// the one before, at most an hour. A success forgets everything, and so does an hour without a failure after
-/// the end of a lock. The pair is locked, never the agent as a whole: a stranger must not be able to keep an
-/// agent out from elsewhere. All addresses of an IPv6 subscriber are one. Failures during a lock change nothing.
-/// Beside the pairs, a budget of failures bounds what one address may try on all agents together (`PrefixBudgets`).
+/// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as
+/// long as the one before, at most an hour. A success forgets everything, and so does an hour
+/// without a failure after the end of a lock. The pair is locked, never the agent as a whole: a
+/// stranger must not be able to keep an agent out from elsewhere. All addresses of an IPv6
+/// subscriber are one. Failures during a lock change nothing. Beside the pairs, a budget of
+/// failures bounds what one address may try on all agents together (`PrefixBudgets`).
 ///
-/// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would be
-/// missed least: an unlocked pair before a locked one, a pair never locked before one that was, the one
-/// that is free the soonest or failed longest ago first. So a flood of strangers' pairs pushes out other
-/// pairs of few failures, and to push out a locked pair it must first lock all the others, at five password
-/// checks each, of which no more than a few dozen a second take place.
+/// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would
+/// be missed least: an unlocked pair before a locked one, a pair never locked before one that was,
+/// the one that is free the soonest or failed longest ago first. So a flood of strangers' pairs
+/// pushes out other pairs of few failures, and to push out a locked pair it must first lock all the
+/// others, at five password checks each, of which no more than a few dozen a second take place.
 ///
 /// A clone shares everything with the original.
 #[derive(Debug, Clone, Default)]
@@ -60,12 +61,15 @@ impl Throttle {
     pub(crate) fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
         let prefix = client_prefix(address);
         let state = lock(&self.state);
-        let pair = state.pairs.get(&(agent, prefix)).and_then(|record| record.locked(now));
+        let pair = state
+            .pairs
+            .get(&(agent, prefix))
+            .and_then(|record| record.locked(now));
         pair.max(state.prefixes.exhausted(agent, prefix, now))
     }
 
-    /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on failing it says so
-    /// only once.
+    /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on
+    /// failing it says so only once.
     pub(crate) fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
@@ -85,8 +89,8 @@ impl Throttle {
         }
     }
 
-    /// Forgets the failures of a pair, because its agent has shown to know the password, and remembers that the agent
-    /// signs in from there.
+    /// Forgets the failures of a pair, because its agent has shown to know the password, and
+    /// remembers that the agent signs in from there.
     pub(crate) fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
@@ -106,7 +110,11 @@ struct Record {
 
 impl Record {
     fn new(now: Instant) -> Record {
-        Record { failures: [None; FAILURES_MAX - 1], locks: 0, until: now }
+        Record {
+            failures: [None; FAILURES_MAX - 1],
+            locks: 0,
+            until: now,
+        }
     }
 
     fn locked(&self, now: Instant) -> Option<Duration> {
@@ -115,7 +123,11 @@ impl Record {
     }
 
     fn is_stale(&self, now: Instant) -> bool {
-        let kept = if self.locks > 0 { RECORD_TIMEOUT } else { WINDOW };
+        let kept = if self.locks > 0 {
+            RECORD_TIMEOUT
+        } else {
+            WINDOW
+        };
         now.saturating_duration_since(self.until) >= kept
     }
 
@@ -129,12 +141,17 @@ impl Record {
         }
         if let Some(free) = self.failures.iter_mut().find(|failure| failure.is_none()) {
             *free = Some(now);
-            // After a lock, `until` goes on telling when it ended or the last failure since: memory lasts from there.
+            // After a lock, `until` goes on telling when it ended or the last failure since: memory
+            // lasts from there.
             self.until = self.until.max(now);
             return false;
         }
         let doubled = LOCK_MIN.saturating_mul(1 << self.locks.min(8));
-        *self = Record { locks: self.locks.saturating_add(1), until: now + doubled.min(LOCK_MAX), ..Record::new(now) };
+        *self = Record {
+            locks: self.locks.saturating_add(1),
+            until: now + doubled.min(LOCK_MAX),
+            ..Record::new(now)
+        };
         true
     }
 }
@@ -166,7 +183,12 @@ mod tests {
     }
 
     fn fail_until_locked(throttle: &Throttle, agent: AgentId, now: Instant) -> Duration {
-        assert_eq!((1..=5).filter(|_| throttle.failed(agent, HERE, now).is_some()).count(), 1);
+        assert_eq!(
+            (1..=5)
+                .filter(|_| throttle.failed(agent, HERE, now).is_some())
+                .count(),
+            1
+        );
         throttle.locked(agent, HERE, now).unwrap()
     }
 
@@ -174,11 +196,23 @@ mod tests {
     fn the_fifth_failure_within_five_minutes_locks_the_pair_for_five() {
         let (throttle, start) = (Throttle::default(), Instant::now());
         for (minute, locks) in [(0, false), (1, false), (2, false), (3, false), (4, true)] {
-            assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * minute), None);
-            assert_eq!(throttle.failed(agent(101), HERE, start + MINUTE * minute), locks.then_some(Locked::Pair));
+            assert_eq!(
+                throttle.locked(agent(101), HERE, start + MINUTE * minute),
+                None
+            );
+            assert_eq!(
+                throttle.failed(agent(101), HERE, start + MINUTE * minute),
+                locks.then_some(Locked::Pair)
+            );
         }
-        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 4), Some(MINUTE * 5));
-        assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 8), Some(MINUTE));
+        assert_eq!(
+            throttle.locked(agent(101), HERE, start + MINUTE * 4),
+            Some(MINUTE * 5)
+        );
+        assert_eq!(
+            throttle.locked(agent(101), HERE, start + MINUTE * 8),
+            Some(MINUTE)
+        );
         assert_eq!(throttle.locked(agent(101), HERE, start + MINUTE * 9), None);
     }
 
@@ -186,7 +220,11 @@ mod tests {
     fn failures_further_apart_never_lock() {
         let (throttle, start) = (Throttle::default(), Instant::now());
         for nth in 0..50 {
-            assert_eq!(throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth), None, "failure {nth}");
+            assert_eq!(
+                throttle.failed(agent(101), HERE, start + Duration::from_secs(75) * nth),
+                None,
+                "failure {nth}"
+            );
         }
     }
 
@@ -228,31 +266,63 @@ mod tests {
         for nth in 0..5 {
             throttle.failed(agent(101), if nth % 2 == 0 { HERE } else { mapped }, start);
         }
-        for (id, address, locked) in
-            [(101, "192.0.2.1", true), (101, "::ffff:192.0.2.1", true), (102, "192.0.2.1", false), (101, "::1", false)]
-        {
+        for (id, address, locked) in [
+            (101, "192.0.2.1", true),
+            (101, "::ffff:192.0.2.1", true),
+            (102, "192.0.2.1", false),
+            (101, "::1", false),
+        ] {
             let address = address.parse().unwrap();
-            assert_eq!(throttle.locked(agent(id), address, start).is_some(), locked, "{id} {address}");
+            assert_eq!(
+                throttle.locked(agent(id), address, start).is_some(),
+                locked,
+                "{id} {address}"
+            );
         }
         for host in 1..=5 {
-            throttle.failed(agent(103), format!("2001:db8::{host}").parse().unwrap(), start);
+            throttle.failed(
+                agent(103),
+                format!("2001:db8::{host}").parse().unwrap(),
+                start,
+            );
         }
-        assert!(throttle.locked(agent(103), "2001:db8::6".parse().unwrap(), start).is_some());
-        assert!(throttle.locked(agent(103), "2001:db8:0:1::6".parse().unwrap(), start).is_none());
+        assert!(
+            throttle
+                .locked(agent(103), "2001:db8::6".parse().unwrap(), start)
+                .is_some()
+        );
+        assert!(
+            throttle
+                .locked(agent(103), "2001:db8:0:1::6".parse().unwrap(), start)
+                .is_none()
+        );
     }
 
     #[test]
     fn a_few_guesses_at_each_of_many_agents_lock_the_address_for_all_that_do_not_work_there() {
         let (throttle, start) = (Throttle::default(), Instant::now());
         throttle.succeeded(agent(101), HERE, start);
-        let locks: Vec<_> = (200..270).filter_map(|id| throttle.failed(agent(id), HERE, start)).collect();
+        let locks: Vec<_> = (200..270)
+            .filter_map(|id| throttle.failed(agent(id), HERE, start))
+            .collect();
         assert_eq!(locks, [Locked::Prefix]);
         let elsewhere = "192.0.2.2".parse().unwrap();
-        for (id, address, locked) in [(101, HERE, false), (102, HERE, true), (102, elsewhere, false)] {
-            assert_eq!(throttle.locked(agent(id), address, start).is_some(), locked, "{id} {address}");
+        for (id, address, locked) in [
+            (101, HERE, false),
+            (102, HERE, true),
+            (102, elsewhere, false),
+        ] {
+            assert_eq!(
+                throttle.locked(agent(id), address, start).is_some(),
+                locked,
+                "{id} {address}"
+            );
         }
         fail_until_locked(&throttle, agent(101), start);
-        assert!(throttle.locked(agent(101), HERE, start).is_some(), "its own lock holds for who works there, too");
+        assert!(
+            throttle.locked(agent(101), HERE, start).is_some(),
+            "its own lock holds for who works there, too"
+        );
     }
 
     #[test]
@@ -260,7 +330,11 @@ mod tests {
         let (throttle, start) = (Throttle::default(), Instant::now());
         fail_until_locked(&throttle, agent(101), start);
         for id in 0..16_800 {
-            throttle.failed(agent(1_000 + id), HERE, start + Duration::from_millis(u64::from(id)));
+            throttle.failed(
+                agent(1_000 + id),
+                HERE,
+                start + Duration::from_millis(u64::from(id)),
+            );
         }
         assert_eq!(lock(&throttle.state).pairs.len(), PAIRS_MAX);
         assert!(throttle.locked(agent(101), HERE, start + MINUTE).is_some());

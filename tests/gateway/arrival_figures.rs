@@ -1,4 +1,5 @@
-//! What a look for new recordings costs. These measure and take their time; CONTRIBUTING.md says how to run them.
+//! What a look for new recordings costs. These measure and take their time; CONTRIBUTING.md says
+//! how to run them.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
@@ -30,10 +31,23 @@ impl Site {
             }
         }
         let now = Instant::now();
-        let watched = |number| WatchedAgent { number: u32::try_from(number).unwrap(), since: now };
-        let suffixes = Suffixes { audio: vec!["v3".into()], video: vec!["mp4".into()] };
-        let agents = (AGENT_ID_FIRST..AGENT_ID_FIRST + agents).map(watched).collect();
-        Site { scratch, watcher: Watcher::new(suffixes, Limits::default()), agents, now }
+        let watched = |number| WatchedAgent {
+            number: u32::try_from(number).unwrap(),
+            since: now,
+        };
+        let suffixes = Suffixes {
+            audio: vec!["v3".into()],
+            video: vec!["mp4".into()],
+        };
+        let agents = (AGENT_ID_FIRST..AGENT_ID_FIRST + agents)
+            .map(watched)
+            .collect();
+        Site {
+            scratch,
+            watcher: Watcher::new(suffixes, Limits::default()),
+            agents,
+            now,
+        }
     }
 
     /// A look as it comes two seconds after the one before.
@@ -41,7 +55,8 @@ impl Site {
         let root = File::open(self.scratch.path()).unwrap();
         self.now += Duration::from_secs(2);
         let deadline = Instant::now() + Duration::from_secs(600);
-        self.watcher.scan(root.as_fd(), &self.agents, Scope::All, self.now, deadline)
+        self.watcher
+            .scan(root.as_fd(), &self.agents, Scope::All, self.now, deadline)
     }
 
     /// The median and the worst of several looks, each after `before`, in milliseconds of CPU.
@@ -59,7 +74,10 @@ impl Site {
 
 fn resident_kib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim_end_matches("kB").trim().parse().unwrap()
 }
 
@@ -96,11 +114,15 @@ fn figures(agents: usize, recordings: usize) {
     );
     // What was measured is the work it is meant to be.
     every(&site, LOOKS);
-    let arrivals: Vec<Arrival> = (0..8).flat_map(|_| site.scan().arrivals).map(|(_, arrival)| arrival).collect();
+    let arrivals: Vec<Arrival> = (0..8)
+        .flat_map(|_| site.scan().arrivals)
+        .map(|(_, arrival)| arrival)
+        .collect();
     let new = |arrival: &&Arrival| match arrival {
-        Arrival::Started { recording, .. } | Arrival::Finished { recording, .. } => {
-            recording.path().to_string().ends_with(&format!("9{LOOKS:06}.mp4"))
-        }
+        Arrival::Started { recording, .. } | Arrival::Finished { recording, .. } => recording
+            .path()
+            .to_string()
+            .ends_with(&format!("9{LOOKS:06}.mp4")),
     };
     assert_eq!(arrivals.iter().filter(new).count(), 2 * agents);
 }

@@ -1,4 +1,5 @@
-//! A mount directory that is mounted on demand: probing it must neither keep it mounted nor hammer what fails.
+//! A mount directory that is mounted on demand: probing it must neither keep it mounted nor hammer
+//! what fails.
 
 use std::time::Duration;
 
@@ -11,8 +12,12 @@ fn an_automount_may_idle_and_one_that_fails_is_asked_ever_less_often() {
     let place = Scratch::new();
     place.file(&format!("source/{PATH}"), "video");
     let directory = place.path().canonicalize().unwrap().join("on demand");
-    let Some(autofs) = Autofs::start(&directory, &place.path().join("source")) else { return };
-    let setup = Setup::new().set("MOUNT_CHECK", "ON").set("MOUNT_DIR", directory.to_str().unwrap());
+    let Some(autofs) = Autofs::start(&directory, &place.path().join("source")) else {
+        return;
+    };
+    let setup = Setup::new()
+        .set("MOUNT_CHECK", "ON")
+        .set("MOUNT_DIR", directory.to_str().unwrap());
     // Looks for new recordings would keep it mounted while the agent is signed in.
     let setup = setup.set("RECORD_SCAN_INTERVAL", "0");
     let server = setup.expect_log("is lost: ").start();
@@ -44,6 +49,8 @@ fn an_automount_may_idle_and_one_that_fails_is_asked_ever_less_often() {
     autofs.serve(true);
     server.log_line(" is back");
     assert_eq!(agent.ask(&query, "").body, b"video");
-    eventually("200 of /health", || server.client().get("/health", None).status == 200);
+    eventually("200 of /health", || {
+        server.client().get("/health", None).status == 200
+    });
     drop(server);
 }

@@ -18,7 +18,9 @@ struct Chromium(Child);
 impl Drop for Chromium {
     fn drop(&mut self) {
         // Its process group, which holds nothing but it and its children.
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", self.0.id())]).status();
+        let _ = Command::new("kill")
+            .args(["-KILL", "--", &format!("-{}", self.0.id())])
+            .status();
         let _ = self.0.wait();
     }
 }
@@ -26,7 +28,9 @@ impl Drop for Chromium {
 /// Serves the page to one browser, and hands over what that sends: where to, and what.
 fn serve(listener: &TcpListener, told: &Sender<(String, Vec<u8>)>) {
     for stream in listener.incoming() {
-        let Some((path, content)) = read(&stream.unwrap()) else { continue };
+        let Some((path, content)) = read(&stream.unwrap()) else {
+            continue;
+        };
         if path != "/" && told.send((path, content)).is_err() {
             return;
         }
@@ -38,32 +42,54 @@ fn read(stream: &TcpStream) -> Option<(String, Vec<u8>)> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();
-        reader.read_line(&mut line).ok().filter(|&count| count > 0)?;
+        reader
+            .read_line(&mut line)
+            .ok()
+            .filter(|&count| count > 0)?;
         if line == "\r\n" {
             break;
         }
         lines.push(line.trim_end().to_owned());
     }
-    let length = lines.iter().find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length: ")?.parse().ok());
+    let length = lines.iter().find_map(|line| {
+        line.to_ascii_lowercase()
+            .strip_prefix("content-length: ")?
+            .parse()
+            .ok()
+    });
     let mut content = vec![0; length.unwrap_or(0)];
     reader.read_exact(&mut content).ok()?;
     let target = lines.first()?.split(' ').nth(1)?.to_owned();
     let path = target.split('?').next()?.to_owned();
     let (kind, body) = match &*path {
-        "/" => ("text/html; charset=utf-8", include_str!("../browser/page.html")),
+        "/" => (
+            "text/html; charset=utf-8",
+            include_str!("../browser/page.html"),
+        ),
         _ => ("text/plain", ""),
     };
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}\r\nContent-Length: {}\r\n",
+        body.len()
+    );
     let mut stream = stream;
-    stream.write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes()).ok()?;
+    stream
+        .write_all(format!("{head}Connection: close\r\n\r\n{body}").as_bytes())
+        .ok()?;
     Some((path, content)).filter(|(path, _)| path != "/favicon.ico")
 }
 
 #[test]
 fn a_browser_signs_in_polls_over_renewals_and_downloads_what_an_event_names() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/run-chromium");
-    let is_there =
-        |name| Command::new(name).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_ok();
+    let is_there = |name| {
+        Command::new(name)
+            .arg("--version")
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .is_ok()
+    };
     if !is_there("chromium") && !is_there("chromium-browser") {
         eprintln!("skipped: chromium is not installed");
         return;
@@ -83,11 +109,29 @@ fn a_browser_signs_in_polls_over_renewals_and_downloads_what_an_event_names() {
     let profile = Scratch::new();
     let page = format!("{origin}/?gateway=https://{}", server.address());
     let mut command = Command::new(script);
-    command.args([&page, profile.path().to_str().unwrap()]).env("HOME", profile.path()).process_group(0);
-    let browser = Chromium(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
-    assert_eq!(told.recv_timeout(PATIENCE).unwrap(), ("/signed-in".to_owned(), Vec::new()));
+    command
+        .args([&page, profile.path().to_str().unwrap()])
+        .env("HOME", profile.path())
+        .process_group(0);
+    let browser = Chromium(
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    assert_eq!(
+        told.recv_timeout(PATIENCE).unwrap(),
+        ("/signed-in".to_owned(), Vec::new())
+    );
     let directory = server.scratch().path().join("mount");
-    let looks = || server.metric(&format!("cc_gateway_looks_total{{directory=\"{}\"}}", directory.display()));
+    let looks = || {
+        server.metric(&format!(
+            "cc_gateway_looks_total{{directory=\"{}\"}}",
+            directory.display()
+        ))
+    };
     let before = looks();
     eventually("two looks after the sign-in", || looks() >= before + 2);
     let video = recording_bytes(503, 3_000_000);

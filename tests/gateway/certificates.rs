@@ -1,5 +1,5 @@
-//! Certificate and key files as operators have them: each is read, or refused with its true reason, by `check` and by
-//! a reload alike.
+//! Certificate and key files as operators have them: each is read, or refused with its true reason,
+//! by `check` and by a reload alike.
 
 use std::collections::HashMap;
 use std::fs;
@@ -17,15 +17,35 @@ fn files() -> &'static HashMap<String, Vec<u8>> {
     FILES.get_or_init(|| {
         let scratch = Scratch::new();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/certificates/make");
-        let made = Command::new("sh").arg(script).current_dir(scratch.path()).output().unwrap();
-        assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
-        let entries = fs::read_dir(scratch.path()).unwrap().map(|entry| entry.unwrap());
-        entries.map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap())).collect()
+        let made = Command::new("sh")
+            .arg(script)
+            .current_dir(scratch.path())
+            .output()
+            .unwrap();
+        assert!(
+            made.status.success(),
+            "{}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let entries = fs::read_dir(scratch.path())
+            .unwrap()
+            .map(|entry| entry.unwrap());
+        entries
+            .map(|entry| {
+                (
+                    entry.file_name().into_string().unwrap(),
+                    fs::read(entry.path()).unwrap(),
+                )
+            })
+            .collect()
     })
 }
 
 fn file(name: &str) -> Vec<u8> {
-    files().get(name).unwrap_or_else(|| panic!("there is no {name}")).clone()
+    files()
+        .get(name)
+        .unwrap_or_else(|| panic!("there is no {name}"))
+        .clone()
 }
 
 /// The files one behind the other.
@@ -40,18 +60,29 @@ fn text(names: &str) -> String {
 
 /// Without the second to third line of the block that begins at `line`, counted from 1.
 fn without_lines(text: &str, line: usize) -> String {
-    let lines = text.lines().enumerate().filter(|(index, _)| !(line + 1..line + 3).contains(index));
+    let lines = text
+        .lines()
+        .enumerate()
+        .filter(|(index, _)| !(line + 1..line + 3).contains(index));
     lines.map(|(_, line)| format!("{line}\n")).collect()
 }
 
 /// The lines of the BEGINs, counted from 1.
 fn begins(text: &[u8]) -> Vec<usize> {
     let text = String::from_utf8_lossy(text);
-    text.lines().enumerate().filter(|(_, line)| line.contains("-BEGIN ")).map(|(index, _)| index + 1).collect()
+    text.lines()
+        .enumerate()
+        .filter(|(_, line)| line.contains("-BEGIN "))
+        .map(|(index, _)| index + 1)
+        .collect()
 }
 
 fn utf16(text: &str) -> Vec<u8> {
-    [0xfeff].into_iter().chain(text.encode_utf16()).flat_map(u16::to_le_bytes).collect()
+    [0xfeff]
+        .into_iter()
+        .chain(text.encode_utf16())
+        .flat_map(u16::to_le_bytes)
+        .collect()
 }
 
 fn block(label: &str) -> Vec<u8> {
@@ -61,10 +92,11 @@ fn block(label: &str) -> Vec<u8> {
 const CERTIFICATE: &str = "certificate.pem";
 const KEY: &str = "private-key.pem";
 const COPY: &str = "copy it again";
-const NEW_KEY: &str = "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
+const NEW_KEY: &str =
+    "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
-/// What is written to the two files, and what is told of it: the line, as a number or as `#` and which BEGIN of the
-/// file, and the message.
+/// What is written to the two files, and what is told of it: the line, as a number or as `#` and
+/// which BEGIN of the file, and the message.
 type Case = (Vec<u8>, Vec<u8>, &'static str, String);
 
 /// Chains that no client could use, with the key of `leaf` unless another is meant.
@@ -75,17 +107,38 @@ fn broken_chains() -> Vec<Case> {
     let begin = "-----BEGIN CERTIFICATE-----";
     let mut flipped = text("leaf.pem");
     // The subject's name, which the issuer has signed.
-    let at = flipped.find("Y2MtZ2F0ZXdheSB0ZXN0cw").unwrap_or(flipped.len() / 3);
-    let other = if flipped.as_bytes()[at] == b'A' { "B" } else { "A" };
+    let at = flipped
+        .find("Y2MtZ2F0ZXdheSB0ZXN0cw")
+        .unwrap_or(flipped.len() / 3);
+    let other = if flipped.as_bytes()[at] == b'A' {
+        "B"
+    } else {
+        "A"
+    };
     flipped.replace_range(at..=at, other);
-    let damaged = |position: usize, what: &str| format!("certificate {position} is damaged: {what}; {COPY}");
+    let damaged =
+        |position: usize, what: &str| format!("certificate {position} is damaged: {what}; {COPY}");
     let blanks = "has blanks or a byte order mark before its dashes: remove them";
-    let place = |label: &str| format!("is a block {label}, which does not belong among certificates; remove it");
+    let place = |label: &str| {
+        format!("is a block {label}, which does not belong among certificates; remove it")
+    };
     let told = |text: &str| text.to_owned();
     let with_leaf_key = [
-        (without_lines(&chain, second), "#2", damaged(2, "96 bytes are missing, lines were lost")),
-        (without_lines(&chain, 1), "#1", damaged(1, "96 bytes are missing, lines were lost")),
-        (chain.replacen(&int, &int.replacen("\nMII", "\nMIIA\nMII", 1), 1), "#2", String::new()),
+        (
+            without_lines(&chain, second),
+            "#2",
+            damaged(2, "96 bytes are missing, lines were lost"),
+        ),
+        (
+            without_lines(&chain, 1),
+            "#1",
+            damaged(1, "96 bytes are missing, lines were lost"),
+        ),
+        (
+            chain.replacen(&int, &int.replacen("\nMII", "\nMIIA\nMII", 1), 1),
+            "#2",
+            String::new(),
+        ),
         (
             format!("{leaf}{begin}\nAAAA\n-----END CERTIFICATE-----\n"),
             "#2",
@@ -94,12 +147,16 @@ fn broken_chains() -> Vec<Case> {
         (
             leaf.replacen("\nMII", "\nMI", 1),
             "#1",
-            told("certificate 1 is damaged: characters of its base64 text are missing or too many; copy it again"),
+            told(
+                "certificate 1 is damaged: characters of its base64 text are missing or too many; copy it again",
+            ),
         ),
         (
             format!("{}{int}", leaf.trim_end()),
             "0",
-            told("holds the end of one block and the beginning of the next: put a line end between the two"),
+            told(
+                "holds the end of one block and the beginning of the next: put a line end between the two",
+            ),
         ),
         (format!("{leaf}\u{feff}{int}"), "#2", told(blanks)),
         (format!("{leaf} {int}"), "#2", told(blanks)),
@@ -139,7 +196,9 @@ fn broken_chains() -> Vec<Case> {
         (
             format!("{leaf}{}", text("trusted.pem")),
             "#2",
-            told("is a TRUSTED CERTIFICATE, which only openssl reads; convert it with: openssl x509 -in OLD -out NEW"),
+            told(
+                "is a TRUSTED CERTIFICATE, which only openssl reads; convert it with: openssl x509 -in OLD -out NEW",
+            ),
         ),
         (
             leaf.replace("CERTIFICATE-", "X509 CERTIFICATE-"),
@@ -149,26 +208,46 @@ fn broken_chains() -> Vec<Case> {
         (
             text("leaf.csr"),
             "#1",
-            told("is the request for a certificate; put the certificate here that the authority made of it"),
+            told(
+                "is the request for a certificate; put the certificate here that the authority made of it",
+            ),
         ),
         (
             text("leaf.p7"),
             "#1",
-            told("is PKCS #7; take the certificates out with: openssl pkcs7 -in {file} -print_certs -out NEW"),
+            told(
+                "is PKCS #7; take the certificates out with: openssl pkcs7 -in {file} -print_certs -out NEW",
+            ),
         ),
-        (format!("{leaf}{}", String::from_utf8(block("X509 CRL")).unwrap()), "#2", place("X509 CRL")),
+        (
+            format!("{leaf}{}", String::from_utf8(block("X509 CRL")).unwrap()),
+            "#2",
+            place("X509 CRL"),
+        ),
         (
             format!("{root}{leaf}{int}"),
             "#2",
-            told("certificate 2 belongs to the private key and must be first, each issuer after what it issued"),
+            told(
+                "certificate 2 belongs to the private key and must be first, each issuer after what it issued",
+            ),
         ),
         (
             format!("{leaf}{root}{int}"),
             "#2",
-            told("certificate 2 stands before certificate 3, which it issued; put each issuer after what it issued"),
+            told(
+                "certificate 2 stands before certificate 3, which it issued; put each issuer after what it issued",
+            ),
         ),
-        (format!("{leaf}{int}{leaf}"), "#3", told("certificate 3 is the same as certificate 1; remove one of them")),
-        (format!("{leaf}{int}{int}"), "#3", told("certificate 3 is the same as certificate 2; remove one of them")),
+        (
+            format!("{leaf}{int}{leaf}"),
+            "#3",
+            told("certificate 3 is the same as certificate 1; remove one of them"),
+        ),
+        (
+            format!("{leaf}{int}{int}"),
+            "#3",
+            told("certificate 3 is the same as certificate 2; remove one of them"),
+        ),
         (
             format!("{leaf}{}", text("namesake.pem")),
             "#2",
@@ -186,9 +265,17 @@ fn broken_chains() -> Vec<Case> {
              name the key the certificate was requested with",
             ),
         ),
-        (text("leaf.key"), "", told("holds a private key but no certificate; are the two settings exchanged?")),
+        (
+            text("leaf.key"),
+            "",
+            told("holds a private key but no certificate; are the two settings exchanged?"),
+        ),
         (String::new(), "", told("holds no certificate")),
-        ("no certificate at all\n".to_owned(), "", told("holds no certificate")),
+        (
+            "no certificate at all\n".to_owned(),
+            "",
+            told("holds no certificate"),
+        ),
     ];
     let mut cases: Vec<Case> = with_leaf_key
         .into_iter()
@@ -303,13 +390,19 @@ fn broken_keys() -> Vec<Case> {
         ),
         (utf16(&key), "", "is UTF-16 text; save it as UTF-8".to_owned()),
     ];
-    cases.into_iter().map(|(key, line, told)| (file("leaf.pem"), key, line, told)).collect()
+    cases
+        .into_iter()
+        .map(|(key, line, told)| (file("leaf.pem"), key, line, told))
+        .collect()
 }
 
 /// What is told of a case in `folder`, in full.
 fn message(folder: &Path, (certificate, key, line, told): &Case, is_chain: bool) -> String {
-    let (name, setting, content) =
-        if is_chain { (CERTIFICATE, "TLS_CERTIFICATE", certificate) } else { (KEY, "TLS_PRIVATE_KEY", key) };
+    let (name, setting, content) = if is_chain {
+        (CERTIFICATE, "TLS_CERTIFICATE", certificate)
+    } else {
+        (KEY, "TLS_PRIVATE_KEY", key)
+    };
     let path = folder.join(name).display().to_string();
     let line = match line.strip_prefix('#') {
         Some(which) => format!(":{}", begins(content)[which.parse::<usize>().unwrap() - 1]),
@@ -332,19 +425,35 @@ fn write(server: &Server, certificate: &[u8], key: &[u8]) {
 fn check(server: &Server) -> Output {
     let config = server.scratch().path().join("basic.properties");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
-    command.args(["check", "--config"]).arg(config).stdin(Stdio::null()).output().unwrap()
+    command
+        .args(["check", "--config"])
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// Starts another server with the same files, which cannot be.
 fn start(server: &Server) -> Output {
     let config = server.scratch().path().join("basic.properties");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
-    command.arg("--config").arg(config).stdin(Stdio::null()).output().unwrap()
+    command
+        .arg("--config")
+        .arg(config)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
 }
 
 /// Reloads, and waits for a line that ends with `told`.
 fn reload(server: &Server, told: &str) {
-    let lines = || server.log().iter().filter(|line| line.ends_with(told)).count();
+    let lines = || {
+        server
+            .log()
+            .iter()
+            .filter(|line| line.ends_with(told))
+            .count()
+    };
     let before = lines();
     server.signal("HUP");
     eventually(&format!("a reload that tells {told}"), || lines() > before);
@@ -352,17 +461,29 @@ fn reload(server: &Server, told: &str) {
 
 /// Whether a new client is served with the pair the server was started with.
 fn serves_the_old_pair(server: &Server, trusted: &Path) -> bool {
-    Client::connect(server.address(), trusted).get("/health", None).status == 200
+    Client::connect(server.address(), trusted)
+        .get("/health", None)
+        .status
+        == 200
 }
 
 #[test]
 fn what_no_client_could_use_is_refused_with_its_reason_and_the_old_pair_stays() {
-    let server = Setup::new().expect_log("certificate not reloaded: ").start();
-    let trusted = server.scratch().file("trusted.pem", fs::read(server.scratch().path().join(CERTIFICATE)).unwrap());
+    let server = Setup::new()
+        .expect_log("certificate not reloaded: ")
+        .start();
+    let trusted = server.scratch().file(
+        "trusted.pem",
+        fs::read(server.scratch().path().join(CERTIFICATE)).unwrap(),
+    );
     let chains = broken_chains();
     let keys = broken_keys();
     assert!(chains.len() + keys.len() >= 50);
-    for (case, is_chain) in chains.iter().map(|case| (case, true)).chain(keys.iter().map(|case| (case, false))) {
+    for (case, is_chain) in chains
+        .iter()
+        .map(|case| (case, true))
+        .chain(keys.iter().map(|case| (case, false)))
+    {
         write(&server, &case.0, &case.1);
         let told = message(server.scratch().path(), case, is_chain);
         let output = check(&server);
@@ -370,10 +491,17 @@ fn what_no_client_could_use_is_refused_with_its_reason_and_the_old_pair_stays() 
         assert_eq!(output.status.code(), Some(78), "{told}: {said}");
         if case.3.is_empty() {
             // What exactly is found depends on where the damage is.
-            assert!(said.contains("certificate ") && said.contains("damaged"), "{said}");
+            assert!(
+                said.contains("certificate ") && said.contains("damaged"),
+                "{said}"
+            );
             continue;
         }
-        assert!(said.lines().any(|line| line.trim_start_matches("cc-gateway: ") == told), "not {told}\nbut {said}");
+        assert!(
+            said.lines()
+                .any(|line| line.trim_start_matches("cc-gateway: ") == told),
+            "not {told}\nbut {said}"
+        );
         reload(&server, &format!("certificate not reloaded: {told}"));
     }
     assert!(serves_the_old_pair(&server, &trusted));
@@ -387,15 +515,27 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
     for (certificate, key) in [
         (file("leaf.pem"), file("leaf.key")),
         (joined("leaf.pem int.pem"), file("leaf.key.pkcs8")),
-        (joined("leaf.pem int.pem root.pem"), joined("leaf.parameters leaf.key")),
+        (
+            joined("leaf.pem int.pem root.pem"),
+            joined("leaf.parameters leaf.key"),
+        ),
         (bom("leaf.pem"), bom("leaf.key")),
         (crlf("leaf.pem int.pem"), crlf("leaf.key")),
-        (text("leaf.pem int.pem").replace('\n', "\r").into_bytes(), text("leaf.key").replace('\n', "\r").into_bytes()),
-        (text("leaf.pem int.pem").replace('\n', " \n\n").into_bytes(), file("leaf.key")),
+        (
+            text("leaf.pem int.pem").replace('\n', "\r").into_bytes(),
+            text("leaf.key").replace('\n', "\r").into_bytes(),
+        ),
+        (
+            text("leaf.pem int.pem").replace('\n', " \n\n").into_bytes(),
+            file("leaf.key"),
+        ),
         (joined("leaf.text int.pem"), file("leaf.key")),
         (file("leaf.bags"), file("leaf.bags")),
         (file("leaf.pem"), file("leaf.key.explicit")),
-        (joined("leaf.pem int.pem leaf.key"), joined("leaf.pem int.pem leaf.key")),
+        (
+            joined("leaf.pem int.pem leaf.key"),
+            joined("leaf.pem int.pem leaf.key"),
+        ),
         (joined("leaf.pem int.pem leaf.parameters"), file("leaf.key")),
         (joined("rsa2048.pem int.pem root.pem"), file("rsa2048.key")),
         (joined("ed25519.pem int.pem"), file("ed25519.key")),
@@ -405,7 +545,13 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
         let output = check(&server);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success() && !said.contains("TLS_"), "{said}");
-        let reloads = || server.log().iter().filter(|line| line.contains("reloaded")).count();
+        let reloads = || {
+            server
+                .log()
+                .iter()
+                .filter(|line| line.contains("reloaded"))
+                .count()
+        };
         let before = reloads();
         server.signal("HUP");
         eventually("the reload", || reloads() > before);
@@ -454,18 +600,73 @@ fn dated(from: i64, to: i64) -> Vec<u8> {
 #[test]
 fn what_clients_will_not_like_is_a_warning_of_start_check_and_reload() {
     let cases = [
-        (dated(-9, -1), "leaf.key", "certificate 1 has expired: it was valid until ", 1),
-        (dated(1, 9), "leaf.key", "certificate 1 is not yet valid: it will be from ", 1),
-        (dated(-1, 20), "leaf.key", "certificate 1 expires in 20 days: it is valid until ", 1),
-        (dated(-1, 0), "leaf.key", "certificate 1 expires in 0 days: it is valid until ", 1),
-        (dated(-1, 29), "leaf.key", "certificate 1 expires in 29 days: it is valid until ", 1),
+        (
+            dated(-9, -1),
+            "leaf.key",
+            "certificate 1 has expired: it was valid until ",
+            1,
+        ),
+        (
+            dated(1, 9),
+            "leaf.key",
+            "certificate 1 is not yet valid: it will be from ",
+            1,
+        ),
+        (
+            dated(-1, 20),
+            "leaf.key",
+            "certificate 1 expires in 20 days: it is valid until ",
+            1,
+        ),
+        (
+            dated(-1, 0),
+            "leaf.key",
+            "certificate 1 expires in 0 days: it is valid until ",
+            1,
+        ),
+        (
+            dated(-1, 29),
+            "leaf.key",
+            "certificate 1 expires in 29 days: it is valid until ",
+            1,
+        ),
         (dated(-1, 31), "leaf.key", "", 0),
-        (joined("leaf.pem stranger.pem"), "leaf.key", "certificate 2 did not issue any certificate before it", 1),
-        (joined("leaf.pem root.pem"), "leaf.key", "certificate 2 did not issue any certificate before it", 1),
-        (joined("bare.pem int.pem"), "bare.key", "certificate 1 has no subjectAltName", 1),
-        (mail_only(), "leaf.key", "certificate 1 has no subjectAltName with a host name or an address", 1),
-        (joined("client.pem int.pem"), "client.key", "certificate 1 is not for servers", 1),
-        (joined("stranger.pem root.pem"), "stranger.key", "certificate 1 has no subjectAltName", 2),
+        (
+            joined("leaf.pem stranger.pem"),
+            "leaf.key",
+            "certificate 2 did not issue any certificate before it",
+            1,
+        ),
+        (
+            joined("leaf.pem root.pem"),
+            "leaf.key",
+            "certificate 2 did not issue any certificate before it",
+            1,
+        ),
+        (
+            joined("bare.pem int.pem"),
+            "bare.key",
+            "certificate 1 has no subjectAltName",
+            1,
+        ),
+        (
+            mail_only(),
+            "leaf.key",
+            "certificate 1 has no subjectAltName with a host name or an address",
+            1,
+        ),
+        (
+            joined("client.pem int.pem"),
+            "client.key",
+            "certificate 1 is not for servers",
+            1,
+        ),
+        (
+            joined("stranger.pem root.pem"),
+            "stranger.key",
+            "certificate 1 has no subjectAltName",
+            2,
+        ),
     ];
     let setup = Setup::new();
     setup.write_files();
@@ -475,20 +676,44 @@ fn what_clients_will_not_like_is_a_warning_of_start_check_and_reload() {
         let output = check(&server);
         let said = String::from_utf8(output.stderr).unwrap();
         assert!(output.status.success(), "{said}");
-        let of_pair: Vec<_> = said.lines().filter(|line| line.contains("TLS_CERTIFICATE: ")).collect();
+        let of_pair: Vec<_> = said
+            .lines()
+            .filter(|line| line.contains("TLS_CERTIFICATE: "))
+            .collect();
         assert_eq!(of_pair.len(), *warnings, "{told}: {said}");
-        assert!(*warnings == 0 || of_pair.iter().any(|line| line.contains(told)), "{said}");
+        assert!(
+            *warnings == 0 || of_pair.iter().any(|line| line.contains(told)),
+            "{said}"
+        );
         server.signal("HUP");
-        let logged = || server.log().iter().filter(|line| line.contains("certificate reloaded")).count();
-        let reloads = cases.iter().position(|case| std::ptr::eq(&case.0, certificate)).unwrap() + 1;
+        let logged = || {
+            server
+                .log()
+                .iter()
+                .filter(|line| line.contains("certificate reloaded"))
+                .count()
+        };
+        let reloads = cases
+            .iter()
+            .position(|case| std::ptr::eq(&case.0, certificate))
+            .unwrap()
+            + 1;
         eventually("the reload", || logged() == reloads);
-        let warned = server.log().iter().filter(|line| line.contains(" WARN ") && line.contains(told)).count();
+        let warned = server
+            .log()
+            .iter()
+            .filter(|line| line.contains(" WARN ") && line.contains(told))
+            .count();
         assert!(*warnings == 0 || warned > 0, "{:?}", server.log());
     }
     let started = Setup::new().expect_log("certificate 1 has expired");
     fs::write(started.directory().join(CERTIFICATE), dated(-9, -1)).unwrap();
     fs::write(started.directory().join(KEY), file("leaf.key")).unwrap();
-    fs::set_permissions(started.directory().join(KEY), fs::Permissions::from_mode(0o600)).unwrap();
+    fs::set_permissions(
+        started.directory().join(KEY),
+        fs::Permissions::from_mode(0o600),
+    )
+    .unwrap();
     started.start().log_line(" WARN ");
 }
 
@@ -502,7 +727,13 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
     scratch.file(CERTIFICATE, dated(-1, 10));
     scratch.file(KEY, file("leaf.key"));
     let tls = cc_gateway::front::Tls::new(files(&scratch).load().unwrap()).unwrap();
-    let now = i64::try_from(SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs()).unwrap();
+    let now = i64::try_from(
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs(),
+    )
+    .unwrap();
     let days = |expiry: i64| (expiry - now) / 86_400;
     assert_eq!(days(tls.certificate_expiry()), 10);
     // The one that ends first counts, and a root's end is no concern of clients.
@@ -513,15 +744,25 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
 
 #[test]
 fn the_metric_follows_the_pair_in_force() {
-    let server =
-        Setup::new().expect_log("certificate 1 expires in 9 days").expect_log("certificate not reloaded").start();
+    let server = Setup::new()
+        .expect_log("certificate 1 expires in 9 days")
+        .expect_log("certificate not reloaded")
+        .start();
     let value = |server: &Server| -> u64 {
         let metrics = server.client().get("/metrics", None).text().to_owned();
         let name = "cc_gateway_certificate_expiry_timestamp_seconds ";
-        metrics.lines().find_map(|line| line.strip_prefix(name)).unwrap().parse().unwrap()
+        metrics
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .unwrap()
+            .parse()
+            .unwrap()
     };
     let days = |seconds: u64| {
-        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs();
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs();
         (seconds - now) / 86_400
     };
     assert_eq!(days(value(&server)), 823);
@@ -545,32 +786,58 @@ fn a_key_that_others_may_read_is_a_warning() {
     let path = server.scratch().path().join(KEY);
     let said = |server: &Server| String::from_utf8(check(server).stderr).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
-    assert!(!said(&server).contains("the private key"), "{}", said(&server));
+    assert!(
+        !said(&server).contains("the private key"),
+        "{}",
+        said(&server)
+    );
     fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
     let told = format!(
         "{0}: TLS_PRIVATE_KEY: the private key is world-readable; run: chgrp cc-gateway {0} && chmod 0640 {0}",
         path.display()
     );
-    assert!(said(&server).lines().any(|line| line == told), "{}", said(&server));
+    assert!(
+        said(&server).lines().any(|line| line == told),
+        "{}",
+        said(&server)
+    );
     reload(&server, &told);
     fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
     if chown(&path, None, Some(54_321)).is_ok() {
-        assert!(said(&server).contains("the private key is open to group 54321, which is not the service's"));
+        assert!(
+            said(&server)
+                .contains("the private key is open to group 54321, which is not the service's")
+        );
     }
     // The file of the certificate is as secret as what else is in it.
-    let pair = [CERTIFICATE, KEY].map(|name| fs::read(server.scratch().path().join(name)).unwrap()).concat();
+    let pair = [CERTIFICATE, KEY]
+        .map(|name| fs::read(server.scratch().path().join(name)).unwrap())
+        .concat();
     server.scratch().file(CERTIFICATE, pair);
-    assert!(said(&server).contains("certificate.pem: TLS_CERTIFICATE: the private key is world-readable"));
+    assert!(
+        said(&server)
+            .contains("certificate.pem: TLS_CERTIFICATE: the private key is world-readable")
+    );
 }
 
 #[test]
 fn what_is_not_a_file_stops_a_start_and_no_reload_waits_for_it() {
-    let setup = Setup::new().expect_log("certificate not reloaded: ").expect_log("settings not reloaded: ");
+    let setup = Setup::new()
+        .expect_log("certificate not reloaded: ")
+        .expect_log("settings not reloaded: ");
     let server = setup.expect_log("agents not reloaded: ").start();
     let folder = server.scratch().path();
-    let trusted = server.scratch().file("trusted.pem", fs::read(folder.join(CERTIFICATE)).unwrap());
+    let trusted = server
+        .scratch()
+        .file("trusted.pem", fs::read(folder.join(CERTIFICATE)).unwrap());
     let pipe = folder.join("pipe");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    assert!(
+        Command::new("mkfifo")
+            .arg(&pipe)
+            .status()
+            .unwrap()
+            .success()
+    );
     let large = server.scratch().sparse("large", 1 << 40);
     for (target, reason) in [
         (pipe.as_path(), "it is a named pipe, not a file"),
@@ -587,11 +854,18 @@ fn what_is_not_a_file_stops_a_start_and_no_reload_waits_for_it() {
             for output in [check(&server), start(&server)] {
                 let said = String::from_utf8(output.stderr).unwrap();
                 assert!(
-                    output.status.code() == Some(78) && said.contains(&format!("cannot be read: {reason}")),
+                    output.status.code() == Some(78)
+                        && said.contains(&format!("cannot be read: {reason}")),
                     "{name}: {said}"
                 );
             }
-            let lines = || server.log().iter().filter(|line| line.contains(name) && line.contains(reason)).count();
+            let lines = || {
+                server
+                    .log()
+                    .iter()
+                    .filter(|line| line.contains(name) && line.contains(reason))
+                    .count()
+            };
             let had = lines();
             server.signal("HUP");
             eventually("the reload", || lines() > had);

@@ -1,5 +1,5 @@
-//! The checks of a download, in the order that is promised: every row is reached, and of two faults at the
-//! same time the one further up is told.
+//! The checks of a download, in the order that is promised: every row is reached, and of two faults
+//! at the same time the one further up is told.
 
 use crate::support::{Agent, Client, Server, Setup, eventually};
 
@@ -19,12 +19,17 @@ fn setup() -> Setup {
 /// In a pool the plain key of the mount has no effect; the node 256 gets its directory.
 fn pool(setup: Setup) -> Setup {
     let mount = setup.directory().join("mount").display().to_string();
-    setup.set("CTI_POOL_MODE", "ON").unset("MOUNT_DIR").set("MOUNT_DIR.256", &mount)
+    setup
+        .set("CTI_POOL_MODE", "ON")
+        .unset("MOUNT_DIR")
+        .set("MOUNT_DIR.256", &mount)
 }
 
 /// The mount directory is not there.
 fn lost(setup: Setup) -> Setup {
-    setup.set("MOUNT_DIR", "/nowhere/at/all").expect_log("mount /nowhere/at/all is lost")
+    setup
+        .set("MOUNT_DIR", "/nowhere/at/all")
+        .expect_log("mount /nowhere/at/all is lost")
 }
 
 /// Queries and the codes they end with.
@@ -36,26 +41,54 @@ fn expect(agent: &Agent<'_>, table: &[(&str, &str)]) {
 
 #[test]
 fn a_session_comes_before_its_guid_and_the_guid_before_the_switches() {
-    let server = setup().set("VIDEO_DOWNLOAD_FLAG", "OFF").set("IF_SUPPORT_VIDEO", "OFF").start();
+    let server = setup()
+        .set("VIDEO_DOWNLOAD_FLAG", "OFF")
+        .set("IF_SUPPORT_VIDEO", "OFF")
+        .start();
     let path = "/recordfile/503/videofiledownloadEx?";
     for guid in [None, Some("wrong")] {
-        assert_eq!(server.client().get(&format!("{path}{OWN}"), guid).outcome(), (200, "100-006".into()));
+        assert_eq!(
+            server.client().get(&format!("{path}{OWN}"), guid).outcome(),
+            (200, "100-006".into())
+        );
     }
     let agent = server.agent(503);
     for guid in [None, Some("wrong")] {
-        assert_eq!(server.client().get(&format!("{path}{OWN}"), guid).outcome(), (200, "000-003".into()));
+        assert_eq!(
+            server.client().get(&format!("{path}{OWN}"), guid).outcome(),
+            (200, "000-003".into())
+        );
     }
     assert_eq!(agent.code(OWN), "108-001");
 }
 
 #[test]
 fn the_download_switch_comes_before_that_of_video_and_both_before_the_node() {
-    let server = pool(setup()).set("VIDEO_DOWNLOAD_FLAG", "OFF").set("IF_SUPPORT_VIDEO", "OFF").start();
-    expect(&server.agent(503), &[(OWN, "108-001"), ("recordId=nonsense", "108-001")]);
-    let server = pool(setup()).set("VIDEO_DOWNLOAD_FLAG", "OFF").expect_log("until VIDEO_DOWNLOAD_FLAG is ON").start();
+    let server = pool(setup())
+        .set("VIDEO_DOWNLOAD_FLAG", "OFF")
+        .set("IF_SUPPORT_VIDEO", "OFF")
+        .start();
+    expect(
+        &server.agent(503),
+        &[(OWN, "108-001"), ("recordId=nonsense", "108-001")],
+    );
+    let server = pool(setup())
+        .set("VIDEO_DOWNLOAD_FLAG", "OFF")
+        .expect_log("until VIDEO_DOWNLOAD_FLAG is ON")
+        .start();
     expect(&server.agent(503), &[(OWN, "108-001"), ("", "108-001")]);
-    let server = pool(setup()).set("IF_SUPPORT_VIDEO", "OFF").expect_log("until IF_SUPPORT_VIDEO is ON").start();
-    expect(&server.agent(503), &[(OWN, "108-002"), ("", "108-002"), ("recordId=nonsense", "108-002")]);
+    let server = pool(setup())
+        .set("IF_SUPPORT_VIDEO", "OFF")
+        .expect_log("until IF_SUPPORT_VIDEO is ON")
+        .start();
+    expect(
+        &server.agent(503),
+        &[
+            (OWN, "108-002"),
+            ("", "108-002"),
+            ("recordId=nonsense", "108-002"),
+        ],
+    );
 }
 
 #[test]
@@ -107,16 +140,28 @@ fn the_record_id_comes_before_its_drive_and_the_drive_before_everything_on_it() 
             (OWN, "108-012"),
         ],
     );
-    let server = setup().unset("MOUNT_DIR").set("MOUNT_DIR.Z", "/proc").start();
-    expect(&server.agent(503), &[(OWN, "108-011"), (OTHERS, "108-011"), ("", "108-011")]);
+    let server = setup()
+        .unset("MOUNT_DIR")
+        .set("MOUNT_DIR.Z", "/proc")
+        .start();
+    expect(
+        &server.agent(503),
+        &[(OWN, "108-011"), (OTHERS, "108-011"), ("", "108-011")],
+    );
 }
 
 #[test]
 fn a_lost_mount_comes_before_the_right_to_the_recording() {
     let server = lost(setup()).start();
-    expect(&server.agent(503), &[(OWN, "108-012"), (OTHERS, "108-012"), ("", "108-012")]);
+    expect(
+        &server.agent(503),
+        &[(OWN, "108-012"), (OTHERS, "108-012"), ("", "108-012")],
+    );
     expect(&server.agent(900), &[(OWN, "108-012"), ("", "108-012")]);
-    let server = setup().set("MOUNT_CHECK", "ON").expect_log("nothing is mounted there").start();
+    let server = setup()
+        .set("MOUNT_CHECK", "ON")
+        .expect_log("nothing is mounted there")
+        .start();
     expect(&server.agent(503), &[(OWN, "108-012"), (OTHERS, "108-012")]);
 }
 
@@ -150,7 +195,10 @@ fn inspectors_and_a_wide_scope_reach_everyones_recordings() {
         ("recordId=Y:/1714442.mp4", "108-009"),
     ];
     expect(&setup().start().agent(900), &all);
-    expect(&setup().set("DOWNLOAD_SCOPE", "ALL").start().agent(503), &all);
+    expect(
+        &setup().set("DOWNLOAD_SCOPE", "ALL").start().agent(503),
+        &all,
+    );
 }
 
 #[test]
@@ -160,7 +208,10 @@ fn a_reload_makes_and_unmakes_an_inspector() {
     assert_eq!(agent.code(OTHERS), "104-002");
     let file = server.scratch().path().join("agents.properties");
     let plain = std::fs::read_to_string(&file).unwrap();
-    for (content, code) in [(format!("{plain}503.role = inspector\n"), "0"), (plain, "104-002")] {
+    for (content, code) in [
+        (format!("{plain}503.role = inspector\n"), "0"),
+        (plain, "104-002"),
+    ] {
         std::fs::write(&file, content).unwrap();
         server.signal("HUP");
         eventually("the end of the session", || agent.code(OTHERS) == "100-006");
@@ -173,7 +224,11 @@ fn a_reload_makes_and_unmakes_an_inspector() {
 fn failures_of_the_video_download_have_the_empty_result_of_their_page() {
     let server = setup().start();
     let agent = server.agent(503);
-    for (query, code) in [("recordId=nonsense", "104-003"), (OTHERS, "104-002"), ("recordId=X:/a.mp4", "108-011")] {
+    for (query, code) in [
+        ("recordId=nonsense", "104-003"),
+        (OTHERS, "104-002"),
+        ("recordId=X:/a.mp4", "108-011"),
+    ] {
         agent.ask(query, "").assert_video_failure(code);
     }
 }
@@ -181,8 +236,18 @@ fn failures_of_the_video_download_have_the_empty_result_of_their_page() {
 #[test]
 fn the_suffixes_of_videos_are_a_setting() {
     let server = setup().set("VIDEO_FILE_SUFFIXES", "v3, wav").start();
-    expect(&server.agent(503), &[("recordId=Y:/1/0/20201202/503/voice.V3", "0"), (OWN, "104-003"), ("", "0")]);
-    expect(&setup().start().agent(503), &[("recordId=Y:/1/0/20201202/503/voice.V3", "104-003")]);
+    expect(
+        &server.agent(503),
+        &[
+            ("recordId=Y:/1/0/20201202/503/voice.V3", "0"),
+            (OWN, "104-003"),
+            ("", "0"),
+        ],
+    );
+    expect(
+        &setup().start().agent(503),
+        &[("recordId=Y:/1/0/20201202/503/voice.V3", "104-003")],
+    );
 }
 
 /// Recordings too large to fit into the buffers of a connection whose client does not read.
@@ -226,7 +291,11 @@ fn the_limit_of_an_agent_comes_last_and_holds_for_that_agent_only() {
             ("recordId=Y:/1/0/20201202/503/empty.mp4", "108-013"),
         ],
     );
-    assert_eq!(agent.ask(OWN, "Range: bytes=99-\r\n").status, 416, "nothing is sent, so no limit is met");
+    assert_eq!(
+        agent.ask(OWN, "Range: bytes=99-\r\n").status,
+        416,
+        "nothing is sent, so no limit is met"
+    );
     assert_eq!(other.code(OTHERS), "0");
     server.metric_becomes("downloads", 2);
 }
@@ -248,7 +317,10 @@ fn the_limit_of_all_counts_every_agent() {
 
 /// One download of one agent at a time, ended in this way: the next one must go through.
 fn ended_by(end: impl FnOnce(&Server, Client)) {
-    let server = slow_setup().set("MAX_DOWNLOADS_PER_AGENT", "1").set("MAX_DOWNLOADS", "1").start();
+    let server = slow_setup()
+        .set("MAX_DOWNLOADS_PER_AGENT", "1")
+        .set("MAX_DOWNLOADS", "1")
+        .start();
     let agent = server.agent(503);
     let (client, reply) = agent.begin(&large(503), "");
     assert_eq!(reply.length(), 64 << 20);
@@ -262,7 +334,8 @@ fn ended_by(end: impl FnOnce(&Server, Client)) {
 fn a_download_that_is_finished_counts_no_more() {
     ended_by(|_, mut client| {
         client.stream(64 << 20, |_| ());
-        // On the same connection, which is still open, so that the end of the connection is not what counts.
+        // On the same connection, which is still open, so that the end of the connection is not
+        // what counts.
         assert_eq!(client.get("/health", None).status, 200);
         std::mem::forget(client);
     });
@@ -279,8 +352,16 @@ fn a_download_that_its_client_aborts_counts_no_more() {
 #[test]
 fn a_download_cut_by_its_file_counts_no_more() {
     ended_by(|server, mut client| {
-        let file = server.scratch().path().join("mount/1/0/20201202/503/large.mp4");
-        std::fs::File::options().write(true).open(file).unwrap().set_len(1000).unwrap();
+        let file = server
+            .scratch()
+            .path()
+            .join("mount/1/0/20201202/503/large.mp4");
+        std::fs::File::options()
+            .write(true)
+            .open(file)
+            .unwrap()
+            .set_len(1000)
+            .unwrap();
         let (_, in_order) = client.rest();
         assert!(!in_order);
     });
@@ -291,7 +372,13 @@ fn a_refused_or_failed_download_never_counts() {
     let server = slow_setup().set("MAX_DOWNLOADS_PER_AGENT", "1").start();
     let agent = server.agent(503);
     for _ in 0..3 {
-        expect(&agent, &[(OTHERS, "104-002"), ("recordId=Y:/1/0/20201202/503/missing.mp4", "108-009")]);
+        expect(
+            &agent,
+            &[
+                (OTHERS, "104-002"),
+                ("recordId=Y:/1/0/20201202/503/missing.mp4", "108-009"),
+            ],
+        );
         assert_eq!(agent.ask(OWN, "Range: bytes=99-\r\n").status, 416);
     }
     assert_eq!(server.metric("cc_gateway_downloads"), 0);

@@ -1,21 +1,29 @@
-//! The kinds of public clients, each from its sign-in over what it calls before it polls to a recording that an event
-//! has named, byte for byte as they send it.
+//! The kinds of public clients, each from its sign-in over what it calls before it polls to a
+//! recording that an event has named, byte for byte as they send it.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
-use crate::support::{BASE, Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, recording_bytes};
+use crate::support::{
+    BASE, Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, recording_bytes,
+};
 
 const FOLDER: &str = "1/0/20261125";
 
 fn setup() -> Setup {
-    Setup::new().set("RECORD_SCAN_INTERVAL", "100").recording("1/0/20261124/900/0900001.mp4", "old").endless_polls()
+    Setup::new()
+        .set("RECORD_SCAN_INTERVAL", "100")
+        .recording("1/0/20261124/900/0900001.mp4", "old")
+        .endless_polls()
 }
 
 fn looks(server: &Server) -> u64 {
     let directory = server.scratch().path().join("mount");
-    server.metric(&format!("cc_gateway_looks_total{{directory=\"{}\"}}", directory.display()))
+    server.metric(&format!(
+        "cc_gateway_looks_total{{directory=\"{}\"}}",
+        directory.display()
+    ))
 }
 
 /// What lies on the mount is known to be old from now on.
@@ -28,7 +36,12 @@ fn let_looks_pass(server: &Server) {
 fn record(server: &Server, agent: u32) -> Vec<u8> {
     let video = recording_bytes(agent.into(), 100_000);
     let whole: PathBuf = server.scratch().file(&format!("written/{agent}"), &video);
-    let folder = server.scratch().path().join("mount").join(FOLDER).join(agent.to_string());
+    let folder = server
+        .scratch()
+        .path()
+        .join("mount")
+        .join(FOLDER)
+        .join(agent.to_string());
     std::fs::create_dir_all(&folder).unwrap();
     std::fs::rename(whole, folder.join("1714442.mp4")).unwrap();
     video
@@ -42,14 +55,23 @@ struct Program {
 
 impl Program {
     fn new(server: &Server, fields: &str) -> Program {
-        Program { client: server.client(), fields: fields.to_owned() }
+        Program {
+            client: server.client(),
+            fields: fields.to_owned(),
+        }
     }
 
     /// Sends a request on the same connection; `path` goes as it is below the base path.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
-        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let length = if method == "GET" {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
         let fields = &self.fields;
-        self.client.send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n{body}"));
+        self.client.send(format!(
+            "{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}{length}\r\n{body}"
+        ));
         self.client.reply()
     }
 
@@ -85,38 +107,66 @@ impl Program {
     }
 
     fn download(&mut self, agent: u32, record_id: &str, video: &[u8]) {
-        let reply = self.ask("GET", &format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"), "");
-        assert_eq!((reply.status, reply.body == video), (200, true), "{:?}", reply.head);
+        let reply = self.ask(
+            "GET",
+            &format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"),
+            "",
+        );
+        assert_eq!(
+            (reply.status, reply.body == video),
+            (200, true),
+            "{:?}",
+            reply.head
+        );
     }
 }
 
-/// The Guid as clients of the vendor's kind cut it out and send it back, without what would need care in a header.
+/// The Guid as clients of the vendor's kind cut it out and send it back, without what would need
+/// care in a header.
 fn vendor_guid(reply: &Reply) -> String {
     let value = reply.field("Set-GUID").unwrap().replace("JSESSIONID=", "");
-    value.chars().filter(|letter| !matches!(letter, ':' | '=' | '\r' | '\n')).collect()
+    value
+        .chars()
+        .filter(|letter| !matches!(letter, ':' | '=' | '\r' | '\n'))
+        .collect()
 }
 
 /// `java.net.URLEncoder`.
 fn url_encoded(text: &str) -> String {
-    text.replace('%', "%25").replace('/', "%2F").replace(':', "%3A").replace(' ', "+")
+    text.replace('%', "%25")
+        .replace('/', "%2F")
+        .replace(':', "%3A")
+        .replace(' ', "+")
 }
 
 #[test]
 fn the_vendors_first_program() {
     let server = setup().start();
-    const JSON: &str = "Content-Type: application/json;charset=UTF-8\r\nUser-Agent: Apache-HttpClient/4.5\r\n";
+    const JSON: &str =
+        "Content-Type: application/json;charset=UTF-8\r\nUser-Agent: Apache-HttpClient/4.5\r\n";
     let mut program = Program::new(&server, JSON);
     let body = r#"{"password":"secret","phonenum":"40038","autoanswer":false,"autoenteridle":false,"releasephone":true,"status":4,"ip":"10.0.0.1"}"#;
     program.succeed("PUT", "/onlineagent/101", body);
-    assert_eq!(program.ask("PUT", "/onlineagent/101", body).code(), "100-002");
+    assert_eq!(
+        program.ask("PUT", "/onlineagent/101", body).code(),
+        "100-002"
+    );
     let signed_in = program.succeed("PUT", "/onlineagent/101/forcelogin", body);
     assert_ne!(signed_in.json()["result"]["isForceChange"], "true");
-    let fields = format!("{JSON}guid: {}\r\nCookie: JSESSIONID=node0; Path/\r\n", vendor_guid(&signed_in));
+    let fields = format!(
+        "{JSON}guid: {}\r\nCookie: JSESSIONID=node0; Path/\r\n",
+        vendor_guid(&signed_in)
+    );
     // Its thread polls from now on, on a connection of its own.
     let mut polling = Program::new(&server, &fields);
     polling.expect_events(101, &["AgentOther_InService", "AgentState_Ready"]);
     program.fields = fields;
-    assert!(program.succeed("POST", "/onlineagent/101/resetskill/true", "").json()["result"].is_object());
+    assert!(
+        program
+            .succeed("POST", "/onlineagent/101/resetskill/true", "")
+            .json()["result"]
+            .is_object()
+    );
     let_looks_pass(&server);
     let video = record(&server, 101);
     let name = polling.file_name(101);
@@ -127,23 +177,50 @@ fn the_vendors_first_program() {
 #[test]
 fn the_portal_that_signs_in_by_agent_id() {
     let server = setup().start();
-    let mut portal = Program::new(&server, "Content-Type: application/json;charset=UTF-8\r\nguid:\r\n");
+    let mut portal = Program::new(
+        &server,
+        "Content-Type: application/json;charset=UTF-8\r\nguid:\r\n",
+    );
     let body = r#"{"password":"secret","phonenum":"40038","status":5,"autoenteridle":true,"autoanswer":true,"pushUrl":"","checkInWebm":false}"#;
     let signed_in = portal.succeed("PUT", "/onlineagent/503", body);
     assert!(signed_in.json()["result"]["vdnid"].as_u64().is_some());
-    portal.fields = format!("Content-Type: application/json;charset=UTF-8\r\nguid: {}\r\n", vendor_guid(&signed_in));
-    let censor = portal.succeed("GET", "/agentgroup/503/iscensor/", "").json()["result"].clone();
+    portal.fields = format!(
+        "Content-Type: application/json;charset=UTF-8\r\nguid: {}\r\n",
+        vendor_guid(&signed_in)
+    );
+    let censor = portal
+        .succeed("GET", "/agentgroup/503/iscensor/", "")
+        .json()["result"]
+        .clone();
     assert!(censor.is_boolean() || censor.is_string());
     portal.succeed("POST", "/onlineagent/503/resetskill/true", "");
-    let beat = portal.succeed("PUT", "/onlineagent/503/heartbeat", "").json()["result"].clone();
+    let beat = portal
+        .succeed("PUT", "/onlineagent/503/heartbeat", "")
+        .json()["result"]
+        .clone();
     assert!(beat["loginTime"].is_string());
-    // What it shows of queues: it asks for figures of the voice queues in this list, which has none.
-    let queues = portal.succeed("GET", "/queuedevice/503/vdnskill/1", "").json()["result"].clone();
+    // What it shows of queues: it asks for figures of the voice queues in this list, which has
+    // none.
+    let queues = portal
+        .succeed("GET", "/queuedevice/503/vdnskill/1", "")
+        .json()["result"]
+        .clone();
     assert_eq!(queues, serde_json::json!([]));
-    let figures = portal.succeed("POST", "/queuedevice/503/queryacdstat", r#"{"skills":["1"]}"#);
+    let figures = portal.succeed(
+        "POST",
+        "/queuedevice/503/queryacdstat",
+        r#"{"skills":["1"]}"#,
+    );
     assert_eq!(figures.json()["result"], serde_json::json!([]));
     // The last of these is its "signed in".
-    portal.expect_events(503, &["AgentOther_InService", "AgentState_Ready", "AgentState_Work"]);
+    portal.expect_events(
+        503,
+        &[
+            "AgentOther_InService",
+            "AgentState_Ready",
+            "AgentState_Work",
+        ],
+    );
     portal.succeed("POST", "/onlineagent/503/sayfree", "");
     portal.expect_events(503, &["AgentState_CancelWork_Success"]);
     let_looks_pass(&server);
@@ -153,14 +230,31 @@ fn the_portal_that_signs_in_by_agent_id() {
     portal.download(503, &url_encoded(&name), &video);
     // Its own way to a voice recording has two steps.
     let voice = recording_bytes(7, 50_000);
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714443.V3"), &voice);
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714443.V3"), &voice);
     let name = portal.file_name(503);
-    let path = format!("/qualitycontrol/503/localrecordpath?format=1&recordId={}", url_encoded(&name));
+    let path = format!(
+        "/qualitycontrol/503/localrecordpath?format=1&recordId={}",
+        url_encoded(&name)
+    );
     let result = portal.succeed("GET", &path, "").json()["result"].clone();
-    let [token, path] = ["token", "localRecordPath"].map(|member| url_encoded(result[member].as_str().unwrap()));
-    portal.fields = portal.fields.replace("Content-Type: application/json;charset=UTF-8\r\n", "");
-    let reply = portal.ask("GET", &format!("/qualitycontrol/503/recordfile?token={token}&localRecordPath={path}"), "");
-    assert_eq!((reply.status, reply.body == voice), (200, true), "{:?}", reply.head);
+    let [token, path] =
+        ["token", "localRecordPath"].map(|member| url_encoded(result[member].as_str().unwrap()));
+    portal.fields = portal
+        .fields
+        .replace("Content-Type: application/json;charset=UTF-8\r\n", "");
+    let reply = portal.ask(
+        "GET",
+        &format!("/qualitycontrol/503/recordfile?token={token}&localRecordPath={path}"),
+        "",
+    );
+    assert_eq!(
+        (reply.status, reply.body == voice),
+        (200, true),
+        "{:?}",
+        reply.head
+    );
 }
 
 #[test]
@@ -172,13 +266,34 @@ fn the_bridge_that_monitors_agents() {
     let mut bridge = Program::new(&server, "Content-Type: application/json;charset=UTF-8\r\n");
     let signed_in = bridge.succeed("PUT", "/onlineagent/900/forcelogin", SIGN_IN);
     bridge.fields = format!("{}guid: {}\r\n", bridge.fields, vendor_guid(&signed_in));
-    let status = bridge.succeed("GET", "/agentgroup/900/allagentstatus", "").json()["result"].clone();
-    let numbers: Vec<_> = status.as_array().unwrap().iter().map(|agent| agent["workno"].as_str().unwrap()).collect();
+    let status = bridge
+        .succeed("GET", "/agentgroup/900/allagentstatus", "")
+        .json()["result"]
+        .clone();
+    let numbers: Vec<_> = status
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|agent| agent["workno"].as_str().unwrap())
+        .collect();
     assert_eq!(numbers, ["101", "102", "900"]);
     // Five hundred a call.
-    let agents: Vec<_> = (50_000..50_500).map(|agent: u32| agent.to_string()).collect();
-    bridge.ask("POST", &format!("/qualitycontrol/900/endmonitor?agents={}", agents.join(";")), "");
-    bridge.succeed("POST", &format!("/qualitycontrol/900/beginmonitor?agents={}", agents.join(";")), "");
+    let agents: Vec<_> = (50_000..50_500)
+        .map(|agent: u32| agent.to_string())
+        .collect();
+    bridge.ask(
+        "POST",
+        &format!("/qualitycontrol/900/endmonitor?agents={}", agents.join(";")),
+        "",
+    );
+    bridge.succeed(
+        "POST",
+        &format!(
+            "/qualitycontrol/900/beginmonitor?agents={}",
+            agents.join(";")
+        ),
+        "",
+    );
     bridge.expect_events(900, &["AgentOther_InService", "AgentState_Ready"]);
     let_looks_pass(&server);
     let video = record(&server, 900);
@@ -194,46 +309,92 @@ fn the_desktop() {
     let server = setup().start();
     // Every request is on a connection of its own, and anything but 200 ends the sequence.
     let ask = |guid: &str, method: &str, path: &str, body: &str| {
-        let fields = format!("Content-Type: application/json\r\nguid: {guid}\r\nConnection: close\r\n");
+        let fields =
+            format!("Content-Type: application/json\r\nguid: {guid}\r\nConnection: close\r\n");
         let mut desktop = Program::new(&server, &fields);
         let reply = desktop.ask(method, path, body);
-        assert_eq!((reply.status, desktop.client.rest()), (200, (Vec::new(), true)), "{path}");
+        assert_eq!(
+            (reply.status, desktop.client.rest()),
+            (200, (Vec::new(), true)),
+            "{path}"
+        );
         reply
     };
     let body = r#"{"password":"secret","phonenum":"40038","autoanswer":"false","autoenteridle":"true","releasephone":"true","agenttype":"4","status":"4","ip":"10.0.0.1","phonelinkage":"false"}"#;
     let signed_in = ask("", "PUT", "/onlineagent/503", body);
     assert!(signed_in.json()["result"].is_object());
     // It takes what follows the first equals sign.
-    let guid = signed_in.field("Set-GUID").unwrap().split_once('=').unwrap().1.to_owned();
+    let guid = signed_in
+        .field("Set-GUID")
+        .unwrap()
+        .split_once('=')
+        .unwrap()
+        .1
+        .to_owned();
     let poll = || {
         let reply = ask(&guid, "GET", "/agentevent/503", "");
         assert!(reply.json()["event"].is_object() || reply.text() == EMPTY_POLL);
         reply.json()["event"].clone()
     };
     assert_eq!(poll()["eventType"], "AgentOther_InService");
-    for path in ["onlineagent/503/agentskills", "queuedevice/503/ivrinfo", "queuedevice/503/agentvdnskill"] {
-        assert!(ask(&guid, "GET", &format!("/{path}"), "").json()["result"].is_array(), "{path}");
+    for path in [
+        "onlineagent/503/agentskills",
+        "queuedevice/503/ivrinfo",
+        "queuedevice/503/agentvdnskill",
+    ] {
+        assert!(
+            ask(&guid, "GET", &format!("/{path}"), "").json()["result"].is_array(),
+            "{path}"
+        );
     }
     assert!(ask(&guid, "GET", "/queuedevice/503/innoinfo", "").json()["result"].is_array());
-    for path in ["autoenteridle/True", "autoenteridle/False", "resetskill/true?skillid=&phonelinkage=0"] {
+    for path in [
+        "autoenteridle/True",
+        "autoenteridle/False",
+        "resetskill/true?skillid=&phonelinkage=0",
+    ] {
         let reply = ask(&guid, "POST", &format!("/onlineagent/503/{path}"), "");
-        assert_eq!((reply.code().as_str(), reply.json()["result"].is_object()), ("0", true), "{path}");
+        assert_eq!(
+            (reply.code().as_str(), reply.json()["result"].is_object()),
+            ("0", true),
+            "{path}"
+        );
     }
     assert_eq!(poll()["eventType"], "AgentState_Ready");
     // Whom it may turn to: its group, who is in it, and the queues of the VDN.
     let group = ask(&guid, "GET", "/agentgroup/503/groupbyagent/503", "").json()["result"].clone();
-    assert!(group["id"].is_u64() && group["monitorno"].is_u64() && group["name"].is_string(), "{group}");
+    assert!(
+        group["id"].is_u64() && group["monitorno"].is_u64() && group["name"].is_string(),
+        "{group}"
+    );
     let path = format!("/agentgroup/503/agentongroupex?groupid={}", group["id"]);
-    assert_eq!(ask(&guid, "GET", &path, "").json()["result"][0]["workno"], "503");
-    for path in ["queuedevice/503/vdnskill/1", "agentgroup/503/allagentstatus"] {
-        assert!(ask(&guid, "GET", &format!("/{path}"), "").json()["result"].is_array(), "{path}");
+    assert_eq!(
+        ask(&guid, "GET", &path, "").json()["result"][0]["workno"],
+        "503"
+    );
+    for path in [
+        "queuedevice/503/vdnskill/1",
+        "agentgroup/503/allagentstatus",
+    ] {
+        assert!(
+            ask(&guid, "GET", &format!("/{path}"), "").json()["result"].is_array(),
+            "{path}"
+        );
     }
     // A screen recorder it does without.
-    assert_eq!(ask(&guid, "GET", "/recordplay/503/getconnecttoken", "").json().get("result"), None);
+    assert_eq!(
+        ask(&guid, "GET", "/recordplay/503/getconnecttoken", "")
+            .json()
+            .get("result"),
+        None
+    );
     let_looks_pass(&server);
     let video = record(&server, 503);
     let content = poll()["content"].clone();
-    let path = format!("/recordfile/503/videofiledownloadEx?recordId={}", content["fileName"].as_str().unwrap());
+    let path = format!(
+        "/recordfile/503/videofiledownloadEx?recordId={}",
+        content["fileName"].as_str().unwrap()
+    );
     assert!(ask(&guid, "GET", &path, "").body == video);
 }
 
@@ -248,22 +409,62 @@ fn the_console_with_a_page_of_agents() {
     let signed_in = console.succeed("PUT", "/onlineagent/503/forcelogin", body);
     assert!(signed_in.field("Set-Cookie").is_none());
     console.fields = format!("{JSON}guid: {}\r\n", vendor_guid(&signed_in));
-    console.succeed("POST", "/onlineagent/503/resetskill/true?phonelinkage=1", "");
+    console.succeed(
+        "POST",
+        "/onlineagent/503/resetskill/true?phonelinkage=1",
+        "",
+    );
     // Its user is who the name says.
-    let user = console.succeed("GET", "/agentgroup/503/agentbyworkno/503", "").json()["result"].clone();
-    assert_eq!((&user["name"], &user["skilllist"]), (&"503".into(), &serde_json::json!([])), "{user}");
-    let names = console.succeed("GET", "/agentgroup/503/agentwasnameonvdn", "").json()["result"].clone();
+    let user = console
+        .succeed("GET", "/agentgroup/503/agentbyworkno/503", "")
+        .json()["result"]
+        .clone();
+    assert_eq!(
+        (&user["name"], &user["skilllist"]),
+        (&"503".into(), &serde_json::json!([])),
+        "{user}"
+    );
+    let names = console
+        .succeed("GET", "/agentgroup/503/agentwasnameonvdn", "")
+        .json()["result"]
+        .clone();
     let ids: Vec<_> = names.as_object().unwrap().keys().collect();
     let wanted = serde_json::json!({ "agentlist": ids }).to_string();
-    let page = console.succeed("POST", "/agentgroup/503/agentinfonoskills", &wanted).json()["result"].clone();
+    let page = console
+        .succeed("POST", "/agentgroup/503/agentinfonoskills", &wanted)
+        .json()["result"]
+        .clone();
     assert_eq!(page.as_array().unwrap().len(), 2);
     for line in page.as_array().unwrap() {
-        assert!(["groupid", "vdnid", "status"].iter().all(|number| line[*number].is_u64()), "{line}");
+        assert!(
+            ["groupid", "vdnid", "status"]
+                .iter()
+                .all(|number| line[*number].is_u64()),
+            "{line}"
+        );
     }
-    let group = console.succeed("GET", "/agentgroup/503/groupbyagent/503", "").json()["result"]["id"].clone();
-    let online = console.succeed("GET", "/agentgroup/503/onlineagentonvdn", "").json()["result"].clone();
-    assert!(online.as_array().unwrap().iter().all(|line| line["groupid"] == group), "{online}");
-    assert_eq!(console.succeed("GET", "/agentgroup/503/grouponvdn", "").json()["result"], serde_json::json!([]));
+    let group = console
+        .succeed("GET", "/agentgroup/503/groupbyagent/503", "")
+        .json()["result"]["id"]
+        .clone();
+    let online = console
+        .succeed("GET", "/agentgroup/503/onlineagentonvdn", "")
+        .json()["result"]
+        .clone();
+    assert!(
+        online
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|line| line["groupid"] == group),
+        "{online}"
+    );
+    assert_eq!(
+        console
+            .succeed("GET", "/agentgroup/503/grouponvdn", "")
+            .json()["result"],
+        serde_json::json!([])
+    );
     console.expect_events(503, &["AgentOther_InService", "AgentState_Ready"]);
     let_looks_pass(&server);
     let video = record(&server, 503);
@@ -272,7 +473,8 @@ fn the_console_with_a_page_of_agents() {
     console.succeed("DELETE", "/onlineagent/503/logout", "");
 }
 
-/// It polls only once `resetskill` has succeeded, takes a Guid from PUTs alone, and asks for its state before it changes.
+/// It polls only once `resetskill` has succeeded, takes a Guid from PUTs alone, and asks for its
+/// state before it changes.
 #[test]
 fn the_web_application_that_resets_its_skills_first() {
     let server = setup().set("AUTHMODE", "1").start();
@@ -282,7 +484,11 @@ fn the_web_application_that_resets_its_skills_first() {
     let signed_in = web.succeed("PUT", "/onlineagent/503", body);
     let guid = vendor_guid(&signed_in);
     web.fields = format!("guid: {guid}\r\n");
-    web.succeed("POST", "/onlineagent/503/resetskill/true?phonelinkage=1", "");
+    web.succeed(
+        "POST",
+        "/onlineagent/503/resetskill/true?phonelinkage=1",
+        "",
+    );
     web.expect_events(503, &["AgentOther_InService", "AgentState_Ready"]);
     // Its buttons. While the state were 5 it would leave wrap-up again and again.
     for (path, state, kind) in [
@@ -292,7 +498,10 @@ fn the_web_application_that_resets_its_skills_first() {
         ("sayfree", 4, "AgentState_CancelNotReady_Success"),
     ] {
         web.succeed("POST", &format!("/onlineagent/503/{path}"), "");
-        let told = web.succeed("GET", "/onlineagent/503/agentstatus", "").json()["result"]["agentState"].clone();
+        let told = web
+            .succeed("GET", "/onlineagent/503/agentstatus", "")
+            .json()["result"]["agentState"]
+            .clone();
         assert_eq!(told, state, "{path}");
         web.expect_events(503, &[kind]);
     }
@@ -302,7 +511,10 @@ fn the_web_application_that_resets_its_skills_first() {
     web.download(503, &name, &video);
     web.succeed("DELETE", "/onlineagent/503/logout", "");
     // To it, this means that it is out already.
-    assert_eq!(web.ask("DELETE", "/onlineagent/503/logout", "").code(), "100-006");
+    assert_eq!(
+        web.ask("DELETE", "/onlineagent/503/logout", "").code(),
+        "100-006"
+    );
 }
 
 /// Each request is on a connection of its own, its content in chunks, and never with a Guid.
@@ -311,19 +523,39 @@ fn a_program_without_a_guid_gets_its_codes_and_no_recording() {
     let server = setup().start();
     let ask = |method: &str, path: &str, body: &str| {
         let mut client = server.client();
-        let head = format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
-        let chunk = if body.is_empty() { String::new() } else { format!("{:x}\r\n{body}\r\n", body.len()) };
+        let head =
+            format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n");
+        let chunk = if body.is_empty() {
+            String::new()
+        } else {
+            format!("{:x}\r\n{body}\r\n", body.len())
+        };
         client.send(match method {
             "GET" | "DELETE" => format!("{head}\r\n"),
             _ => format!("{head}Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n{chunk}0\r\n\r\n"),
         });
         let reply = client.reply();
-        assert_eq!((reply.status, client.rest()), (200, (Vec::new(), true)), "{path}");
+        assert_eq!(
+            (reply.status, client.rest()),
+            (200, (Vec::new(), true)),
+            "{path}"
+        );
         reply
     };
-    assert_eq!(ask("PUT", "/onlineagent/503", r#"{"password":"secret","phonenum":"40038"}"#).code(), "0");
+    assert_eq!(
+        ask(
+            "PUT",
+            "/onlineagent/503",
+            r#"{"password":"secret","phonenum":"40038"}"#
+        )
+        .code(),
+        "0"
+    );
     assert_eq!(ask("PUT", "/onlineagent/503", SIGN_IN).code(), "100-002");
-    assert_eq!(ask("PUT", "/onlineagent/503/forcelogin", SIGN_IN).code(), "0");
+    assert_eq!(
+        ask("PUT", "/onlineagent/503/forcelogin", SIGN_IN).code(),
+        "0"
+    );
     for linkage in [0, 1] {
         let path = format!("/onlineagent/503/resetskill/true?skillid=&phonelinkage={linkage}");
         ask("POST", &path, "").assert_failure("000-003");
@@ -343,10 +575,13 @@ fn the_service_bus_that_leaves_the_guid_out_of_some_calls() {
     const JSON: &str = "Content-Type: application/json\r\n";
     let mut bus = Program::new(&server, JSON);
     let signed_in = bus.succeed("PUT", "/onlineagent/503", SIGN_IN);
-    for (method, path) in
-        [("GET", "agentskills"), ("POST", "resetskill/true"), ("POST", "resetskill/false?skillid=1;2")]
-    {
-        bus.ask(method, &format!("/onlineagent/503/{path}"), "").assert_failure("000-003");
+    for (method, path) in [
+        ("GET", "agentskills"),
+        ("POST", "resetskill/true"),
+        ("POST", "resetskill/false?skillid=1;2"),
+    ] {
+        bus.ask(method, &format!("/onlineagent/503/{path}"), "")
+            .assert_failure("000-003");
     }
     bus.fields = format!("{JSON}guid: {}\r\n", vendor_guid(&signed_in));
     bus.expect_events(503, &["AgentOther_InService", "AgentState_Ready"]);
@@ -359,9 +594,15 @@ fn the_service_bus_that_leaves_the_guid_out_of_some_calls() {
 #[test]
 fn the_browser_client_of_another_origin() {
     const ORIGIN: &str = "https://crm.example";
-    let server =
-        setup().set("CORS_ALLOW_ORIGIN", ORIGIN).set("GUIDINTERVAL", "1").set("AGENT_POLL_WAIT_TIMES", "12").start();
-    let mut browser = Program::new(&server, &format!("Origin: {ORIGIN}\r\nAccept: application/json\r\n"));
+    let server = setup()
+        .set("CORS_ALLOW_ORIGIN", ORIGIN)
+        .set("GUIDINTERVAL", "1")
+        .set("AGENT_POLL_WAIT_TIMES", "12")
+        .start();
+    let mut browser = Program::new(
+        &server,
+        &format!("Origin: {ORIGIN}\r\nAccept: application/json\r\n"),
+    );
     let mut fetch = |guid: &mut String, method: &str, path: &str, body: &str| {
         // Paths begin with a slash and the base ends with one.
         let path = format!("/{path}");
@@ -372,18 +613,36 @@ fn the_browser_client_of_another_origin() {
         browser.client.send(asks);
         let preflight = browser.client.reply();
         assert_eq!(preflight.status, 204);
-        assert!(preflight.field("Access-Control-Allow-Methods").unwrap().contains(method));
+        assert!(
+            preflight
+                .field("Access-Control-Allow-Methods")
+                .unwrap()
+                .contains(method)
+        );
         let plain = browser.fields.clone();
         browser.fields = format!("{plain}Guid: {guid}\r\n");
         if !body.is_empty() {
-            browser.fields.push_str("Content-Type: application/json\r\n");
+            browser
+                .fields
+                .push_str("Content-Type: application/json\r\n");
         }
         let reply = browser.ask(method, &path, body);
         browser.fields = plain;
-        assert_eq!((reply.status, reply.field("Access-Control-Allow-Origin")), (200, Some(ORIGIN)));
+        assert_eq!(
+            (reply.status, reply.field("Access-Control-Allow-Origin")),
+            (200, Some(ORIGIN))
+        );
         let exposed = reply.field("Access-Control-Expose-Headers").unwrap();
-        assert!(["Set-GUID", "JSON-Type"].iter().all(|name| exposed.contains(name)));
-        if reply.field("Content-Type").unwrap().contains("application/json") {
+        assert!(
+            ["Set-GUID", "JSON-Type"]
+                .iter()
+                .all(|name| exposed.contains(name))
+        );
+        if reply
+            .field("Content-Type")
+            .unwrap()
+            .contains("application/json")
+        {
             assert_eq!(reply.field("JSON-Type"), Some("application/json"));
         }
         // Whatever answer carries a Guid, it is the one from then on.
@@ -393,17 +652,35 @@ fn the_browser_client_of_another_origin() {
         reply
     };
     let mut guid = String::new();
-    assert_eq!(fetch(&mut guid, "PUT", "/onlineagent/503", r#"{"password":"secret","status":4}"#).code(), "0");
+    assert_eq!(
+        fetch(
+            &mut guid,
+            "PUT",
+            "/onlineagent/503",
+            r#"{"password":"secret","status":4}"#
+        )
+        .code(),
+        "0"
+    );
     let first = guid.clone();
     for kind in ["AgentOther_InService", "AgentState_Ready"] {
-        let poll = fetch(&mut guid, "GET", "/agentevent/503?resteasy_jsapi_anti_cache=1795511730412", "");
+        let poll = fetch(
+            &mut guid,
+            "GET",
+            "/agentevent/503?resteasy_jsapi_anti_cache=1795511730412",
+            "",
+        );
         assert_eq!(poll.json()["event"]["eventType"], kind);
     }
-    // A poll that carries nothing waits for longer than a Guid lasts; the next one brings a new Guid.
+    // A poll that carries nothing waits for longer than a Guid lasts; the next one brings a new
+    // Guid.
     while guid == first {
         assert_eq!(fetch(&mut guid, "GET", "/agentevent/503", "").code(), "0");
     }
-    assert_eq!(fetch(&mut guid, "POST", "/onlineagent/503/resetskill/true", "").code(), "0");
+    assert_eq!(
+        fetch(&mut guid, "POST", "/onlineagent/503/resetskill/true", "").code(),
+        "0"
+    );
     let_looks_pass(&server);
     let video = record(&server, 503);
     let started = loop {
@@ -414,7 +691,12 @@ fn the_browser_client_of_another_origin() {
     };
     // Percent signs in lower case, and colons and slashes as they are.
     let name = started["fileName"].as_str().unwrap().replace('/', "%2f");
-    let reply = fetch(&mut guid, "GET", &format!("/recordfile/503/videofiledownloadEx?recordId={name}"), "");
+    let reply = fetch(
+        &mut guid,
+        "GET",
+        &format!("/recordfile/503/videofiledownloadEx?recordId={name}"),
+        "",
+    );
     assert!(reply.body == video && reply.field("JSON-Type").is_none());
 }
 
@@ -423,7 +705,8 @@ fn the_middle_tier_with_two_hundred_agents_of_one_address() {
     const AGENTS: std::ops::Range<u32> = 2000..2200;
     let setup = AGENTS.fold(setup(), Setup::agent);
     let server = setup.set("MAX_CONNECTIONS_PER_ADDRESS", "256").start();
-    const JSON: &str = "Content-Type: application/json; charset=utf-8\r\nUser-Agent: okhttp/3.8.1\r\n";
+    const JSON: &str =
+        "Content-Type: application/json; charset=utf-8\r\nUser-Agent: okhttp/3.8.1\r\n";
     let mut agents: Vec<(u32, Program)> = AGENTS
         .map(|agent| {
             let mut program = Program::new(&server, JSON);
@@ -431,7 +714,8 @@ fn the_middle_tier_with_two_hundred_agents_of_one_address() {
             let signed_in = program.succeed("PUT", &format!("/onlineagent/{agent}"), body);
             program.fields = format!("{JSON}guid: {}\r\n", signed_in.guid().unwrap());
             // Nothing to send is sent as null, and a parameter that is not set as this word.
-            let path = format!("/onlineagent/{agent}/resetskill/true?skillid=null&phonelinkage=null");
+            let path =
+                format!("/onlineagent/{agent}/resetskill/true?skillid=null&phonelinkage=null");
             program.succeed("POST", &path, "null");
             program.succeed("PUT", &format!("/onlineagent/{agent}/heartbeat"), "null");
             (agent, program)
@@ -451,9 +735,10 @@ fn the_middle_tier_with_two_hundred_agents_of_one_address() {
     assert_eq!(server.metric("cc_gateway_sessions"), 0);
 }
 
-/// One agent, a hundred forced sign-ins, each while the one poll of its loop is parked. The parked poll of the session that
-/// ends is answered half a second later, so this takes a minute. Nothing but that half second keeps the loop from polling
-/// on before its program has the new Guid; on a busy machine it may, once in a while.
+/// One agent, a hundred forced sign-ins, each while the one poll of its loop is parked. The parked
+/// poll of the session that ends is answered half a second later, so this takes a minute. Nothing
+/// but that half second keeps the loop from polling on before its program has the new Guid; on a
+/// busy machine it may, once in a while.
 #[test]
 fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_session() {
     const TIMES: usize = 100;
@@ -473,26 +758,54 @@ fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_
                 early += 1;
                 continue;
             }
-            assert_eq!(reply.code(), "0", "after {answered:?} polls its session is lost");
+            assert_eq!(
+                reply.code(),
+                "0",
+                "after {answered:?} polls its session is lost"
+            );
             answered.fetch_add(1, Ordering::SeqCst);
         }
         early
     });
-    let parked = || eventually("a parked poll", || server.metric("cc_gateway_polls_parked") == 1);
+    let parked = || {
+        eventually("a parked poll", || {
+            server.metric("cc_gateway_polls_parked") == 1
+        })
+    };
     for _ in 0..TIMES {
         parked();
         let before = polls.load(Ordering::SeqCst);
-        let renewed = server.client().put("/onlineagent/503/forcelogin", None, SIGN_IN).guid().unwrap();
+        let renewed = server
+            .client()
+            .put("/onlineagent/503/forcelogin", None, SIGN_IN)
+            .guid()
+            .unwrap();
         *guid.lock().unwrap() = renewed;
-        eventually("the end of the parked poll and two events", || polls.load(Ordering::SeqCst) >= before + 3);
+        eventually("the end of the parked poll and two events", || {
+            polls.load(Ordering::SeqCst) >= before + 3
+        });
     }
     parked();
     let guid = guid.lock().unwrap().clone();
     let video = record(&server, 503);
     ends.store(true, Ordering::SeqCst);
     // An event, so that the loop's last poll ends.
-    assert_eq!(server.client().request("POST", "/onlineagent/503/saybusy", Some(&guid), "").code(), "0");
-    assert!(server.download(503, &guid, &format!("Y:/{FOLDER}/503/1714442.mp4")).body == video);
+    assert_eq!(
+        server
+            .client()
+            .request("POST", "/onlineagent/503/saybusy", Some(&guid), "")
+            .code(),
+        "0"
+    );
+    assert!(
+        server
+            .download(503, &guid, &format!("Y:/{FOLDER}/503/1714442.mp4"))
+            .body
+            == video
+    );
     let early = poll_loop.join().unwrap();
-    assert!(early < TIMES / 10, "{early} polls were refused before their program had its new Guid");
+    assert!(
+        early < TIMES / 10,
+        "{early} polls were refused before their program had its new Guid"
+    );
 }

@@ -6,9 +6,12 @@ use crate::support::{BASE, Client, EMPTY_POLL, JSON, Reply, SIGN_IN, Server, Set
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 
-/// Sends a request line's method and target and these field lines, each with its CRLF, and reads the reply.
+/// Sends a request line's method and target and these field lines, each with its CRLF, and reads
+/// the reply.
 fn raw(client: &mut Client, method: &str, target: &str, fields: &str) -> Reply {
-    client.send(format!("{method} {target} HTTP/1.1\r\nHost: localhost:8043\r\n{fields}\r\n"));
+    client.send(format!(
+        "{method} {target} HTTP/1.1\r\nHost: localhost:8043\r\n{fields}\r\n"
+    ));
     client.reply()
 }
 
@@ -23,27 +26,55 @@ fn set_guid_has_exact_case_and_exact_value_in_http_1_1() {
         ("PUT", "/onlineagent/101/updateGuid", ""),
     ] {
         let reply = client.request(method, path, Some(&guid), body);
-        assert!(reply.head.starts_with("HTTP/1.1 200 OK\r\n"), "{}", reply.head);
-        let lines: Vec<_> = reply.head.split("\r\n").filter(|line| line.to_lowercase().contains("guid")).collect();
+        assert!(
+            reply.head.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{}",
+            reply.head
+        );
+        let lines: Vec<_> = reply
+            .head
+            .split("\r\n")
+            .filter(|line| line.to_lowercase().contains("guid"))
+            .collect();
         guid = reply.guid().unwrap();
         assert_eq!(lines, [format!("Set-GUID: JSESSIONID={guid}")], "{path}");
-        assert!(!guid.is_empty() && !guid.contains(['=', ';', '"', ' ']), "{guid}");
+        assert!(
+            !guid.is_empty() && !guid.contains(['=', ';', '"', ' ']),
+            "{guid}"
+        );
     }
 }
 
 #[test]
-fn a_guid_is_a_uuid_and_the_name_and_number_of_its_server_and_holds_neither_equals_sign_nor_colon() {
+fn a_guid_is_a_uuid_and_the_name_and_number_of_its_server_and_holds_neither_equals_sign_nor_colon()
+{
     for (setup, suffix) in [
         (Setup::new(), "AgentGateway0"),
-        (Setup::new().set("SERVER_NAME", "West-2").set("NODE_INDEX", "17"), "West-217"),
+        (
+            Setup::new()
+                .set("SERVER_NAME", "West-2")
+                .set("NODE_INDEX", "17"),
+            "West-217",
+        ),
     ] {
         let server = setup.start();
         let guid = server.sign_in(101);
-        assert!(guid.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)), "{guid}");
+        assert!(
+            guid.bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-".contains(&byte)),
+            "{guid}"
+        );
         let (uuid, name) = guid.split_once('.').unwrap();
         assert_eq!(name, suffix);
-        assert_eq!(uuid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
-        assert!(uuid.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')), "{guid}");
+        assert_eq!(
+            uuid.split('-').map(str::len).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
+        assert!(
+            uuid.bytes()
+                .all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f' | b'-')),
+            "{guid}"
+        );
         assert_eq!(uuid.as_bytes()[14], b'4', "{guid}");
     }
 }
@@ -54,7 +85,12 @@ fn the_guid_field_is_known_in_any_case_and_a_cookie_means_nothing() {
     let guid = server.sign_in(101);
     let poll = format!("{BASE}/agentevent/101");
     for name in ["guid", "Guid", "GUID", "gUiD"] {
-        let reply = raw(&mut server.client(), "GET", &poll, &format!("{name}: {guid}\r\n"));
+        let reply = raw(
+            &mut server.client(),
+            "GET",
+            &poll,
+            &format!("{name}: {guid}\r\n"),
+        );
         assert_eq!(reply.text(), EMPTY_POLL, "{name}");
     }
     // Clients send back whole Set-Cookie values, with equals signs and colons taken out.
@@ -67,9 +103,14 @@ fn the_guid_field_is_known_in_any_case_and_a_cookie_means_nothing() {
         &"x".repeat(8000),
     ] {
         let fields = format!("Cookie: {cookie}\r\nguid: {guid}\r\nCookie: {cookie}\r\n");
-        assert_eq!(raw(&mut server.client(), "GET", &poll, &fields).text(), EMPTY_POLL, "{cookie}");
+        assert_eq!(
+            raw(&mut server.client(), "GET", &poll, &fields).text(),
+            EMPTY_POLL,
+            "{cookie}"
+        );
     }
-    let fields = format!("Cookie: JSESSIONID={guid}; guid={guid}\r\nSet-GUID: JSESSIONID={guid}\r\n");
+    let fields =
+        format!("Cookie: JSESSIONID={guid}; guid={guid}\r\nSet-GUID: JSESSIONID={guid}\r\n");
     raw(&mut server.client(), "GET", &poll, &fields).assert_failure("000-003");
 }
 
@@ -78,27 +119,86 @@ fn application_errors_are_json_in_http_200_with_a_code_that_is_a_string() {
     let server = Server::start();
     server.sign_in(102);
     for (method, path, body, code, message) in [
-        ("GET", "/agentevent/101", "", "100-006", "the agent has not signed in"),
-        ("GET", "/agentevent/102", "", "000-003", "no right to invite resource"),
-        ("GET", "/agentevent/7", "", "000-002", "a URL or interface parameter is invalid"),
-        ("PUT", "/onlineagent/101", "", "100-001", "a sign-in parameter is empty or invalid"),
-        ("PUT", "/onlineagent/101", r#"{"password":""}"#, "100-004", "the agent or the password is wrong"),
-        ("PUT", "/onlineagent/102", SIGN_IN, "100-002", "the agent has signed in already"),
+        (
+            "GET",
+            "/agentevent/101",
+            "",
+            "100-006",
+            "the agent has not signed in",
+        ),
+        (
+            "GET",
+            "/agentevent/102",
+            "",
+            "000-003",
+            "no right to invite resource",
+        ),
+        (
+            "GET",
+            "/agentevent/7",
+            "",
+            "000-002",
+            "a URL or interface parameter is invalid",
+        ),
+        (
+            "PUT",
+            "/onlineagent/101",
+            "",
+            "100-001",
+            "a sign-in parameter is empty or invalid",
+        ),
+        (
+            "PUT",
+            "/onlineagent/101",
+            r#"{"password":""}"#,
+            "100-004",
+            "the agent or the password is wrong",
+        ),
+        (
+            "PUT",
+            "/onlineagent/102",
+            SIGN_IN,
+            "100-002",
+            "the agent has signed in already",
+        ),
     ] {
         let reply = server.client().request(method, path, None, body);
         assert!(reply.head.starts_with("HTTP/1.1 200 OK\r\n"), "{path}");
-        assert_eq!(reply.field("Content-Type"), Some("application/json;charset=UTF-8"), "{path}");
+        assert_eq!(
+            reply.field("Content-Type"),
+            Some("application/json;charset=UTF-8"),
+            "{path}"
+        );
         assert_eq!(reply.field("JSON-Type"), Some("application/json"), "{path}");
-        let result = if ["100-006", "000-003"].contains(&code) { r#","result":"""# } else { "" };
-        assert_eq!(reply.text(), format!(r#"{{"retcode":"{code}","message":"{message}"{result}}}"#), "{path}");
+        let result = if ["100-006", "000-003"].contains(&code) {
+            r#","result":"""#
+        } else {
+            ""
+        };
+        assert_eq!(
+            reply.text(),
+            format!(r#"{{"retcode":"{code}","message":"{message}"{result}}}"#),
+            "{path}"
+        );
     }
 }
 
 #[test]
 fn an_empty_poll_is_these_very_bytes_after_ten_seconds_or_what_is_set() {
-    let default = |name| cc_gateway::config::KEYS.iter().find(|key| key.name == name).unwrap().default.fixed().unwrap();
+    let default = |name| {
+        cc_gateway::config::KEYS
+            .iter()
+            .find(|key| key.name == name)
+            .unwrap()
+            .default
+            .fixed()
+            .unwrap()
+    };
     let [times, interval] = ["AGENT_POLL_WAIT_TIMES", "AGENT_POLL_WAIT_INTERVAL"].map(default);
-    assert_eq!((default("AGENT_POLL_WAIT_FLAG"), times, interval), ("ON", "100", "100"));
+    assert_eq!(
+        (default("AGENT_POLL_WAIT_FLAG"), times, interval),
+        ("ON", "100", "100")
+    );
     let server = Setup::new()
         .set("AGENT_POLL_WAIT_FLAG", "ON")
         .set("AGENT_POLL_WAIT_TIMES", "10")
@@ -116,13 +216,20 @@ fn an_answer_to_a_poll_has_no_event_while_there_are_no_events() {
     let server = Server::start();
     let guid = server.sign_in(101);
     let json = server.client().get("/agentevent/101", Some(&guid)).json();
-    assert_eq!(json.as_object().unwrap().keys().collect::<Vec<_>>(), ["message", "retcode"]);
+    assert_eq!(
+        json.as_object().unwrap().keys().collect::<Vec<_>>(),
+        ["message", "retcode"]
+    );
     assert!(json["retcode"].is_string());
 }
 
 #[test]
-fn double_slashes_fold_a_trailing_slash_and_unknown_queries_do_not_count_and_plus_and_either_hex_case_decode() {
-    let server = Setup::new().recording("1/0/20201202/503/a b.mp4", "video").recording(RECORDING, "other").start();
+fn double_slashes_fold_a_trailing_slash_and_unknown_queries_do_not_count_and_plus_and_either_hex_case_decode()
+ {
+    let server = Setup::new()
+        .recording("1/0/20201202/503/a b.mp4", "video")
+        .recording(RECORDING, "other")
+        .start();
     let guid = format!("guid: {}\r\n", server.sign_in(503));
     let mut client = server.client();
     for target in [
@@ -135,13 +242,29 @@ fn double_slashes_fold_a_trailing_slash_and_unknown_queries_do_not_count_and_plu
         "/agentgateway/resource/agentevent/%35%303",
         "https://localhost:8043/agentgateway/resource/agentevent/503",
     ] {
-        assert_eq!(raw(&mut client, "GET", target, &guid).text(), EMPTY_POLL, "{target}");
+        assert_eq!(
+            raw(&mut client, "GET", target, &guid).text(),
+            EMPTY_POLL,
+            "{target}"
+        );
     }
     for (query, video) in [
-        ("recordId=Y%3a%2f1%2f0%2f20201202%2f503%2f1714442.mp4", "other"),
-        ("recordId=Y%3A%2F1%2F0%2F20201202%2F503%2F1714442.mp4", "other"),
-        ("recordId=Y:/1/0/20201202/503/a+b.mp4&locationId=65535&x=y", "video"),
-        ("resteasy_jsapi_anti_cache=1&recordId=Y%3A%2F1%2F0%2F20201202%2F503%2Fa%20b.mp4", "video"),
+        (
+            "recordId=Y%3a%2f1%2f0%2f20201202%2f503%2f1714442.mp4",
+            "other",
+        ),
+        (
+            "recordId=Y%3A%2F1%2F0%2F20201202%2F503%2F1714442.mp4",
+            "other",
+        ),
+        (
+            "recordId=Y:/1/0/20201202/503/a+b.mp4&locationId=65535&x=y",
+            "video",
+        ),
+        (
+            "resteasy_jsapi_anti_cache=1&recordId=Y%3A%2F1%2F0%2F20201202%2F503%2Fa%20b.mp4",
+            "video",
+        ),
     ] {
         let target = format!("{BASE}//recordfile/503/videofiledownloadEx?{query}");
         let reply = raw(&mut client, "GET", &target, &guid);
@@ -176,8 +299,17 @@ fn a_content_type_a_zero_length_or_empty_chunks_are_taken_from_any_method() {
             ("GET", "/recordfile/101/videofiledownloadEx", "108-009"),
             ("DELETE", "/onlineagent/101/logout", "0"),
         ] {
-            let reply = raw(&mut client, method, &format!("{BASE}{path}"), &format!("{guid}{fields}"));
-            assert_eq!(reply.outcome(), (200, code.into()), "{method} {path} with {fields:?}");
+            let reply = raw(
+                &mut client,
+                method,
+                &format!("{BASE}{path}"),
+                &format!("{guid}{fields}"),
+            );
+            assert_eq!(
+                reply.outcome(),
+                (200, code.into()),
+                "{method} {path} with {fields:?}"
+            );
         }
     }
 }
@@ -191,7 +323,10 @@ fn a_sign_in_may_come_in_chunks_or_after_an_invitation_to_continue() {
         "{head}Transfer-Encoding: chunked\r\n\r\n5\r\n{{\"pas\r\n10\r\nsword\":\"secret\"}}\r\n0\r\n\r\n"
     ));
     assert_eq!(client.reply().outcome(), (200, "0".into()));
-    client.send(format!("{head}Expect: 100-continue\r\nContent-Length: {}\r\n\r\n", SIGN_IN.len()));
+    client.send(format!(
+        "{head}Expect: 100-continue\r\nContent-Length: {}\r\n\r\n",
+        SIGN_IN.len()
+    ));
     assert_eq!(client.head().status, 100);
     client.send(SIGN_IN);
     assert_eq!(client.reply().outcome(), (200, "0".into()));
@@ -204,7 +339,9 @@ fn numbers_and_booleans_of_a_sign_in_may_be_strings() {
         r#"{"password":"secret","phonenum":"40038","autoanswer":"true","autoenteridle":"false","releasephone":"true","agenttype":"4","status":"4","ip":"127.0.0.1"}"#,
         r#"{"password":"secret","phonenum":"40038","autoanswer":true,"autoenteridle":false,"releasephone":true,"agenttype":11,"status":5,"phonelinkage":"false","checkInWebm":"true"}"#,
     ] {
-        let reply = server.client().put("/onlineagent/101/forcelogin", None, body);
+        let reply = server
+            .client()
+            .put("/onlineagent/101/forcelogin", None, body);
         assert_eq!(reply.outcome(), (200, "0".into()), "{body}");
     }
 }
@@ -223,7 +360,11 @@ fn a_record_id_may_have_either_slash_either_drive_case_and_any_encoding() {
         "%59%3a/1/0/20201202/503/%31714442.mp4",
     ] {
         let reply = client.download(503, Some(&guid), record_id);
-        assert_eq!((reply.status, &*reply.body), (200, &b"video"[..]), "{record_id}");
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (200, &b"video"[..]),
+            "{record_id}"
+        );
     }
 }
 
@@ -233,12 +374,34 @@ fn a_connection_is_kept_or_closed_as_the_client_asks() {
     let guid = server.sign_in(101);
     let poll = format!("{BASE}/agentevent/101");
     let mut client = server.client();
-    for fields in ["", "Connection: keep-alive\r\n", "Connection: Keep-Alive\r\n", "Connection: close\r\n"] {
-        let reply = raw(&mut client, "GET", &poll, &format!("guid: {guid}\r\n{fields}"));
-        let kept = if fields.contains("close") { "close" } else { "keep-alive" };
-        assert_eq!((reply.text(), reply.field("Connection")), (EMPTY_POLL, Some(kept)), "{fields}");
+    for fields in [
+        "",
+        "Connection: keep-alive\r\n",
+        "Connection: Keep-Alive\r\n",
+        "Connection: close\r\n",
+    ] {
+        let reply = raw(
+            &mut client,
+            "GET",
+            &poll,
+            &format!("guid: {guid}\r\n{fields}"),
+        );
+        let kept = if fields.contains("close") {
+            "close"
+        } else {
+            "keep-alive"
+        };
+        assert_eq!(
+            (reply.text(), reply.field("Connection")),
+            (EMPTY_POLL, Some(kept)),
+            "{fields}"
+        );
     }
-    assert_eq!(client.rest(), (Vec::new(), true), "the connection ends in order");
+    assert_eq!(
+        client.rest(),
+        (Vec::new(), true),
+        "the connection ends in order"
+    );
 }
 
 #[test]
@@ -255,7 +418,11 @@ fn no_reply_sets_a_cookie() {
         ("DELETE", "/onlineagent/101/logout", ""),
     ] {
         let reply = client.request(method, path, Some(&guid), body);
-        assert!(!reply.head.to_lowercase().contains("cookie"), "{}", reply.head);
+        assert!(
+            !reply.head.to_lowercase().contains("cookie"),
+            "{}",
+            reply.head
+        );
     }
 }
 
@@ -264,9 +431,13 @@ fn repeated_refusals_are_held_back_and_hold_no_worker() {
     let server = Setup::new().set("WORKER_THREADS", "1").start();
     server.sign_in(101);
     let mut refused: Vec<_> = (0..20).map(|_| server.client()).collect();
-    refused.iter_mut().for_each(|client| client.send_request("GET", "/agentevent/101", "guid: wrong\r\n", ""));
+    refused
+        .iter_mut()
+        .for_each(|client| client.send_request("GET", "/agentevent/101", "guid: wrong\r\n", ""));
     // The one worker answers this while refusals wait.
-    eventually("refusals that wait", || server.metric("cc_gateway_requests_waiting") > 0);
+    eventually("refusals that wait", || {
+        server.metric("cc_gateway_requests_waiting") > 0
+    });
     for mut client in refused {
         client.reply().assert_failure("000-003");
     }
@@ -278,7 +449,10 @@ fn accept_and_preconditions_that_clients_cannot_take_are_ignored() {
     let guid = server.sign_in(503);
     let mut client = server.client();
     let video = format!("{BASE}/recordfile/503/videofiledownloadEx?recordId=Y:/{RECORDING}");
-    let etag = raw(&mut client, "GET", &video, &format!("guid: {guid}\r\n")).field("ETag").unwrap().to_owned();
+    let etag = raw(&mut client, "GET", &video, &format!("guid: {guid}\r\n"))
+        .field("ETag")
+        .unwrap()
+        .to_owned();
     for fields in [
         "Accept: application/json\r\n".to_owned(),
         "Accept: video/mp4;q=0\r\nAccept-Encoding: gzip, identity;q=0\r\n".to_owned(),
@@ -289,16 +463,39 @@ fn accept_and_preconditions_that_clients_cannot_take_are_ignored() {
     ] {
         let fields = format!("guid: {guid}\r\n{fields}");
         let reply = raw(&mut client, "GET", &video, &fields);
-        assert_eq!((reply.status, &*reply.body), (200, &b"video"[..]), "{fields}");
-        let reply = raw(&mut client, "GET", &format!("{BASE}/agentevent/503"), &fields);
-        assert_eq!((reply.text(), reply.field("Content-Type")), (EMPTY_POLL, Some(JSON)), "{fields}");
+        assert_eq!(
+            (reply.status, &*reply.body),
+            (200, &b"video"[..]),
+            "{fields}"
+        );
+        let reply = raw(
+            &mut client,
+            "GET",
+            &format!("{BASE}/agentevent/503"),
+            &fields,
+        );
+        assert_eq!(
+            (reply.text(), reply.field("Content-Type")),
+            (EMPTY_POLL, Some(JSON)),
+            "{fields}"
+        );
     }
-    // What only a client that wants a certain state sends counts for a download, and for nothing else.
-    let fields =
-        format!("guid: {guid}\r\nIf-Match: \"other\"\r\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n");
+    // What only a client that wants a certain state sends counts for a download, and for nothing
+    // else.
+    let fields = format!(
+        "guid: {guid}\r\nIf-Match: \"other\"\r\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
+    );
     assert_eq!(raw(&mut client, "GET", &video, &fields).status, 412);
-    let reply = raw(&mut client, "GET", &format!("{BASE}/agentevent/503"), &fields);
-    assert_eq!((reply.text(), reply.field("Content-Type")), (EMPTY_POLL, Some(JSON)));
+    let reply = raw(
+        &mut client,
+        "GET",
+        &format!("{BASE}/agentevent/503"),
+        &fields,
+    );
+    assert_eq!(
+        (reply.text(), reply.field("Content-Type")),
+        (EMPTY_POLL, Some(JSON))
+    );
 }
 
 #[test]
@@ -306,17 +503,24 @@ fn http_1_1_is_the_only_protocol_on_offer_over_tls_1_2_and_1_3() {
     let server = Server::start();
     let certificate = server.scratch().path().join("certificate.pem");
     for version in [&TLS12, &TLS13] {
-        let connect = |protocols: &[&str]| Client::offering(server.address(), &certificate, &[version], protocols);
-        for (protocols, agreed) in
-            [(&["h2", "http/1.1"][..], Some(&b"http/1.1"[..])), (&["http/1.1"], Some(b"http/1.1")), (&[], None)]
-        {
+        let connect = |protocols: &[&str]| {
+            Client::offering(server.address(), &certificate, &[version], protocols)
+        };
+        for (protocols, agreed) in [
+            (&["h2", "http/1.1"][..], Some(&b"http/1.1"[..])),
+            (&["http/1.1"], Some(b"http/1.1")),
+            (&[], None),
+        ] {
             let mut client = connect(protocols).unwrap();
             assert_eq!(client.get("/health", None).outcome(), (200, "0".into()));
             assert_eq!(client.tls().alpn_protocol(), agreed);
             assert_eq!(client.tls().protocol_version(), Some(version.version));
         }
         let refused = connect(&["h2"]).and_then(|mut client| client.try_head());
-        assert!(refused.is_err(), "a client that speaks HTTP/2 only is turned away");
+        assert!(
+            refused.is_err(),
+            "a client that speaks HTTP/2 only is turned away"
+        );
     }
 }
 
@@ -324,7 +528,13 @@ fn http_1_1_is_the_only_protocol_on_offer_over_tls_1_2_and_1_3() {
 fn an_empty_guid_field_is_a_missing_one() {
     let server = Server::start();
     let poll = format!("{BASE}/agentevent/101");
-    let empty = ["guid:\r\n", "guid: \r\n", "guid: \t \r\n", "guid: \"\"\r\n", "guid:\r\nGuid:\r\n"];
+    let empty = [
+        "guid:\r\n",
+        "guid: \r\n",
+        "guid: \t \r\n",
+        "guid: \"\"\r\n",
+        "guid:\r\nGuid:\r\n",
+    ];
     for fields in empty {
         raw(&mut server.client(), "GET", &poll, fields).assert_failure("100-006");
     }
@@ -335,5 +545,7 @@ fn an_empty_guid_field_is_a_missing_one() {
     for (client, fields) in refused.iter_mut().zip(empty) {
         client.send_request("GET", "/agentevent/101", fields, "");
     }
-    refused.iter_mut().for_each(|client| client.reply().assert_failure("000-003"));
+    refused
+        .iter_mut()
+        .for_each(|client| client.reply().assert_failure("000-003"));
 }

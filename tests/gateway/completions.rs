@@ -1,5 +1,5 @@
-//! The shell completions of the packages are what the table of commands and options says. They are written by
-//! `cargo test --test gateway -- --ignored write_the_completions`.
+//! The shell completions of the packages are what the table of commands and options says. They are
+//! written by `cargo test --test gateway -- --ignored write_the_completions`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 
 use cc_gateway::cli::{COMMANDS, CommandSpec, OPTIONS, OptionSpec, ValueKind};
 
-const HEAD: &str =
-    "# Made from the table of commands and options in src/cli/table.rs; see tests/gateway/completions.rs.";
+const HEAD: &str = "# Made from the table of commands and options in src/cli/table.rs; see tests/gateway/completions.rs.";
 
 /// Options that need no command.
 fn general() -> impl Iterator<Item = &'static OptionSpec> {
@@ -42,8 +41,12 @@ fn bash() -> String {
     for option in OPTIONS {
         if let Some(value) = &option.value {
             let action = match value.kind {
-                ValueKind::File => "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$word\")",
-                ValueKind::Directory => "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- \"$word\")",
+                ValueKind::File => {
+                    "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -f -- \"$word\")"
+                }
+                ValueKind::Directory => {
+                    "compopt -o filenames; mapfile -t COMPREPLY < <(compgen -d -- \"$word\")"
+                }
                 ValueKind::Host => "mapfile -t COMPREPLY < <(compgen -A hostname -- \"$word\")",
                 ValueKind::Text => ":",
             };
@@ -87,14 +90,23 @@ fn zsh() -> String {
         let repeat = if option.is_repeatable { "*" } else { "" };
         let equals = if option.value.is_some() { "=" } else { "" };
         match option.short {
-            Some(letter) => format!("'(-{letter} --{0})'{{-{letter},--{0}}}'[{summary}]'", option.name),
+            Some(letter) => format!(
+                "'(-{letter} --{0})'{{-{letter},--{0}}}'[{summary}]'",
+                option.name
+            ),
             None => format!("'{repeat}--{}{equals}[{summary}]{value}'", option.name),
         }
     };
     let arguments = |command: &CommandSpec| -> String {
-        command.options().chain(general()).map(|option| format!(" \\\n        {}", argument(option))).collect()
+        command
+            .options()
+            .chain(general())
+            .map(|option| format!(" \\\n        {}", argument(option)))
+            .collect()
     };
-    let mut text = format!("#compdef cc-gateway\n{HEAD}\n_cc_gateway() {{\n    local context state state_descr line\n");
+    let mut text = format!(
+        "#compdef cc-gateway\n{HEAD}\n_cc_gateway() {{\n    local context state state_descr line\n"
+    );
     text.push_str("    typeset -A opt_args\n    local -a commands=(\n");
     for command in named() {
         let _ = writeln!(text, "        '{}:{}'", command.name, command.summary);
@@ -123,7 +135,9 @@ fn fish() -> String {
         );
     }
     let option = |text: &mut String, condition: &str, option: &OptionSpec| {
-        let short = option.short.map_or(String::new(), |letter| format!(" -s {letter}"));
+        let short = option
+            .short
+            .map_or(String::new(), |letter| format!(" -s {letter}"));
         let value = option.value.as_ref().map_or("", |value| match value.kind {
             ValueKind::File => " -r -F",
             ValueKind::Directory => " -x -a '(__fish_complete_directories)'",
@@ -141,7 +155,9 @@ fn fish() -> String {
             "" => " -n __fish_use_subcommand".to_owned(),
             name => format!(" -n '__fish_seen_subcommand_from {name}'"),
         };
-        command.options().for_each(|spec| option(&mut text, &condition, spec));
+        command
+            .options()
+            .for_each(|spec| option(&mut text, &condition, spec));
     }
     general().for_each(|spec| option(&mut text, "", spec));
     text
@@ -149,15 +165,24 @@ fn fish() -> String {
 
 fn files() -> [(PathBuf, String); 3] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/completions");
-    [("cc-gateway.bash", bash()), ("_cc-gateway", zsh()), ("cc-gateway.fish", fish())]
-        .map(|(name, text)| (folder.join(name), text))
+    [
+        ("cc-gateway.bash", bash()),
+        ("_cc-gateway", zsh()),
+        ("cc-gateway.fish", fish()),
+    ]
+    .map(|(name, text)| (folder.join(name), text))
 }
 
 #[test]
 fn the_completions_of_the_packages_are_those_of_the_table() {
     for (path, text) in files() {
         let found = fs::read_to_string(&path).unwrap();
-        assert_eq!(found, text, "{}: cargo test --test gateway -- --ignored write_the_completions", path.display());
+        assert_eq!(
+            found,
+            text,
+            "{}: cargo test --test gateway -- --ignored write_the_completions",
+            path.display()
+        );
     }
 }
 

@@ -8,9 +8,19 @@ mod checks;
 
 /// Runs a check on every file of the corpus of its target.
 fn replay(target: &str, check: fn(&[u8])) {
-    let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(target);
-    let files: Vec<_> = fs::read_dir(&corpus).unwrap().map(|entry| entry.unwrap().path()).collect();
-    assert!(files.len() >= 24, "{} is no corpus: {} files", corpus.display(), files.len());
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("fuzz/corpus")
+        .join(target);
+    let files: Vec<_> = fs::read_dir(&corpus)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    assert!(
+        files.len() >= 24,
+        "{} is no corpus: {} files",
+        corpus.display(),
+        files.len()
+    );
     for file in files {
         let input = fs::read(&file).unwrap();
         if let Err(panic) = std::panic::catch_unwind(|| check(&input)) {
@@ -67,6 +77,9 @@ fn every_fuzz_target_is_replayed_here() {
     for entry in fs::read_dir(manifest.join("fuzz/targets")).unwrap() {
         let path = entry.unwrap().path();
         let target = path.file_stem().unwrap().to_str().unwrap();
-        assert!(here.contains(&format!("replay(\"{target}\", checks::{target})")), "{target}");
+        assert!(
+            here.contains(&format!("replay(\"{target}\", checks::{target})")),
+            "{target}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Clients that are slow, stop, or are too many. Each test shortens one deadline and leaves the others so long
-//! that they cannot pass, so what ends is ended by that one.
+//! Clients that are slow, stop, or are too many. Each test shortens one deadline and leaves the
+//! others so long that they cannot pass, so what ends is ended by that one.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -10,8 +10,8 @@ use cc_gateway::front::Timeouts;
 use cc_gateway::ops::descriptors;
 
 use crate::support::{
-    BASE, Client, InProcess, NO_TIMEOUTS, Reply, Setup, connect_from, drain, eventually, has_ended, recording_bytes,
-    unsent_from,
+    BASE, Client, InProcess, NO_TIMEOUTS, Reply, Setup, connect_from, drain, eventually, has_ended,
+    recording_bytes, unsent_from,
 };
 
 /// Short enough to wait for.
@@ -30,10 +30,14 @@ fn with_video(setup: Setup, timeouts: Timeouts) -> InProcess {
 }
 
 fn serves(inside: &InProcess) {
-    assert_eq!(inside.client().get("/health", None).outcome(), (200, "0".into()));
+    assert_eq!(
+        inside.client().get("/health", None).outcome(),
+        (200, "0".into())
+    );
 }
 
-/// Sends byte after byte until the server answers or ends the connection; the answer is left to be read.
+/// Sends byte after byte until the server answers or ends the connection; the answer is left to be
+/// read.
 fn trickle(client: &mut Client, bytes: impl Iterator<Item = u8>) {
     for byte in bytes {
         if client.try_send([byte]).is_err() || has_answer(client.socket()) {
@@ -43,11 +47,14 @@ fn trickle(client: &mut Client, bytes: impl Iterator<Item = u8>) {
     panic!("all of it was taken");
 }
 
-/// Whether something has come or ended on a connection. Waits for it as long as a trickling client rests.
+/// Whether something has come or ended on a connection. Waits for it as long as a trickling client
+/// rests.
 fn has_answer(socket: &TcpStream) -> bool {
     socket.set_read_timeout(Some(TRICKLE)).unwrap();
     let looked = socket.peek(&mut [0]);
-    socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_secs(60)))
+        .unwrap();
     !looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
@@ -62,7 +69,10 @@ fn assert_too_slow(client: &mut Client) {
 
 #[test]
 fn a_handshake_that_never_ends_is_ended() {
-    let inside = Setup::new().start_in_process(Timeouts { handshake: SHORT, ..NO_TIMEOUTS });
+    let inside = Setup::new().start_in_process(Timeouts {
+        handshake: SHORT,
+        ..NO_TIMEOUTS
+    });
     // The beginning of a record of 512 bytes with a ClientHello.
     let hello = b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03";
     for begun in [0, 1, 5, hello.len()] {
@@ -75,13 +85,18 @@ fn a_handshake_that_never_ends_is_ended() {
     let mut bytes = hello.iter().copied().chain(std::iter::repeat(0));
     while socket.write_all(&[bytes.next().unwrap()]).is_ok() && !has_answer(&socket) {}
     assert!(bytes.next().is_some());
-    eventually("five failed handshakes", || inside.counters().handshakes_failed.value() == 5);
+    eventually("five failed handshakes", || {
+        inside.counters().handshakes_failed.value() == 5
+    });
     serves(&inside);
 }
 
 #[test]
 fn a_head_that_comes_byte_by_byte_is_too_slow() {
-    let inside = Setup::new().start_in_process(Timeouts { head: SHORT, ..NO_TIMEOUTS });
+    let inside = Setup::new().start_in_process(Timeouts {
+        head: SHORT,
+        ..NO_TIMEOUTS
+    });
     for start in ["GET", "\r\n", "GET / HTTP/1.1\r\nHost: x\r\nA: "] {
         let mut client = inside.client();
         client.send(start);
@@ -98,7 +113,10 @@ fn a_head_that_comes_byte_by_byte_is_too_slow() {
 
 #[test]
 fn a_body_that_stops_or_trickles_is_too_slow() {
-    let inside = Setup::new().start_in_process(Timeouts { body: SHORT, ..NO_TIMEOUTS });
+    let inside = Setup::new().start_in_process(Timeouts {
+        body: SHORT,
+        ..NO_TIMEOUTS
+    });
     let head = format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\n");
     let stopped = [
         format!("{head}Content-Length: 15\r\n\r\n"),
@@ -124,24 +142,38 @@ fn a_body_that_stops_or_trickles_is_too_slow() {
     }
     // Who waits to be asked for the content is asked, and then has as little time as all others.
     let mut client = inside.client();
-    client.send(format!("{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"));
+    client.send(format!(
+        "{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"
+    ));
     assert_eq!(client.head().status, 100);
     assert_too_slow(&mut client);
 }
 
 #[test]
 fn a_connection_without_requests_ends_in_order() {
-    let inside = Setup::new().start_in_process(Timeouts { first_request: SHORT, idle: SHORT, ..NO_TIMEOUTS });
+    let inside = Setup::new().start_in_process(Timeouts {
+        first_request: SHORT,
+        idle: SHORT,
+        ..NO_TIMEOUTS
+    });
     let mut never_used = inside.client();
     let mut used = inside.client();
-    assert_eq!(used.get("/health", None).field("Connection"), Some("keep-alive"));
+    assert_eq!(
+        used.get("/health", None).field("Connection"),
+        Some("keep-alive")
+    );
     // Empty lines begin no request, so nobody is told that one did not come in time.
     let mut empty_lines = inside.client();
     empty_lines.send("\r\n\r\n");
     let mut used_then_empty = inside.client();
     assert_eq!(used_then_empty.get("/health", None).status, 200);
     used_then_empty.send("\r\n");
-    for client in [&mut never_used, &mut used, &mut empty_lines, &mut used_then_empty] {
+    for client in [
+        &mut never_used,
+        &mut used,
+        &mut empty_lines,
+        &mut used_then_empty,
+    ] {
         assert_eq!(client.rest(), (Vec::new(), true));
     }
     serves(&inside);
@@ -160,25 +192,49 @@ fn a_client_that_changes_its_keys_between_two_requests_is_served() {
 #[test]
 fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
     let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "1");
-    let inside = with_video(setup, Timeouts { window: SHORT, ..NO_TIMEOUTS });
+    let inside = with_video(
+        setup,
+        Timeouts {
+            window: SHORT,
+            ..NO_TIMEOUTS
+        },
+    );
     let guid = inside.sign_in(503);
     for stopped in 1..=3 {
         // Its one download is free again each time.
         let mut client = inside.client();
-        assert_eq!(client.begin_download(503, &guid, RECORD_ID).length() as u64, LENGTH);
-        eventually("the cut", || inside.counters().downloads_cut.value() == stopped);
+        assert_eq!(
+            client.begin_download(503, &guid, RECORD_ID).length() as u64,
+            LENGTH
+        );
+        eventually("the cut", || {
+            inside.counters().downloads_cut.value() == stopped
+        });
         // Its socket is still open here, and yet the kernel keeps nothing for it.
-        eventually("no unsent bytes", || unsent_from(inside.address().port()).0 == 0);
+        eventually("no unsent bytes", || {
+            unsent_from(inside.address().port()).0 == 0
+        });
         let (rest, in_order) = client.rest();
-        assert!(!in_order && (rest.len() as u64) < LENGTH, "{in_order} {}", rest.len());
+        assert!(
+            !in_order && (rest.len() as u64) < LENGTH,
+            "{in_order} {}",
+            rest.len()
+        );
     }
 }
 
 #[test]
 fn a_client_that_takes_too_little_in_each_window_is_cut() {
-    let inside = with_video(Setup::new(), Timeouts { window: SHORT, ..NO_TIMEOUTS });
+    let inside = with_video(
+        Setup::new(),
+        Timeouts {
+            window: SHORT,
+            ..NO_TIMEOUTS
+        },
+    );
     let guid = inside.sign_in(503);
-    let mut client = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
+    let mut client =
+        inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
     client.begin_download(503, &guid, RECORD_ID);
     // Some bytes every moment, in all far from what a window asks for.
     let mut drip = [0; 512];
@@ -193,7 +249,13 @@ fn a_client_that_takes_too_little_in_each_window_is_cut() {
 #[test]
 fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs() {
     let window = Duration::from_secs(1);
-    let inside = with_video(Setup::new(), Timeouts { window, ..NO_TIMEOUTS });
+    let inside = with_video(
+        Setup::new(),
+        Timeouts {
+            window,
+            ..NO_TIMEOUTS
+        },
+    );
     let guid = inside.sign_in(503);
     let mut client = inside.client();
     client.begin_download(503, &guid, RECORD_ID);
@@ -209,10 +271,16 @@ fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs()
 
 #[test]
 fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
-    // Three times what a window asks for, in pieces, over many windows: as 10 KB a second are with the real ones, where the
-    // kernel takes and gives in lumps.
+    // Three times what a window asks for, in pieces, over many windows: as 10 KB a second are with
+    // the real ones, where the kernel takes and gives in lumps.
     let window = Duration::from_secs(2);
-    let inside = with_video(Setup::new(), Timeouts { window, ..NO_TIMEOUTS });
+    let inside = with_video(
+        Setup::new(),
+        Timeouts {
+            window,
+            ..NO_TIMEOUTS
+        },
+    );
     let guid = inside.sign_in(503);
     let mut client = inside.client();
     client.begin_download(503, &guid, RECORD_ID);
@@ -246,23 +314,54 @@ fn a_connection_ends_after_a_thousand_requests() {
 fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
     let setup = Setup::new().expect_log("refusing clients: MAX_CONNECTIONS is reached");
-    let server = setup.recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000)).start();
+    let server = setup
+        .recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000))
+        .start();
     // Eleven addresses, so that no limit of one address is met.
     let certificate = server.scratch().path().join("certificate.pem");
-    let connect = |number: usize| connect_from(&format!("127.0.1.{}", 1 + number % 11), server.address(), None);
-    let mut members: Vec<Client> = (0..1024).map(|number| Client::over(connect(number), &certificate)).collect();
+    let connect = |number: usize| {
+        connect_from(
+            &format!("127.0.1.{}", 1 + number % 11),
+            server.address(),
+            None,
+        )
+    };
+    let mut members: Vec<Client> = (0..1024)
+        .map(|number| Client::over(connect(number), &certificate))
+        .collect();
     // An agent's connection makes no room for anybody.
-    let guid = members[0].put("/onlineagent/503", None, r#"{"password":"secret"}"#).guid().unwrap();
-    assert!(members.iter_mut().all(|member| member.get("/agentevent/503", Some(&guid)).code() == "0"));
+    let guid = members[0]
+        .put("/onlineagent/503", None, r#"{"password":"secret"}"#)
+        .guid()
+        .unwrap();
+    assert!(
+        members
+            .iter_mut()
+            .all(|member| member.get("/agentevent/503", Some(&guid)).code() == "0")
+    );
     let others: Vec<TcpStream> = (1024..1100).map(connect).collect();
     assert!(others.iter().all(|other| drain(other).is_empty()));
-    assert!(server.memory_kib() < 80 * 1024, "{} KiB", server.memory_kib());
+    assert!(
+        server.memory_kib() < 80 * 1024,
+        "{} KiB",
+        server.memory_kib()
+    );
     // Those who are in work as ever: all of them idle, and one after the other with requests.
     let video = members[1023].download(503, Some(&guid), "Y:/1/0/20201202/503/a.mp4");
     assert_eq!(video.body, recording_bytes(7, 100_000));
-    assert!(members.iter_mut().all(|member| member.get("/health", None).status == 200));
+    assert!(
+        members
+            .iter_mut()
+            .all(|member| member.get("/health", None).status == 200)
+    );
     let metrics = members[7].get("/metrics", None);
-    assert!(metrics.text().contains("cc_gateway_connections_refused_total 76\n"), "{}", metrics.text());
+    assert!(
+        metrics
+            .text()
+            .contains("cc_gateway_connections_refused_total 76\n"),
+        "{}",
+        metrics.text()
+    );
     // A place that is left is a place.
     drop(members.pop());
     eventually("a place for another", || {
@@ -270,21 +369,38 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     });
     drop(members);
     assert_eq!(server.client().get("/health", None).status, 200);
-    assert!((1..10).contains(&server.told("refusing clients")), "{:?}", server.log());
+    assert!(
+        (1..10).contains(&server.told("refusing clients")),
+        "{:?}",
+        server.log()
+    );
 }
 
 #[test]
 fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notice() {
     assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
     let inside = Setup::new().start_in_process(NO_TIMEOUTS);
-    let sockets: Vec<TcpStream> = (0..200).map(|_| connect_from("127.0.0.2", inside.address(), None)).collect();
+    let sockets: Vec<TcpStream> = (0..200)
+        .map(|_| connect_from("127.0.0.2", inside.address(), None))
+        .collect();
     eventually("an answer to each", || {
-        inside.counters().connections.value() == 128 && inside.counters().connections_refused.value() == 72
+        inside.counters().connections.value() == 128
+            && inside.counters().connections_refused.value() == 72
     });
-    assert_eq!(sockets.iter().filter(|socket| has_ended(socket)).count(), 72);
+    assert_eq!(
+        sockets.iter().filter(|socket| has_ended(socket)).count(),
+        72
+    );
     let other = || inside.client_over(connect_from("127.0.0.3", inside.address(), None));
     assert_eq!(other().get("/health", None).status, 200);
-    let mut member = inside.client_over(sockets.iter().find(|socket| !has_ended(socket)).unwrap().try_clone().unwrap());
+    let mut member = inside.client_over(
+        sockets
+            .iter()
+            .find(|socket| !has_ended(socket))
+            .unwrap()
+            .try_clone()
+            .unwrap(),
+    );
     assert_eq!(member.get("/health", None).status, 200);
     drop((sockets, member));
     eventually("a place for another", || {
@@ -298,13 +414,27 @@ fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notic
 fn the_limit_of_descriptors_is_raised_to_what_the_settings_need() {
     let limits = |pid: u32| {
         let text = std::fs::read_to_string(format!("/proc/{pid}/limits")).unwrap();
-        let line = text.lines().find(|line| line.starts_with("Max open files")).unwrap();
-        line.split_whitespace().skip(3).take(2).map(|n| n.parse().unwrap()).collect::<Vec<u64>>()
+        let line = text
+            .lines()
+            .find(|line| line.starts_with("Max open files"))
+            .unwrap();
+        line.split_whitespace()
+            .skip(3)
+            .take(2)
+            .map(|n| n.parse().unwrap())
+            .collect::<Vec<u64>>()
     };
-    let server = Setup::new().through(&["prlimit", "--nofile=256:4096"]).start();
+    let server = Setup::new()
+        .through(&["prlimit", "--nofile=256:4096"])
+        .start();
     let raised = limits(server.pid());
-    assert!(raised[0] > 1024 + 128 && raised[0] < 4096 && raised[1] == 4096, "{raised:?}");
-    let roomy = Setup::new().through(&["prlimit", "--nofile=4096:8192"]).start();
+    assert!(
+        raised[0] > 1024 + 128 && raised[0] < 4096 && raised[1] == 4096,
+        "{raised:?}"
+    );
+    let roomy = Setup::new()
+        .through(&["prlimit", "--nofile=4096:8192"])
+        .start();
     assert_eq!(limits(roomy.pid()), [4096, 8192]);
 }
 
@@ -313,29 +443,47 @@ fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
     let setup = Setup::new();
     setup.write_files();
     let output = std::process::Command::new("prlimit")
-        .args(["--nofile=256:256", env!("CARGO_BIN_EXE_cc-gateway"), "--config"])
+        .args([
+            "--nofile=256:256",
+            env!("CARGO_BIN_EXE_cc-gateway"),
+            "--config",
+        ])
         .arg(setup.directory().join("basic.properties"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("LimitNOFILE") && said.contains("the limit is 256"), "{said}");
+    assert!(
+        said.contains("LimitNOFILE") && said.contains("the limit is 256"),
+        "{said}"
+    );
     // So does one that the machine has too few for, while the default is made to fit.
-    let chosen = Setup::new().set("MAX_CONNECTIONS", "9000").unset("MAX_CONNECTIONS_PER_ADDRESS");
+    let chosen = Setup::new()
+        .set("MAX_CONNECTIONS", "9000")
+        .unset("MAX_CONNECTIONS_PER_ADDRESS");
     chosen.write_files();
     let output = std::process::Command::new("prlimit")
-        .args(["--nofile=1024:4096", env!("CARGO_BIN_EXE_cc-gateway"), "--config"])
+        .args([
+            "--nofile=1024:4096",
+            env!("CARGO_BIN_EXE_cc-gateway"),
+            "--config",
+        ])
         .arg(chosen.directory().join("basic.properties"))
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(78));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("MAX_CONNECTIONS = 9000, but the limit is 4096"), "{said}");
+    assert!(
+        said.contains("MAX_CONNECTIONS = 9000, but the limit is 4096"),
+        "{said}"
+    );
     let lowered = Setup::new()
         .unset("MAX_CONNECTIONS")
         .unset("MAX_CONNECTIONS_PER_ADDRESS")
         .through(&["prlimit", "--nofile=1024:4096"])
-        .expect_log("open files are needed for MAX_CONNECTIONS = 10000, but the limit is 4096, enough for ")
+        .expect_log(
+            "open files are needed for MAX_CONNECTIONS = 10000, but the limit is 4096, enough for ",
+        )
         .start();
     lowered.log_line("clients are accepted at once; raise the limit");
     assert_eq!(lowered.client().get("/health", None).status, 200);

@@ -1,4 +1,5 @@
-//! The documents are true: what can be generated from the code is current, and every link leads somewhere.
+//! The documents are true: what can be generated from the code is current, and every link leads
+//! somewhere.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -34,7 +35,9 @@ fn keys(section: &Section) -> impl Iterator<Item = &'static Key> {
     let is_first = |key: &&Key| SECTIONS.iter().any(|section| section.first == key.name);
     let mut keys = KEYS.iter().skip_while(|key| key.name != section.first);
     let first = keys.next();
-    first.into_iter().chain(keys.take_while(move |key| !is_first(key)))
+    first
+        .into_iter()
+        .chain(keys.take_while(move |key| !is_first(key)))
 }
 
 /// `text` with the names of settings in it as code.
@@ -79,8 +82,17 @@ fn the_table_of_settings_is_current() {
                 DefaultValue::Fixed(value) => format!("`{value}`"),
                 DefaultValue::Derived(rule) => with_code(rule),
             };
-            let reload = if RELOADABLE.contains(&key.name) { "yes" } else { "" };
-            let _ = writeln!(text, "| `{}` | {default} | {} | {reload} |", key.name, with_code(key.meaning));
+            let reload = if RELOADABLE.contains(&key.name) {
+                "yes"
+            } else {
+                ""
+            };
+            let _ = writeln!(
+                text,
+                "| `{}` | {default} | {} | {reload} |",
+                key.name,
+                with_code(key.meaning)
+            );
         }
     }
     part_is_current("docs/configuration.md", "settings", &(text + "\n"));
@@ -92,8 +104,15 @@ fn the_settings_of_the_manual_are_current() {
     for section in SECTIONS {
         let _ = writeln!(text, ".Ss {}\n.Bl -tag -width Ds", section.title);
         for key in keys(section) {
-            let default = key.default.shown().map_or(String::new(), |default| format!(" No = {default}"));
-            let reload = if RELOADABLE.contains(&key.name) { " Pq reload" } else { "" };
+            let default = key
+                .default
+                .shown()
+                .map_or(String::new(), |default| format!(" No = {default}"));
+            let reload = if RELOADABLE.contains(&key.name) {
+                " Pq reload"
+            } else {
+                ""
+            };
             // A sentence begins a line, so that the formatter can space it.
             let meaning = key.meaning.replace(". ", ".\n");
             let _ = writeln!(text, ".It Cm {}{default}{reload}\n{meaning}", key.name);
@@ -102,7 +121,11 @@ fn the_settings_of_the_manual_are_current() {
     }
     part_is_current(MANUAL_OF_SETTINGS, "settings", &text);
     let manual = document(MANUAL);
-    assert!(RELOADABLE.iter().all(|key| manual.contains(&format!("\n.Cm {key}"))));
+    assert!(
+        RELOADABLE
+            .iter()
+            .all(|key| manual.contains(&format!("\n.Cm {key}")))
+    );
 }
 
 #[test]
@@ -118,7 +141,12 @@ fn the_installed_settings_are_current() {
 ",
     );
     for section in SECTIONS {
-        let _ = writeln!(text, "\n# --- {} {}", section.title, "-".repeat(100 - section.title.len()));
+        let _ = writeln!(
+            text,
+            "\n# --- {} {}",
+            section.title,
+            "-".repeat(100 - section.title.len())
+        );
         for key in keys(section) {
             let default = || format!("{} = {}", key.name, key.default.fixed().unwrap());
             let line = key.sample.map_or_else(default, str::to_owned);
@@ -130,11 +158,16 @@ fn the_installed_settings_are_current() {
 
 #[test]
 fn the_table_of_interfaces_is_current() {
-    let mut text = "\n| method and path | log name | does | codes |\n| --- | --- | --- | --- |\n".to_owned();
+    let mut text =
+        "\n| method and path | log name | does | codes |\n| --- | --- | --- | --- |\n".to_owned();
     for entry in INTERFACES {
         let codes: Vec<_> = entry.codes.iter().map(|code| code.wire()).collect();
         let (method, codes) = (entry.method.name(), codes.join(", "));
-        let _ = writeln!(text, "| `{method} /{}` | {} | {} | {codes} |", entry.path, entry.log_name, entry.summary);
+        let _ = writeln!(
+            text,
+            "| `{method} /{}` | {} | {} | {codes} |",
+            entry.path, entry.log_name, entry.summary
+        );
     }
     part_is_current("docs/api.md", "interfaces", &(text + "\n"));
 }
@@ -152,8 +185,16 @@ fn the_table_of_result_codes_is_current() {
 fn the_table_of_metrics_is_current() {
     let mut text = "\n| metric | kind | meaning |\n| --- | --- | --- |\n".to_owned();
     for metric in METRICS {
-        let labels = if metric.labels.is_empty() { String::new() } else { format!("{{{}}}", metric.labels.join(",")) };
-        let _ = writeln!(text, "| `{}{labels}` | {} | {} |", metric.name, metric.kind, metric.help);
+        let labels = if metric.labels.is_empty() {
+            String::new()
+        } else {
+            format!("{{{}}}", metric.labels.join(","))
+        };
+        let _ = writeln!(
+            text,
+            "| `{}{labels}` | {} | {} |",
+            metric.name, metric.kind, metric.help
+        );
     }
     part_is_current("docs/operations.md", "metrics", &(text + "\n"));
 }
@@ -161,41 +202,80 @@ fn the_table_of_metrics_is_current() {
 /// Every word of `text` that `is_one` takes, without what encloses it.
 fn words(text: &str, is_one: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let part_of_word = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
-    text.split(|letter| !part_of_word(letter)).filter(|word| is_one(word)).map(str::to_owned).collect()
+    text.split(|letter| !part_of_word(letter))
+        .filter(|word| is_one(word))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// What follows `macro_name` at the beginning of a line of a manual page.
 fn items<'a>(page: &'a str, macro_name: &str) -> Vec<&'a str> {
-    page.lines().filter_map(|line| line.strip_prefix(macro_name)).collect()
+    page.lines()
+        .filter_map(|line| line.strip_prefix(macro_name))
+        .collect()
 }
 
 #[test]
 fn every_command_and_option_is_in_the_manual_and_no_other() {
     let options = |text: &str| {
-        words(text, |word| word.strip_prefix("--").is_some_and(|name| name.starts_with(char::is_alphabetic)))
+        words(text, |word| {
+            word.strip_prefix("--")
+                .is_some_and(|name| name.starts_with(char::is_alphabetic))
+        })
     };
-    let known: BTreeSet<_> = OPTIONS.iter().map(|option| format!("--{}", option.name)).collect();
+    let known: BTreeSet<_> = OPTIONS
+        .iter()
+        .map(|option| format!("--{}", option.name))
+        .collect();
     assert_eq!(options(&help()), known);
     let page = document(MANUAL);
     let flags = items(&page, ".It Fl ").join(" ");
     let described = words(&flags, |word| word.starts_with('-') && word.len() > 1);
-    assert_eq!(described, known.iter().map(|option| option[1..].to_owned()).collect());
+    assert_eq!(
+        described,
+        known.iter().map(|option| option[1..].to_owned()).collect()
+    );
 
-    let known: BTreeSet<_> =
-        COMMANDS.iter().map(|command| command.name.to_owned()).filter(|name| !name.is_empty()).collect();
-    assert_eq!(items(&page, ".It Cm ").into_iter().map(str::to_owned).collect::<BTreeSet<_>>(), known);
+    let known: BTreeSet<_> = COMMANDS
+        .iter()
+        .map(|command| command.name.to_owned())
+        .filter(|name| !name.is_empty())
+        .collect();
+    assert_eq!(
+        items(&page, ".It Cm ")
+            .into_iter()
+            .map(str::to_owned)
+            .collect::<BTreeSet<_>>(),
+        known
+    );
 }
 
 #[test]
 fn every_exit_code_is_in_help_and_manual_and_no_other() {
-    let exits = [Exit::Usage, Exit::Unavailable, Exit::Io, Exit::Permission, Exit::Config];
-    let known: BTreeSet<String> = exits.iter().map(|&exit| (exit as u8).to_string()).chain(["0".to_owned()]).collect();
+    let exits = [
+        Exit::Usage,
+        Exit::Unavailable,
+        Exit::Io,
+        Exit::Permission,
+        Exit::Config,
+    ];
+    let known: BTreeSet<String> = exits
+        .iter()
+        .map(|&exit| (exit as u8).to_string())
+        .chain(["0".to_owned()])
+        .collect();
     let is_number = |word: &str| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
     let help = help();
-    let line = help.lines().find(|line| line.starts_with("Exit codes")).unwrap();
+    let line = help
+        .lines()
+        .find(|line| line.starts_with("Exit codes"))
+        .unwrap();
     assert_eq!(words(line, is_number), known);
     let page = document(MANUAL);
-    let listed = items(&page, ".It ").into_iter().filter(|item| is_number(item)).map(str::to_owned);
+    let listed = items(&page, ".It ")
+        .into_iter()
+        .filter(|item| is_number(item))
+        .map(str::to_owned);
     assert_eq!(listed.collect::<BTreeSet<_>>(), known);
 }
 
@@ -204,28 +284,46 @@ fn every_field_of_a_log_line_is_documented() {
     let server = Server::start();
     server.sign_in(503);
     let keys = |line: &str| -> BTreeSet<String> {
-        line.split(' ').filter_map(|word| word.split_once('=')).map(|(key, _)| key.to_owned()).collect()
+        line.split(' ')
+            .filter_map(|word| word.split_once('='))
+            .map(|(key, _)| key.to_owned())
+            .collect()
     };
     let written = keys(&server.log_line("[request] login "));
     assert!(written.len() > 4, "{written:?}");
     let rows = table_rows("docs/operations.md", "### Requests").into_iter();
-    let told: BTreeSet<_> = rows.map(|row| row[0].trim_matches('`').to_owned()).collect();
+    let told: BTreeSet<_> = rows
+        .map(|row| row[0].trim_matches('`').to_owned())
+        .collect();
     assert!(written.is_subset(&told), "{written:?} in {told:?}");
     for example in [document("docs/operations.md"), document(MANUAL)] {
-        let line = example.lines().find(|line| line.starts_with("downloadVideoFileEx agent=")).unwrap().to_owned();
-        assert!(keys(&line).is_subset(&told) && keys(&line).is_superset(&written), "{line}");
+        let line = example
+            .lines()
+            .find(|line| line.starts_with("downloadVideoFileEx agent="))
+            .unwrap()
+            .to_owned();
+        assert!(
+            keys(&line).is_subset(&told) && keys(&line).is_superset(&written),
+            "{line}"
+        );
     }
 }
 
 /// The anchors that a Markdown page has for its headings.
 fn anchors(page: &str) -> BTreeSet<String> {
-    let heading = |line: &str| line.starts_with('#').then(|| line.trim_start_matches('#').trim().to_lowercase());
+    let heading = |line: &str| {
+        line.starts_with('#')
+            .then(|| line.trim_start_matches('#').trim().to_lowercase())
+    };
     let letter = |letter: char| match letter {
         ' ' => Some('-'),
         '-' | '_' => Some(letter),
         letter => letter.is_alphanumeric().then_some(letter),
     };
-    page.lines().filter_map(heading).map(|heading| heading.chars().filter_map(letter).collect()).collect()
+    page.lines()
+        .filter_map(heading)
+        .map(|heading| heading.chars().filter_map(letter).collect())
+        .collect()
 }
 
 #[test]
@@ -234,26 +332,42 @@ fn every_link_leads_somewhere_and_each_page_is_installed_by_both_packages() {
     let mut links = 0;
     for name in DOCUMENTS {
         let text = document(name);
-        for link in text.split("](").skip(1).filter_map(|rest| rest.split(')').next()) {
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
             if link.starts_with("https://") {
                 continue;
             }
             let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
             let folder = root.join(name).parent().unwrap().to_owned();
-            let target = if file.is_empty() { root.join(name) } else { folder.join(file) };
+            let target = if file.is_empty() {
+                root.join(name)
+            } else {
+                folder.join(file)
+            };
             assert!(target.exists(), "{name}: {link}");
             if !anchor.is_empty() {
                 let page = std::fs::read_to_string(&target).unwrap();
-                assert!(anchors(&page).contains(anchor), "{name}: {link} has no such heading");
+                assert!(
+                    anchors(&page).contains(anchor),
+                    "{name}: {link} has no such heading"
+                );
             }
             links += 1;
         }
     }
     assert!(links > 15, "the test finds too little: {links}");
-    let pages = std::fs::read_dir(root.join("docs")).unwrap().map(|entry| entry.unwrap().file_name());
+    let pages = std::fs::read_dir(root.join("docs"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name());
     let pages = pages.map(|name| format!("docs/{}", name.into_string().unwrap()));
     let pages: Vec<_> = pages.filter(|name| name.ends_with(".md")).collect();
-    assert!(pages.iter().all(|page| DOCUMENTS.contains(&page.as_str())), "{pages:?}");
+    assert!(
+        pages.iter().all(|page| DOCUMENTS.contains(&page.as_str())),
+        "{pages:?}"
+    );
     let packages = document("Cargo.toml");
     for list in [
         r#"["docs/*.md", "usr/share/doc/cc-gateway/docs/""#,
@@ -271,8 +385,15 @@ fn the_readme_is_short() {
 
 #[test]
 fn the_path_of_the_settings_is_the_one_of_the_packages() {
-    for text in [help(), document("README.md"), document(MANUAL), document("packaging/debian/postinst")] {
+    for text in [
+        help(),
+        document("README.md"),
+        document(MANUAL),
+        document("packaging/debian/postinst"),
+    ] {
         assert!(text.contains("/etc/cc-gateway"), "{text}");
     }
-    assert!(document("Cargo.toml").contains(&format!("dest = \"{}\"", cc_gateway::cli::DEFAULT_CONFIG)));
+    assert!(
+        document("Cargo.toml").contains(&format!("dest = \"{}\"", cc_gateway::cli::DEFAULT_CONFIG))
+    );
 }

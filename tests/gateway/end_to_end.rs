@@ -19,7 +19,11 @@ fn an_agent_signs_in_polls_downloads_and_signs_out() {
     let video = recording_bytes(1, 1024 * 1024);
     let server = Setup::new().recording(RECORDING, &video).start();
     let mut client = server.client();
-    let reply = client.put("/onlineagent/503", None, r#"{"password":"secret","phonenum":"40038"}"#);
+    let reply = client.put(
+        "/onlineagent/503",
+        None,
+        r#"{"password":"secret","phonenum":"40038"}"#,
+    );
     assert_eq!(reply.outcome(), (200, "0".into()));
     let guid = reply.guid().unwrap();
     client.take_sign_in_events(503, &guid);
@@ -27,7 +31,10 @@ fn an_agent_signs_in_polls_downloads_and_signs_out() {
     assert_eq!(reply.body, br#"{"message":"","retcode":"0"}"#);
     let reply = client.download(503, Some(&guid), RECORD_ID);
     assert_eq!(reply.status, 200);
-    assert_eq!(reply.field("Content-Type"), Some("application/octet-stream;charset=utf-8"));
+    assert_eq!(
+        reply.field("Content-Type"),
+        Some("application/octet-stream;charset=utf-8")
+    );
     assert_eq!(sha256(&reply.body), sha256(&video));
     let reply = client.delete("/onlineagent/503/logout", Some(&guid));
     assert_eq!(reply.body, br#"{"message":"","retcode":"0"}"#);
@@ -37,16 +44,31 @@ fn an_agent_signs_in_polls_downloads_and_signs_out() {
 #[test]
 fn without_the_right_guid_no_byte_of_a_video_is_sent() {
     let server = Setup::new().recording(RECORDING, "video").start();
-    assert_eq!(server.client().download(503, None, RECORD_ID).outcome(), (200, "100-006".into()));
+    assert_eq!(
+        server.client().download(503, None, RECORD_ID).outcome(),
+        (200, "100-006".into())
+    );
     let guid = server.sign_in(503);
     let other = server.sign_in(102);
-    for wrong in [None, Some(""), Some("wrong"), Some(&*other), Some(&guid[1..]), Some(&*guid.to_uppercase())] {
+    for wrong in [
+        None,
+        Some(""),
+        Some("wrong"),
+        Some(&*other),
+        Some(&guid[1..]),
+        Some(&*guid.to_uppercase()),
+    ] {
         let reply = server.client().download(503, wrong, RECORD_ID);
         assert_eq!(reply.outcome(), (200, "000-003".into()), "{wrong:?}");
     }
     assert_eq!(server.download(503, &guid, RECORD_ID).body, b"video");
-    server.client().delete("/onlineagent/503/logout", Some(&guid));
-    assert_eq!(server.download(503, &guid, RECORD_ID).outcome(), (200, "100-006".into()));
+    server
+        .client()
+        .delete("/onlineagent/503/logout", Some(&guid));
+    assert_eq!(
+        server.download(503, &guid, RECORD_ID).outcome(),
+        (200, "100-006".into())
+    );
 }
 
 #[test]
@@ -56,7 +78,8 @@ fn a_server_that_is_told_to_end_ends_with_success() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// Recordings of awkward sizes, by name; what lies beyond the bytes of a large one is zeros that take no room.
+/// Recordings of awkward sizes, by name; what lies beyond the bytes of a large one is zeros that
+/// take no room.
 const SIZES: [(&str, u64); 6] = [
     ("0000001", 1),
     ("0016383", 16 * 1024 - 1),
@@ -75,10 +98,14 @@ fn path_of(name: &str) -> String {
 
 /// A server with a recording of each of `sizes`, and one that is empty.
 fn server_with(sizes: &[(&str, u64)]) -> Server {
-    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "32").recording(&path_of("0000000"), "");
+    let setup = Setup::new()
+        .set("MAX_DOWNLOADS_PER_AGENT", "32")
+        .recording(&path_of("0000000"), "");
     let server = setup.start();
     for &(name, size) in sizes {
-        let path = server.scratch().sparse(&format!("mount/{}", path_of(name)), size);
+        let path = server
+            .scratch()
+            .sparse(&format!("mount/{}", path_of(name)), size);
         let file = File::options().write(true).open(path).unwrap();
         let bytes = recording_bytes(size, usize::try_from(size.min(1024 * 1024)).unwrap());
         file.write_all_at(&bytes, 0).unwrap();
@@ -125,9 +152,17 @@ fn stored(server: &Server, name: &str) -> Vec<u8> {
 fn recordings_of_every_size_arrive_byte_for_byte() {
     let server = server_with(&SIZES);
     let guid = server.sign_in(503);
-    assert_eq!(server.download(503, &guid, &format!("Y:/{}", path_of("0000000"))).code(), "108-013");
+    assert_eq!(
+        server
+            .download(503, &guid, &format!("Y:/{}", path_of("0000000")))
+            .code(),
+        "108-013"
+    );
     for (name, _) in SIZES {
-        assert!(downloaded(&server, &guid, name) == stored(&server, name), "{name}");
+        assert!(
+            downloaded(&server, &guid, name) == stored(&server, name),
+            "{name}"
+        );
     }
 }
 
@@ -148,7 +183,12 @@ fn two_and_sixteen_downloads_at_once_do_not_mix() {
             for number in 0..count {
                 let (name, _) = names[number % names.len()];
                 let (server, guid) = (&server, &guid);
-                scope.spawn(move || assert!(downloaded(server, guid, name) == stored(server, name), "{name}"));
+                scope.spawn(move || {
+                    assert!(
+                        downloaded(server, guid, name) == stored(server, name),
+                        "{name}"
+                    )
+                });
             }
         });
     }
@@ -164,5 +204,9 @@ fn a_client_that_leaves_in_its_handshake_is_let_go_at_once() {
     let left = Instant::now();
     // The deadline of a handshake would do it too, after ten seconds.
     server.metric_becomes("handshakes_failed_total", 2);
-    assert!(left.elapsed() < Duration::from_secs(5), "{:?}", left.elapsed());
+    assert!(
+        left.elapsed() < Duration::from_secs(5),
+        "{:?}",
+        left.elapsed()
+    );
 }

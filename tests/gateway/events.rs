@@ -6,18 +6,25 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::support::{
-    Client, EMPTY_POLL, Hang, Reply, SIGN_IN, Scratch, Server, Setup, Tree, eventually, recording_bytes,
+    Client, EMPTY_POLL, Hang, Reply, SIGN_IN, Scratch, Server, Setup, Tree, eventually,
+    recording_bytes,
 };
 
 const FOLDER: &str = "1/0/20261125";
 
 /// A mount that was in use the day before, and looks in quick succession.
 fn setup() -> Setup {
-    Setup::new().set("RECORD_SCAN_INTERVAL", "100").recording("1/0/20261124/900/0900001.mp4", "old").endless_polls()
+    Setup::new()
+        .set("RECORD_SCAN_INTERVAL", "100")
+        .recording("1/0/20261124/900/0900001.mp4", "old")
+        .endless_polls()
 }
 
 fn looks(server: &Server, directory: &Path) -> u64 {
-    server.metric(&format!("cc_gateway_looks_total{{directory=\"{}\"}}", directory.display()))
+    server.metric(&format!(
+        "cc_gateway_looks_total{{directory=\"{}\"}}",
+        directory.display()
+    ))
 }
 
 fn mount(server: &Server) -> PathBuf {
@@ -38,28 +45,46 @@ fn sign_in(server: &Server, agent: u32) -> String {
 }
 
 fn poll(server: &Server, agent: u32, guid: &str) -> Reply {
-    server.client().get(&format!("/agentevent/{agent}"), Some(guid))
+    server
+        .client()
+        .get(&format!("/agentevent/{agent}"), Some(guid))
 }
 
-/// Empties the queue of the agent, and says whether it was empty: a poll that finds nothing would wait.
+/// Empties the queue of the agent, and says whether it was empty: a poll that finds nothing would
+/// wait.
 fn has_no_events(server: &Server, agent: u32, guid: &str) -> bool {
     let mut parked = server.park(agent, guid);
-    let synced = server.client().request("POST", &format!("/onlineagent/{agent}/work"), Some(guid), "");
+    let synced = server.client().request(
+        "POST",
+        &format!("/onlineagent/{agent}/work"),
+        Some(guid),
+        "",
+    );
     assert_eq!(synced.code(), "0");
     let kind = parked.reply().json()["event"]["eventType"].clone();
     kind == "AgentState_SetWork_Success"
 }
 
 #[test]
-fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloaded_as_it_is_named() {
+fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloaded_as_it_is_named()
+{
     let server = setup().start();
     let guid = sign_in(&server, 503);
     let video = recording_bytes(1, 300_000);
     let mut parked = server.park(503, &guid);
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), &video[..1000]);
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.mp4"), &video[..1000]);
     let started = parked.reply();
-    let (event, content) = (started.json()["event"].clone(), started.json()["event"]["content"].clone());
-    let (time, task, call) = (&event["eventGenTime"], &content["taskId"], content["callId"].as_str().unwrap());
+    let (event, content) = (
+        started.json()["event"].clone(),
+        started.json()["event"]["content"].clone(),
+    );
+    let (time, task, call) = (
+        &event["eventGenTime"],
+        &content["taskId"],
+        content["callId"].as_str().unwrap(),
+    );
     assert_eq!(
         started.text(),
         format!(
@@ -67,22 +92,38 @@ fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloa
         )
     );
     let mut parked = server.park(503, &guid);
-    let mut file = File::options().append(true).open(mount(&server).join(FOLDER).join("503/1714442.mp4")).unwrap();
+    let mut file = File::options()
+        .append(true)
+        .open(mount(&server).join(FOLDER).join("503/1714442.mp4"))
+        .unwrap();
     for piece in video[1000..].chunks(100_000) {
         file.write_all(piece).unwrap();
     }
     let done = parked.reply();
-    let (event, stopped) = (done.json()["event"].clone(), done.json()["event"]["content"].clone());
-    let (time, begin, end) = (&event["eventGenTime"], &stopped["beginTime"], &stopped["endTime"]);
+    let (event, stopped) = (
+        done.json()["event"].clone(),
+        done.json()["event"]["content"].clone(),
+    );
+    let (time, begin, end) = (
+        &event["eventGenTime"],
+        &stopped["beginTime"],
+        &stopped["endTime"],
+    );
     assert_eq!(
         done.text(),
         format!(
             r#"{{"message":"","retcode":"0","event":{{"eventType":"AgentMediaEvent_StopRecordDone","eventGenTime":{time},"workNo":"503","content":{{"beginTime":{begin},"endTime":{end},"fileMediaType":2,"recordFormat":"0","taskId":{task},"callId":"{call}"}}}}}}"#
         )
     );
-    assert!(begin.as_u64().unwrap() > 1_600_000_000_000 && begin.as_u64() <= end.as_u64(), "{stopped}");
+    assert!(
+        begin.as_u64().unwrap() > 1_600_000_000_000 && begin.as_u64() <= end.as_u64(),
+        "{stopped}"
+    );
     let (seconds, ms) = call.split_once('-').unwrap();
-    assert_eq!(1000 * seconds.parse::<u64>().unwrap() + ms.parse::<u64>().unwrap(), begin.as_u64().unwrap());
+    assert_eq!(
+        1000 * seconds.parse::<u64>().unwrap() + ms.parse::<u64>().unwrap(),
+        begin.as_u64().unwrap()
+    );
     let reply = server.download(503, &guid, content["fileName"].as_str().unwrap());
     assert_eq!((reply.status, reply.body == video), (200, true));
     let_looks_pass(&server, &mount(&server));
@@ -94,7 +135,9 @@ fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloa
 fn a_voice_recording_has_the_fields_of_its_kind() {
     let server = setup().start();
     let guid = sign_in(&server, 503);
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.V3"), "voice");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.V3"), "voice");
     let reply = poll(&server, 503, &guid);
     let event = reply.json()["event"].clone();
     let (time, task) = (&event["eventGenTime"], &event["content"]["taskId"]);
@@ -106,20 +149,30 @@ fn a_voice_recording_has_the_fields_of_its_kind() {
         )
     );
     let stopped = poll(&server, 503, &guid).json()["event"]["content"].clone();
-    assert_eq!((&stopped["fileMediaType"], &stopped["taskId"]), (&"1".into(), task));
+    assert_eq!(
+        (&stopped["fileMediaType"], &stopped["taskId"]),
+        (&"1".into(), task)
+    );
 }
 
 #[test]
 fn in_pool_mode_the_node_is_named_and_the_download_takes_it() {
     let server = setup().set("CTI_POOL_MODE", "ON").unset("MOUNT_DIR");
     let directory = server.directory().join("mount");
-    let server = server.set("MOUNT_DIR.256.Z", directory.to_str().unwrap()).start();
+    let server = server
+        .set("MOUNT_DIR.256.Z", directory.to_str().unwrap())
+        .start();
     let guid = sign_in(&server, 503);
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     let content = poll(&server, 503, &guid).json()["event"]["content"].clone();
     assert_eq!(content["locationId"], "256");
     assert_eq!(content["recordID"], "Zc1v1a503d20261125t1714442.");
-    let query = format!("recordId={}&locationId=256", content["fileName"].as_str().unwrap());
+    let query = format!(
+        "recordId={}&locationId=256",
+        content["fileName"].as_str().unwrap()
+    );
     assert_eq!(server.agent_with(503, &guid).ask(&query, "").body, b"video");
 }
 
@@ -127,23 +180,42 @@ fn in_pool_mode_the_node_is_named_and_the_download_takes_it() {
 fn nobody_else_is_told_and_nobody_after_the_end_of_the_session() {
     let server = setup().start();
     let (other, guid) = (server.sign_in(101), sign_in(&server, 503));
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     server.metric_becomes("recording_events_total", 2);
     // Of another session nothing is left in the queue, and what is there is old.
-    let forced = server.client().put("/onlineagent/503/forcelogin", None, SIGN_IN).guid().unwrap();
+    let forced = server
+        .client()
+        .put("/onlineagent/503/forcelogin", None, SIGN_IN)
+        .guid()
+        .unwrap();
     server.client().take_sign_in_events(503, &forced);
     let_looks_pass(&server, &mount(&server));
     assert!(has_no_events(&server, 503, &forced) && has_no_events(&server, 101, &other));
     poll(&server, 503, &guid).assert_failure("100-006");
-    assert_eq!(server.client().delete("/onlineagent/503/logout", Some(&forced)).code(), "0");
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714443.mp4"), "video");
+    assert_eq!(
+        server
+            .client()
+            .delete("/onlineagent/503/logout", Some(&forced))
+            .code(),
+        "0"
+    );
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714443.mp4"), "video");
     let_looks_pass(&server, &mount(&server));
     let again = sign_in(&server, 503);
     assert!(has_no_events(&server, 503, &again));
     assert_eq!(server.metric("cc_gateway_recording_events_total"), 2);
     // But of what comes from then on.
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714444.mp4"), "video");
-    assert_eq!(poll(&server, 503, &again).json()["event"]["content"]["fileName"], "Y:/1/0/20261125/503/1714444.mp4");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714444.mp4"), "video");
+    assert_eq!(
+        poll(&server, 503, &again).json()["event"]["content"]["fileName"],
+        "Y:/1/0/20261125/503/1714444.mp4"
+    );
 }
 
 #[test]
@@ -153,7 +225,9 @@ fn a_sign_in_brings_a_look_of_its_own() {
     for agent in [503, 101] {
         let before = looks(&server, &mount(&server));
         server.sign_in(agent);
-        eventually("the look after the sign-in", || looks(&server, &mount(&server)) > before);
+        eventually("the look after the sign-in", || {
+            looks(&server, &mount(&server)) > before
+        });
     }
     assert_eq!(server.metric("cc_gateway_recording_events_total"), 0);
 }
@@ -161,13 +235,24 @@ fn a_sign_in_brings_a_look_of_its_own() {
 #[test]
 fn without_events_nothing_is_looked_at() {
     for (key, value) in [("IF_SUPPORT_VIDEO", "OFF"), ("RECORD_SCAN_INTERVAL", "0")] {
-        let server = setup().set(key, value).expect_log("until IF_SUPPORT_VIDEO is ON").start();
+        let server = setup()
+            .set(key, value)
+            .expect_log("until IF_SUPPORT_VIDEO is ON")
+            .start();
         let guid = server.sign_in(503);
-        server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
+        server
+            .scratch()
+            .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
         assert!(has_no_events(&server, 503, &guid), "{key}");
         let metrics = server.metrics();
         assert!(metrics.types.contains_key("cc_gateway_looks_total"));
-        assert!(!metrics.samples.keys().any(|sample| sample.starts_with("cc_gateway_look")), "{key}");
+        assert!(
+            !metrics
+                .samples
+                .keys()
+                .any(|sample| sample.starts_with("cc_gateway_look")),
+            "{key}"
+        );
     }
 }
 
@@ -175,11 +260,22 @@ fn without_events_nothing_is_looked_at() {
 fn a_rest_ends_on_time_and_a_silent_session_ends_its_polls_even_without_events() {
     let server = setup().set("RECORD_SCAN_INTERVAL", "0").start();
     let guid = server.sign_in(101);
-    let rest = server.client().request("POST", "/onlineagent/101/rest/1/200", Some(&guid), "");
+    let rest = server
+        .client()
+        .request("POST", "/onlineagent/101/rest/1/200", Some(&guid), "");
     assert_eq!(rest.code(), "0");
-    assert_eq!(poll(&server, 101, &guid).json()["event"]["eventType"], "AgentState_SetRest_Success");
-    assert_eq!(poll(&server, 101, &guid).json()["event"]["eventType"], "AgentState_Rest_Timeout");
-    let setup = setup().set("TIMEOUT_FLAG", "ON").set("MAXTIME", "1000").set("RECORD_SCAN_INTERVAL", "0");
+    assert_eq!(
+        poll(&server, 101, &guid).json()["event"]["eventType"],
+        "AgentState_SetRest_Success"
+    );
+    assert_eq!(
+        poll(&server, 101, &guid).json()["event"]["eventType"],
+        "AgentState_Rest_Timeout"
+    );
+    let setup = setup()
+        .set("TIMEOUT_FLAG", "ON")
+        .set("MAXTIME", "1000")
+        .set("RECORD_SCAN_INTERVAL", "0");
     let server = setup.expect_log("not less than MAXTIME").start();
     let guid = server.sign_in(101);
     // Ten minutes, if nothing ended it.
@@ -191,16 +287,25 @@ fn a_mount_that_hangs_stops_its_own_looks_and_no_others() {
     let place = Scratch::new();
     let directory = place.path().join("fuse");
     let tree = Tree::new().file(&format!("{FOLDER}/503/0000001.mp4"), "old");
-    let Some(fuse) = tree.mount(&directory) else { return };
-    let setup = setup().set("MOUNT_DIR.Z", directory.to_str().unwrap()).expect_log("is lost: ");
+    let Some(fuse) = tree.mount(&directory) else {
+        return;
+    };
+    let setup = setup()
+        .set("MOUNT_DIR.Z", directory.to_str().unwrap())
+        .expect_log("is lost: ");
     let server = setup.start();
     let guid = sign_in(&server, 503);
     let_looks_pass(&server, &directory);
     fuse.hang(Hang::Everything);
-    let skipped = format!("cc_gateway_looks_skipped_total{{directory=\"{}\"}}", directory.display());
+    let skipped = format!(
+        "cc_gateway_looks_skipped_total{{directory=\"{}\"}}",
+        directory.display()
+    );
     eventually("looks that are left out", || server.metric(&skipped) > 0);
     let stuck = looks(&server, &directory);
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     for kind in ["AgentMediaEvent_Record", "AgentMediaEvent_StopRecordDone"] {
         assert_eq!(poll(&server, 503, &guid).json()["event"]["eventType"], kind);
     }
@@ -213,38 +318,57 @@ fn a_mount_that_hangs_stops_its_own_looks_and_no_others() {
 #[test]
 fn a_thousand_agents_who_get_a_recording_at_once_are_all_woken() {
     const AGENTS: std::ops::Range<u32> = 2000..3000;
-    let setup = AGENTS.fold(setup(), |setup, agent| setup.agents(&format!("{agent} = no-password\n")));
+    let setup = AGENTS.fold(setup(), |setup, agent| {
+        setup.agents(&format!("{agent} = no-password\n"))
+    });
     let server = setup.set("MAX_CONNECTIONS_PER_ADDRESS", "2048").start();
     let mut agents: Vec<(u32, String, Client)> = AGENTS
         .map(|agent| {
             let mut client = server.client();
             let body = r#"{"password":""}"#;
-            let guid = client.put(&format!("/onlineagent/{agent}"), None, body).guid().unwrap();
+            let guid = client
+                .put(&format!("/onlineagent/{agent}"), None, body)
+                .guid()
+                .unwrap();
             client.take_sign_in_events(agent, &guid);
             (agent, guid, client)
         })
         .collect();
     let_looks_pass(&server, &mount(&server));
     let park = |(agent, guid, client): &mut (u32, String, Client)| {
-        client.send_request("GET", &format!("/agentevent/{agent}"), &format!("Guid: {guid}\r\n"), "");
+        client.send_request(
+            "GET",
+            &format!("/agentevent/{agent}"),
+            &format!("Guid: {guid}\r\n"),
+            "",
+        );
     };
     agents.iter_mut().for_each(park);
     server.metric_becomes("polls_parked", 1000);
     let threads = server.threads();
     for agent in AGENTS {
-        server.scratch().file(&format!("mount/{FOLDER}/{agent}/1714442.mp4"), agent.to_string());
+        server.scratch().file(
+            &format!("mount/{FOLDER}/{agent}/1714442.mp4"),
+            agent.to_string(),
+        );
     }
     for kind in ["AgentMediaEvent_Record", "AgentMediaEvent_StopRecordDone"] {
         for (agent, _, client) in &mut agents {
             let event = client.reply().json()["event"].clone();
-            assert_eq!((&event["eventType"], &event["workNo"]), (&kind.into(), &agent.to_string().into()));
+            assert_eq!(
+                (&event["eventType"], &event["workNo"]),
+                (&kind.into(), &agent.to_string().into())
+            );
         }
         agents.iter_mut().for_each(park);
     }
     assert_eq!(server.threads(), threads);
     for (agent, guid, _) in agents.iter().step_by(100) {
         let path = format!("Y:/{FOLDER}/{agent}/1714442.mp4");
-        assert_eq!(server.download(*agent, guid, &path).body, agent.to_string().into_bytes());
+        assert_eq!(
+            server.download(*agent, guid, &path).body,
+            agent.to_string().into_bytes()
+        );
     }
     assert_eq!(server.metric("cc_gateway_recording_events_total"), 2000);
 }
@@ -254,14 +378,20 @@ fn a_queue_that_nobody_polls_loses_its_oldest_events_and_counts_them() {
     let server = setup().start();
     let guid = sign_in(&server, 503);
     for number in 0..40 {
-        server.scratch().file(&format!("mount/{FOLDER}/503/{:07}.mp4", 900_000 + number), "video");
+        server.scratch().file(
+            &format!("mount/{FOLDER}/503/{:07}.mp4", 900_000 + number),
+            "video",
+        );
     }
     server.metric_becomes("recording_events_total", 80);
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 80 - 64);
     let mut client = server.client();
     for _ in 0..64 {
         let kind = client.get("/agentevent/503", Some(&guid)).json()["event"]["eventType"].clone();
-        assert!(kind.as_str().unwrap().starts_with("AgentMediaEvent_"), "{kind}");
+        assert!(
+            kind.as_str().unwrap().starts_with("AgentMediaEvent_"),
+            "{kind}"
+        );
     }
     assert!(has_no_events(&server, 503, &guid));
 }
@@ -291,8 +421,8 @@ fn whatever_a_full_queue_loses_is_counted() {
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
 }
 
-/// The client resets its connection before the event comes: whether the gateway finds out before it answers or while it
-/// writes, nothing is lost.
+/// The client resets its connection before the event comes: whether the gateway finds out before it
+/// answers or while it writes, nothing is lost.
 #[test]
 fn an_event_whose_client_has_gone_comes_with_the_next_poll() {
     let server = Setup::new().endless_polls().start();
@@ -315,7 +445,9 @@ fn what_is_renamed_or_deleted_meanwhile_is_not_told_of_twice() {
     let server = setup().start();
     let guid = sign_in(&server, 503);
     let folder = mount(&server).join(FOLDER).join("503");
-    server.scratch().file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
+    server
+        .scratch()
+        .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     let started = poll(&server, 503, &guid).json()["event"]["content"].clone();
     let stopped = poll(&server, 503, &guid).json()["event"]["content"].clone();
     assert_eq!(started["taskId"], stopped["taskId"]);
@@ -330,6 +462,8 @@ fn what_is_renamed_or_deleted_meanwhile_is_not_told_of_twice() {
 /// A poll that is ended by a forced sign-in, and so finds nothing.
 fn poll_at_once(server: &Server, agent: u32, guid: &str) -> Reply {
     let mut parked = server.park(agent, guid);
-    server.client().put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN);
+    server
+        .client()
+        .put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN);
     parked.reply()
 }

@@ -1,5 +1,5 @@
-//! A machine that runs out of something, and comes back: the service works on as far as it can, says once what
-//! is missing, and returns by itself.
+//! A machine that runs out of something, and comes back: the service works on as far as it can,
+//! says once what is missing, and returns by itself.
 
 use std::fs;
 use std::net::TcpStream;
@@ -14,7 +14,11 @@ const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
 /// The value of a metric, asked for by a client that is connected already.
 fn metric(client: &mut Client, name: &str) -> u64 {
     let reply = client.get("/metrics", None);
-    let line = reply.text().lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' ')).unwrap();
+    let line = reply
+        .text()
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))
+        .unwrap();
     line.parse().unwrap()
 }
 
@@ -28,26 +32,46 @@ fn assert_told_seldom(server: &Server, part: &str) {
 fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
     const CAUSE: &str = "cannot accept clients: Too many open files";
     // The mount cannot be looked at either, which health and log tell as they tell of any loss.
-    let setup = Setup::new().recording(VIDEO, "video").expect_log(CAUSE).expect_log("is lost: Too many open files");
+    let setup = Setup::new()
+        .recording(VIDEO, "video")
+        .expect_log(CAUSE)
+        .expect_log("is lost: Too many open files");
     let server = setup.start();
     let guid = server.sign_in(503);
     let before = Footprint::at_rest(&server);
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
     let enough = server.limit("nofile", &server.next_descriptor().to_string());
-    let waiting: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
+    let waiting: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
     server.log_line(CAUSE);
-    eventually("many failed attempts", || metric(&mut member, "cc_gateway_accept_errors_total") >= 12);
-    assert_eq!(member.put("/onlineagent/101", None, r#"{"password":"secret"}"#).code(), "0");
+    eventually("many failed attempts", || {
+        metric(&mut member, "cc_gateway_accept_errors_total") >= 12
+    });
+    assert_eq!(
+        member
+            .put("/onlineagent/101", None, r#"{"password":"secret"}"#)
+            .code(),
+        "0"
+    );
     assert_eq!(member.get("/agentevent/503", Some(&guid)).code(), "0");
     // What needs a descriptor fails for this once, with an answer.
     let reply = member.download(503, Some(&guid), RECORD_ID);
-    assert!(["108-012", "108-013"].contains(&&*reply.code()), "{reply:?}");
+    assert!(
+        ["108-012", "108-013"].contains(&&*reply.code()),
+        "{reply:?}"
+    );
     assert_told_seldom(&server, CAUSE);
     server.limit("nofile", &enough);
     let certificate = server.scratch().path().join("certificate.pem");
     for socket in waiting {
-        assert_eq!(Client::over(socket, &certificate).get("/agentevent/503", Some(&guid)).code(), "0");
+        assert_eq!(
+            Client::over(socket, &certificate)
+                .get("/agentevent/503", Some(&guid))
+                .code(),
+            "0"
+        );
     }
     eventually("health", || member.get("/health", None).status == 200);
     assert_eq!(member.download(503, Some(&guid), RECORD_ID).body, b"video");
@@ -55,19 +79,33 @@ fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
     before.await_again(&server);
 }
 
-/// Starts a server as a user of its own, whose threads nobody else counts against; `None` where that cannot be.
+/// Starts a server as a user of its own, whose threads nobody else counts against; `None` where
+/// that cannot be.
 fn as_another_user(setup: Setup) -> Option<Server> {
     // Far from the users a machine has, and another one for each run of the tests.
     let user = format!("--reuid={}", 1_000_000 + std::process::id());
     let words = ["setpriv", user.as_str(), "--clear-groups"];
-    let works = Command::new(words[0]).args(&words[1..]).args([env!("CARGO_BIN_EXE_cc-gateway"), "--version"]).output();
+    let works = Command::new(words[0])
+        .args(&words[1..])
+        .args([env!("CARGO_BIN_EXE_cc-gateway"), "--version"])
+        .output();
     if !works.is_ok_and(|output| output.status.success()) {
-        eprintln!("skipped: no program can be run as another user here (root and setpriv are needed)");
+        eprintln!(
+            "skipped: no program can be run as another user here (root and setpriv are needed)"
+        );
         return None;
     }
     setup.write_files();
     let owner = (1_000_000 + std::process::id()).to_string();
-    assert!(Command::new("chown").arg("-R").arg(owner).arg(setup.directory()).status().unwrap().success());
+    assert!(
+        Command::new("chown")
+            .arg("-R")
+            .arg(owner)
+            .arg(setup.directory())
+            .status()
+            .unwrap()
+            .success()
+    );
     Some(setup.through(&words).start())
 }
 
@@ -75,7 +113,10 @@ fn as_another_user(setup: Setup) -> Option<Server> {
 fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
     const CAUSE: &str = "no thread can be started for a download";
     // systemd's TasksMax and RLIMIT_NPROC fail the same call in the same way.
-    let Some(server) = as_another_user(Setup::new().recording(VIDEO, "video").expect_log(CAUSE)) else { return };
+    let Some(server) = as_another_user(Setup::new().recording(VIDEO, "video").expect_log(CAUSE))
+    else {
+        return;
+    };
     let guid = server.sign_in(503);
     let before = Footprint::at_rest(&server);
     let mut member = server.client();
@@ -86,13 +127,21 @@ fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
         server.serves();
         // The mount has a thread still, or none and says so; for the download itself there is none.
         let reply = member.download(503, Some(&guid), RECORD_ID);
-        assert!(["000-007", "108-012"].contains(&&*reply.code()), "{reply:?}");
-        assert!(reply.status == 200 || reply.field("Retry-After").is_some(), "{reply:?}");
+        assert!(
+            ["000-007", "108-012"].contains(&&*reply.code()),
+            "{reply:?}"
+        );
+        assert!(
+            reply.status == 200 || reply.field("Retry-After").is_some(),
+            "{reply:?}"
+        );
     }
     assert_eq!(member.get("/agentevent/503", Some(&guid)).code(), "0");
     assert!(server.told(CAUSE) <= 6);
     server.limit("nproc", &enough);
-    eventually("the download", || member.download(503, Some(&guid), RECORD_ID).body == b"video");
+    eventually("the download", || {
+        member.download(503, Some(&guid), RECORD_ID).body == b"video"
+    });
     drop(member);
     before.await_again(&server);
 }
@@ -130,12 +179,19 @@ fn a_temporary_directory_that_cannot_be_used_stops_the_start_with_its_reason() {
         .unwrap();
     assert_eq!(output.status.code(), Some(74));
     let said = String::from_utf8(output.stderr).unwrap();
-    assert!(said.contains("/nowhere/at/all") && said.contains("TMPDIR"), "{said}");
+    assert!(
+        said.contains("/nowhere/at/all") && said.contains("TMPDIR"),
+        "{said}"
+    );
 }
 
 #[test]
 fn a_log_that_nobody_takes_any_more_stops_nothing() {
-    let mut server = Setup::new().set("LOG_LEVEL", "trace").recording(VIDEO, "video").deaf().start();
+    let mut server = Setup::new()
+        .set("LOG_LEVEL", "trace")
+        .recording(VIDEO, "video")
+        .deaf()
+        .start();
     let before = Footprint::at_rest(&server);
     let guid = server.sign_in(503);
     for _ in 0..50 {
@@ -146,11 +202,20 @@ fn a_log_that_nobody_takes_any_more_stops_nothing() {
         assert_eq!(client.reply().status, 400);
         drop(TcpStream::connect(server.address()).unwrap());
     }
-    fs::write(server.scratch().path().join("agents.properties"), "nonsense = nonsense").unwrap();
+    fs::write(
+        server.scratch().path().join("agents.properties"),
+        "nonsense = nonsense",
+    )
+    .unwrap();
     server.signal("HUP");
     (0..50).for_each(|_| server.serves());
     before.await_again(&server);
-    assert_eq!(server.log().len(), 2, "that an agent has no password, and that it listens: {:?}", server.log());
+    assert_eq!(
+        server.log().len(),
+        2,
+        "that an agent has no password, and that it listens: {:?}",
+        server.log()
+    );
     server.signal("TERM");
     assert_eq!(server.wait().code(), Some(0));
 }
@@ -158,11 +223,18 @@ fn a_log_that_nobody_takes_any_more_stops_nothing() {
 #[test]
 fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
     let agents: String = (200..216)
-        .map(|agent| format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
+        .map(|agent| {
+            format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n")
+        })
         .collect();
-    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "100").set("WORKER_THREADS", "8").agents(&agents);
+    let setup = Setup::new()
+        .set("MAX_DOWNLOADS_PER_AGENT", "100")
+        .set("WORKER_THREADS", "8")
+        .agents(&agents);
     let server = setup.start();
-    server.scratch().sparse(&format!("mount/{VIDEO}"), 256 * 1024 * 1024);
+    server
+        .scratch()
+        .sparse(&format!("mount/{VIDEO}"), 256 * 1024 * 1024);
     let guid = server.sign_in(503);
     let before = Footprint::at_rest(&server);
     let path = format!("/recordfile/503/videofiledownloadEx?recordId={RECORD_ID}");
@@ -175,24 +247,50 @@ fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
         .collect();
     let mut member = server.client();
     assert_eq!(metric(&mut member, "cc_gateway_downloads"), 50);
-    // Each of these is answered while all of those are stalled: none of them ends before the last line.
+    // Each of these is answered while all of those are stalled: none of them ends before the last
+    // line.
     thread::scope(|scope| {
         for agent in 200..216 {
             let server = &server;
             scope.spawn(move || {
                 let own = server.sign_in(agent);
-                assert_eq!(server.client().get(&format!("/agentevent/{agent}"), Some(&own)).code(), "0");
-                assert_eq!(server.client().delete(&format!("/onlineagent/{agent}/logout"), Some(&own)).code(), "0");
+                assert_eq!(
+                    server
+                        .client()
+                        .get(&format!("/agentevent/{agent}"), Some(&own))
+                        .code(),
+                    "0"
+                );
+                assert_eq!(
+                    server
+                        .client()
+                        .delete(&format!("/onlineagent/{agent}/logout"), Some(&own))
+                        .code(),
+                    "0"
+                );
             });
         }
     });
     let mut another = server.client();
-    another.send_request("GET", &path, &format!("Guid: {guid}\r\nRange: bytes=0-9\r\n"), "");
+    another.send_request(
+        "GET",
+        &path,
+        &format!("Guid: {guid}\r\nRange: bytes=0-9\r\n"),
+        "",
+    );
     assert_eq!(another.reply().body, [0; 10]);
-    eventually("the end of the short one", || metric(&mut member, "cc_gateway_downloads") == 50);
-    assert!(server.memory_kib() < 64 * 1024, "{} KiB", server.memory_kib());
+    eventually("the end of the short one", || {
+        metric(&mut member, "cc_gateway_downloads") == 50
+    });
+    assert!(
+        server.memory_kib() < 64 * 1024,
+        "{} KiB",
+        server.memory_kib()
+    );
     drop((stalled, another));
-    eventually("the end of the downloads", || metric(&mut member, "cc_gateway_downloads") == 0);
+    eventually("the end of the downloads", || {
+        metric(&mut member, "cc_gateway_downloads") == 0
+    });
     drop(member);
     before.await_threads_and_descriptors(&server);
 }

@@ -1,5 +1,5 @@
-//! Malformed, oversized, slow and contradictory messages over real TLS: each gets the answer that is
-//! defined for it, none costs anyone else theirs, and nothing of them stays.
+//! Malformed, oversized, slow and contradictory messages over real TLS: each gets the answer that
+//! is defined for it, none costs anyone else theirs, and nothing of them stays.
 
 mod framing;
 mod handshakes;
@@ -13,9 +13,13 @@ use std::thread;
 
 use crate::support::{Client, Footprint, Reply, Server, Setup, drain};
 
-/// Checks that a refusal is as every refusal: JSON with a result code, and the last thing on its connection.
+/// Checks that a refusal is as every refusal: JSON with a result code, and the last thing on its
+/// connection.
 fn assert_refusal(reply: &Reply) {
-    assert_eq!(reply.field("Content-Type"), Some("application/json;charset=UTF-8"));
+    assert_eq!(
+        reply.field("Content-Type"),
+        Some("application/json;charset=UTF-8")
+    );
     assert_eq!(reply.field("Cache-Control"), Some("no-store"));
     assert_eq!(reply.code(), "000-002");
 }
@@ -26,7 +30,12 @@ fn every_hostile_request_gets_its_answer_and_no_other() {
     let before = Footprint::at_rest(&server);
     let cases = requests::all();
     let distinct: HashSet<_> = cases.iter().map(|case| &case.bytes).collect();
-    assert!(distinct.len() >= 300 && distinct.len() == cases.len(), "{} of {}", distinct.len(), cases.len());
+    assert!(
+        distinct.len() >= 300 && distinct.len() == cases.len(),
+        "{} of {}",
+        distinct.len(),
+        cases.len()
+    );
     let mut categories: BTreeMap<&str, usize> = BTreeMap::new();
     for case in &cases {
         let start = String::from_utf8_lossy(&case.bytes[..case.bytes.len().min(200)]).into_owned();
@@ -41,16 +50,30 @@ fn every_hostile_request_gets_its_answer_and_no_other() {
         assert!(in_order, "cut without a word: {what}");
         let (last, others) = replies.split_last().unwrap();
         assert_eq!(last.field("Connection"), Some("close"), "{what}");
-        assert!(others.iter().all(|reply| reply.field("Connection") == Some("keep-alive")), "{what}");
-        replies.iter().filter(|reply| reply.status >= 400).for_each(assert_refusal);
+        assert!(
+            others
+                .iter()
+                .all(|reply| reply.field("Connection") == Some("keep-alive")),
+            "{what}"
+        );
+        replies
+            .iter()
+            .filter(|reply| reply.status >= 400)
+            .for_each(assert_refusal);
         server.serves();
         *categories.entry(case.category).or_default() += 1;
     }
     assert!(categories.len() >= 30, "{categories:?}");
     before.await_again(&server);
-    let malformed = cases.iter().flat_map(|case| &case.answers).filter(|status| ![200, 404, 405].contains(status));
+    let malformed = cases
+        .iter()
+        .flat_map(|case| &case.answers)
+        .filter(|status| ![200, 404, 405].contains(status));
     let metrics = server.client().get("/metrics", None);
-    let counted = format!("cc_gateway_requests_malformed_total {}\n", malformed.count());
+    let counted = format!(
+        "cc_gateway_requests_malformed_total {}\n",
+        malformed.count()
+    );
     assert!(metrics.text().contains(&counted), "not counted: {counted}");
 }
 
@@ -63,7 +86,10 @@ fn messages_that_stop_half_way_are_forgotten_with_their_client() {
          f;a=b\r\n{\"password\":\"\"}\r\n0\r\nTrailer: x\r\n\r\n";
     for text in [whole, chunked] {
         // Politely, with close_notify, and rudely, with the end of the socket.
-        for (end, polite) in (0..text.len()).step_by(3).flat_map(|end| [(end, true), (end, false)]) {
+        for (end, polite) in (0..text.len())
+            .step_by(3)
+            .flat_map(|end| [(end, true), (end, false)])
+        {
             let mut client = server.client();
             client.send(&text[..end]);
             match polite {
@@ -89,12 +115,27 @@ fn slow_messages_are_answered_with_408_when_their_time_is_up() {
         (format!("{head}\r"), &[408]),
         (format!("{head}A: {}", "b".repeat(10_000)), &[408]),
         (format!("{head}Content-Length: 15\r\n\r\n"), &[408]),
-        (format!("{head}Content-Length: 65536\r\n\r\n{}", "x".repeat(65_535)), &[408]),
-        (format!("{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"), &[100, 408]),
+        (
+            format!("{head}Content-Length: 65536\r\n\r\n{}", "x".repeat(65_535)),
+            &[408],
+        ),
+        (
+            format!("{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"),
+            &[100, 408],
+        ),
         (format!("{head}Transfer-Encoding: chunked\r\n\r\n"), &[408]),
-        (format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabc"), &[408]),
-        (format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"), &[408]),
-        (format!("GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\n\r\n{head}"), &[200, 408]),
+        (
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n5\r\nabc"),
+            &[408],
+        ),
+        (
+            format!("{head}Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n"),
+            &[408],
+        ),
+        (
+            format!("GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\n\r\n{head}"),
+            &[200, 408],
+        ),
     ];
     thread::scope(|scope| {
         for (text, answers) in &slow {
@@ -104,8 +145,15 @@ fn slow_messages_are_answered_with_408_when_their_time_is_up() {
                 client.send(text);
                 let (bytes, in_order) = client.rest();
                 let replies = Reply::all(&bytes);
-                assert_eq!(replies.iter().map(|reply| reply.status).collect::<Vec<_>>(), *answers, "{text:?}");
-                assert!(in_order && replies.last().unwrap().field("Connection") == Some("close"), "{text:?}");
+                assert_eq!(
+                    replies.iter().map(|reply| reply.status).collect::<Vec<_>>(),
+                    *answers,
+                    "{text:?}"
+                );
+                assert!(
+                    in_order && replies.last().unwrap().field("Connection") == Some("close"),
+                    "{text:?}"
+                );
                 assert_refusal(replies.last().unwrap());
             });
         }
@@ -120,15 +168,30 @@ fn what_is_no_handshake_is_ended_and_never_answered_in_the_clear() {
     let server = Server::start();
     let before = Footprint::at_rest(&server);
     let cases = handshakes::all();
-    assert!(cases.iter().map(|(_, bytes)| bytes).collect::<HashSet<_>>().len() >= 50, "{}", cases.len());
+    assert!(
+        cases
+            .iter()
+            .map(|(_, bytes)| bytes)
+            .collect::<HashSet<_>>()
+            .len()
+            >= 50,
+        "{}",
+        cases.len()
+    );
     for (name, bytes) in &cases {
         let mut socket = TcpStream::connect(server.address()).unwrap();
         let _ = socket.write_all(bytes);
         let _ = socket.shutdown(Shutdown::Write);
         let answer = drain(&socket);
-        assert!(!answer.windows(5).any(|window| window == b"HTTP/"), "{name}");
+        assert!(
+            !answer.windows(5).any(|window| window == b"HTTP/"),
+            "{name}"
+        );
         // Records of the protocol, or nothing.
-        assert!(answer.is_empty() || (20..=22).contains(&answer[0]), "{name}: {answer:?}");
+        assert!(
+            answer.is_empty() || (20..=22).contains(&answer[0]),
+            "{name}: {answer:?}"
+        );
         server.serves();
     }
     before.await_again(&server);
@@ -138,15 +201,36 @@ fn what_is_no_handshake_is_ended_and_never_answered_in_the_clear() {
 fn no_protocol_but_http_1_is_ever_agreed_to() {
     let server = Server::start();
     let certificate = server.scratch().path().join("certificate.pem");
-    let offer = |protocols: &[&str]| Client::offering(server.address(), &certificate, rustls::ALL_VERSIONS, protocols);
+    let offer = |protocols: &[&str]| {
+        Client::offering(
+            server.address(),
+            &certificate,
+            rustls::ALL_VERSIONS,
+            protocols,
+        )
+    };
     let mut client = offer(&["h2", "http/1.1"]).unwrap();
     assert_eq!(client.tls().alpn_protocol(), Some(&b"http/1.1"[..]));
     assert_eq!(offer(&[]).unwrap().tls().alpn_protocol(), None);
-    assert_eq!(offer(&["http/1.0"]).unwrap().tls().alpn_protocol(), Some(&b"http/1.0"[..]));
-    assert_eq!(offer(&["http/1.0", "http/1.1"]).unwrap().tls().alpn_protocol(), Some(&b"http/1.1"[..]));
+    assert_eq!(
+        offer(&["http/1.0"]).unwrap().tls().alpn_protocol(),
+        Some(&b"http/1.0"[..])
+    );
+    assert_eq!(
+        offer(&["http/1.0", "http/1.1"])
+            .unwrap()
+            .tls()
+            .alpn_protocol(),
+        Some(&b"http/1.1"[..])
+    );
     for protocols in [&["h2"][..], &["h3", "spdy/3"], &["HTTP/1.1"]] {
-        let Err(error) = offer(protocols) else { panic!("{protocols:?} was agreed to") };
-        assert!(error.to_string().contains("NoApplicationProtocol"), "{error}");
+        let Err(error) = offer(protocols) else {
+            panic!("{protocols:?} was agreed to")
+        };
+        assert!(
+            error.to_string().contains("NoApplicationProtocol"),
+            "{error}"
+        );
     }
     server.serves();
 }
@@ -156,7 +240,8 @@ fn a_connection_that_is_damaged_after_its_handshake_is_ended() {
     let server = Server::start();
     let before = Footprint::at_rest(&server);
     for damage in [
-        // A record nobody with the keys has made, plain HTTP, half a record, a record of no kind, too long a record.
+        // A record nobody with the keys has made, plain HTTP, half a record, a record of no kind,
+        // too long a record.
         &b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"[..],
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x17\x03\x03\x00\x20aaaa",
@@ -166,7 +251,12 @@ fn a_connection_that_is_damaged_after_its_handshake_is_ended() {
     ] {
         let mut client = server.client();
         assert_eq!(client.get("/health", None).status, 200);
-        client.socket().try_clone().unwrap().write_all(damage).unwrap();
+        client
+            .socket()
+            .try_clone()
+            .unwrap()
+            .write_all(damage)
+            .unwrap();
         client.socket().shutdown(Shutdown::Write).unwrap();
         let answer = drain(client.socket());
         assert!(!answer.windows(5).any(|window| window == b"HTTP/"));
@@ -186,9 +276,18 @@ fn s_client(server: &Server, arguments: &[&str], input: &str) -> Option<String> 
         .stderr(Stdio::piped())
         .spawn()
         .ok()?;
-    child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    child
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     let output = child.wait_with_output().unwrap();
-    Some([output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned()).concat())
+    Some(
+        [output.stdout, output.stderr]
+            .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+            .concat(),
+    )
 }
 
 #[test]
@@ -199,7 +298,10 @@ fn a_client_cannot_renegotiate() {
         return eprintln!("skipped: no openssl on this machine");
     };
     assert!(said.contains("RENEGOTIATING"), "{said}");
-    assert!(said.contains("no renegotiation") || said.contains("unexpected message"), "{said}");
+    assert!(
+        said.contains("no renegotiation") || said.contains("unexpected message"),
+        "{said}"
+    );
     for version in ["-tls1", "-tls1_1"] {
         let said = s_client(&server, &[version, "-cipher", "DEFAULT@SECLEVEL=0"], "").unwrap();
         assert!(said.contains("Cipher is (NONE)"), "{said}");
@@ -211,9 +313,12 @@ fn a_client_cannot_renegotiate() {
 
 #[test]
 fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
-    // The five of the design: a length that aborts the process, a failed accept (see exhaustion), HTTP/2.0 that
-    // deadlocks a thread and keeps its descriptors, heads and threads without limit, framing read two ways.
-    let server = Setup::new().set("MAX_CONNECTIONS_PER_ADDRESS", "600").start();
+    // The five of the design: a length that aborts the process, a failed accept (see exhaustion),
+    // HTTP/2.0 that deadlocks a thread and keeps its descriptors, heads and threads without limit,
+    // framing read two ways.
+    let server = Setup::new()
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "600")
+        .start();
     let crowd = || {
         let idle: Vec<Client> = (0..500).map(|_| server.client()).collect();
         server.metric_becomes("connections", idle.len() as u64 + 1);
@@ -227,7 +332,12 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
     let health = "/agentgateway/resource/health";
     for _ in 0..60 {
         for (text, status) in [
-            (format!("POST {health} HTTP/1.1\r\nHost: x\r\nContent-Length: 4611686018427387904\r\n\r\nabc"), 413),
+            (
+                format!(
+                    "POST {health} HTTP/1.1\r\nHost: x\r\nContent-Length: 4611686018427387904\r\n\r\nabc"
+                ),
+                413,
+            ),
             (format!("GET {health} HTTP/2.0\r\nHost: x\r\n\r\n"), 505),
             (
                 format!(
@@ -243,7 +353,9 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
     }
     // A field value cannot become a second field of an answer.
     let mut client = server.client();
-    client.send(format!("GET {health} HTTP/1.1\r\nHost: x\r\nOrigin: https://a\r\n X-Injected: y\r\n\r\n"));
+    client.send(format!(
+        "GET {health} HTTP/1.1\r\nHost: x\r\nOrigin: https://a\r\n X-Injected: y\r\n\r\n"
+    ));
     assert!(!String::from_utf8_lossy(&client.rest().0).contains("X-Injected"));
     // A field of 64 MiB: nobody reads it.
     let mut client = server.client();

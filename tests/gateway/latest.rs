@@ -9,20 +9,36 @@ use crate::support::{Scratch, Setup, numbers, seed};
 fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
     let place = Scratch::light();
     let mount = place.path();
-    let setup = Setup::new().agent(250).agent(251).set("MOUNT_DIR", mount.to_str().unwrap());
+    let setup = Setup::new()
+        .agent(250)
+        .agent(251)
+        .set("MOUNT_DIR", mount.to_str().unwrap());
     let mut random = numbers(seed());
     // By agent: the latest day, and the least (file, vdn, media) of it.
     let mut latest: BTreeMap<u32, (String, (String, String, String))> = BTreeMap::new();
     for day in 0..400 {
-        let day = format!("{}{:02}{:02}", 2024 + day / 336, day / 28 % 12 + 1, day % 28 + 1);
+        let day = format!(
+            "{}{:02}{:02}",
+            2024 + day / 336,
+            day / 28 % 12 + 1,
+            day % 28 + 1
+        );
         // Each agent works every fourth day or so: 20 000 recordings in all.
         for _ in 0..50 {
             let agent = 101 + u32::try_from(random(149)).unwrap();
             let (vdn, media) = ((1 + random(2)).to_string(), random(2).to_string());
-            let folder = mount.join(&vdn).join(&media).join(&day).join(agent.to_string());
+            let folder = mount
+                .join(&vdn)
+                .join(&media)
+                .join(&day)
+                .join(agent.to_string());
             fs::create_dir_all(&folder).unwrap();
             let name = format!("{:07}.mp4", random(2_360_000));
-            fs::write(folder.join(&name), format!("{day} {vdn} {media} {agent} {name}")).unwrap();
+            fs::write(
+                folder.join(&name),
+                format!("{day} {vdn} {media} {agent} {name}"),
+            )
+            .unwrap();
             let found = (day.clone(), (name, vdn, media));
             let kept = latest.entry(agent).or_insert_with(|| found.clone());
             if found.0 > kept.0 || (found.0 == kept.0 && found.1 < kept.1) {
@@ -40,7 +56,10 @@ fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
         let agent = server.agent(agent);
         for _ in 0..3 {
             let reply = agent.ask("", "");
-            assert_eq!(reply.body, format!("{day} {vdn} {media} {} {name}", agent.number).as_bytes());
+            assert_eq!(
+                reply.body,
+                format!("{day} {vdn} {media} {} {name}", agent.number).as_bytes()
+            );
             assert!(reply.field("Content-Disposition").unwrap().contains(name));
         }
     }

@@ -2,11 +2,14 @@
 
 use std::net::TcpStream;
 
-use crate::support::{Client, Manager, Scratch, Server, Setup, eventually, recording_bytes, sha256};
+use crate::support::{
+    Client, Manager, Scratch, Server, Setup, eventually, recording_bytes, sha256,
+};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/1714442.mp4";
-/// More than the sockets on both sides hold, so that a download whose client does not read is still running.
+/// More than the sockets on both sides hold, so that a download whose client does not read is still
+/// running.
 const LONG: usize = 24 * 1024 * 1024;
 
 /// Begins a download and reads its head and a little more.
@@ -19,7 +22,9 @@ fn begin(server: &Server, guid: &str) -> (Client, Vec<u8>) {
 
 fn with_long_recording() -> (Setup, Vec<u8>) {
     let video = recording_bytes(7, LONG);
-    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "100").recording(RECORDING, &video);
+    let setup = Setup::new()
+        .set("MAX_DOWNLOADS_PER_AGENT", "100")
+        .recording(RECORDING, &video);
     (setup, video)
 }
 
@@ -27,20 +32,28 @@ fn with_long_recording() -> (Setup, Vec<u8>) {
 fn the_manager_is_told_of_start_reload_and_end() {
     let scratch = Scratch::new();
     let name = format!("cc-gateway-life-{}", std::process::id());
-    for manager in [Manager::at(&scratch.path().join("notify")), Manager::abstract_at(&name)] {
+    for manager in [
+        Manager::at(&scratch.path().join("notify")),
+        Manager::abstract_at(&name),
+    ] {
         let mut server = Setup::new().env("NOTIFY_SOCKET", &manager.name).start();
         assert_eq!(manager.message(), "READY=1");
         assert_eq!(server.client().get("/health", None).status, 200);
         for _ in 0..2 {
             server.signal("HUP");
             let reloading = manager.message();
-            let time = reloading.strip_prefix("RELOADING=1\nMONOTONIC_USEC=").unwrap_or_else(|| panic!("{reloading}"));
+            let time = reloading
+                .strip_prefix("RELOADING=1\nMONOTONIC_USEC=")
+                .unwrap_or_else(|| panic!("{reloading}"));
             assert!(time.parse::<u64>().unwrap() > 0);
             assert_eq!(manager.message(), "READY=1");
         }
         server.signal("TERM");
         // DRAIN_TIMEOUT, a second for threads to end, five to spare.
-        assert_eq!(manager.message(), "STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000");
+        assert_eq!(
+            manager.message(),
+            "STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000"
+        );
         assert_eq!(server.wait().code(), Some(0));
     }
 }
@@ -76,19 +89,28 @@ fn the_watchdog_is_fed_while_the_service_serves_and_while_it_drains() {
 fn a_watchdog_of_another_process_is_not_fed() {
     let scratch = Scratch::new();
     let manager = Manager::at(&scratch.path().join("notify"));
-    let mut server =
-        Setup::new().env("NOTIFY_SOCKET", &manager.name).env("WATCHDOG_USEC", "1000").env("WATCHDOG_PID", "1").start();
+    let mut server = Setup::new()
+        .env("NOTIFY_SOCKET", &manager.name)
+        .env("WATCHDOG_USEC", "1000")
+        .env("WATCHDOG_PID", "1")
+        .start();
     assert_eq!(server.client().get("/health", None).status, 200);
     server.signal("TERM");
     let told = [manager.message(), manager.message()];
-    assert!(told[0] == "READY=1" && told[1].starts_with("STOPPING=1\n"), "{told:?}");
+    assert!(
+        told[0] == "READY=1" && told[1].starts_with("STOPPING=1\n"),
+        "{told:?}"
+    );
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
 fn lines_for_the_journal_carry_a_priority_and_no_time() {
     let as_a_service = r#"JOURNAL_STREAM=$(stat -L -c %d:%i /proc/self/fd/2) exec "$0" "$@""#;
-    let server = Setup::new().through(&["sh", "-c", as_a_service]).expect_log("<6>INFO ").start();
+    let server = Setup::new()
+        .through(&["sh", "-c", as_a_service])
+        .expect_log("<6>INFO ")
+        .start();
     assert!(server.log_line("listening on").starts_with("<6>INFO "));
     // The variable is inherited by programs whose output goes elsewhere.
     let elsewhere = Setup::new().env("JOURNAL_STREAM", "1:2").start();
@@ -105,8 +127,14 @@ fn a_signal_lets_running_downloads_end_and_takes_no_new_client() {
     assert_eq!(idle.get("/health", None).status, 200);
     server.signal("TERM");
     server.log_line("shutting down; waiting up to 600000 ms for 20 downloads");
-    eventually("new connections are refused", || TcpStream::connect(server.address()).is_err());
-    assert_eq!(idle.rest(), (Vec::new(), true), "who does nothing is let go in order");
+    eventually("new connections are refused", || {
+        TcpStream::connect(server.address()).is_err()
+    });
+    assert_eq!(
+        idle.rest(),
+        (Vec::new(), true),
+        "who does nothing is let go in order"
+    );
     // As slow clients do: a piece now, a piece later.
     const PIECE: usize = 512 * 1024;
     for taken in (1000..LONG).step_by(PIECE) {
@@ -126,22 +154,43 @@ fn a_signal_lets_running_downloads_end_and_takes_no_new_client() {
 #[test]
 fn a_stalled_download_is_cut_when_the_time_is_up() {
     let (setup, _) = with_long_recording();
-    let mut server = setup.set("DRAIN_TIMEOUT", "300").expect_log("stopped; downloads cut: 1").start();
+    let mut server = setup
+        .set("DRAIN_TIMEOUT", "300")
+        .expect_log("stopped; downloads cut: 1")
+        .start();
     let guid = server.sign_in(503);
     let (mut stalled, _) = begin(&server, &guid);
     server.signal("INT");
     assert_eq!(server.wait().code(), Some(0));
     let (rest, in_order) = stalled.rest();
-    assert!(!in_order && rest.len() < LONG - 1000, "{} in order: {in_order}", rest.len());
-    assert!(server.log().iter().any(|line| line.contains("downloadVideoFileEx") && line.contains(" cut=")));
-    assert!(server.log().last().unwrap().ends_with("stopped; downloads cut: 1"));
+    assert!(
+        !in_order && rest.len() < LONG - 1000,
+        "{} in order: {in_order}",
+        rest.len()
+    );
+    assert!(
+        server
+            .log()
+            .iter()
+            .any(|line| line.contains("downloadVideoFileEx") && line.contains(" cut="))
+    );
+    assert!(
+        server
+            .log()
+            .last()
+            .unwrap()
+            .ends_with("stopped; downloads cut: 1")
+    );
 }
 
 #[test]
 fn a_second_signal_ends_at_once_what_would_take_an_hour() {
     for (first, second) in [("TERM", "TERM"), ("INT", "TERM"), ("TERM", "INT")] {
         let (setup, _) = with_long_recording();
-        let mut server = setup.set("DRAIN_TIMEOUT", "3600000").expect_log("downloads cut: 1").start();
+        let mut server = setup
+            .set("DRAIN_TIMEOUT", "3600000")
+            .expect_log("downloads cut: 1")
+            .start();
         let guid = server.sign_in(503);
         let stalled = begin(&server, &guid);
         server.signal(first);
@@ -165,7 +214,11 @@ fn a_parked_poll_is_answered_before_the_end() {
     let mut poll = server.client();
     poll.send_request("GET", "/agentevent/503", &format!("Guid: {guid}\r\n"), "");
     eventually("the poll is parked", || {
-        server.client().get("/metrics", None).text().contains("cc_gateway_polls_parked 1\n")
+        server
+            .client()
+            .get("/metrics", None)
+            .text()
+            .contains("cc_gateway_polls_parked 1\n")
     });
     server.signal("TERM");
     let reply = poll.reply();

@@ -11,7 +11,9 @@ const LEFT_OUT: &str = "LISTEN: [::]:0 is skipped: this machine has no IPv6; rem
 
 #[test]
 fn a_family_that_the_kernel_lacks_is_left_out_with_a_warning_of_start_and_check() {
-    let setup = Setup::new().set("LISTEN", "127.0.0.1:0,[::]:0").expect_log(LEFT_OUT);
+    let setup = Setup::new()
+        .set("LISTEN", "127.0.0.1:0,[::]:0")
+        .expect_log(LEFT_OUT);
     setup.write_files();
     let config = setup.directory().join("basic.properties");
     let check = Command::new(WITHOUT_IPV6)
@@ -20,7 +22,10 @@ fn a_family_that_the_kernel_lacks_is_left_out_with_a_warning_of_start_and_check(
         .output()
         .unwrap();
     let said = String::from_utf8(check.stderr).unwrap();
-    assert!(check.status.success() && said.lines().filter(|line| *line == LEFT_OUT).count() == 1, "{said}");
+    assert!(
+        check.status.success() && said.lines().filter(|line| *line == LEFT_OUT).count() == 1,
+        "{said}"
+    );
     let server = setup.through(&[WITHOUT_IPV6]).start();
     assert!(server.log_line(LEFT_OUT).contains(" WARN "));
     server.serves();
@@ -58,15 +63,24 @@ fn under_a_service_manager_a_start_waits_for_a_taken_address_and_says_so_once() 
             .arg("--config")
             .arg(setup.directory().join("basic.properties"))
             .env("NOTIFY_SOCKET", &manager.name)
-            .stderr(Stdio::from(std::fs::File::create(scratch.path().join("log")).unwrap()))
+            .stderr(Stdio::from(
+                std::fs::File::create(scratch.path().join("log")).unwrap(),
+            ))
             .spawn()
             .unwrap()
     };
     let log = || std::fs::read_to_string(scratch.path().join("log")).unwrap();
-    let told =
-        format!("cannot listen on {address}: Address already in use (os error 98); another program listens there");
+    let told = format!(
+        "cannot listen on {address}: Address already in use (os error 98); another program listens there"
+    );
     let signal = |child: &std::process::Child| {
-        assert!(Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap().success());
+        assert!(
+            Command::new("kill")
+                .args(["-TERM", &child.id().to_string()])
+                .status()
+                .unwrap()
+                .success()
+        );
     };
 
     // A stop ends the wait.

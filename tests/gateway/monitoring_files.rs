@@ -14,7 +14,9 @@ const DASHBOARD: &str = "packaging/grafana/cc-gateway.json";
 /// The metrics a text speaks of; the series of a histogram count as the histogram.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let part_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
-    let words = text.split(|letter| !part_of_word(letter)).filter(|word| word.starts_with("cc_gateway_"));
+    let words = text
+        .split(|letter| !part_of_word(letter))
+        .filter(|word| word.starts_with("cc_gateway_"));
     words
         .map(|word| {
             let histogram = METRICS.iter().find(|metric| {
@@ -56,7 +58,10 @@ fn every_query_of_the_dashboard_names_a_metric_that_exists() {
     texts(&dashboard["templating"], "definition", &mut queries);
     for query in queries {
         let named = metrics_in(query);
-        assert!(!named.is_empty() && named.iter().all(|metric| exists(metric)), "{query}");
+        assert!(
+            !named.is_empty() && named.iter().all(|metric| exists(metric)),
+            "{query}"
+        );
     }
 }
 
@@ -68,7 +73,10 @@ fn counters_are_never_shown_as_they_are_and_gauges_never_as_rates() {
     for query in queries {
         let is_rate = query.contains("rate(") || query.contains("increase(");
         let named = metrics_in(query);
-        let grows = METRICS.iter().filter(|metric| named.contains(metric.name)).all(|metric| metric.kind != "gauge");
+        let grows = METRICS
+            .iter()
+            .filter(|metric| named.contains(metric.name))
+            .all(|metric| metric.kind != "gauge");
         assert_eq!(is_rate, grows, "{query}");
     }
 }
@@ -77,23 +85,39 @@ fn counters_are_never_shown_as_they_are_and_gauges_never_as_rates() {
 fn every_alert_is_about_metrics_and_codes_that_exist_and_has_a_test() {
     let rules = document(RULES);
     let named = metrics_in(&rules);
-    assert!(named.len() > 8 && named.iter().all(|metric| exists(metric)), "{named:?}");
+    assert!(
+        named.len() > 8 && named.iter().all(|metric| exists(metric)),
+        "{named:?}"
+    );
     let tests = document(ALERT_TESTS);
-    for alert in rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")) {
-        assert!(tests.contains(&format!("alertname: {alert}\n")), "no test has {alert} fire");
+    for alert in rules
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("- alert: "))
+    {
+        assert!(
+            tests.contains(&format!("alertname: {alert}\n")),
+            "no test has {alert} fire"
+        );
     }
 }
 
 #[test]
 fn every_result_code_of_alerts_dashboard_and_filter_exists() {
-    let is_code = |word: &&str| word.len() == 7 && word.as_bytes()[3] == b'-' && word[4..].parse::<u32>().is_ok();
+    let is_code = |word: &&str| {
+        word.len() == 7 && word.as_bytes()[3] == b'-' && word[4..].parse::<u32>().is_ok()
+    };
     for name in [RULES, DASHBOARD, "packaging/fail2ban/cc-gateway.conf"] {
         let text = document(name);
-        let codes: BTreeSet<&str> =
-            text.split(|letter: char| !letter.is_ascii_digit() && letter != '-').filter(is_code).collect();
+        let codes: BTreeSet<&str> = text
+            .split(|letter: char| !letter.is_ascii_digit() && letter != '-')
+            .filter(is_code)
+            .collect();
         assert!(!codes.is_empty(), "{name}");
         for code in codes {
-            assert!(ResultCode::ALL.iter().any(|known| known.wire() == code), "{name}: {code}");
+            assert!(
+                ResultCode::ALL.iter().any(|known| known.wire() == code),
+                "{name}: {code}"
+            );
         }
     }
 }

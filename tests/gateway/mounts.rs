@@ -18,9 +18,21 @@ fn check(setup: &Setup) -> String {
 fn check_through(setup: &Setup, wrapper: &[&str]) -> String {
     setup.write_files();
     let config = setup.directory().join("basic.properties");
-    let words = [wrapper, &[env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"]].concat();
-    let output = Command::new(words[0]).args(&words[1..]).arg(config).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let words = [
+        wrapper,
+        &[env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"],
+    ]
+    .concat();
+    let output = Command::new(words[0])
+        .args(&words[1..])
+        .arg(config)
+        .output()
+        .unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -44,12 +56,34 @@ fn each_drive_has_its_directory() {
         .set("MOUNT_DIR.Y", &directory("three"));
     let server = setup.start();
     let agent = server.agent(503);
-    for (drive, name) in [("X", "one"), ("x", "one"), ("Z", "two"), ("z", "two"), ("y", "three")] {
-        assert_eq!(agent.ask(&format!("recordId={drive}:/{PATH}"), "").body, name.as_bytes(), "{drive}");
+    for (drive, name) in [
+        ("X", "one"),
+        ("x", "one"),
+        ("Z", "two"),
+        ("z", "two"),
+        ("y", "three"),
+    ] {
+        assert_eq!(
+            agent.ask(&format!("recordId={drive}:/{PATH}"), "").body,
+            name.as_bytes(),
+            "{drive}"
+        );
     }
     assert_eq!(agent.code(&format!("recordId=W:/{PATH}")), "108-011");
-    assert_eq!(agent.ask("", "").body, b"one", "without a recordId it is the drive of MAPPINGDISK");
-    assert_eq!(server.metrics().samples.keys().filter(|key| key.contains("_mount_up{")).count(), 3);
+    assert_eq!(
+        agent.ask("", "").body,
+        b"one",
+        "without a recordId it is the drive of MAPPINGDISK"
+    );
+    assert_eq!(
+        server
+            .metrics()
+            .samples
+            .keys()
+            .filter(|key| key.contains("_mount_up{"))
+            .count(),
+        3
+    );
 }
 
 #[test]
@@ -64,11 +98,18 @@ fn in_a_pool_node_and_drive_together_select_the_directory() {
         .set("MOUNT_DIR.65535.Y", &directory("three"));
     let server = setup.start();
     let agent = server.agent(503);
-    for (node, drive, name) in [("256", "Y", "one"), ("256", "Z", "two"), ("65535", "y", "three")] {
+    for (node, drive, name) in [
+        ("256", "Y", "one"),
+        ("256", "Z", "two"),
+        ("65535", "y", "three"),
+    ] {
         let query = format!("locationId={node}&recordId={drive}:/{PATH}");
         assert_eq!(agent.ask(&query, "").body, name.as_bytes(), "{query}");
     }
-    assert_eq!(agent.code(&format!("locationId=65535&recordId=Z:/{PATH}")), "108-011");
+    assert_eq!(
+        agent.code(&format!("locationId=65535&recordId=Z:/{PATH}")),
+        "108-011"
+    );
     assert_eq!(agent.ask("locationId=65535", "").body, b"three");
 }
 
@@ -83,9 +124,17 @@ fn one_lost_mount_costs_only_its_own_recordings() {
     let agent = server.agent(503);
     assert_eq!(agent.ask(&format!("recordId=Y:/{PATH}"), "").body, b"one");
     assert_eq!(agent.code(&format!("recordId=Z:/{PATH}")), "108-012");
-    eventually("503 of /health", || server.client().get("/health", None).status == 503);
+    eventually("503 of /health", || {
+        server.client().get("/health", None).status == 503
+    });
     server.metric_becomes("mount_up{directory=\"/nowhere/at/all\"}", 0);
-    server.metric_becomes(&format!("mount_up{{directory=\"{}\"}}", places.path().join("one").display()), 1);
+    server.metric_becomes(
+        &format!(
+            "mount_up{{directory=\"{}\"}}",
+            places.path().join("one").display()
+        ),
+        1,
+    );
 }
 
 #[test]
@@ -97,14 +146,27 @@ fn check_tells_which_directory_serves_which_node_and_drive_and_whether_it_is_mou
         .set("MOUNT_DIR.C", "/nowhere/at/all");
     let report = check(&setup);
     let one = places.path().join("one").display().to_string();
-    let lines: Vec<_> = report.lines().filter(|line| line.starts_with("mount ")).collect();
-    let there = format!("mount MOUNT_DIR.Z: {one} is there, nothing is mounted on it (MOUNT_CHECK is OFF)");
-    let gone = "mount MOUNT_DIR.C: /nowhere/at/all is NOT there: No such file or directory (ENOENT)";
+    let lines: Vec<_> = report
+        .lines()
+        .filter(|line| line.starts_with("mount "))
+        .collect();
+    let there =
+        format!("mount MOUNT_DIR.Z: {one} is there, nothing is mounted on it (MOUNT_CHECK is OFF)");
+    let gone =
+        "mount MOUNT_DIR.C: /nowhere/at/all is NOT there: No such file or directory (ENOENT)";
     assert_eq!(lines, [gone, "mount MOUNT_DIR.Y: /proc is mounted", &there]);
-    let pool = setup.set("CTI_POOL_MODE", "ON").set("MOUNT_CHECK", "ON").set("MOUNT_DIR.256.Z", &one);
+    let pool = setup
+        .set("CTI_POOL_MODE", "ON")
+        .set("MOUNT_CHECK", "ON")
+        .set("MOUNT_DIR.256.Z", &one);
     let report = check(&pool.set("MOUNT_DIR.255", "/proc"));
-    let lines: Vec<_> = report.lines().filter(|line| line.starts_with("mount ")).collect();
-    let gone = format!("mount MOUNT_DIR.256.Z: {one} is NOT there: nothing is mounted there (MOUNT_CHECK is ON)");
+    let lines: Vec<_> = report
+        .lines()
+        .filter(|line| line.starts_with("mount "))
+        .collect();
+    let gone = format!(
+        "mount MOUNT_DIR.256.Z: {one} is NOT there: nothing is mounted there (MOUNT_CHECK is ON)"
+    );
     assert_eq!(lines, ["mount MOUNT_DIR.255.Y: /proc is mounted", &gone]);
 }
 
@@ -112,16 +174,27 @@ fn check_tells_which_directory_serves_which_node_and_drive_and_whether_it_is_mou
 fn with_mount_check_a_directory_counts_only_while_something_is_mounted_on_it() {
     let place = Scratch::new();
     let directory = place.path().join("files");
-    place.file(&format!("files/{PATH}"), "what was left behind below the mount");
+    place.file(
+        &format!("files/{PATH}"),
+        "what was left behind below the mount",
+    );
     let mount = || -> Option<Fuse> { Tree::new().file(PATH, "video").mount(&directory) };
     let Some(fuse) = mount() else { return };
-    let setup = Setup::new().set("MOUNT_CHECK", "ON").set("MOUNT_DIR", directory.to_str().unwrap());
-    let server = setup.expect_log("is lost: nothing is mounted there (MOUNT_CHECK is ON)").start();
+    let setup = Setup::new()
+        .set("MOUNT_CHECK", "ON")
+        .set("MOUNT_DIR", directory.to_str().unwrap());
+    let server = setup
+        .expect_log("is lost: nothing is mounted there (MOUNT_CHECK is ON)")
+        .start();
     let (agent, query) = (server.agent(503), format!("recordId=Y:/{PATH}"));
     assert_eq!(agent.ask(&query, "").body, b"video");
     assert_eq!(server.client().get("/health", None).status, 200);
     drop(fuse);
-    assert_eq!(agent.code(&query), "108-012", "what lies below is not served in its place");
+    assert_eq!(
+        agent.code(&query),
+        "108-012",
+        "what lies below is not served in its place"
+    );
     assert_eq!(agent.code(""), "108-012");
     server.log_line("is lost: nothing is mounted there");
     assert_eq!(server.client().get("/health", None).status, 503);
@@ -134,9 +207,16 @@ fn with_mount_check_a_directory_counts_only_while_something_is_mounted_on_it() {
 fn a_folder_of_a_mount_is_told_from_one_on_which_nothing_is_mounted() {
     let place = Scratch::new();
     let above = place.path().join("file server");
-    let Some(_fuse) = Tree::new().file(&format!("video/{PATH}"), "video").mount(&above) else { return };
+    let Some(_fuse) = Tree::new()
+        .file(&format!("video/{PATH}"), "video")
+        .mount(&above)
+    else {
+        return;
+    };
     let directory = above.join("video");
-    let setup = Setup::new().set("MOUNT_CHECK", "ON").set("MOUNT_DIR", directory.to_str().unwrap());
+    let setup = Setup::new()
+        .set("MOUNT_CHECK", "ON")
+        .set("MOUNT_DIR", directory.to_str().unwrap());
     let reason = format!(
         "nothing is mounted there (MOUNT_CHECK is ON); it is a folder of what is mounted on {}: if that is the file \
          server, set MOUNT_CHECK to OFF",
@@ -145,24 +225,55 @@ fn a_folder_of_a_mount_is_told_from_one_on_which_nothing_is_mounted() {
     assert!(check(&setup).contains(&format!("{} is NOT there: {reason}", directory.display())));
     let server = setup.expect_log("is lost: ").start();
     server.log_line(&format!("mount {} is lost: {reason}", directory.display()));
-    assert_eq!(server.agent(503).code(&format!("recordId=Y:/{PATH}")), "108-012");
+    assert_eq!(
+        server.agent(503).code(&format!("recordId=Y:/{PATH}")),
+        "108-012"
+    );
     drop(server);
-    let setup = Setup::new().set("MOUNT_CHECK", "OFF").set("MOUNT_DIR", directory.to_str().unwrap());
-    assert_eq!(setup.start().agent(503).ask(&format!("recordId=Y:/{PATH}"), "").body, b"video");
+    let setup = Setup::new()
+        .set("MOUNT_CHECK", "OFF")
+        .set("MOUNT_DIR", directory.to_str().unwrap());
+    assert_eq!(
+        setup
+            .start()
+            .agent(503)
+            .ask(&format!("recordId=Y:/{PATH}"), "")
+            .body,
+        b"video"
+    );
 }
 
 /// Runs a program as nobody, as root may enter every directory.
-const AS_NOBODY: [&str; 4] = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"];
+const AS_NOBODY: [&str; 4] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+];
 
 /// Gives nobody what a server needs; `None` where it cannot be run as nobody.
 fn for_nobody(setup: &Setup) -> Option<()> {
     setup.write_files();
-    let words = [&AS_NOBODY[1..], &[env!("CARGO_BIN_EXE_cc-gateway"), "--version"]].concat();
-    if !Command::new(AS_NOBODY[0]).args(words).output().is_ok_and(|output| output.status.success()) {
+    let words = [
+        &AS_NOBODY[1..],
+        &[env!("CARGO_BIN_EXE_cc-gateway"), "--version"],
+    ]
+    .concat();
+    if !Command::new(AS_NOBODY[0])
+        .args(words)
+        .output()
+        .is_ok_and(|output| output.status.success())
+    {
         eprintln!("skipped: no program can be run as nobody here (root and setpriv are needed)");
         return None;
     }
-    for name in [".", "basic.properties", "agents.properties", "certificate.pem", "private-key.pem"] {
+    for name in [
+        ".",
+        "basic.properties",
+        "agents.properties",
+        "certificate.pem",
+        "private-key.pem",
+    ] {
         chown(setup.directory().join(name), Some(65534), Some(65534)).unwrap();
     }
     Some(())
@@ -174,20 +285,34 @@ fn set_mode(path: &Path, mode: u32) {
 
 #[test]
 fn a_mount_that_may_not_be_entered_is_lost_with_the_reason_and_so_is_each_recording_on_it() {
-    let setup = Setup::new().recording(PATH, "video").recording("1/0/20201202/102/a.mp4", "video");
+    let setup = Setup::new()
+        .recording(PATH, "video")
+        .recording("1/0/20201202/102/a.mp4", "video");
     let Some(()) = for_nobody(&setup) else { return };
     let mount = setup.directory().join("mount");
     // Root squash, Kerberos without a ticket and plain modes all look like this.
     set_mode(&mount, 0o700);
     let reason = "Permission denied (EACCES): the user of this process may not enter it";
     let report = check_through(&setup, &AS_NOBODY);
-    assert!(report.contains(&format!("mount MOUNT_DIR.Y: {} is NOT there: {reason}", mount.display())), "{report}");
+    assert!(
+        report.contains(&format!(
+            "mount MOUNT_DIR.Y: {} is NOT there: {reason}",
+            mount.display()
+        )),
+        "{report}"
+    );
     let server = setup.through(&AS_NOBODY).expect_log("is lost: ").start();
     server.log_line(&format!("mount {} is lost: {reason}", mount.display()));
-    assert_eq!(server.client().get("/health", None).outcome(), (503, "108-012".into()));
+    assert_eq!(
+        server.client().get("/health", None).outcome(),
+        (503, "108-012".into())
+    );
     server.metric_becomes(&format!("mount_up{{directory=\"{}\"}}", mount.display()), 0);
     let agent = server.agent(503);
-    let (own, others) = (format!("recordId=Y:/{PATH}"), "recordId=Y:/1/0/20201202/102/a.mp4");
+    let (own, others) = (
+        format!("recordId=Y:/{PATH}"),
+        "recordId=Y:/1/0/20201202/102/a.mp4",
+    );
     let missing = "recordId=Y:/1/0/20201202/503/missing.mp4";
     for query in [&own, others, missing, ""] {
         assert_eq!(agent.code(query), "108-012", "{query}");
@@ -197,23 +322,35 @@ fn a_mount_that_may_not_be_entered_is_lost_with_the_reason_and_so_is_each_record
     let codes = || [&own, others, missing].map(|query| agent.code(query));
     assert_eq!(codes(), ["0", "104-002", "108-009"]);
     assert_eq!(agent.ask("", "").body, b"video");
-    // An export that is withdrawn refuses everything below it; that is no fault of a recording, from the first on.
+    // An export that is withdrawn refuses everything below it; that is no fault of a recording,
+    // from the first on.
     set_mode(&mount, 0o700);
     assert_eq!(codes(), ["108-012"; 3]);
-    eventually("503 of /health", || server.client().get("/health", None).status == 503);
+    eventually("503 of /health", || {
+        server.client().get("/health", None).status == 503
+    });
     assert_eq!(codes(), ["108-012"; 3]);
 }
 
 #[test]
 fn a_folder_that_may_not_be_entered_costs_its_own_recordings_and_is_told() {
-    let setup = Setup::new().recording(PATH, "video").recording("2/0/20201203/503/a.mp4", "video");
+    let setup = Setup::new()
+        .recording(PATH, "video")
+        .recording("2/0/20201203/503/a.mp4", "video");
     let Some(()) = for_nobody(&setup) else { return };
     set_mode(&setup.directory().join("mount/2"), 0o700);
-    let server = setup.through(&AS_NOBODY).expect_log("cannot be opened: ").start();
+    let server = setup
+        .through(&AS_NOBODY)
+        .expect_log("cannot be opened: ")
+        .start();
     let agent = server.agent(503);
     for _ in 0..20 {
         assert_eq!(agent.code("recordId=Y:/2/0/20201203/503/a.mp4"), "108-013");
-        assert_eq!(agent.ask("", "").body, b"video", "the search passes it over");
+        assert_eq!(
+            agent.ask("", "").body,
+            b"video",
+            "the search passes it over"
+        );
     }
     let line = server.log_line("cannot be opened: Permission denied (EACCES)");
     assert!(line.contains("\"2/0/20201203/503/a.mp4\""), "{line}");

@@ -35,13 +35,17 @@ fn assert_no_thread_for(server: &Server, what: &str, crowd: impl Fn() -> Vec<Cli
 
 #[test]
 fn a_thousand_clients_who_take_their_time_hold_no_thread() {
-    let agents: String = (0..CROWD).map(|number| format!("{} = no-password\n", 10_000 + number)).collect();
+    let agents: String = (0..CROWD)
+        .map(|number| format!("{} = no-password\n", 10_000 + number))
+        .collect();
     let server = roomy().agents(&agents).start();
     // One socket kept for each handshake that never ends; they are no clients of TLS.
     let handshakes: Vec<TcpStream> = (0..CROWD)
         .map(|_| {
             let mut socket = connect_from("127.0.0.1", server.address(), None);
-            socket.write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03").unwrap();
+            socket
+                .write_all(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03")
+                .unwrap();
             socket
         })
         .collect();
@@ -65,12 +69,17 @@ fn a_thousand_clients_who_take_their_time_hold_no_thread() {
     });
     assert_no_thread_for(&server, "a body that stops", || {
         crowd(&|client, _| {
-            client.send(format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{"));
+            client.send(format!(
+                "PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n{{"
+            ));
         })
     });
     assert_no_thread_for(&server, "parked polls", || {
         let clients = crowd(&|client, agent| {
-            let guid = client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
+            let guid = client
+                .put(&format!("/onlineagent/{agent}"), None, r#"{"password":""}"#)
+                .guid()
+                .unwrap();
             let path = format!("/agentevent/{agent}");
             // What is told after a sign-in, and then nothing.
             (0..2).for_each(|_| assert!(client.get(&path, Some(&guid)).text().contains("event")));
@@ -122,10 +131,15 @@ fn a_client_that_leaves_while_its_mount_hangs_is_noticed_at_once() {
     const PATH: &str = "1/0/20201202/503/a.mp4";
     let setup = Setup::new().expect_log("is lost");
     let directory = setup.directory().join("mount");
-    let Some(fuse) = Tree::new().file(PATH, "video").mount(&directory) else { return };
+    let Some(fuse) = Tree::new().file(PATH, "video").mount(&directory) else {
+        return;
+    };
     let server = setup.start();
     let guid = server.sign_in(503);
-    assert_eq!(server.download(503, &guid, &format!("Y:/{PATH}")).body, b"video");
+    assert_eq!(
+        server.download(503, &guid, &format!("Y:/{PATH}")).body,
+        b"video"
+    );
     fuse.hang(Hang::Opens);
     let mut client = server.client();
     let path = format!("/recordfile/503/videofiledownloadEx?recordId=Y:/{PATH}");
@@ -135,7 +149,9 @@ fn a_client_that_leaves_while_its_mount_hangs_is_noticed_at_once() {
     server.metric_becomes("requests_waiting", 0);
     server.metric_becomes("connections", 1);
     fuse.hang(Hang::Nothing);
-    eventually("the mount", || server.download(503, &guid, &format!("Y:/{PATH}")).body == b"video");
+    eventually("the mount", || {
+        server.download(503, &guid, &format!("Y:/{PATH}")).body == b"video"
+    });
 }
 
 /// The Unix sockets a process has a stream on, as descriptors of this one.
@@ -149,13 +165,21 @@ fn unix_streams(pid: u32) -> Option<Vec<OwnedFd>> {
         .filter(|columns| columns[4] == "0001")
         .map(|columns| columns[6])
         .collect();
-    let process = pidfd_open(Pid::from_raw(pid.try_into().unwrap()).unwrap(), PidfdFlags::empty()).unwrap();
+    let process = pidfd_open(
+        Pid::from_raw(pid.try_into().unwrap()).unwrap(),
+        PidfdFlags::empty(),
+    )
+    .unwrap();
     let mut found = Vec::new();
     for entry in std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap() {
         let entry = entry.unwrap();
-        let Ok(target) = std::fs::read_link(entry.path()) else { continue };
+        let Ok(target) = std::fs::read_link(entry.path()) else {
+            continue;
+        };
         let target = target.to_string_lossy().into_owned();
-        let is_stream = streams.iter().any(|inode| target == format!("socket:[{inode}]"));
+        let is_stream = streams
+            .iter()
+            .any(|inode| target == format!("socket:[{inode}]"));
         if is_stream {
             let number = entry.file_name().to_str().unwrap().parse().unwrap();
             found.push(pidfd_getfd(&process, number, PidfdGetfdFlags::empty()).ok()?);
@@ -170,14 +194,18 @@ fn a_backend_that_is_cut_off_is_replaced_and_costs_only_what_was_on_its_way() {
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
     let Some(streams) = unix_streams(server.pid()) else {
-        return eprintln!("skipped: the descriptors of another process cannot be had here (ptrace)");
+        return eprintln!(
+            "skipped: the descriptors of another process cannot be had here (ptrace)"
+        );
     };
     assert!(!streams.is_empty());
     for stream in &streams {
         rustix::net::shutdown(stream, rustix::net::Shutdown::Both).unwrap();
     }
     server.log_line("lost the backend");
-    eventually("service", || server.client().get("/health", None).status == 200);
+    eventually("service", || {
+        server.client().get("/health", None).status == 200
+    });
     for _ in 0..50 {
         server.serves();
         assert_eq!(member.get("/health", None).outcome(), (200, "0".into()));

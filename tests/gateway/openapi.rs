@@ -1,4 +1,5 @@
-//! `docs/openapi.yaml` is made from the table of interfaces; packaging/test-openapi tries a gateway against it.
+//! `docs/openapi.yaml` is made from the table of interfaces; packaging/test-openapi tries a gateway
+//! against it.
 
 use std::fmt::Write as _;
 
@@ -28,7 +29,10 @@ enum Success {
 
 fn object(fields: &[(&str, &str)]) -> String {
     let required: Vec<_> = fields.iter().map(|(name, _)| *name).collect();
-    let properties: Vec<_> = fields.iter().map(|(name, schema)| format!("{name}: {schema}")).collect();
+    let properties: Vec<_> = fields
+        .iter()
+        .map(|(name, schema)| format!("{name}: {schema}"))
+        .collect();
     format!(
         "{{type: object, additionalProperties: false, required: [{}], properties: {{{}}}}}",
         required.join(", "),
@@ -43,9 +47,23 @@ fn list_of(fields: &[(&str, &str)]) -> String {
 /// What is known of an agent, with its skills or without.
 fn agent_info(skills: Option<(&'static str, &'static str)>) -> Vec<(&'static str, &'static str)> {
     let (text, number) = ("{type: string}", "{type: integer}");
-    let who = [("workno", text), ("name", text), ("status", number), ("ctiStatus", number), ("groupid", number)];
-    let calls = [("groupname", text)].into_iter().chain(skills).chain([("callids", EMPTY_LIST), ("mediatype", text)]);
-    let rest = [("phonenumber", text), ("vdnid", number), ("currentstatetime", number), ("logindate", number)];
+    let who = [
+        ("workno", text),
+        ("name", text),
+        ("status", number),
+        ("ctiStatus", number),
+        ("groupid", number),
+    ];
+    let calls = [("groupname", text)]
+        .into_iter()
+        .chain(skills)
+        .chain([("callids", EMPTY_LIST), ("mediatype", text)]);
+    let rest = [
+        ("phonenumber", text),
+        ("vdnid", number),
+        ("currentstatetime", number),
+        ("logindate", number),
+    ];
     who.into_iter().chain(calls).chain(rest).collect()
 }
 
@@ -90,23 +108,35 @@ fn success(log_name: &str) -> Success {
         | "querySkillQueueOnAgent"
         | "queryStatInfoOfAcd"
         | "queryInNoOnVDN" => EMPTY_LIST.to_owned(),
-        "getAllStatusAgents" => {
-            list_of(&[agent[0], agent[1], ("status", number), ("ctiStatus", number), ("groupName", text)])
-        }
+        "getAllStatusAgents" => list_of(&[
+            agent[0],
+            agent[1],
+            ("status", number),
+            ("ctiStatus", number),
+            ("groupName", text),
+        ]),
         "queryAllLoginedAgentInfoOnVdn" => list_of(&[agent[0], agent[1], ("groupid", number)]),
         "getIdleStatusAgents" => list_of(&agent),
-        "queryGroupInfoByWorkNo" => {
-            object(&[("id", number), ("name", text), ("monitorno", number), ("monitorname", text)])
-        }
+        "queryGroupInfoByWorkNo" => object(&[
+            ("id", number),
+            ("name", text),
+            ("monitorno", number),
+            ("monitorname", text),
+        ]),
         "queryAllAgentWasNameOnVdn" => format!("{{type: object, additionalProperties: {text}}}"),
         "queryAgentInfoByWorkNo" => object(&agent_info(Some(("skilllist", EMPTY_LIST)))),
         "queryAllAgentInfoOnMyGroupEx" => list_of(&agent_info(Some(("skilllist", EMPTY_LIST)))),
         "queryAgentInfoWithoutSkills" => list_of(&agent_info(None)),
         "queryAllMonitoredAgents" => list_of(&[agent[0], agent[1], ("status", number)]),
         "getLocalRecordPath" => object(&[("token", text), ("localRecordPath", text)]),
-        "logout" | "forceLogout" | "forceLogoutWithReason" | "handShake" | "health" => return Success::Plain,
+        "logout" | "forceLogout" | "forceLogoutWithReason" | "handShake" | "health" => {
+            return Success::Plain;
+        }
         "getAgentEvent" => return Success::Event,
-        "downloadVideoFileEx" | "recordfiledownloadEx" | "downloadRecordFile" | "downloadLocalRecordFile" => {
+        "downloadVideoFileEx"
+        | "recordfiledownloadEx"
+        | "downloadRecordFile"
+        | "downloadLocalRecordFile" => {
             return Success::Recording;
         }
         "metrics" => return Success::Text,
@@ -197,12 +227,18 @@ fn operation(text: &mut String, entry: &InterfaceSpec) {
     };
     line(4, &format!("{}:", entry.method.name().to_ascii_lowercase()));
     line(6, &format!("operationId: {name}"));
-    line(6, &format!("summary: '{}'", entry.summary.replace('\'', "''")));
+    line(
+        6,
+        &format!("summary: '{}'", entry.summary.replace('\'', "''")),
+    );
     if entry.needs_guid {
         line(6, "security: [{Guid: []}]");
     }
-    let parameters: Vec<_> =
-        entry.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')).collect();
+    let parameters: Vec<_> = entry
+        .path
+        .split('/')
+        .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+        .collect();
     if !parameters.is_empty() || !query(name).is_empty() {
         line(6, "parameters:");
     }
@@ -212,15 +248,25 @@ fn operation(text: &mut String, entry: &InterfaceSpec) {
             "flag" | "isautoanswer" | "autoflag" => ("{type: string}", "'true'"),
             _ => ("{type: integer}", "1"),
         };
-        line(8, &format!("- {{name: {parameter}, in: path, required: true, schema: {schema}, example: {example}}}"));
+        line(
+            8,
+            &format!(
+                "- {{name: {parameter}, in: path, required: true, schema: {schema}, example: {example}}}"
+            ),
+        );
     }
     for parameter in query(name) {
         let example = match (*parameter, name) {
-            ("recordId", "downloadVideoFileEx") | ("hwFileName", _) => ", example: 'Y:/1/0/20201202/101/1.mp4'",
+            ("recordId", "downloadVideoFileEx") | ("hwFileName", _) => {
+                ", example: 'Y:/1/0/20201202/101/1.mp4'"
+            }
             ("recordId", _) => ", example: 'Y:/1/0/20201202/101/1.v3'",
             _ => "",
         };
-        line(8, &format!("- {{name: {parameter}, in: query, schema: {{type: string}}{example}}}"));
+        line(
+            8,
+            &format!("- {{name: {parameter}, in: query, schema: {{type: string}}{example}}}"),
+        );
     }
     let body = match entry.interface {
         Interface::Login | Interface::ForceLogin => Some("SignIn"),
@@ -231,18 +277,34 @@ fn operation(text: &mut String, entry: &InterfaceSpec) {
     if let Some(body) = body {
         line(6, "requestBody:");
         line(8, "required: true");
-        line(8, &format!("content: {{application/json: {{schema: {{$ref: \"#/components/schemas/{body}\"}}}}}}"));
+        line(
+            8,
+            &format!(
+                "content: {{application/json: {{schema: {{$ref: \"#/components/schemas/{body}\"}}}}}}"
+            ),
+        );
     }
     line(6, "responses:");
     line(8, "'200':");
-    let description =
-        if matches!(success(name), Success::Recording) { "the recording, or a failure" } else { "the answer" };
+    let description = if matches!(success(name), Success::Recording) {
+        "the recording, or a failure"
+    } else {
+        "the answer"
+    };
     line(10, &format!("description: {description}"));
     if entry.needs_guid || !matches!(entry.interface, Interface::Health | Interface::Metrics) {
-        line(10, "headers: {Set-GUID: {$ref: \"#/components/headers/SetGuid\"}}");
+        line(
+            10,
+            "headers: {Set-GUID: {$ref: \"#/components/headers/SetGuid\"}}",
+        );
     }
     line(10, "content:");
-    let failures: Vec<_> = entry.codes.iter().map(|code| code.wire()).filter(|code| *code != "0").collect();
+    let failures: Vec<_> = entry
+        .codes
+        .iter()
+        .map(|code| code.wire())
+        .filter(|code| *code != "0")
+        .collect();
     let failure = format!(
         "{{type: object, additionalProperties: false, required: [retcode, message], properties: {{retcode: {{enum: ['{}']}}, \
          message: {{type: string}}, result: {{enum: ['', {{}}]}}}}}}",
@@ -267,24 +329,37 @@ fn operation(text: &mut String, entry: &InterfaceSpec) {
     if matches!(success(name), Success::Text) {
         line(12, "text/plain: {schema: {type: string}}");
     } else {
-        let schemas: Vec<_> = json.into_iter().chain((!failures.is_empty()).then_some(failure)).collect();
+        let schemas: Vec<_> = json
+            .into_iter()
+            .chain((!failures.is_empty()).then_some(failure))
+            .collect();
         line(12, "application/json:");
         line(14, "schema:");
         line(16, "anyOf:");
-        schemas.iter().for_each(|schema| line(18, &format!("- {schema}")));
+        schemas
+            .iter()
+            .for_each(|schema| line(18, &format!("- {schema}")));
     }
     if matches!(success(name), Success::Recording) {
         // Never the type of the video: browsers are to save it.
-        line(12, "application/octet-stream: {schema: {type: string, format: binary}}");
-        for (status, what) in
-            [("206", "a part of the recording"), ("412", "a precondition fails"), ("416", "no such part")]
-        {
+        line(
+            12,
+            "application/octet-stream: {schema: {type: string, format: binary}}",
+        );
+        for (status, what) in [
+            ("206", "a part of the recording"),
+            ("412", "a precondition fails"),
+            ("416", "no such part"),
+        ] {
             line(8, &format!("'{status}': {{description: {what}}}"));
         }
     }
     line(8, "'405': {$ref: \"#/components/responses/NotHere\"}");
     for status in ["400", "408", "413", "414", "431", "501"] {
-        line(8, &format!("'{status}': {{$ref: \"#/components/responses/HttpError\"}}"));
+        line(
+            8,
+            &format!("'{status}': {{$ref: \"#/components/responses/HttpError\"}}"),
+        );
     }
     if entry.interface == Interface::Metrics {
         line(8, "'404': {$ref: \"#/components/responses/HttpError\"}");
@@ -299,7 +374,10 @@ fn document() -> String {
     paths.dedup();
     for path in paths {
         let _ = writeln!(text, "  /{path}:");
-        INTERFACES.iter().filter(|entry| entry.path == path).for_each(|entry| operation(&mut text, entry));
+        INTERFACES
+            .iter()
+            .filter(|entry| entry.path == path)
+            .for_each(|entry| operation(&mut text, entry));
     }
     text
 }

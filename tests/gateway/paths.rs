@@ -51,7 +51,10 @@ impl Canary {
             match events.next() {
                 Ok(event) => {
                     let name = event.file_name().map_or("", |name| name.to_str().unwrap());
-                    names.push(format!("{name} {:?}", event.events() & (ReadFlags::OPEN | ReadFlags::ACCESS)));
+                    names.push(format!(
+                        "{name} {:?}",
+                        event.events() & (ReadFlags::OPEN | ReadFlags::ACCESS)
+                    ));
                 }
                 Err(Errno::AGAIN) => return names,
                 Err(error) => panic!("{error}"),
@@ -67,13 +70,31 @@ impl Canary {
         std::fs::create_dir_all(mount.join("1/0/20201204/503")).unwrap();
         for (link, target) in [
             ("1/0/20201202/503/link.mp4", self.path().join("secret.mp4")),
-            ("1/0/20201202/503/fifo-link.mp4", self.path().join("fifo.mp4")),
-            ("1/0/20201202/503/relative.mp4", Path::new("../../../../../secret.mp4").to_owned()),
-            ("1/0/20201202/503/inside.mp4", Path::new("good.mp4").to_owned()),
-            ("1/0/20201202/503/self.mp4", Path::new("self.mp4").to_owned()),
-            ("1/0/20201202/503/dangling.mp4", Path::new("nothing").to_owned()),
+            (
+                "1/0/20201202/503/fifo-link.mp4",
+                self.path().join("fifo.mp4"),
+            ),
+            (
+                "1/0/20201202/503/relative.mp4",
+                Path::new("../../../../../secret.mp4").to_owned(),
+            ),
+            (
+                "1/0/20201202/503/inside.mp4",
+                Path::new("good.mp4").to_owned(),
+            ),
+            (
+                "1/0/20201202/503/self.mp4",
+                Path::new("self.mp4").to_owned(),
+            ),
+            (
+                "1/0/20201202/503/dangling.mp4",
+                Path::new("nothing").to_owned(),
+            ),
             ("1/0/20201203/503", self.path().to_owned()),
-            ("1/0/20201204/503/secret.mp4", self.path().join("secret.mp4")),
+            (
+                "1/0/20201204/503/secret.mp4",
+                self.path().join("secret.mp4"),
+            ),
             ("1/0/20301231", self.path().join("0/20201202")),
             ("1/out", self.path().to_owned()),
             ("2", self.path().to_owned()),
@@ -89,13 +110,20 @@ impl Canary {
 
 fn setup(canary: &Canary) -> Setup {
     // With this scope the right to a recording keeps nothing from being opened.
-    let setup = Setup::new().set("DOWNLOAD_SCOPE", "ALL").recording("1/0/20201202/503/good.mp4", "video");
-    let setup = setup.expect_log("is a symbolic link").expect_log("is not a regular file");
+    let setup = Setup::new()
+        .set("DOWNLOAD_SCOPE", "ALL")
+        .recording("1/0/20201202/503/good.mp4", "video");
+    let setup = setup
+        .expect_log("is a symbolic link")
+        .expect_log("is not a regular file");
     canary.tempt(&setup.directory().join("mount"));
-    setup.recording("1/0/20201202/503/no-bytes.mp4", "").recording("1/0/20201202/503/folder.mp4/a.mp4", "video")
+    setup
+        .recording("1/0/20201202/503/no-bytes.mp4", "")
+        .recording("1/0/20201202/503/folder.mp4/a.mp4", "video")
 }
 
-/// Every query that could be meant to lead out, and its code. `OUT` stands for the outside directory.
+/// Every query that could be meant to lead out, and its code. `OUT` stands for the outside
+/// directory.
 const ATTEMPTS: &[(&str, &str)] = &[
     // Steps upwards: plain, encoded once, encoded twice, overlong, in other alphabets.
     ("Y:/../OUT/secret.mp4", "104-003"),
@@ -116,7 +144,10 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("Y:\\..\\..\\..OUT\\secret.mp4", "104-003"),
     ("Y:%5C..%5Csecret.mp4", "104-003"),
     ("Y:%255C..%255Csecret.mp4", "104-003"),
-    ("Y:/1%5C0%5C20201202%5C503%5C..%5C..%5Csecret.mp4", "104-003"),
+    (
+        "Y:/1%5C0%5C20201202%5C503%5C..%5C..%5Csecret.mp4",
+        "104-003",
+    ),
     ("Y:%5C%5Cserver%5Cshare%5Csecret.mp4", "104-003"),
     // Ends of strings, streams, devices.
     ("Y:/1/0/20201202/503/link.mp4%00", "104-003"),
@@ -183,16 +214,35 @@ fn no_record_id_opens_anything_outside_the_mount() {
     // Whoever runs the gateway learns why, once for each reason.
     let mount = server.scratch().path().join("mount");
     let line = server.log_line("is a symbolic link");
-    assert!(line.contains(&format!("mount {}: \"1/0/20201202/503/link.mp4\" is a", mount.display())), "{line}");
-    assert_eq!((server.told("is a symbolic link"), server.told("is not a regular file")), (1, 1));
+    assert!(
+        line.contains(&format!(
+            "mount {}: \"1/0/20201202/503/link.mp4\" is a",
+            mount.display()
+        )),
+        "{line}"
+    );
+    assert_eq!(
+        (
+            server.told("is a symbolic link"),
+            server.told("is not a regular file")
+        ),
+        (1, 1)
+    );
     // The canary sings when something is opened, or the silence above would say nothing.
-    assert_eq!(std::fs::read(canary.path().join("secret.mp4")).unwrap(), SECRET);
+    assert_eq!(
+        std::fs::read(canary.path().join("secret.mp4")).unwrap(),
+        SECRET
+    );
     assert!(!canary.sung().is_empty());
 }
 
 #[test]
 fn no_system_call_ever_reaches_outside_the_mount() {
-    if !Command::new("strace").args(["-o", "/dev/null", "true"]).status().is_ok_and(|status| status.success()) {
+    if !Command::new("strace")
+        .args(["-o", "/dev/null", "true"])
+        .status()
+        .is_ok_and(|status| status.success())
+    {
         eprintln!("skipped: strace is not installed or may not trace");
         return;
     }
@@ -201,17 +251,40 @@ fn no_system_call_ever_reaches_outside_the_mount() {
     let kept = Scratch::new();
     let trace = kept.path().join("trace");
     let mount = setup.directory().join("mount").display().to_string();
-    // With -y every descriptor is shown with the path it leads to, also those that are opened for the path only.
+    // With -y every descriptor is shown with the path it leads to, also those that are opened for
+    // the path only.
     let calls = "trace=open,openat,openat2,readlink,readlinkat,stat,lstat,newfstatat,statx";
     // With -D the child is the server itself, and strace ends with it.
-    let words = ["strace", "-D", "-f", "-q", "-y", "-e", calls, "-o", trace.to_str().unwrap()];
+    let words = [
+        "strace",
+        "-D",
+        "-f",
+        "-q",
+        "-y",
+        "-e",
+        calls,
+        "-o",
+        trace.to_str().unwrap(),
+    ];
     let server = setup.through(&words).start();
     attempt_all(&server, &canary);
     drop(server);
-    eventually("the end of the trace", || std::fs::read_to_string(&trace).unwrap().contains("+++ killed by SIGKILL"));
+    eventually("the end of the trace", || {
+        std::fs::read_to_string(&trace)
+            .unwrap()
+            .contains("+++ killed by SIGKILL")
+    });
     let trace = std::fs::read_to_string(trace).unwrap();
-    let opened = |path: &str| trace.lines().filter(|line| line.contains(&format!("<{path}"))).count();
-    assert!(opened(&format!("{mount}/1/0/20201202/503/good.mp4>")) >= 5, "the trace shows what is opened");
+    let opened = |path: &str| {
+        trace
+            .lines()
+            .filter(|line| line.contains(&format!("<{path}")))
+            .count()
+    };
+    assert!(
+        opened(&format!("{mount}/1/0/20201202/503/good.mp4>")) >= 5,
+        "the trace shows what is opened"
+    );
     assert_eq!(opened(canary.path().to_str().unwrap()), 0);
     let below = |line: &&str| line.contains("openat") && line.contains(&format!("<{mount}"));
     assert!(
@@ -219,32 +292,55 @@ fn no_system_call_ever_reaches_outside_the_mount() {
             .lines()
             .filter(below)
             .filter(|line| !line.contains("AT_FDCWD"))
-            .all(|line| { line.contains("O_NOFOLLOW") || line.contains(", \".\", ") || line.contains("resumed>") })
+            .all(|line| {
+                line.contains("O_NOFOLLOW")
+                    || line.contains(", \".\", ")
+                    || line.contains("resumed>")
+            })
     );
 }
 
 #[test]
 fn a_pipe_or_socket_is_refused_at_once_and_never_waited_for() {
-    let setup = Setup::new().recording("1/0/20201202/503/good.mp4", "video").expect_log("is not a regular file");
+    let setup = Setup::new()
+        .recording("1/0/20201202/503/good.mp4", "video")
+        .expect_log("is not a regular file");
     let folder = setup.directory().join("mount/1/0/20201202/503");
     mkfifoat(CWD, folder.join("fifo.mp4"), Mode::RWXU).unwrap();
     let _socket = std::os::unix::net::UnixListener::bind(folder.join("socket.mp4")).unwrap();
     let server = setup.start();
     let agent = server.agent(503);
     for _ in 0..20 {
-        assert_eq!(agent.code("recordId=Y:/1/0/20201202/503/fifo.mp4"), "108-013");
-        assert_eq!(agent.code("recordId=Y:/1/0/20201202/503/socket.mp4"), "108-013");
+        assert_eq!(
+            agent.code("recordId=Y:/1/0/20201202/503/fifo.mp4"),
+            "108-013"
+        );
+        assert_eq!(
+            agent.code("recordId=Y:/1/0/20201202/503/socket.mp4"),
+            "108-013"
+        );
     }
     let mount = server.scratch().path().join("mount");
-    assert_eq!(server.metric(&format!("cc_gateway_mount_hung_threads{{directory=\"{}\"}}", mount.display())), 0);
+    assert_eq!(
+        server.metric(&format!(
+            "cc_gateway_mount_hung_threads{{directory=\"{}\"}}",
+            mount.display()
+        )),
+        0
+    );
 }
 
 #[test]
 fn a_folder_that_turns_into_a_link_and_back_never_leads_out() {
     let canary = Canary::new();
-    let setup = Setup::new().recording("1/0/20201202/503/secret.mp4", "video").expect_log("is a symbolic link");
+    let setup = Setup::new()
+        .recording("1/0/20201202/503/secret.mp4", "video")
+        .expect_log("is a symbolic link");
     let mount = setup.directory().join("mount");
-    let (folder, link) = (mount.join("1/0/20201202/503"), mount.join("1/0/20201202/link"));
+    let (folder, link) = (
+        mount.join("1/0/20201202/503"),
+        mount.join("1/0/20201202/link"),
+    );
     symlink(canary.path().join("0/20201202/503"), &link).unwrap();
     let server = setup.start();
     let agent = server.agent(503);
@@ -257,7 +353,8 @@ fn a_folder_that_turns_into_a_link_and_back_never_leads_out() {
             }
         });
         let mut client = server.client();
-        // Until both states were met often, with a bound that stops a server which never gives the one.
+        // Until both states were met often, with a bound that stops a server which never gives the
+        // one.
         for _ in 0..900 {
             let reply = client.download(503, Some(&agent.guid), "Y:/1/0/20201202/503/secret.mp4");
             match reply.field("ETag") {
@@ -286,18 +383,35 @@ fn names_that_are_not_utf_8_are_passed_over_and_cannot_be_asked_for() {
     let agent = server.agent(503);
     assert_eq!(agent.ask("", "").body, b"video");
     for name in ["a%ff.mp4", "a%0ab.mp4", "a:b.mp4"] {
-        assert_eq!(agent.code(&format!("recordId=Y:/1/0/20201202/503/{name}")), "104-003", "{name}");
+        assert_eq!(
+            agent.code(&format!("recordId=Y:/1/0/20201202/503/{name}")),
+            "104-003",
+            "{name}"
+        );
     }
 }
 
 #[test]
 fn a_record_id_has_at_most_129_characters() {
-    let name = |length: usize| format!("{}.mp4", "é".repeat(length - "Y:/1/0/20201202/503/.mp4".len()));
+    let name = |length: usize| {
+        format!(
+            "{}.mp4",
+            "é".repeat(length - "Y:/1/0/20201202/503/.mp4".len())
+        )
+    };
     let setup = Setup::new().recording(&format!("1/0/20201202/503/{}", name(129)), "video");
     let server = setup.start();
     let agent = server.agent(503);
-    let id = |length: usize| format!("recordId=Y:/1/0/20201202/503/{}", name(length).replace('é', "%C3%A9"));
+    let id = |length: usize| {
+        format!(
+            "recordId=Y:/1/0/20201202/503/{}",
+            name(length).replace('é', "%C3%A9")
+        )
+    };
     assert_eq!(agent.ask(&id(129), "").body, b"video");
     assert_eq!(agent.code(&id(130)), "104-003");
-    assert_eq!(agent.code(&format!("recordId=Y:/{}a.mp4", "1/".repeat(16))), "104-003");
+    assert_eq!(
+        agent.code(&format!("recordId=Y:/{}a.mp4", "1/".repeat(16))),
+        "104-003"
+    );
 }

@@ -1,6 +1,8 @@
 //! Polls that are parked, and sessions that end.
 
-use crate::support::{Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age};
+use crate::support::{
+    Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age,
+};
 
 fn poll(client: &mut Client, guid: &str) -> Reply {
     client.get("/agentevent/101", Some(guid))
@@ -16,9 +18,19 @@ fn a_poll_waits_as_long_as_is_set_while_others_are_answered() {
         .start();
     let guid = server.sign_in(101);
     let mut parked = server.park(101, &guid);
-    assert_eq!(server.client().put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+    assert_eq!(
+        server
+            .client()
+            .put("/onlineagent/101/heartbeat", Some(&guid), "")
+            .code(),
+        "0"
+    );
     assert_eq!(server.client().get("/health", None).code(), "0");
-    assert_eq!(server.metric("cc_gateway_polls_parked"), 1, "the poll is not answered yet");
+    assert_eq!(
+        server.metric("cc_gateway_polls_parked"),
+        1,
+        "the poll is not answered yet"
+    );
     let reply = parked.reply();
     reply.assert_json(200, &[]);
     assert_eq!(reply.text(), EMPTY_POLL);
@@ -27,7 +39,10 @@ fn a_poll_waits_as_long_as_is_set_while_others_are_answered() {
 
 #[test]
 fn a_poll_without_times_is_answered_at_once() {
-    let server = Setup::new().endless_polls().set("AGENT_POLL_WAIT_TIMES", "0").start();
+    let server = Setup::new()
+        .endless_polls()
+        .set("AGENT_POLL_WAIT_TIMES", "0")
+        .start();
     let guid = server.sign_in(101);
     assert_eq!(poll(&mut server.client(), &guid).text(), EMPTY_POLL);
 }
@@ -35,17 +50,28 @@ fn a_poll_without_times_is_answered_at_once() {
 #[test]
 fn every_way_to_sign_out_answers_the_parked_polls_at_once() {
     let server = Setup::new().endless_polls().start();
-    for way in ["logout", "forcelogout", "forcelogoutwithreason/1", "forcelogoutwithreason/255"] {
+    for way in [
+        "logout",
+        "forcelogout",
+        "forcelogoutwithreason/1",
+        "forcelogoutwithreason/255",
+    ] {
         let guid = server.sign_in(101);
         let mut parked = [server.park(101, &guid), server.park(101, &guid)];
         let mut client = server.client();
         let reply = client.delete(&format!("/onlineagent/101/{way}"), Some(&guid));
         reply.assert_json(200, &[]);
         assert_eq!(reply.text(), r#"{"message":"","retcode":"0"}"#, "{way}");
-        parked.iter_mut().for_each(|parked| parked.reply().assert_failure("100-006"));
+        parked
+            .iter_mut()
+            .for_each(|parked| parked.reply().assert_failure("100-006"));
         // There is nothing left to sign out.
-        client.delete(&format!("/onlineagent/101/{way}"), Some(&guid)).assert_failure("100-006");
-        client.delete(&format!("/onlineagent/101/{way}"), None).assert_failure("100-006");
+        client
+            .delete(&format!("/onlineagent/101/{way}"), Some(&guid))
+            .assert_failure("100-006");
+        client
+            .delete(&format!("/onlineagent/101/{way}"), None)
+            .assert_failure("100-006");
     }
 }
 
@@ -53,16 +79,40 @@ fn every_way_to_sign_out_answers_the_parked_polls_at_once() {
 fn a_reason_that_is_none_is_refused_after_the_guid_and_ends_nothing() {
     let server = Server::start();
     let mut client = server.client();
-    for reason in ["0", "256", "-1", "+1", "01", "1.0", "x", "1a", "%20", "99999999999999999999"] {
+    for reason in [
+        "0",
+        "256",
+        "-1",
+        "+1",
+        "01",
+        "1.0",
+        "x",
+        "1a",
+        "%20",
+        "99999999999999999999",
+    ] {
         let path = format!("/onlineagent/101/forcelogoutwithreason/{reason}");
         client.delete(&path, None).assert_failure("100-006");
     }
     let guid = server.sign_in(101);
-    for reason in ["0", "256", "-1", "+1", "01", "1.0", "x", "1a", "%20", "99999999999999999999"] {
+    for reason in [
+        "0",
+        "256",
+        "-1",
+        "+1",
+        "01",
+        "1.0",
+        "x",
+        "1a",
+        "%20",
+        "99999999999999999999",
+    ] {
         let path = format!("/onlineagent/101/forcelogoutwithreason/{reason}");
         client.delete(&path, Some(&guid)).assert_failure("100-005");
     }
-    client.delete("/onlineagent/101/forcelogoutwithreason/0", Some("wrong")).assert_failure("000-003");
+    client
+        .delete("/onlineagent/101/forcelogoutwithreason/0", Some("wrong"))
+        .assert_failure("000-003");
     assert_eq!(poll(&mut client, &guid).text(), EMPTY_POLL);
 }
 
@@ -73,13 +123,23 @@ fn an_agent_that_is_silent_is_signed_out_and_one_that_is_heard_is_not() {
     let heard = server.sign_in(102);
     let mut client = server.client();
     eventually("the end of the silent session", || {
-        assert_eq!(client.put("/onlineagent/102/heartbeat", Some(&heard), "").code(), "0");
+        assert_eq!(
+            client
+                .put("/onlineagent/102/heartbeat", Some(&heard), "")
+                .code(),
+            "0"
+        );
         server.metric("cc_gateway_sessions") == 1
     });
     poll(&mut client, &silent).assert_failure("100-006");
     // So the agent can sign in again without force.
     assert_eq!(client.put("/onlineagent/101", None, SIGN_IN).code(), "0");
-    assert_eq!(client.put("/onlineagent/102/heartbeat", Some(&heard), "").code(), "0");
+    assert_eq!(
+        client
+            .put("/onlineagent/102/heartbeat", Some(&heard), "")
+            .code(),
+        "0"
+    );
 }
 
 #[test]
@@ -95,12 +155,21 @@ fn an_agent_counts_as_heard_until_its_parked_poll_is_answered() {
     assert_eq!(poll(&mut server.client(), &guid).text(), EMPTY_POLL);
     let_guids_age(&witness);
     // Later than MAXTIME after the poll was sent, and sooner than that after it was answered.
-    assert_eq!(server.client().put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+    assert_eq!(
+        server
+            .client()
+            .put("/onlineagent/101/heartbeat", Some(&guid), "")
+            .code(),
+        "0"
+    );
 }
 
 #[test]
 fn with_timeout_flag_off_silence_ends_nothing() {
-    let server = Setup::new().set("TIMEOUT_FLAG", "OFF").set("MAXTIME", "1").start();
+    let server = Setup::new()
+        .set("TIMEOUT_FLAG", "OFF")
+        .set("MAXTIME", "1")
+        .start();
     let guid = server.sign_in(101);
     let_guids_age(&Setup::new().set("GUIDINTERVAL", "20").start());
     assert_eq!(server.metric("cc_gateway_sessions"), 1);
@@ -113,9 +182,11 @@ fn a_refused_request_does_not_keep_a_session() {
     server.sign_in(101);
     let mut client = server.client();
     // A refusal takes half a second: the session would last for ever if it counted.
-    eventually("the end of the session", || match &*poll(&mut client, "wrong").code() {
-        "000-003" => false,
-        code => code == "100-006",
+    eventually("the end of the session", || {
+        match &*poll(&mut client, "wrong").code() {
+            "000-003" => false,
+            code => code == "100-006",
+        }
     });
 }
 
@@ -150,14 +221,19 @@ fn parked_polls_are_answered_when_the_service_ends() {
     server.signal("TERM");
     let reply = parked.reply();
     reply.assert_json(200, &[]);
-    assert_eq!((reply.text(), reply.field("Connection")), (EMPTY_POLL, Some("close")));
+    assert_eq!(
+        (reply.text(), reply.field("Connection")),
+        (EMPTY_POLL, Some("close"))
+    );
     assert_eq!(parked.rest(), (Vec::new(), true));
     assert_eq!(server.wait().code(), Some(0));
 }
 
 #[test]
 fn two_hundred_parked_polls_keep_nobody_from_signing_in() {
-    let agents: String = (1000..1200).map(|agent| format!("{agent} = no-password\n")).collect();
+    let agents: String = (1000..1200)
+        .map(|agent| format!("{agent} = no-password\n"))
+        .collect();
     let server = Setup::new()
         .endless_polls()
         .agents(&agents)
@@ -175,12 +251,28 @@ fn two_hundred_parked_polls_keep_nobody_from_signing_in() {
             client
         })
         .collect();
-    eventually("two hundred parked polls", || server.metric("cc_gateway_polls_parked") == 200);
+    eventually("two hundred parked polls", || {
+        server.metric("cc_gateway_polls_parked") == 200
+    });
     let guid = server.sign_in(101);
-    assert_eq!(server.client().put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
-    assert_eq!(server.metric("cc_gateway_polls_parked"), 200, "none of them was answered first");
-    let reply = server.client().put("/onlineagent/1100/forcelogin", None, r#"{"password":""}"#);
+    assert_eq!(
+        server
+            .client()
+            .put("/onlineagent/101/heartbeat", Some(&guid), "")
+            .code(),
+        "0"
+    );
+    assert_eq!(
+        server.metric("cc_gateway_polls_parked"),
+        200,
+        "none of them was answered first"
+    );
+    let reply = server
+        .client()
+        .put("/onlineagent/1100/forcelogin", None, r#"{"password":""}"#);
     assert_eq!(reply.code(), "0");
     assert_eq!(parked[100].reply().text(), EMPTY_POLL);
-    eventually("all others still parked", || server.metric("cc_gateway_polls_parked") == 199);
+    eventually("all others still parked", || {
+        server.metric("cc_gateway_polls_parked") == 199
+    });
 }

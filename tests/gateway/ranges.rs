@@ -18,13 +18,21 @@ fn video() -> Vec<u8> {
 /// A server with one recording that was last changed long ago.
 fn start() -> Server {
     let setup = Setup::new().recording(&format!("{FOLDER}/a.mp4"), video());
-    touch(&setup.directory().join(format!("mount/{FOLDER}/a.mp4")), 1_606_867_200);
+    touch(
+        &setup.directory().join(format!("mount/{FOLDER}/a.mp4")),
+        1_606_867_200,
+    );
     setup.start()
 }
 
 fn touch(path: &std::path::Path, seconds: u64) {
     let time = SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
-    File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    File::options()
+        .write(true)
+        .open(path)
+        .unwrap()
+        .set_modified(time)
+        .unwrap();
 }
 
 fn ranged(agent: &Agent<'_>, range: &str) -> Reply {
@@ -56,8 +64,16 @@ fn one_range_is_sent_as_that_part_and_says_so() {
     ] {
         let reply = ranged(&agent, range);
         assert_eq!(reply.status, 206, "{range}");
-        assert_eq!(reply.field("Content-Range").unwrap(), format!("bytes {start}-{}/{LENGTH}", end - 1), "{range}");
-        assert_eq!(reply.field("Content-Length").unwrap(), (end - start).to_string(), "{range}");
+        assert_eq!(
+            reply.field("Content-Range").unwrap(),
+            format!("bytes {start}-{}/{LENGTH}", end - 1),
+            "{range}"
+        );
+        assert_eq!(
+            reply.field("Content-Length").unwrap(),
+            (end - start).to_string(),
+            "{range}"
+        );
         assert!(reply.body == bytes[start..end], "{range}");
     }
 }
@@ -79,7 +95,11 @@ fn a_range_beyond_the_end_is_416_with_the_length_and_keeps_the_connection() {
         client.send_request("GET", &agent.path(QUERY), &fields, "");
         let reply = client.reply();
         assert_eq!(reply.outcome(), (416, "000-002".into()), "{range}");
-        assert_eq!(reply.field("Content-Range"), Some("bytes */200001"), "{range}");
+        assert_eq!(
+            reply.field("Content-Range"),
+            Some("bytes */200001"),
+            "{range}"
+        );
         assert_eq!(reply.field("Accept-Ranges"), Some("bytes"));
         assert_eq!(reply.field("Content-Disposition"), None);
     }
@@ -106,7 +126,11 @@ fn several_malformed_or_foreign_ranges_give_the_whole_video() {
         "bytes=0-1\r\nRange: bytes=2-3",
     ] {
         let reply = ranged(&agent, range);
-        assert_eq!((reply.status, reply.field("Content-Range")), (200, None), "{range}");
+        assert_eq!(
+            (reply.status, reply.field("Content-Range")),
+            (200, None),
+            "{range}"
+        );
         assert_eq!(reply.field("Content-Length"), Some("200001"), "{range}");
         assert!(reply.body == bytes, "{range}");
     }
@@ -119,15 +143,27 @@ fn a_whole_video_has_every_field_a_client_needs_to_go_on_with_it_later() {
     let whole = agent.ask(QUERY, "");
     let part = ranged(&agent, "bytes=1-2");
     for reply in [&whole, &part] {
-        assert_eq!(reply.field("Content-Type"), Some("application/octet-stream;charset=utf-8"));
+        assert_eq!(
+            reply.field("Content-Type"),
+            Some("application/octet-stream;charset=utf-8")
+        );
         assert_eq!(reply.field("Accept-Ranges"), Some("bytes"));
-        assert_eq!(reply.field("Last-Modified"), Some("Wed, 02 Dec 2020 00:00:00 GMT"));
-        assert_eq!(reply.field("Content-Disposition"), Some("attachment; filename=\"a.mp4\""));
+        assert_eq!(
+            reply.field("Last-Modified"),
+            Some("Wed, 02 Dec 2020 00:00:00 GMT")
+        );
+        assert_eq!(
+            reply.field("Content-Disposition"),
+            Some("attachment; filename=\"a.mp4\"")
+        );
         assert_eq!(reply.field("X-Content-Type-Options"), Some("nosniff"));
         assert_eq!(reply.field("Cache-Control"), Some("no-store"));
         assert_eq!(reply.field("Transfer-Encoding"), None);
         let etag = reply.field("ETag").unwrap();
-        assert!(etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2, "{etag} is strong");
+        assert!(
+            etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2,
+            "{etag} is strong"
+        );
     }
     assert_eq!(whole.field("ETag"), part.field("ETag"));
 }
@@ -152,7 +188,12 @@ fn if_range_gives_a_part_only_of_the_very_state_it_names() {
     let (server, bytes) = (start(), video());
     let agent = server.agent(503);
     let etag = agent.ask(QUERY, "").field("ETag").unwrap().to_owned();
-    let ask = |condition: &str| agent.ask(QUERY, &format!("Range: bytes=100-\r\nIf-Range: {condition}\r\n"));
+    let ask = |condition: &str| {
+        agent.ask(
+            QUERY,
+            &format!("Range: bytes=100-\r\nIf-Range: {condition}\r\n"),
+        )
+    };
     for good in [&*etag, "Wed, 02 Dec 2020 00:00:00 GMT"] {
         let reply = ask(good);
         assert_eq!(reply.status, 206, "{good}");
@@ -169,7 +210,11 @@ fn if_range_gives_a_part_only_of_the_very_state_it_names() {
         "yesterday",
     ] {
         let reply = ask(bad);
-        assert_eq!((reply.status, reply.field("Content-Range")), (200, None), "{bad}");
+        assert_eq!(
+            (reply.status, reply.field("Content-Range")),
+            (200, None),
+            "{bad}"
+        );
         assert!(reply.body == bytes, "{bad}");
     }
     // A range beyond the end of another state is no error of this one.
@@ -181,10 +226,25 @@ fn if_range_gives_a_part_only_of_the_very_state_it_names() {
 fn a_date_names_no_state_of_a_file_that_was_changed_just_now() {
     let server = start();
     let agent = server.agent(503);
-    let path = server.scratch().path().join(format!("mount/{FOLDER}/a.mp4"));
-    // A change that lies ahead is given as now, and what was changed now may be changed again within the second.
-    touch(&path, SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs() + 3600);
-    let date = agent.ask(QUERY, "").field("Last-Modified").unwrap().to_owned();
+    let path = server
+        .scratch()
+        .path()
+        .join(format!("mount/{FOLDER}/a.mp4"));
+    // A change that lies ahead is given as now, and what was changed now may be changed again
+    // within the second.
+    touch(
+        &path,
+        SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap()
+            .as_secs()
+            + 3600,
+    );
+    let date = agent
+        .ask(QUERY, "")
+        .field("Last-Modified")
+        .unwrap()
+        .to_owned();
     let reply = agent.ask(QUERY, &format!("Range: bytes=100-\r\nIf-Range: {date}\r\n"));
     assert_eq!(reply.status, 200);
 }
@@ -193,13 +253,22 @@ fn a_date_names_no_state_of_a_file_that_was_changed_just_now() {
 fn every_change_of_a_file_changes_its_tag() {
     let server = start();
     let agent = server.agent(503);
-    let path = server.scratch().path().join(format!("mount/{FOLDER}/a.mp4"));
-    let tag = || ranged(&agent, "bytes=0-0").field("ETag").unwrap().to_owned();
+    let path = server
+        .scratch()
+        .path()
+        .join(format!("mount/{FOLDER}/a.mp4"));
+    let tag = || {
+        ranged(&agent, "bytes=0-0")
+            .field("ETag")
+            .unwrap()
+            .to_owned()
+    };
     let mut tags = vec![tag(), tag()];
     assert_eq!(tags[0], tags[1]);
     tags.pop();
     let file = File::options().write(true).open(&path).unwrap();
-    file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_606_867_200, 1)).unwrap();
+    file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_606_867_200, 1))
+        .unwrap();
     tags.push(tag());
     file.write_all_at(b"more", LENGTH as u64).unwrap();
     touch(&path, 1_606_867_200);
@@ -218,7 +287,10 @@ fn a_precondition_that_fails_is_412_with_the_state_there_is_and_keeps_the_connec
     let (server, bytes) = (start(), video());
     let agent = server.agent(503);
     let etag = agent.ask(QUERY, "").field("ETag").unwrap().to_owned();
-    let (date, before) = ("Wed, 02 Dec 2020 00:00:00 GMT", "Tue, 01 Dec 2020 23:59:59 GMT");
+    let (date, before) = (
+        "Wed, 02 Dec 2020 00:00:00 GMT",
+        "Tue, 01 Dec 2020 23:59:59 GMT",
+    );
     let mut client = server.client();
     for failing in [
         "If-Match: \"other\"\r\n".to_owned(),
@@ -228,11 +300,17 @@ fn a_precondition_that_fails_is_412_with_the_state_there_is_and_keeps_the_connec
         format!("If-Unmodified-Since: {before}\r\n"),
         // Where both are there the date does not count (RFC 9110 section 13.1.4).
         format!("If-Match: \"other\"\r\nIf-Unmodified-Since: {date}\r\n"),
-        // Preconditions come before the range (section 13.2.2), whether it could be satisfied or not.
+        // Preconditions come before the range (section 13.2.2), whether it could be satisfied or
+        // not.
         "If-Match: \"other\"\r\nRange: bytes=0-1\r\n".to_owned(),
         "If-Match: \"other\"\r\nRange: bytes=999999999-\r\n".to_owned(),
     ] {
-        client.send_request("GET", &agent.path(QUERY), &format!("Guid: {}\r\n{failing}", agent.guid), "");
+        client.send_request(
+            "GET",
+            &agent.path(QUERY),
+            &format!("Guid: {}\r\n{failing}", agent.guid),
+            "",
+        );
         let reply = client.reply();
         assert_eq!(reply.outcome(), (412, "000-002".into()), "{failing}");
         assert_eq!(reply.field("ETag"), Some(&*etag));
@@ -250,9 +328,17 @@ fn a_precondition_that_fails_is_412_with_the_state_there_is_and_keeps_the_connec
         "If-Unmodified-Since: yesterday\r\n".to_owned(),
     ] {
         let reply = agent.ask(QUERY, &holding);
-        assert_eq!((reply.status, reply.body == bytes), (200, true), "{holding}");
+        assert_eq!(
+            (reply.status, reply.body == bytes),
+            (200, true),
+            "{holding}"
+        );
         let reply = agent.ask(QUERY, &format!("{holding}Range: bytes=5-9\r\n"));
-        assert_eq!((reply.status, &reply.body[..]), (206, &bytes[5..10]), "{holding}");
+        assert_eq!(
+            (reply.status, &reply.body[..]),
+            (206, &bytes[5..10]),
+            "{holding}"
+        );
     }
     server.metric_becomes("downloads", 0);
 }
@@ -266,7 +352,12 @@ fn beyond_four_gigabytes_every_byte_is_where_it_belongs() {
     std::fs::create_dir_all(file.parent().unwrap()).unwrap();
     let file = File::create(file).unwrap();
     file.set_len(BIG).unwrap();
-    for (at, mark) in [(0, b"first"), ((1 << 31) - 2, b"2 GiB"), ((1 << 32) - 2, b"4 GiB"), (BIG - 5, b"final")] {
+    for (at, mark) in [
+        (0, b"first"),
+        ((1 << 31) - 2, b"2 GiB"),
+        ((1 << 32) - 2, b"4 GiB"),
+        (BIG - 5, b"final"),
+    ] {
         file.write_all_at(mark, at).unwrap();
     }
     let server = setup.start();
@@ -280,10 +371,17 @@ fn beyond_four_gigabytes_every_byte_is_where_it_belongs() {
         ("bytes=5368709118-99999999999999999999", BIG - 5, b"final"),
     ] {
         let reply = ranged(&agent, range);
-        assert_eq!(reply.field("Content-Range").unwrap(), format!("bytes {start}-{}/{BIG}", start + 4), "{range}");
+        assert_eq!(
+            reply.field("Content-Range").unwrap(),
+            format!("bytes {start}-{}/{BIG}", start + 4),
+            "{range}"
+        );
         assert_eq!(reply.body, bytes, "{range}");
     }
-    assert_eq!(ranged(&agent, "bytes=5368709123-").field("Content-Range"), Some("bytes */5368709123"));
+    assert_eq!(
+        ranged(&agent, "bytes=5368709123-").field("Content-Range"),
+        Some("bytes */5368709123")
+    );
     // The head of the whole announces all of it; its bytes are the part from 1 on but one.
     let (client, reply) = agent.begin(QUERY, "");
     assert_eq!(reply.field("Content-Length"), Some("5368709123"));
@@ -296,9 +394,21 @@ fn beyond_four_gigabytes_every_byte_is_where_it_belongs() {
 #[test]
 fn a_file_name_cannot_break_out_of_its_field() {
     let names = [
-        ("a\"b.mp4", "a%22b.mp4", r#"attachment; filename="a_b.mp4"; filename*=UTF-8''a%22b.mp4"#),
-        ("50%.mp4", "50%25.mp4", r#"attachment; filename="50_.mp4"; filename*=UTF-8''50%25.mp4"#),
-        ("a;b c.mp4", "a;b+c.mp4", r#"attachment; filename="a;b c.mp4""#),
+        (
+            "a\"b.mp4",
+            "a%22b.mp4",
+            r#"attachment; filename="a_b.mp4"; filename*=UTF-8''a%22b.mp4"#,
+        ),
+        (
+            "50%.mp4",
+            "50%25.mp4",
+            r#"attachment; filename="50_.mp4"; filename*=UTF-8''50%25.mp4"#,
+        ),
+        (
+            "a;b c.mp4",
+            "a;b+c.mp4",
+            r#"attachment; filename="a;b c.mp4""#,
+        ),
         (
             "通话.mp4",
             "%E9%80%9A%E8%AF%9D.mp4",
@@ -317,7 +427,16 @@ fn a_file_name_cannot_break_out_of_its_field() {
         assert_eq!(reply.body, b"video");
     }
     // Backslashes, control characters and line ends are no part of a recording's name.
-    for encoded in ["a%0d%0aSet-Cookie:x.mp4", "a%0d%0aSet-Cookie=x.mp4", "a%7f.mp4", "a%c2%85.mp4"] {
-        assert_eq!(agent.code(&format!("recordId=Y:/{FOLDER}/{encoded}")), "104-003", "{encoded}");
+    for encoded in [
+        "a%0d%0aSet-Cookie:x.mp4",
+        "a%0d%0aSet-Cookie=x.mp4",
+        "a%7f.mp4",
+        "a%c2%85.mp4",
+    ] {
+        assert_eq!(
+            agent.code(&format!("recordId=Y:/{FOLDER}/{encoded}")),
+            "104-003",
+            "{encoded}"
+        );
     }
 }

@@ -13,7 +13,13 @@ const RECORD_ID: &str = "Y:/1/0/20201202/503/1714442.mp4";
 
 /// Reloads and waits until the log has one more line with this text in it.
 fn reload(server: &Server, told: &str) {
-    let lines = || server.log().iter().filter(|line| line.contains(told)).count();
+    let lines = || {
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains(told))
+            .count()
+    };
     let before = lines();
     server.signal("HUP");
     eventually(&format!("a reload that tells {told}"), || lines() > before);
@@ -23,16 +29,21 @@ fn reload(server: &Server, told: &str) {
 fn set(server: &Server, key: &str, value: &str) {
     let path = server.scratch().path().join("basic.properties");
     let text = fs::read_to_string(path).unwrap();
-    let others = text.lines().filter(|line| line.split(" = ").next() != Some(key));
+    let others = text
+        .lines()
+        .filter(|line| line.split(" = ").next() != Some(key));
     let others: String = others.map(|line| format!("{line}\n")).collect();
-    server.scratch().file("basic.properties", format!("{others}{key} = {value}\n"));
+    server
+        .scratch()
+        .file("basic.properties", format!("{others}{key} = {value}\n"));
 }
 
 /// The pair another server was given.
 fn other_pair() -> [Vec<u8>; 2] {
     let other = Setup::new();
     other.write_files();
-    ["certificate.pem", "private-key.pem"].map(|name| fs::read(other.directory().join(name)).unwrap())
+    ["certificate.pem", "private-key.pem"]
+        .map(|name| fs::read(other.directory().join(name)).unwrap())
 }
 
 /// Whether a new client, who has never been here, is shown this certificate.
@@ -40,9 +51,14 @@ fn shown(server: &Server, certificate: &[u8]) -> bool {
     // Clients of one file share their session tickets, and who resumes a session is shown nothing.
     static CLIENTS: AtomicU32 = AtomicU32::new(0);
     let first_client = format!("# client {}\n", CLIENTS.fetch_add(1, Ordering::Relaxed));
-    let trusted = server.scratch().file("trusted.pem", [certificate, first_client.as_bytes()].concat());
+    let trusted = server.scratch().file(
+        "trusted.pem",
+        [certificate, first_client.as_bytes()].concat(),
+    );
     let mut client = Client::connect(server.address(), &trusted);
-    client.try_send("GET /agentgateway/resource/health HTTP/1.1\r\nHost: localhost\r\n\r\n").is_ok()
+    client
+        .try_send("GET /agentgateway/resource/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .is_ok()
         && client.try_head().is_ok_and(|head| head.status == 200)
 }
 
@@ -55,7 +71,9 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     // At the end there is more left than the sockets hold.
     const LENGTH: usize = RELOADS * PIECE + 16 * 1024 * 1024;
     let video = recording_bytes(3, LENGTH);
-    let agents: String = (1001..1001 + POLLS).map(|agent| format!("{agent} = no-password\n")).collect();
+    let agents: String = (1001..1001 + POLLS)
+        .map(|agent| format!("{agent} = no-password\n"))
+        .collect();
     let mut server = Setup::new()
         .set("AGENT_POLL_WAIT_FLAG", "ON")
         .set("AGENT_POLL_WAIT_TIMES", "100")
@@ -70,9 +88,17 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     let mut polls: Vec<_> = (1001..1001 + POLLS)
         .map(|agent| {
             let mut client = server.client();
-            let guid = client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
+            let guid = client
+                .put(&format!("/onlineagent/{agent}"), None, r#"{"password":""}"#)
+                .guid()
+                .unwrap();
             client.take_sign_in_events(agent, &guid);
-            client.send_request("GET", &format!("/agentevent/{agent}"), &format!("Guid: {guid}\r\n"), "");
+            client.send_request(
+                "GET",
+                &format!("/agentevent/{agent}"),
+                &format!("Guid: {guid}\r\n"),
+                "",
+            );
             client
         })
         .collect();
@@ -80,7 +106,10 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     let mut downloads: Vec<_> = (0..DOWNLOADS)
         .map(|_| {
             let mut client = server.client();
-            assert_eq!(client.begin_download(503, &guid, RECORD_ID).length(), LENGTH);
+            assert_eq!(
+                client.begin_download(503, &guid, RECORD_ID).length(),
+                LENGTH
+            );
             (client, Context::new(&SHA256))
         })
         .collect();
@@ -90,7 +119,8 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     eventually("all polls are parked", || metrics().contains(&parked));
 
     let pairs = [
-        ["certificate.pem", "private-key.pem"].map(|name| fs::read(server.scratch().path().join(name)).unwrap()),
+        ["certificate.pem", "private-key.pem"]
+            .map(|name| fs::read(server.scratch().path().join(name)).unwrap()),
         other_pair(),
     ];
     for number in 1..=RELOADS {
@@ -102,11 +132,17 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
             client.stream(PIECE as u64, |piece| digest.update(piece));
         }
         if number % 20 < 2 {
-            assert!(shown(&server, certificate), "reload {number}: new clients are shown the new certificate");
+            assert!(
+                shown(&server, certificate),
+                "reload {number}: new clients are shown the new certificate"
+            );
         }
     }
     assert!(metrics().contains(&parked), "every poll waits as before");
-    assert!(metrics().contains(&format!("cc_gateway_downloads {DOWNLOADS}\n")), "every download is still running");
+    assert!(
+        metrics().contains(&format!("cc_gateway_downloads {DOWNLOADS}\n")),
+        "every download is still running"
+    );
 
     server.signal("TERM");
     for poll in &mut polls {
@@ -114,8 +150,15 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     }
     let expected = crate::support::sha256(&video);
     for (mut client, mut digest) in downloads {
-        client.stream((LENGTH - RELOADS * PIECE) as u64, |piece| digest.update(piece));
-        let received: String = digest.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        client.stream((LENGTH - RELOADS * PIECE) as u64, |piece| {
+            digest.update(piece)
+        });
+        let received: String = digest
+            .finish()
+            .as_ref()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
         assert_eq!(received, expected);
     }
     assert_eq!(server.wait().code(), Some(0));
@@ -123,7 +166,9 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
 
 #[test]
 fn a_pair_that_does_not_belong_together_changes_nothing() {
-    let server = Setup::new().expect_log("certificate not reloaded: ").start();
+    let server = Setup::new()
+        .expect_log("certificate not reloaded: ")
+        .start();
     let before = fs::read(server.scratch().path().join("certificate.pem")).unwrap();
     let [certificate, key] = other_pair();
     server.scratch().file("certificate.pem", &certificate);
@@ -144,52 +189,117 @@ fn a_key_that_cannot_be_had_changes_nothing() {
     let mut setup = Setup::new().expect_log("certificate not reloaded: ");
     setup.write_files();
     if root {
-        for name in [".", "agents.properties", "basic.properties", "certificate.pem", "private-key.pem"] {
+        for name in [
+            ".",
+            "agents.properties",
+            "basic.properties",
+            "certificate.pem",
+            "private-key.pem",
+        ] {
             chown(setup.directory().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
         }
-        setup = setup.through(&["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]);
+        setup = setup.through(&[
+            "setpriv",
+            "--reuid=65534",
+            "--regid=65534",
+            "--clear-groups",
+        ]);
     }
     let server = setup.start();
     let certificate = fs::read(server.scratch().path().join("certificate.pem")).unwrap();
     let key = server.scratch().path().join("private-key.pem");
     fs::set_permissions(&key, fs::Permissions::from_mode(0o000)).unwrap();
-    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: is not readable (Permission denied");
+    reload(
+        &server,
+        "private-key.pem: TLS_PRIVATE_KEY: is not readable (Permission denied",
+    );
     assert!(shown(&server, &certificate));
     fs::remove_file(&key).unwrap();
     reload(&server, "private-key.pem: TLS_PRIVATE_KEY: no such file");
     assert!(shown(&server, &certificate));
     fs::write(&key, "no key").unwrap();
-    reload(&server, "private-key.pem: TLS_PRIVATE_KEY: holds no private key");
+    reload(
+        &server,
+        "private-key.pem: TLS_PRIVATE_KEY: holds no private key",
+    );
     assert!(shown(&server, &certificate));
 }
 
 fn is_root() -> bool {
-    fs::read_to_string("/proc/self/status").unwrap().lines().any(|line| line.starts_with("Uid:\t0\t0\t"))
+    fs::read_to_string("/proc/self/status")
+        .unwrap()
+        .lines()
+        .any(|line| line.starts_with("Uid:\t0\t0\t"))
 }
 
 #[test]
 fn agents_come_and_go_and_a_broken_file_changes_nothing() {
-    let server =
-        Setup::new().expect_log("agents not reloaded").expect_log("names no agent, nobody can sign in").start();
+    let server = Setup::new()
+        .expect_log("agents not reloaded")
+        .expect_log("names no agent, nobody can sign in")
+        .start();
     let staying = server.sign_in(503);
     let leaving = server.sign_in(102);
     let before = fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap();
-    let without: String =
-        before.lines().filter(|line| !line.starts_with("102 ")).map(|line| format!("{line}\n")).collect();
-    server.scratch().file("agents.properties", format!("{without}777 = no-password\n"));
+    let without: String = before
+        .lines()
+        .filter(|line| !line.starts_with("102 "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    server
+        .scratch()
+        .file("agents.properties", format!("{without}777 = no-password\n"));
     reload(&server, "agents reloaded: 5 may sign in, 1 sessions ended");
-    assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "0");
-    assert_eq!(server.client().get("/agentevent/102", Some(&leaving)).code(), "100-006");
-    assert_eq!(server.client().put("/onlineagent/777", None, r#"{"password":""}"#).code(), "0");
-    assert_eq!(server.client().put("/onlineagent/102", None, r#"{"password":"secret"}"#).code(), "100-004");
+    assert_eq!(
+        server
+            .client()
+            .get("/agentevent/503", Some(&staying))
+            .code(),
+        "0"
+    );
+    assert_eq!(
+        server
+            .client()
+            .get("/agentevent/102", Some(&leaving))
+            .code(),
+        "100-006"
+    );
+    assert_eq!(
+        server
+            .client()
+            .put("/onlineagent/777", None, r#"{"password":""}"#)
+            .code(),
+        "0"
+    );
+    assert_eq!(
+        server
+            .client()
+            .put("/onlineagent/102", None, r#"{"password":"secret"}"#)
+            .code(),
+        "100-004"
+    );
 
-    server.scratch().file("agents.properties", "503 = plain\n777 = no-password\n");
+    server
+        .scratch()
+        .file("agents.properties", "503 = plain\n777 = no-password\n");
     reload(&server, "agents not reloaded");
-    assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "0");
+    assert_eq!(
+        server
+            .client()
+            .get("/agentevent/503", Some(&staying))
+            .code(),
+        "0"
+    );
 
     server.scratch().file("agents.properties", "# nobody\n");
     reload(&server, "agents reloaded: 0 may sign in, 2 sessions ended");
-    assert_eq!(server.client().get("/agentevent/503", Some(&staying)).code(), "100-006");
+    assert_eq!(
+        server
+            .client()
+            .get("/agentevent/503", Some(&staying))
+            .code(),
+        "100-006"
+    );
 }
 
 #[test]
@@ -211,18 +321,34 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     set(&server, "MAXTIME", "90000");
     // What is told of it last.
     for _ in 0..2 {
-        reload(&server, "MAXTIME has changed; restart the service to apply it");
+        reload(
+            &server,
+            "MAXTIME has changed; restart the service to apply it",
+        );
     }
-    assert_eq!(server.log().iter().filter(|line| line.contains("restart the service to apply it")).count(), 4);
+    assert_eq!(
+        server
+            .log()
+            .iter()
+            .filter(|line| line.contains("restart the service to apply it"))
+            .count(),
+        4
+    );
 
     set(&server, "LOG_LEVEL", "loud");
     reload(&server, "LOG_LEVEL: \"loud\" ");
-    assert!(server.log_line("LOG_LEVEL: \"loud\"").contains("basic.properties:"));
+    assert!(
+        server
+            .log_line("LOG_LEVEL: \"loud\"")
+            .contains("basic.properties:")
+    );
     set(&server, "LOG_LEVEL", "debug");
     reload(&server, "MAXTIME has changed");
 
     let agents = fs::read_to_string(server.scratch().path().join("agents.properties")).unwrap();
-    server.scratch().file("others.properties", format!("{agents}778 = no-password\n"));
+    server
+        .scratch()
+        .file("others.properties", format!("{agents}778 = no-password\n"));
     set(&server, "AGENTS_FILE", "others.properties");
     reload(&server, "agents reloaded: 6 may sign in, 0 sessions ended");
     server.log_line("AGENTS_FILE is now ");

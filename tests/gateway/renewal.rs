@@ -1,10 +1,14 @@
 //! Guids that are renewed: when, for whom, and how long each is good.
 
-use crate::support::{Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age};
+use crate::support::{
+    Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age,
+};
 
 /// A Guid is due for renewal a millisecond after its issue and lasts.
 fn always_due() -> Setup {
-    Setup::new().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "60000")
+    Setup::new()
+        .set("GUIDINTERVAL", "1")
+        .set("GUIDTIMEOUT", "60000")
 }
 
 fn poll(client: &mut Client, guid: &str) -> Reply {
@@ -15,18 +19,33 @@ fn poll(client: &mut Client, guid: &str) -> Reply {
 fn a_guid_is_renewed_in_the_answers_to_polls_and_handshakes_and_in_no_others() {
     let server = always_due().start();
     let mut client = server.client();
-    for (method, path) in [("GET", "/agentevent/101"), ("POST", "/onlineagent/101/handshake")] {
-        let guid = client.put("/onlineagent/101/forcelogin", None, SIGN_IN).guid().unwrap();
+    for (method, path) in [
+        ("GET", "/agentevent/101"),
+        ("POST", "/onlineagent/101/handshake"),
+    ] {
+        let guid = client
+            .put("/onlineagent/101/forcelogin", None, SIGN_IN)
+            .guid()
+            .unwrap();
         let_guids_age(&server);
         for (method, path, body, code) in [
             ("PUT", "/onlineagent/101/heartbeat", "", "0"),
             ("PUT", "/onlineagent/101", SIGN_IN, "100-002"),
-            ("DELETE", "/onlineagent/101/forcelogoutwithreason/0", "", "100-005"),
+            (
+                "DELETE",
+                "/onlineagent/101/forcelogoutwithreason/0",
+                "",
+                "100-005",
+            ),
             ("GET", "/recordfile/101/videofiledownloadEx", "", "108-009"),
             ("GET", "/health", "", "0"),
         ] {
             let reply = client.request(method, path, Some(&guid), body);
-            assert_eq!((reply.outcome(), reply.guid()), ((200, code.into()), None), "{method} {path}");
+            assert_eq!(
+                (reply.outcome(), reply.guid()),
+                ((200, code.into()), None),
+                "{method} {path}"
+            );
         }
         client.send_request(
             "POST",
@@ -40,8 +59,18 @@ fn a_guid_is_renewed_in_the_answers_to_polls_and_handshakes_and_in_no_others() {
         let renewed = reply.guid().unwrap();
         assert_ne!(renewed, guid);
         // Both are good until their own time has come.
-        assert_eq!(client.put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
-        assert_eq!(client.put("/onlineagent/101/heartbeat", Some(&renewed), "").code(), "0");
+        assert_eq!(
+            client
+                .put("/onlineagent/101/heartbeat", Some(&guid), "")
+                .code(),
+            "0"
+        );
+        assert_eq!(
+            client
+                .put("/onlineagent/101/heartbeat", Some(&renewed), "")
+                .code(),
+            "0"
+        );
     }
 }
 
@@ -98,29 +127,49 @@ fn a_client_that_follows_renewals_keeps_its_session_through_many_of_them() {
 
 #[test]
 fn a_client_that_never_follows_keeps_its_session_in_mode_1() {
-    let server = Setup::new().set("AUTHMODE", "1").set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "2").start();
+    let server = Setup::new()
+        .set("AUTHMODE", "1")
+        .set("GUIDINTERVAL", "1")
+        .set("GUIDTIMEOUT", "2")
+        .start();
     let guid = server.sign_in(101);
     let mut client = server.client();
-    // Nothing is ever due in this mode, so that age has to be shown by another server with the same settings.
-    let witness = Setup::new().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "2").start();
+    // Nothing is ever due in this mode, so that age has to be shown by another server with the same
+    // settings.
+    let witness = Setup::new()
+        .set("GUIDINTERVAL", "1")
+        .set("GUIDTIMEOUT", "2")
+        .start();
     for _ in 0..3 {
         let_guids_age(&witness);
-        for (method, path) in
-            [("GET", "/agentevent/101"), ("POST", "/onlineagent/101/handshake"), ("PUT", "/onlineagent/101/heartbeat")]
-        {
+        for (method, path) in [
+            ("GET", "/agentevent/101"),
+            ("POST", "/onlineagent/101/handshake"),
+            ("PUT", "/onlineagent/101/heartbeat"),
+        ] {
             let reply = client.request(method, path, Some(&guid), "");
             assert_eq!((reply.code(), reply.guid()), ("0".into(), None), "{path}");
         }
     }
-    let other = client.put("/onlineagent/101/updateGuid", Some(&guid), "").guid().unwrap();
+    let other = client
+        .put("/onlineagent/101/updateGuid", Some(&guid), "")
+        .guid()
+        .unwrap();
     let_guids_age(&witness);
-    assert_eq!(poll(&mut client, &guid).text(), EMPTY_POLL, "the Guid of sign-in lasts");
+    assert_eq!(
+        poll(&mut client, &guid).text(),
+        EMPTY_POLL,
+        "the Guid of sign-in lasts"
+    );
     assert_eq!(poll(&mut client, &other).text(), EMPTY_POLL);
 }
 
 #[test]
 fn a_client_that_never_follows_loses_its_right_in_mode_2_and_the_newest_guid_keeps_it() {
-    let server = Setup::new().set("GUIDINTERVAL", "50").set("GUIDTIMEOUT", "200").start();
+    let server = Setup::new()
+        .set("GUIDINTERVAL", "50")
+        .set("GUIDTIMEOUT", "200")
+        .start();
     let guid = server.sign_in_only(101);
     let mut client = server.client();
     let mut newest = None;
@@ -139,18 +188,30 @@ fn a_client_that_never_follows_loses_its_right_in_mode_2_and_the_newest_guid_kee
 
 #[test]
 fn the_newest_guid_does_not_expire_while_nothing_renews_it() {
-    let server = Setup::new().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "2").start();
+    let server = Setup::new()
+        .set("GUIDINTERVAL", "1")
+        .set("GUIDTIMEOUT", "2")
+        .start();
     let guid = server.sign_in_only(101);
     for _ in 0..3 {
         let_guids_age(&server);
-        assert_eq!(server.client().put("/onlineagent/101/heartbeat", Some(&guid), "").code(), "0");
+        assert_eq!(
+            server
+                .client()
+                .put("/onlineagent/101/heartbeat", Some(&guid), "")
+                .code(),
+            "0"
+        );
     }
     assert!(poll(&mut server.client(), &guid).guid().is_some());
 }
 
 #[test]
 fn a_renewal_that_was_lost_is_made_up_for_and_not_with_every_answer() {
-    let server = Setup::new().set("GUIDINTERVAL", "400").set("GUIDTIMEOUT", "2000").start();
+    let server = Setup::new()
+        .set("GUIDINTERVAL", "400")
+        .set("GUIDTIMEOUT", "2000")
+        .start();
     let guid = server.sign_in_only(101);
     let mut client = server.client();
     let mut polls = 0;
@@ -172,7 +233,10 @@ fn each_window_of_a_session_gets_its_own_renewal() {
     let server = always_due().start();
     let mut client = server.client();
     let first = server.sign_in_only(101);
-    let second = client.put("/onlineagent/101/updateGuid", Some(&first), "").guid().unwrap();
+    let second = client
+        .put("/onlineagent/101/updateGuid", Some(&first), "")
+        .guid()
+        .unwrap();
     let_guids_age(&server);
     let renewed = [&first, &second].map(|guid| poll(&mut client, guid).guid().expect("a renewal"));
     assert_ne!(renewed[0], renewed[1]);
@@ -187,7 +251,8 @@ fn update_guid_gives_another_guid_in_content_and_field_and_leaves_the_earlier_on
         let reply = client.put("/onlineagent/101/updateGuid", Some(&first), "");
         let second = reply.guid().unwrap();
         assert_ne!(first, second);
-        let text = format!(r#"{{"result":{{"guid":"{second}"}},"message":"success","retcode":"0"}}"#);
+        let text =
+            format!(r#"{{"result":{{"guid":"{second}"}},"message":"success","retcode":"0"}}"#);
         assert_eq!(reply.text(), text);
         for guid in [&first, &second] {
             assert_eq!(poll(&mut client, guid).text(), EMPTY_POLL, "mode {mode}");

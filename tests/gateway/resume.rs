@@ -8,7 +8,9 @@ use std::process::{Command, Output};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Agent, Client, Relay, Server, Setup, eventually, numbers, recording_bytes, seed};
+use crate::support::{
+    Agent, Client, Relay, Server, Setup, eventually, numbers, recording_bytes, seed,
+};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/1714442.mp4";
@@ -21,7 +23,8 @@ fn large_recording(setup: &Setup) {
     let file = File::create(path).unwrap();
     file.set_len(GIB).unwrap();
     for place in 0..16 {
-        file.write_all_at(&recording_bytes(place, 1_000_003), place * 67_000_001).unwrap();
+        file.write_all_at(&recording_bytes(place, 1_000_003), place * 67_000_001)
+            .unwrap();
     }
     file.write_all_at(b"the end", GIB - 7).unwrap();
 }
@@ -41,7 +44,12 @@ fn a_download_cut_anywhere_and_resumed_is_the_identical_file() {
     for _ in 0..50 {
         relay.cut_after(BEFORE + random(LENGTH));
         let mut client = Client::connect(relay.address(), &certificate);
-        client.send_request("GET", &agent.path(QUERY), &format!("Guid: {}\r\n", agent.guid), "");
+        client.send_request(
+            "GET",
+            &agent.path(QUERY),
+            &format!("Guid: {}\r\n", agent.guid),
+            "",
+        );
         let Ok(head) = client.try_head() else {
             early += 1;
             continue;
@@ -50,7 +58,11 @@ fn a_download_cut_anywhere_and_resumed_is_the_identical_file() {
         let (mut got, in_order) = client.rest();
         assert!(!in_order, "a client can tell that this was not all");
         cut_within += usize::from(!got.is_empty());
-        let condition = format!("Range: bytes={}-\r\nIf-Range: {}\r\n", got.len(), head.field("ETag").unwrap());
+        let condition = format!(
+            "Range: bytes={}-\r\nIf-Range: {}\r\n",
+            got.len(),
+            head.field("ETag").unwrap()
+        );
         let rest = agent.ask(QUERY, &condition);
         assert_eq!(rest.status, 206);
         got.extend(rest.body);
@@ -62,7 +74,9 @@ fn a_download_cut_anywhere_and_resumed_is_the_identical_file() {
 
 #[test]
 fn a_download_resumed_after_its_file_was_replaced_begins_anew() {
-    let server = Setup::new().recording(RECORDING, recording_bytes(1, 300_000)).start();
+    let server = Setup::new()
+        .recording(RECORDING, recording_bytes(1, 300_000))
+        .start();
     let agent = server.agent(503);
     let (mut client, head) = agent.begin(QUERY, "");
     let etag = head.field("ETag").unwrap().to_owned();
@@ -72,7 +86,10 @@ fn a_download_resumed_after_its_file_was_replaced_begins_anew() {
     let path = server.scratch().path().join("mount").join(RECORDING);
     std::fs::write(path.with_extension("new"), &other).unwrap();
     std::fs::rename(path.with_extension("new"), &path).unwrap();
-    let reply = agent.ask(QUERY, &format!("Range: bytes=1000-\r\nIf-Range: {etag}\r\n"));
+    let reply = agent.ask(
+        QUERY,
+        &format!("Range: bytes=1000-\r\nIf-Range: {etag}\r\n"),
+    );
     assert_eq!(reply.status, 200);
     assert!(reply.body == other);
 }
@@ -80,12 +97,17 @@ fn a_download_resumed_after_its_file_was_replaced_begins_anew() {
 #[test]
 fn a_download_broken_at_one_node_goes_on_at_another() {
     let video = recording_bytes(3, 300_000);
-    // The nodes number the file differently, as they do with CIFS and FUSE; its size and time are the file server's.
+    // The nodes number the file differently, as they do with CIFS and FUSE; its size and time are
+    // the file server's.
     let nodes: Vec<_> = (0..2)
         .map(|_| {
             let setup = Setup::new().recording(RECORDING, &video);
-            let file = File::options().write(true).open(setup.directory().join("mount").join(RECORDING)).unwrap();
-            file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_606_867_200, 123_456_789)).unwrap();
+            let file = File::options()
+                .write(true)
+                .open(setup.directory().join("mount").join(RECORDING))
+                .unwrap();
+            file.set_modified(SystemTime::UNIX_EPOCH + Duration::new(1_606_867_200, 123_456_789))
+                .unwrap();
             setup.start()
         })
         .collect();
@@ -94,7 +116,10 @@ fn a_download_broken_at_one_node_goes_on_at_another() {
     let mut got = client.bytes(100_000);
     drop(client);
     let etag = head.field("ETag").unwrap();
-    let rest = other.ask(QUERY, &format!("Range: bytes=100000-\r\nIf-Range: {etag}\r\nIf-Match: {etag}\r\n"));
+    let rest = other.ask(
+        QUERY,
+        &format!("Range: bytes=100000-\r\nIf-Range: {etag}\r\nIf-Match: {etag}\r\n"),
+    );
     assert_eq!(rest.status, 206);
     got.extend(rest.body);
     assert!(got == video);
@@ -102,7 +127,10 @@ fn a_download_broken_at_one_node_goes_on_at_another() {
 
 /// The address of a download as a client program is given it.
 fn url(agent: &Agent<'_>, address: SocketAddr) -> String {
-    format!("https://{address}/agentgateway/resource{}", agent.path(QUERY))
+    format!(
+        "https://{address}/agentgateway/resource{}",
+        agent.path(QUERY)
+    )
 }
 
 fn is_installed(program: &str) -> bool {
@@ -121,17 +149,35 @@ fn is_resumed_by(program: &str, run: impl Fn(&Server, &Agent<'_>, SocketAddr, &P
     let setup = Setup::new();
     large_recording(&setup);
     let server = setup.start();
-    let (agent, relay, mut random) = (server.agent(503), Relay::to(server.address()), numbers(seed()));
+    let (agent, relay, mut random) = (
+        server.agent(503),
+        Relay::to(server.address()),
+        numbers(seed()),
+    );
     let copy = server.scratch().path().join("copy");
     relay.cut_after(GIB / 4 + random(GIB / 2));
     let output = run(&server, &agent, relay.address(), &copy);
-    assert!(!output.status.success(), "{program} sees that it has not got everything");
+    assert!(
+        !output.status.success(),
+        "{program} sees that it has not got everything"
+    );
     let part = copy.metadata().unwrap().len();
     assert!((GIB / 8..GIB).contains(&part), "{part}");
     let output = run(&server, &agent, server.address(), &copy);
-    assert!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
-    assert_identical(&server.scratch().path().join("mount").join(RECORDING), &copy);
-    let resumed = server.log().iter().filter(|line| line.contains(" status=206 code=0 ")).count();
+    assert!(
+        output.status.success(),
+        "{program}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    assert_identical(
+        &server.scratch().path().join("mount").join(RECORDING),
+        &copy,
+    );
+    let resumed = server
+        .log()
+        .iter()
+        .filter(|line| line.contains(" status=206 code=0 "))
+        .count();
     assert_eq!(resumed, 1, "the second run fetched only what was missing");
     // Asking again for what is there already does it no harm.
     run(&server, &agent, server.address(), &copy);
@@ -140,7 +186,10 @@ fn is_resumed_by(program: &str, run: impl Fn(&Server, &Agent<'_>, SocketAddr, &P
 
 fn assert_identical(one: &Path, other: &Path) {
     let (one, other) = (File::open(one).unwrap(), File::open(other).unwrap());
-    assert_eq!(one.metadata().unwrap().len(), other.metadata().unwrap().len());
+    assert_eq!(
+        one.metadata().unwrap().len(),
+        other.metadata().unwrap().len()
+    );
     let (mut a, mut b) = (vec![0; 1 << 20], vec![0; 1 << 20]);
     for at in (0..GIB).step_by(1 << 20) {
         one.read_exact_at(&mut a, at).unwrap();
@@ -167,9 +216,20 @@ fn curl_resumes_a_cut_download_of_a_gibibyte() {
 fn wget_resumes_a_cut_download_of_a_gibibyte() {
     is_resumed_by("wget", |server, agent, address, copy| {
         Command::new("wget")
-            .args(["--no-verbose", "--no-config", "--no-hsts", "--tries=1", "--continue", "--ca-certificate"])
+            .args([
+                "--no-verbose",
+                "--no-config",
+                "--no-hsts",
+                "--tries=1",
+                "--continue",
+                "--ca-certificate",
+            ])
             .arg(server.scratch().path().join("certificate.pem"))
-            .args(["--header", &format!("Guid: {}", agent.guid), "--output-document"])
+            .args([
+                "--header",
+                &format!("Guid: {}", agent.guid),
+                "--output-document",
+            ])
             .arg(copy)
             .arg(url(agent, address))
             .output()
@@ -179,8 +239,11 @@ fn wget_resumes_a_cut_download_of_a_gibibyte() {
 
 #[test]
 fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort() {
-    // With one worker there is one inner connection, so that the numbers before are those of a server at rest.
-    let setup = Setup::new().set("MAX_DOWNLOADS_PER_AGENT", "16").set("WORKER_THREADS", "1");
+    // With one worker there is one inner connection, so that the numbers before are those of a
+    // server at rest.
+    let setup = Setup::new()
+        .set("MAX_DOWNLOADS_PER_AGENT", "16")
+        .set("WORKER_THREADS", "1");
     large_recording(&setup);
     let server = setup.start();
     let agent = server.agent(503);
@@ -193,7 +256,8 @@ fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort()
             scope.spawn(move || {
                 let mut random = numbers(seed.wrapping_add(number << 32));
                 let stop = if number % 4 == 0 { random(GIB) } else { GIB };
-                let original = File::open(server.scratch().path().join("mount").join(RECORDING)).unwrap();
+                let original =
+                    File::open(server.scratch().path().join("mount").join(RECORDING)).unwrap();
                 let (mut client, head) = agent.begin(QUERY, "");
                 assert_eq!((head.status, head.length() as u64), (200, GIB));
                 let (mut at, mut expected) = (0, vec![0; 64 * 1024]);
@@ -210,6 +274,8 @@ fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort()
     assert_eq!(whole.into_inner(), 12);
     server.metric_becomes("downloads", 0);
     eventually("the threads to go", || server.threads() <= threads);
-    eventually("the descriptors to go", || server.descriptors() <= descriptors);
+    eventually("the descriptors to go", || {
+        server.descriptors() <= descriptors
+    });
     assert!(server.metric("cc_gateway_downloads_cut_total") <= 4);
 }

@@ -5,11 +5,19 @@ use std::process::{Command, Stdio};
 
 use crate::support::{BASE, Server};
 
-/// What `openssl s_client` gets for a request, with this server name; `None` where there is no openssl.
+/// What `openssl s_client` gets for a request, with this server name; `None` where there is no
+/// openssl.
 fn ask(server: &Server, version: &str, name: &[u8]) -> Option<String> {
     use std::os::unix::ffi::OsStrExt as _;
     let mut child = Command::new("openssl")
-        .args(["s_client", "-quiet", "-verify_return_error", version, "-connect", &server.address().to_string()])
+        .args([
+            "s_client",
+            "-quiet",
+            "-verify_return_error",
+            version,
+            "-connect",
+            &server.address().to_string(),
+        ])
         .arg("-CAfile")
         .arg(server.scratch().path().join("certificate.pem"))
         .arg("-servername")
@@ -19,7 +27,8 @@ fn ask(server: &Server, version: &str, name: &[u8]) -> Option<String> {
         .stderr(Stdio::null())
         .spawn()
         .ok()?;
-    let request = format!("GET {BASE}/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
+    let request =
+        format!("GET {BASE}/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
     // A server that refuses may be gone before the request.
     let _ = child.stdin.take().unwrap().write_all(request.as_bytes());
     Some(String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned())
@@ -49,7 +58,10 @@ fn every_server_name_is_served() {
             let Some(answer) = ask(&server, version, name.as_bytes()) else {
                 return eprintln!("skipped: no openssl on this machine");
             };
-            assert!(answer.starts_with("HTTP/1.1 200 "), "{version} {name}: {answer}");
+            assert!(
+                answer.starts_with("HTTP/1.1 200 "),
+                "{version} {name}: {answer}"
+            );
         }
     }
 }

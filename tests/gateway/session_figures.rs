@@ -1,4 +1,5 @@
-//! What ten thousand sessions cost. These measure and take their time; CONTRIBUTING.md says how to run them.
+//! What ten thousand sessions cost. These measure and take their time; CONTRIBUTING.md says how to
+//! run them.
 
 use std::thread;
 use std::time::Instant;
@@ -8,8 +9,8 @@ use crate::support::{Client, Reply, Server, Setup};
 const MANY: usize = 10_000;
 const RELOADED: &str = "NODE_INDEX has changed; restart the service to apply it";
 const AGENT_ID_FIRST: usize = 1000;
-/// Polls of one run, over two connections. Runs are short and many, so that what else the machine does falls on
-/// both servers alike.
+/// Polls of one run, over two connections. Runs are short and many, so that what else the machine
+/// does falls on both servers alike.
 const POLLS: usize = 4_000;
 const RUNS: usize = 101;
 
@@ -21,7 +22,10 @@ struct Kept<'a> {
 
 impl Kept<'_> {
     fn new(server: &Server) -> Kept<'_> {
-        Kept { server, client: server.client() }
+        Kept {
+            server,
+            client: server.client(),
+        }
     }
 
     fn ask(&mut self, method: &str, path: &str, guid: Option<&str>, body: &str) -> Reply {
@@ -34,9 +38,14 @@ impl Kept<'_> {
 }
 
 fn setup() -> Setup {
-    let agents: String =
-        (AGENT_ID_FIRST..AGENT_ID_FIRST + MANY).map(|agent| format!("{agent} = no-password\n")).collect();
-    Setup::new().agents(&agents).set("LOG_LEVEL", "info").set("TIMEOUT_FLAG", "OFF").expect_log(RELOADED)
+    let agents: String = (AGENT_ID_FIRST..AGENT_ID_FIRST + MANY)
+        .map(|agent| format!("{agent} = no-password\n"))
+        .collect();
+    Setup::new()
+        .agents(&agents)
+        .set("LOG_LEVEL", "info")
+        .set("TIMEOUT_FLAG", "OFF")
+        .expect_log(RELOADED)
 }
 
 /// A server with so many sessions that logs no requests; each session's agent and Guid.
@@ -44,16 +53,25 @@ fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
     // The fixture reads the address from a line of level info, so the level comes down by a reload.
     let server = setup.start();
     let quiet = std::fs::read_to_string(server.scratch().path().join("basic.properties")).unwrap();
-    server
-        .scratch()
-        .file("basic.properties", format!("{}NODE_INDEX = 1\n", quiet.replace("LOG_LEVEL = info", "LOG_LEVEL = warn")));
+    server.scratch().file(
+        "basic.properties",
+        format!(
+            "{}NODE_INDEX = 1\n",
+            quiet.replace("LOG_LEVEL = info", "LOG_LEVEL = warn")
+        ),
+    );
     server.signal("HUP");
     // What a quiet log still tells of the reload.
     server.log_line(RELOADED);
     let mut kept = Kept::new(&server);
     let sessions = (AGENT_ID_FIRST..AGENT_ID_FIRST + count)
         .map(|agent| {
-            let reply = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#);
+            let reply = kept.ask(
+                "PUT",
+                &format!("/onlineagent/{agent}"),
+                None,
+                r#"{"password":""}"#,
+            );
             (agent, reply.guid().unwrap())
         })
         .collect();
@@ -84,7 +102,12 @@ fn processor_seconds(server: &Server) -> f64 {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", server.pid())).unwrap();
     let (_, fields) = stat.rsplit_once(") ").unwrap();
     // The 14th and 15th field of proc(5), in hundredths of a second.
-    let ticks: u32 = fields.split(' ').skip(11).take(2).map(|field| field.parse::<u32>().unwrap()).sum();
+    let ticks: u32 = fields
+        .split(' ')
+        .skip(11)
+        .take(2)
+        .map(|field| field.parse::<u32>().unwrap())
+        .sum();
     f64::from(ticks) / 100.0
 }
 
@@ -97,7 +120,9 @@ fn median(mut values: Vec<f64>) -> f64 {
 #[ignore = "measures for a minute"]
 fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
     let servers = [1, MANY].map(|count| with_sessions(setup(), count));
-    let before = servers.each_ref().map(|(server, _)| processor_seconds(server));
+    let before = servers
+        .each_ref()
+        .map(|(server, _)| processor_seconds(server));
     let mut rates = [Vec::new(), Vec::new()];
     for number in 0..RUNS {
         // Neither of the two always follows the other.
@@ -106,10 +131,18 @@ fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
             rates[place].push(run(server, sessions));
         }
     }
-    let after = servers.each_ref().map(|(server, _)| processor_seconds(server));
+    let after = servers
+        .each_ref()
+        .map(|(server, _)| processor_seconds(server));
     let polls = f64::from(u32::try_from(POLLS * RUNS).unwrap());
     let [one_cost, many_cost] = [0, 1].map(|place| (after[place] - before[place]) * 1e6 / polls);
-    let ratio = median(rates[0].iter().zip(&rates[1]).map(|(one, many)| many / one).collect());
+    let ratio = median(
+        rates[0]
+            .iter()
+            .zip(&rates[1])
+            .map(|(one, many)| many / one)
+            .collect(),
+    );
     let [one, many] = rates.map(median);
     println!(
         "polls per second: {one:.0} with 1 session, {many:.0} with {MANY}, median ratio of a pair of runs {ratio:.3}; \
@@ -120,16 +153,30 @@ fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
 #[test]
 #[ignore = "measures for some seconds"]
 fn memory_of_ten_thousand_sessions_that_poll() {
-    // Who polls once a minute and follows has three Guids at a time: the newest, and two not expired yet.
-    let setup = setup().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "86400000");
+    // Who polls once a minute and follows has three Guids at a time: the newest, and two not
+    // expired yet.
+    let setup = setup()
+        .set("GUIDINTERVAL", "1")
+        .set("GUIDTIMEOUT", "86400000");
     let (server, _) = with_sessions(setup, 1);
     let before = server.memory_kib();
     let mut kept = Kept::new(&server);
     for agent in AGENT_ID_FIRST + 1..AGENT_ID_FIRST + MANY {
-        let mut guid = kept.ask("PUT", &format!("/onlineagent/{agent}"), None, r#"{"password":""}"#).guid().unwrap();
+        let mut guid = kept
+            .ask(
+                "PUT",
+                &format!("/onlineagent/{agent}"),
+                None,
+                r#"{"password":""}"#,
+            )
+            .guid()
+            .unwrap();
         let mut renewals = 0;
         while renewals < 2 {
-            if let Some(renewed) = kept.ask("GET", &format!("/agentevent/{agent}"), Some(&guid), "").guid() {
+            if let Some(renewed) = kept
+                .ask("GET", &format!("/agentevent/{agent}"), Some(&guid), "")
+                .guid()
+            {
                 guid = renewed;
                 renewals += 1;
             }

@@ -1,10 +1,13 @@
-//! Every state an agent can be in, at every interface: code, status, content and fields of each cell.
+//! Every state an agent can be in, at every interface: code, status, content and fields of each
+//! cell.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 use std::thread;
 
-use crate::support::{EMPTY_POLL, INTERFACES, Interface, Reply, SIGN_IN, Server, Setup, eventually};
+use crate::support::{
+    EMPTY_POLL, INTERFACES, Interface, Reply, SIGN_IN, Server, Setup, eventually,
+};
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const VOICE: &str = "1/0/20201202/503/1714442.V3";
@@ -27,13 +30,25 @@ struct State {
 
 const fn state(name: &'static str, bring: Bring, codes: [&'static str; 3]) -> State {
     let [login, force_login, others] = codes;
-    State { name, bring, login, force_login, others }
+    State {
+        name,
+        bring,
+        login,
+        force_login,
+        others,
+    }
 }
 
 fn lock_out(server: &Server, agent: u32) {
     let mut client = server.client();
     for _ in 0..5 {
-        client.put(&format!("/onlineagent/{agent}"), None, r#"{"password":"wrong"}"#).assert_failure("100-004");
+        client
+            .put(
+                &format!("/onlineagent/{agent}"),
+                None,
+                r#"{"password":"wrong"}"#,
+            )
+            .assert_failure("100-004");
     }
 }
 
@@ -49,17 +64,28 @@ const STATES: [State; 11] = [
         |server, agent| {
             let guid = server.sign_in(agent);
             let path = format!("/onlineagent/{agent}/logout");
-            assert_eq!(server.client().delete(&path, Some(&guid)).text(), EMPTY_POLL);
+            assert_eq!(
+                server.client().delete(&path, Some(&guid)).text(),
+                EMPTY_POLL
+            );
             Some(guid)
         },
         ["0", "0", "100-006"],
     ),
-    state("signed in", |server, agent| Some(server.sign_in(agent)), ["100-002", "0", "0"]),
+    state(
+        "signed in",
+        |server, agent| Some(server.sign_in(agent)),
+        ["100-002", "0", "0"],
+    ),
     state(
         "signed in, an invented Guid",
         |server, agent| {
             let guid = server.sign_in(agent);
-            Some(format!("{}{}", if guid.starts_with('0') { '1' } else { '0' }, &guid[1..]))
+            Some(format!(
+                "{}{}",
+                if guid.starts_with('0') { '1' } else { '0' },
+                &guid[1..]
+            ))
         },
         ["100-002", "0", "000-003"],
     ),
@@ -94,7 +120,9 @@ const STATES: [State; 11] = [
         |server, agent| {
             server.sign_in(agent);
             let mut client = server.client();
-            let guid = client.put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN).guid()?;
+            let guid = client
+                .put(&format!("/onlineagent/{agent}/forcelogin"), None, SIGN_IN)
+                .guid()?;
             client.take_sign_in_events(agent, &guid);
             Some(guid)
         },
@@ -124,11 +152,15 @@ const EXPIRED: State = state(
     "signed in, an expired Guid",
     |server, agent| {
         let first = server.sign_in_only(agent);
-        // The second renewal comes two intervals after the first Guid at least, when that one has expired.
+        // The second renewal comes two intervals after the first Guid at least, when that one has
+        // expired.
         let mut guid = first.clone();
         for _ in 0..2 {
             eventually("a renewal", || {
-                let renewed = server.client().get(&format!("/agentevent/{agent}"), Some(&guid)).guid();
+                let renewed = server
+                    .client()
+                    .get(&format!("/agentevent/{agent}"), Some(&guid))
+                    .guid();
                 guid = renewed.clone().unwrap_or_else(|| guid.clone());
                 renewed.is_some()
             });
@@ -137,11 +169,17 @@ const EXPIRED: State = state(
     },
     ["100-002", "0", "000-003"],
 );
-const TIMED_OUT: State = state("timed out", |server, agent| Some(server.sign_in(agent)), ["0", "0", "100-006"]);
+const TIMED_OUT: State = state(
+    "timed out",
+    |server, agent| Some(server.sign_in(agent)),
+    ["0", "0", "100-006"],
+);
 
 fn setup() -> Setup {
     let agents: String = (AGENT_ID_FIRST..AGENT_ID_FIRST + 2 * STRANGER)
-        .map(|agent| format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
+        .map(|agent| {
+            format!("{agent} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n")
+        })
         .collect();
     Setup::new()
         .agents(&agents)
@@ -192,7 +230,10 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         | "beginMonitor"
         | "endMonitor" => {
             reply.assert_json(200, &[]);
-            assert_eq!(reply.text(), r#"{"result":{},"message":"success","retcode":"0"}"#);
+            assert_eq!(
+                reply.text(),
+                r#"{"result":{},"message":"success","retcode":"0"}"#
+            );
         }
         "queryAgentSkills"
         | "queryAgentSkillsByWorkNo"
@@ -208,20 +249,32 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         }
         "queryIVRInfoOnVdn" => {
             reply.assert_json(200, &[]);
-            assert_eq!(reply.text(), r#"{"result":[],"message":"success","retcode":"0"}"#);
+            assert_eq!(
+                reply.text(),
+                r#"{"result":[],"message":"success","retcode":"0"}"#
+            );
         }
         "getAgentStatus" => {
             reply.assert_json(200, &[]);
-            assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":{"agentState":4,"isWorking":false}}"#);
+            assert_eq!(
+                reply.text(),
+                r#"{"message":"","retcode":"0","result":{"agentState":4,"isWorking":false}}"#
+            );
         }
         "isCensor" => {
             reply.assert_json(200, &[]);
-            assert_eq!(reply.text(), r#"{"message":"","retcode":"0","result":false}"#);
+            assert_eq!(
+                reply.text(),
+                r#"{"message":"","retcode":"0","result":false}"#
+            );
         }
         "queryGroupInfoByWorkNo" => {
             reply.assert_json(200, &[]);
             let group = r#"{"id":0,"name":"","monitorno":0,"monitorname":""}"#;
-            assert_eq!(reply.text(), format!(r#"{{"message":"","retcode":"0","result":{group}}}"#));
+            assert_eq!(
+                reply.text(),
+                format!(r#"{{"message":"","retcode":"0","result":{group}}}"#)
+            );
         }
         "queryAllAgentWasNameOnVdn" => {
             reply.assert_json(200, &[]);
@@ -248,19 +301,31 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         }
         "syncagentinfo" => {
             reply.assert_json(200, &[]);
-            assert_eq!(reply.json()["result"]["agentStateInfo"]["workNo"], agent.to_string());
+            assert_eq!(
+                reply.json()["result"]["agentStateInfo"]["workNo"],
+                agent.to_string()
+            );
         }
         "updateGuid" => {
             reply.assert_json(200, &["Set-GUID"]);
             let guid = reply.guid().unwrap();
-            assert_eq!(reply.text(), format!(r#"{{"result":{{"guid":"{guid}"}},"message":"success","retcode":"0"}}"#));
+            assert_eq!(
+                reply.text(),
+                format!(r#"{{"result":{{"guid":"{guid}"}},"message":"success","retcode":"0"}}"#)
+            );
         }
         "heartBeat" => {
             reply.assert_json(200, &[]);
             let json = reply.json();
-            let time: u64 = json["result"]["loginTime"].as_str().unwrap().parse().unwrap();
+            let time: u64 = json["result"]["loginTime"]
+                .as_str()
+                .unwrap()
+                .parse()
+                .unwrap();
             assert!(time > 1_600_000_000_000, "{time}");
-            let text = format!(r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{time}"}}}}"#);
+            let text = format!(
+                r#"{{"message":"success","retcode":"0","result":{{"loginTime":"{time}"}}}}"#
+            );
             assert_eq!(reply.text(), text);
         }
         "getLocalRecordPath" => {
@@ -268,17 +333,29 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
             let token = reply.json()["result"]["token"].as_str().unwrap().to_owned();
             assert_eq!(token.len(), 32);
             let result = format!(r#"{{"token":"{token}","localRecordPath":"Y:/{VOICE}"}}"#);
-            assert_eq!(reply.text(), format!(r#"{{"message":"","retcode":"0","result":{result}}}"#));
+            assert_eq!(
+                reply.text(),
+                format!(r#"{{"message":"","retcode":"0","result":{result}}}"#)
+            );
         }
-        "downloadVideoFileEx" | "downloadRecordFile" | "recordfiledownloadEx" | "downloadLocalRecordFile" => {
+        "downloadVideoFileEx"
+        | "downloadRecordFile"
+        | "recordfiledownloadEx"
+        | "downloadLocalRecordFile" => {
             assert_eq!((reply.status, &*reply.body), (200, &b"bytes"[..]));
-            assert_eq!(reply.field("Content-Type"), Some("application/octet-stream;charset=utf-8"));
+            assert_eq!(
+                reply.field("Content-Type"),
+                Some("application/octet-stream;charset=utf-8")
+            );
             assert_eq!(reply.field("Cache-Control"), Some("no-store"));
             assert_eq!(reply.field("Content-Length"), Some("5"));
         }
         "metrics" => {
             assert_eq!(reply.status, 200);
-            assert_eq!(reply.field("Content-Type"), Some("text/plain; version=0.0.4; charset=utf-8"));
+            assert_eq!(
+                reply.field("Content-Type"),
+                Some("text/plain; version=0.0.4; charset=utf-8")
+            );
             assert_eq!(reply.field("Cache-Control"), Some("no-store"));
             assert_eq!(reply.length(), reply.body.len());
         }
@@ -286,9 +363,12 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
     }
 }
 
-/// Walks an agent through each state and each interface. The cells are asked at once: refusals take their time.
+/// Walks an agent through each state and each interface. The cells are asked at once: refusals take
+/// their time.
 fn walk(server: &Server, states: &[State], ready: impl FnOnce()) {
-    let rows = states.iter().flat_map(|state| INTERFACES.iter().map(move |interface| (state, interface)));
+    let rows = states
+        .iter()
+        .flat_map(|state| INTERFACES.iter().map(move |interface| (state, interface)));
     let cells: Vec<_> = rows
         .zip(AGENT_ID_FIRST..)
         .map(|((state, interface), agent)| (state, interface, agent, (state.bring)(server, agent)))
@@ -304,12 +384,19 @@ fn walk(server: &Server, states: &[State], ready: impl FnOnce()) {
                     check(state, interface, *agent, &reply);
                 };
                 if catch_unwind(AssertUnwindSafe(cell)).is_err() {
-                    wrong.lock().unwrap().push(format!("{}: {}", state.name, interface.name));
+                    wrong
+                        .lock()
+                        .unwrap()
+                        .push(format!("{}: {}", state.name, interface.name));
                 }
             });
         }
     });
-    assert_eq!(wrong.into_inner().unwrap(), [""; 0], "these cells are wrong");
+    assert_eq!(
+        wrong.into_inner().unwrap(),
+        [""; 0],
+        "these cells are wrong"
+    );
 }
 
 #[test]
@@ -320,11 +407,22 @@ fn every_state_of_an_agent_has_its_answer_at_every_interface() {
 #[test]
 fn an_agent_that_has_timed_out_has_no_session_at_any_interface() {
     let server = setup().set("MAXTIME", "300").start();
-    let all_gone = || eventually("the end of all sessions", || server.metric("cc_gateway_sessions") == 0);
+    let all_gone = || {
+        eventually("the end of all sessions", || {
+            server.metric("cc_gateway_sessions") == 0
+        })
+    };
     walk(&server, &[TIMED_OUT], all_gone);
 }
 
 #[test]
 fn an_expired_guid_gives_no_right_at_any_interface() {
-    walk(&setup().set("GUIDINTERVAL", "1").set("GUIDTIMEOUT", "2").start(), &[EXPIRED], || ());
+    walk(
+        &setup()
+            .set("GUIDINTERVAL", "1")
+            .set("GUIDTIMEOUT", "2")
+            .start(),
+        &[EXPIRED],
+        || (),
+    );
 }

@@ -1,5 +1,5 @@
-//! The downloads beside that of videos: `recordfile`, `recordfiledownloadEx` and the pair of quality control. Every check
-//! is reached in its order, and the recording comes byte for byte.
+//! The downloads beside that of videos: `recordfile`, `recordfiledownloadEx` and the pair of
+//! quality control. Every check is reached in its order, and the recording comes byte for byte.
 
 use crate::support::{Agent, Server, Setup, recording_bytes};
 
@@ -19,7 +19,10 @@ fn local(record_id: &str) -> String {
 fn setup() -> Setup {
     Setup::new()
         .recording(&format!("{DAY}/503/1714442.V3"), recording_bytes(1, 70_000))
-        .recording(&format!("{DAY}/503/1714442.mp4"), recording_bytes(2, 70_000))
+        .recording(
+            &format!("{DAY}/503/1714442.mp4"),
+            recording_bytes(2, 70_000),
+        )
         .recording(&format!("{DAY}/102/1714442.V3"), "voice of 102")
         .recording(&format!("{DAY}/503/empty.V3"), "")
         .recording(&format!("{DAY}/503/quo\"te.V3"), "quoted")
@@ -29,11 +32,16 @@ fn setup() -> Setup {
 
 fn pool(setup: Setup) -> Setup {
     let mount = setup.directory().join("mount").display().to_string();
-    setup.set("CTI_POOL_MODE", "ON").unset("MOUNT_DIR").set("MOUNT_DIR.256", &mount)
+    setup
+        .set("CTI_POOL_MODE", "ON")
+        .unset("MOUNT_DIR")
+        .set("MOUNT_DIR.256", &mount)
 }
 
 fn lost(setup: Setup) -> Setup {
-    setup.set("MOUNT_DIR", "/nowhere/at/all").expect_log("mount /nowhere/at/all is lost")
+    setup
+        .set("MOUNT_DIR", "/nowhere/at/all")
+        .expect_log("mount /nowhere/at/all is lost")
 }
 
 fn expect(agent: &Agent<'_>, path: impl Fn(&str) -> String, table: &[(&str, &str)]) {
@@ -45,7 +53,11 @@ fn expect(agent: &Agent<'_>, path: impl Fn(&str) -> String, table: &[(&str, &str
 /// The second step for what the first has answered.
 fn second_step(first: &serde_json::Value) -> String {
     let text = |name: &str| first["result"][name].as_str().unwrap().replace('"', "%22");
-    format!("/qualitycontrol/{{}}/recordfile?token={}&localRecordPath={}", text("token"), text("localRecordPath"))
+    format!(
+        "/qualitycontrol/{{}}/recordfile?token={}&localRecordPath={}",
+        text("token"),
+        text("localRecordPath")
+    )
 }
 
 #[test]
@@ -66,7 +78,10 @@ fn a_voice_recording_is_refused_for_the_first_thing_that_is_wrong() {
         ("Y:/1/0/20201202/102/missing.V3", "104-002"),
         ("Y:/1/0/20201202/503/missing.V3", "104-005"),
         ("Y:/1/0/20201202/503/empty.V3", "104-012"),
-        ("Y:/3rdfile/1/record/20190408/503/1633022.V3&filetype=2", "0"),
+        (
+            "Y:/3rdfile/1/record/20190408/503/1633022.V3&filetype=2",
+            "0",
+        ),
         ("Y:/3rdfile/1/record/20190408/503/1633022.V3", "104-003"),
         ("Y:/1/record/20190412/playvoice.wav&filetype=2", "104-002"),
     ];
@@ -79,7 +94,12 @@ fn a_voice_recording_is_refused_for_the_first_thing_that_is_wrong() {
     ];
     expect(&server.agent(900), voice, &inspector);
     assert_eq!(server.agent(101).code_of("/recordfile/{}"), "104-003");
-    assert_eq!(server.agent(102).code_of("/recordfile/{}?recordid=Y:/1/0/20201202/102/1714442.V3"), "104-003");
+    assert_eq!(
+        server
+            .agent(102)
+            .code_of("/recordfile/{}?recordid=Y:/1/0/20201202/102/1714442.V3"),
+        "104-003"
+    );
 }
 
 #[test]
@@ -87,23 +107,53 @@ fn switches_and_nodes_come_before_the_recording() {
     let own = "Y:/1/0/20201202/503/1714442.V3";
     let server = pool(setup()).set("RECORD_DOWNLOAD_FLAG", "OFF").start();
     let agent = server.agent(503);
-    for path in [voice(own), voice("nonsense"), local(own), "/qualitycontrol/{}/recordfile?token=none".into()] {
+    for path in [
+        voice(own),
+        voice("nonsense"),
+        local(own),
+        "/qualitycontrol/{}/recordfile?token=none".into(),
+    ] {
         assert_eq!(agent.code_of(&path), "104-001", "{path}");
     }
-    assert_eq!(agent.code_of(&format!("{EX}Y:/{DAY}/503/1714442.mp4&locationId=256")), "0");
+    assert_eq!(
+        agent.code_of(&format!("{EX}Y:/{DAY}/503/1714442.mp4&locationId=256")),
+        "0"
+    );
 
-    // The switches of video are not those of voice recordings, and the second of them not that of calls.
-    let off = setup().set("VIDEO_DOWNLOAD_FLAG", "OFF").set("IF_SUPPORT_VIDEO", "OFF").start();
+    // The switches of video are not those of voice recordings, and the second of them not that of
+    // calls.
+    let off = setup()
+        .set("VIDEO_DOWNLOAD_FLAG", "OFF")
+        .set("IF_SUPPORT_VIDEO", "OFF")
+        .start();
     let agent = off.agent(503);
-    assert_eq!((agent.code_of(&voice(own)), agent.code_of(&local(own))), ("0".into(), "0".into()));
-    assert_eq!(agent.code_of("/recordfile/{}/recordfiledownloadEx"), "108-001");
-    let no_events = setup().set("IF_SUPPORT_VIDEO", "OFF").expect_log("until IF_SUPPORT_VIDEO is ON").start();
-    assert_eq!(no_events.agent(503).code_of(&format!("{EX}Y:/{DAY}/503/1714442.mp4")), "0");
+    assert_eq!(
+        (agent.code_of(&voice(own)), agent.code_of(&local(own))),
+        ("0".into(), "0".into())
+    );
+    assert_eq!(
+        agent.code_of("/recordfile/{}/recordfiledownloadEx"),
+        "108-001"
+    );
+    let no_events = setup()
+        .set("IF_SUPPORT_VIDEO", "OFF")
+        .expect_log("until IF_SUPPORT_VIDEO is ON")
+        .start();
+    assert_eq!(
+        no_events
+            .agent(503)
+            .code_of(&format!("{EX}Y:/{DAY}/503/1714442.mp4")),
+        "0"
+    );
 
     let server = pool(setup()).start();
     let agent = server.agent(503);
     for path in [voice, local, |id: &str| format!("{EX}{id}")] {
-        for rest in ["nonsense", "nonsense&locationId=255", "nonsense&locationId=256.0"] {
+        for rest in [
+            "nonsense",
+            "nonsense&locationId=255",
+            "nonsense&locationId=256.0",
+        ] {
             assert_eq!(agent.code_of(&path(rest)), "104-010", "{}", path(rest));
         }
         assert_eq!(agent.code_of(&path("nonsense&locationId=256")), "104-003");
@@ -118,7 +168,10 @@ fn a_lost_mount_comes_before_the_right_to_a_voice_recording() {
         expect(
             &server.agent_with(503, &server.sign_in_again(503)),
             path,
-            &[("Y:/1/0/20201202/503/1714442.V3", "104-012"), ("Y:/1/0/20201202/102/1714442.V3", "104-012")],
+            &[
+                ("Y:/1/0/20201202/503/1714442.V3", "104-012"),
+                ("Y:/1/0/20201202/102/1714442.V3", "104-012"),
+            ],
         );
     }
 }
@@ -138,10 +191,21 @@ fn the_download_by_call_is_that_of_the_video_its_file_name_says() {
         ("&workNo=503", "104-005"),
     ];
     expect(&agent, |rest| format!("{EX}{rest}"), &table);
-    for query in ["", "?hwFileName=Y:/1/0/20201202/503/1714442.mp4", "?callId=&hwFileName=nonsense"] {
-        assert_eq!(agent.code_of(&format!("/recordfile/{{}}/recordfiledownloadEx{query}")), "000-002", "{query}");
+    for query in [
+        "",
+        "?hwFileName=Y:/1/0/20201202/503/1714442.mp4",
+        "?callId=&hwFileName=nonsense",
+    ] {
+        assert_eq!(
+            agent.code_of(&format!("/recordfile/{{}}/recordfiledownloadEx{query}")),
+            "000-002",
+            "{query}"
+        );
     }
-    assert_eq!(agent.code_of("/recordfile/{}/recordfiledownloadEx?callId=1&hwfilename=Y:/a.mp4"), "104-003");
+    assert_eq!(
+        agent.code_of("/recordfile/{}/recordfiledownloadEx?callId=1&hwfilename=Y:/a.mp4"),
+        "104-003"
+    );
 }
 
 #[test]
@@ -150,7 +214,9 @@ fn every_download_sends_the_bytes_and_any_part_of_them() {
     let agent = server.agent(503);
     let (audio, video) = (recording_bytes(1, 70_000), recording_bytes(2, 70_000));
     let paths = || {
-        let token = agent.get(&local(&format!("Y:/{DAY}/503/1714442.V3")), "").json();
+        let token = agent
+            .get(&local(&format!("Y:/{DAY}/503/1714442.V3")), "")
+            .json();
         [
             (voice(&format!("Y:/{DAY}/503/1714442.V3")), &audio),
             (format!("{EX}Y:/{DAY}/503/1714442.mp4"), &video),
@@ -162,17 +228,35 @@ fn every_download_sends_the_bytes_and_any_part_of_them() {
         let reply = agent.get(&path, "");
         assert!(reply.status == 200 && reply.body == *bytes, "{path}");
         tags.push(reply.field("ETag").unwrap().to_owned());
-        assert!(reply.field("Content-Disposition").is_some_and(|value| value.contains("1714442.")));
+        assert!(
+            reply
+                .field("Content-Disposition")
+                .is_some_and(|value| value.contains("1714442."))
+        );
     }
     for ((path, bytes), tag) in paths().iter().zip(&tags) {
-        let reply = agent.get(path, &format!("Range: bytes=1000-1999\r\nIf-Range: {tag}\r\n"));
-        assert!(reply.status == 206 && reply.body == bytes[1000..2000], "{path}");
+        let reply = agent.get(
+            path,
+            &format!("Range: bytes=1000-1999\r\nIf-Range: {tag}\r\n"),
+        );
+        assert!(
+            reply.status == 206 && reply.body == bytes[1000..2000],
+            "{path}"
+        );
     }
     for (path, _) in paths() {
-        assert_eq!(agent.get(&path, "Range: bytes=70000-\r\n").outcome(), (416, "000-002".into()), "{path}");
+        assert_eq!(
+            agent.get(&path, "Range: bytes=70000-\r\n").outcome(),
+            (416, "000-002".into()),
+            "{path}"
+        );
     }
     for (path, _) in paths() {
-        assert_eq!(agent.get(&path, "If-Match: \"other\"\r\n").outcome(), (412, "000-002".into()), "{path}");
+        assert_eq!(
+            agent.get(&path, "If-Match: \"other\"\r\n").outcome(),
+            (412, "000-002".into()),
+            "{path}"
+        );
     }
 }
 
@@ -180,8 +264,12 @@ fn every_download_sends_the_bytes_and_any_part_of_them() {
 fn failures_have_the_result_that_their_clients_expect() {
     let server = setup().start();
     let agent = server.agent(503);
-    agent.get(&voice("nonsense"), "").assert_video_failure("104-003");
-    agent.get(&format!("{EX}nonsense"), "").assert_video_failure("104-003");
+    agent
+        .get(&voice("nonsense"), "")
+        .assert_video_failure("104-003");
+    agent
+        .get(&format!("{EX}nonsense"), "")
+        .assert_video_failure("104-003");
     for (rest, code) in [
         ("", "104-003"),
         ("nonsense", "104-003"),
@@ -193,30 +281,50 @@ fn failures_have_the_result_that_their_clients_expect() {
     ] {
         agent.get(&local(rest), "").assert_object_failure(code);
     }
-    agent.get("/qualitycontrol/7/localrecordpath", "").assert_object_failure("000-002");
-    agent.get("/qualitycontrol/101/localrecordpath", "").assert_object_failure("100-006");
+    agent
+        .get("/qualitycontrol/7/localrecordpath", "")
+        .assert_object_failure("000-002");
+    agent
+        .get("/qualitycontrol/101/localrecordpath", "")
+        .assert_object_failure("100-006");
 }
 
 #[test]
 fn a_token_is_good_once_for_its_agent_and_path() {
     let server = setup().start();
     let (agent, inspector) = (server.agent(503), server.agent(900));
-    let ask = |agent: &Agent<'_>| agent.get(&local("y:%5C1%5C0%5C20201202%5C503%5C1714442.V3"), "").json();
+    let ask = |agent: &Agent<'_>| {
+        agent
+            .get(&local("y:%5C1%5C0%5C20201202%5C503%5C1714442.V3"), "")
+            .json()
+    };
     let first = ask(&agent);
-    assert_eq!(first["result"]["localRecordPath"], format!("Y:/{DAY}/503/1714442.V3"));
+    assert_eq!(
+        first["result"]["localRecordPath"],
+        format!("Y:/{DAY}/503/1714442.V3")
+    );
     let path = second_step(&first);
-    assert_eq!((agent.code_of(&path), agent.code_of(&path)), ("0".into(), "000-003".into()));
+    assert_eq!(
+        (agent.code_of(&path), agent.code_of(&path)),
+        ("0".into(), "000-003".into())
+    );
 
     let path = second_step(&ask(&agent));
     assert_eq!(inspector.code_of(&path), "000-003", "another agent's");
     let other = path.replace("1714442.V3", "missing.V3");
-    assert_eq!((agent.code_of(&other), agent.code_of(&path)), ("000-003".into(), "000-003".into()), "another path");
+    assert_eq!(
+        (agent.code_of(&other), agent.code_of(&path)),
+        ("000-003".into(), "000-003".into()),
+        "another path"
+    );
     assert_eq!(agent.code_of("/qualitycontrol/{}/recordfile"), "000-003");
 
     let path = second_step(&ask(&agent));
     let again = server.agent_with(503, &server.sign_in_again(503));
     assert_eq!(again.code_of(&path), "000-003", "another session's");
-    let quoted = again.get(&local("Y:/1/0/20201202/503/quo%22te.V3"), "").json();
+    let quoted = again
+        .get(&local("Y:/1/0/20201202/503/quo%22te.V3"), "")
+        .json();
     assert_eq!(again.get(&second_step(&quoted), "").body, b"quoted");
 }
 
@@ -224,15 +332,29 @@ fn a_token_is_good_once_for_its_agent_and_path() {
 fn in_a_pool_the_path_of_the_second_step_holds_the_node() {
     let server = pool(setup()).start();
     let agent = server.agent(503);
-    let first = agent.get(&local(&format!("Y:/{DAY}/503/1714442.V3&locationId=256")), "").json();
-    assert_eq!(first["result"]["localRecordPath"], format!("256/Y:/{DAY}/503/1714442.V3"));
-    assert_eq!(agent.get(&second_step(&first), "").body, recording_bytes(1, 70_000));
+    let first = agent
+        .get(
+            &local(&format!("Y:/{DAY}/503/1714442.V3&locationId=256")),
+            "",
+        )
+        .json();
+    assert_eq!(
+        first["result"]["localRecordPath"],
+        format!("256/Y:/{DAY}/503/1714442.V3")
+    );
+    assert_eq!(
+        agent.get(&second_step(&first), "").body,
+        recording_bytes(1, 70_000)
+    );
 }
 
 impl Server {
     /// Signs in by force, with or without a session before.
     fn sign_in_again(&self, agent: u32) -> String {
         let path = format!("/onlineagent/{agent}/forcelogin");
-        self.client().put(&path, None, crate::support::SIGN_IN).guid().unwrap()
+        self.client()
+            .put(&path, None, crate::support::SIGN_IN)
+            .guid()
+            .unwrap()
     }
 }

@@ -1,5 +1,5 @@
-//! What nobody who comes over the network may bring about: memory that is not ours to give, places that others need, and
-//! an end that never comes.
+//! What nobody who comes over the network may bring about: memory that is not ours to give, places
+//! that others need, and an end that never comes.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -8,7 +8,9 @@ use std::time::{Duration, Instant};
 use cc_gateway::front::Timeouts;
 use cc_gateway::ops::descriptors;
 
-use crate::support::{BASE, Client, NO_TIMEOUTS, Server, Setup, connect_from, eventually, has_ended, unsent_from};
+use crate::support::{
+    BASE, Client, NO_TIMEOUTS, Server, Setup, connect_from, eventually, has_ended, unsent_from,
+};
 
 /// Pages the kernel has for TCP sockets in this network namespace.
 fn tcp_pages() -> u64 {
@@ -30,7 +32,10 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
     for _ in 0..2 {
         let greedy: Vec<Client> = (0..CLIENTS)
             .map(|_| {
-                let mut client = Client::over(connect_from("127.0.0.1", server.address(), Some(4096)), &certificate);
+                let mut client = Client::over(
+                    connect_from("127.0.0.1", server.address(), Some(4096)),
+                    &certificate,
+                );
                 client.socket().set_nonblocking(true).unwrap();
                 let _ = client.try_send(&requests);
                 client
@@ -47,23 +52,35 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
     }
     // The clients' own requests, of which the server reads no more, are in this figure too.
     assert!(most * 4096 <= 48 << 20, "{most} pages");
-    eventually("no unsent bytes", || unsent_from(server.address().port()).0 == 0);
+    eventually("no unsent bytes", || {
+        unsent_from(server.address().port()).0 == 0
+    });
     server.serves();
 }
 
 #[test]
 fn what_a_client_has_not_taken_is_not_over() {
-    let server = Setup::new().recording("1/0/20201202/503/small.mp4", [7; 100_000]).start();
+    let server = Setup::new()
+        .recording("1/0/20201202/503/small.mp4", [7; 100_000])
+        .start();
     let certificate = server.scratch().path().join("certificate.pem");
     let guid = server.sign_in(503);
     let answered = || server.metric("cc_gateway_requests_total{interface=\"health\",code=\"0\"}");
     let before = answered();
-    let mut pipelining = Client::over(connect_from("127.0.0.1", server.address(), Some(4096)), &certificate);
+    let mut pipelining = Client::over(
+        connect_from("127.0.0.1", server.address(), Some(4096)),
+        &certificate,
+    );
     pipelining.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(200));
     // All of it fits into the buffers of the sockets, and counts all the same.
-    let mut downloading = Client::over(connect_from("127.0.0.1", server.address(), Some(4096)), &certificate);
+    let mut downloading = Client::over(
+        connect_from("127.0.0.1", server.address(), Some(4096)),
+        &certificate,
+    );
     downloading.begin_download(503, &guid, "Y:/1/0/20201202/503/small.mp4");
-    eventually("responses that nobody takes", || unsent_from(server.address().port()).0 > 4096);
+    eventually("responses that nobody takes", || {
+        unsent_from(server.address().port()).0 > 4096
+    });
     for _ in 0..20 {
         server.serves();
         assert_eq!(server.metric("cc_gateway_downloads"), 1);
@@ -78,7 +95,9 @@ fn what_a_client_has_not_taken_is_not_over() {
 
 #[test]
 fn silent_clients_make_room_for_those_who_ask() {
-    let setup = Setup::new().set("MAX_CONNECTIONS", "64").set("MAX_CONNECTIONS_PER_ADDRESS", "16");
+    let setup = Setup::new()
+        .set("MAX_CONNECTIONS", "64")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "16");
     let server = setup.expect_log("refusing clients").start();
     let certificate = server.scratch().path().join("certificate.pem");
     let guid = server.sign_in(503);
@@ -87,16 +106,32 @@ fn silent_clients_make_room_for_those_who_ask() {
     for round in 0..3 {
         // As many as there are places, from addresses of their own, some without and some with TLS.
         let silent: Vec<TcpStream> = (0..80)
-            .map(|number| connect_from(&format!("127.0.2.{}", 1 + number % 8), server.address(), None))
+            .map(|number| {
+                connect_from(
+                    &format!("127.0.2.{}", 1 + number % 8),
+                    server.address(),
+                    None,
+                )
+            })
             .collect();
         let shaken: Vec<Client> = (0..16)
-            .map(|number| connect_from(&format!("127.0.3.{}", 1 + number % 8), server.address(), None))
+            .map(|number| {
+                connect_from(
+                    &format!("127.0.3.{}", 1 + number % 8),
+                    server.address(),
+                    None,
+                )
+            })
             .map(|socket| Client::over(socket, &certificate))
             .collect();
         for _ in 0..20 {
             server.serves();
         }
-        assert_eq!(agent.get("/agentevent/503", Some(&guid)).code(), "0", "round {round}");
+        assert_eq!(
+            agent.get("/agentevent/503", Some(&guid)).code(),
+            "0",
+            "round {round}"
+        );
         drop((silent, shaken));
     }
     assert!(server.metric("cc_gateway_connections_evicted_total") > 0);
@@ -104,11 +139,19 @@ fn silent_clients_make_room_for_those_who_ask() {
 
 #[test]
 fn the_clients_of_one_ipv6_site_do_not_take_all_places() {
-    let setup =
-        Setup::new().set("LISTEN", "[::1]:0").set("MAX_CONNECTIONS", "40").set("MAX_CONNECTIONS_PER_ADDRESS", "10");
-    let server = setup.expect_log("MAX_CONNECTIONS_PER_ADDRESS is reached by ::/64, which has 10").start();
-    let sockets: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(server.address()).unwrap()).collect();
-    eventually("some who are turned away", || sockets.iter().filter(|socket| has_ended(socket)).count() == 10);
+    let setup = Setup::new()
+        .set("LISTEN", "[::1]:0")
+        .set("MAX_CONNECTIONS", "40")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "10");
+    let server = setup
+        .expect_log("MAX_CONNECTIONS_PER_ADDRESS is reached by ::/64, which has 10")
+        .start();
+    let sockets: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(server.address()).unwrap())
+        .collect();
+    eventually("some who are turned away", || {
+        sockets.iter().filter(|socket| has_ended(socket)).count() == 10
+    });
 }
 
 #[test]
@@ -118,10 +161,13 @@ fn the_networks_of_one_ipv6_site_share_a_larger_limit() {
         // Far more than come, so that nobody has to make room.
         .set("MAX_CONNECTIONS", "800")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "10");
-    let server = setup.expect_log("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by").start();
+    let server = setup
+        .expect_log("refusing clients: MAX_CONNECTIONS_PER_ADDRESS is reached by")
+        .start();
     let from = |site: u8, network: u8| {
         let mut socket = connect_from("127.0.0.2", server.address(), None);
-        let header = format!("PROXY TCP6 2001:db8:0:{site:x}{network:02x}::1 2001:db8::1 49152 8043\r\n");
+        let header =
+            format!("PROXY TCP6 2001:db8:0:{site:x}{network:02x}::1 2001:db8::1 49152 8043\r\n");
         socket.write_all(header.as_bytes()).unwrap();
         socket
     };
@@ -143,29 +189,43 @@ fn the_networks_of_one_ipv6_site_share_a_larger_limit() {
 fn a_stop_of_the_program_waits_for_downloads_alone() {
     let mut server = Setup::new().set("DRAIN_TIMEOUT", "3600000").start();
     let certificate = server.scratch().path().join("certificate.pem");
-    let mut greedy = Client::over(connect_from("127.0.0.1", server.address(), Some(4096)), &certificate);
+    let mut greedy = Client::over(
+        connect_from("127.0.0.1", server.address(), Some(4096)),
+        &certificate,
+    );
     greedy.socket().set_nonblocking(true).unwrap();
     let _ = greedy.try_send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990));
-    eventually("responses that nobody takes", || unsent_from(server.address().port()).0 > 0);
+    eventually("responses that nobody takes", || {
+        unsent_from(server.address().port()).0 > 0
+    });
     server.signal("TERM");
     let since = Instant::now();
     assert_eq!(server.wait().code(), Some(0));
     // Less than any timeout of the client, which ends by itself after ten seconds.
-    assert!(since.elapsed() < Duration::from_secs(9), "{:?}", since.elapsed());
+    assert!(
+        since.elapsed() < Duration::from_secs(9),
+        "{:?}",
+        since.elapsed()
+    );
 }
 
 #[test]
 fn a_stop_waits_for_downloads_alone() {
     let timeouts = Timeouts { ..NO_TIMEOUTS };
     let inside = Setup::new().start_in_process(timeouts);
-    // A client that does not read its responses, one in the middle of a request, and one that does not end its side.
+    // A client that does not read its responses, one in the middle of a request, and one that does
+    // not end its side.
     let mut greedy = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(4096)));
     greedy.socket().set_nonblocking(true).unwrap();
     let _ = greedy.try_send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990));
     let mut begun = inside.client();
-    begun.send(format!("PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{"));
+    begun.send(format!(
+        "PUT {BASE}/onlineagent/101 HTTP/1.1\r\nHost: x\r\nContent-Length: 9\r\n\r\n{{"
+    ));
     let mut closed = inside.client();
-    closed.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    closed.send(format!(
+        "GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    ));
     assert_eq!(closed.reply().status, 200);
     // No timeout of a client could end this, and the time for downloads is an hour.
     assert_eq!(inside.stop(Duration::from_secs(3600)), 0);
@@ -176,7 +236,9 @@ fn the_highest_number_of_connections_can_be_set() {
     if descriptors::raise_nofile_limit(17_000).is_ok_and(|granted| granted < 17_000) {
         return eprintln!("skipped: the limit of descriptors is too low here");
     }
-    let setup = Setup::new().set("MAX_CONNECTIONS", "16384").set("MAX_CONNECTIONS_PER_ADDRESS", "16384");
+    let setup = Setup::new()
+        .set("MAX_CONNECTIONS", "16384")
+        .set("MAX_CONNECTIONS_PER_ADDRESS", "16384");
     let server = setup.start();
     (0..10).for_each(|_| server.serves());
 }
@@ -193,8 +255,10 @@ fn fill_log(server: &Server, agent: u32, guid: &str) {
 
 #[test]
 fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
-    let (setup, resume) =
-        Setup::new().set("LOG_LEVEL", "trace").expect_log(" log lines: the reader of the log").stalled();
+    let (setup, resume) = Setup::new()
+        .set("LOG_LEVEL", "trace")
+        .expect_log(" log lines: the reader of the log")
+        .stalled();
     let server = setup.start();
     let guid = server.sign_in(503);
     fill_log(&server, 503, &guid);
@@ -202,7 +266,10 @@ fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
     for agent in [101, 102] {
         server.sign_in(agent);
     }
-    assert_eq!(server.client().get("/agentevent/503", Some(&guid)).code(), "0");
+    assert_eq!(
+        server.client().get("/agentevent/503", Some(&guid)).code(),
+        "0"
+    );
     drop(resume);
     server.log_line("log lines: the reader of the log did not keep up");
     server.serves();

@@ -1,4 +1,5 @@
-//! The architecture of CONTRIBUTING.md: imports run downwards, and a download travels as told there.
+//! The architecture of CONTRIBUTING.md: imports run downwards, and a download travels as told
+//! there.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,12 +12,20 @@ const LAYERS: [(&str, &[&str]); 8] = [
     ("recording", &["config", "ops"]),
     ("api", &["session", "recording", "config", "ops"]),
     ("http", &["api", "session", "recording", "config", "ops"]),
-    ("front", &["http", "api", "session", "recording", "config", "ops"]),
-    ("commands", &["front", "api", "session", "recording", "config", "ops"]),
+    (
+        "front",
+        &["http", "api", "session", "recording", "config", "ops"],
+    ),
+    (
+        "commands",
+        &["front", "api", "session", "recording", "config", "ops"],
+    ),
 ];
 
 fn sources(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
     entries
         .flat_map(|path| match path.is_dir() {
             true => sources(&path),
@@ -37,11 +46,21 @@ fn every_layer_uses_only_those_below_it() {
         for path in sources(&root().join(layer)) {
             let text = fs::read_to_string(&path).unwrap();
             for part in text.split("crate::").skip(1) {
-                let used: String =
-                    part.chars().take_while(|letter| letter.is_alphanumeric() || *letter == '_').collect();
+                let used: String = part
+                    .chars()
+                    .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+                    .collect();
                 let is_layer = LAYERS.iter().any(|(name, _)| *name == used);
-                assert!(is_layer, "{} uses {used}, which is above every layer", path.display());
-                assert!(used == layer || below.contains(&&*used), "{} uses {used}", path.display());
+                assert!(
+                    is_layer,
+                    "{} uses {used}, which is above every layer",
+                    path.display()
+                );
+                assert!(
+                    used == layer || below.contains(&&*used),
+                    "{} uses {used}",
+                    path.display()
+                );
                 looked_at += 1;
             }
         }
@@ -56,7 +75,10 @@ fn every_folder_of_sources_is_in_a_layer() {
         // A folder beside a file of its name holds the parts of that file.
         if entry.file_type().unwrap().is_dir() && !entry.path().with_extension("rs").exists() {
             let name = entry.file_name().into_string().unwrap();
-            assert!(LAYERS.iter().any(|(layer, _)| *layer == name), "{name} belongs to no layer");
+            assert!(
+                LAYERS.iter().any(|(layer, _)| *layer == name),
+                "{name} belongs to no layer"
+            );
         }
     }
 }
@@ -65,9 +87,24 @@ fn every_folder_of_sources_is_in_a_layer() {
 fn only_http_knows_tiny_http_and_only_the_front_knows_tls() {
     for path in sources(&root()) {
         let text = fs::read_to_string(&path).unwrap();
-        let layer = path.strip_prefix(root()).unwrap().components().next().unwrap().as_os_str().to_owned();
-        for (name, owner) in [("tiny_http::", "http"), ("rustls::", "front"), ("TcpStream", "front")] {
-            assert!(!text.contains(name) || layer == owner, "{} uses {name}", path.display());
+        let layer = path
+            .strip_prefix(root())
+            .unwrap()
+            .components()
+            .next()
+            .unwrap()
+            .as_os_str()
+            .to_owned();
+        for (name, owner) in [
+            ("tiny_http::", "http"),
+            ("rustls::", "front"),
+            ("TcpStream", "front"),
+        ] {
+            assert!(
+                !text.contains(name) || layer == owner,
+                "{} uses {name}",
+                path.display()
+            );
         }
     }
 }
@@ -77,10 +114,20 @@ fn the_functions_on_the_way_of_a_download_are_where_contributing_has_them() {
     let text = crate::support::document("CONTRIBUTING.md");
     let (_, walk) = text.split_once("### How a download travels\n").unwrap();
     let steps = walk.lines().skip(1).take_while(|line| !line.is_empty());
-    let steps: Vec<Vec<_>> = steps.map(|line| line.split('`').skip(1).step_by(2).take(2).collect()).collect();
+    let steps: Vec<Vec<_>> = steps
+        .map(|line| line.split('`').skip(1).step_by(2).take(2).collect())
+        .collect();
     let files: std::collections::BTreeSet<_> = steps.iter().map(|step| step[0]).collect();
-    assert!((10..=12).contains(&steps.len()) && files.len() <= 10, "{} in {}", steps.len(), files.len());
+    assert!(
+        (10..=12).contains(&steps.len()) && files.len() <= 10,
+        "{} in {}",
+        steps.len(),
+        files.len()
+    );
     for step in steps {
-        assert!(crate::support::document(step[0]).contains(&format!("fn {}", step[1])), "{step:?}");
+        assert!(
+            crate::support::document(step[0]).contains(&format!("fn {}", step[1])),
+            "{step:?}"
+        );
     }
 }

@@ -7,8 +7,10 @@ use crate::support::{Client, SIGN_IN, Server, Setup, connect_from, drain};
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 49152 8043\r\n";
 /// The same in version 2, with an extension.
-const V2: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xcb\0\x71\x09\xc6\x33\x64\x01\xc0\0\x1f\x6b\x04\0\0";
-const V2_V6: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09\
+const V2: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xcb\0\x71\x09\xc6\x33\x64\x01\xc0\0\x1f\x6b\x04\0\0";
+const V2_V6: &[u8] =
+    b"\r\n\r\n\0\r\nQUIT\n\x21\x21\0\x24\x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x09\
     \x20\x01\x0d\xb8\0\0\0\0\0\0\0\0\0\0\0\x01\xc0\0\x1f\x6b";
 const LOCAL: &[u8] = b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0";
 const UNKNOWN: &[u8] = b"PROXY UNKNOWN\r\n";
@@ -30,7 +32,10 @@ fn socket(server: &Server, source: &str, bytes: &[u8]) -> TcpStream {
 }
 
 fn client(server: &Server, source: &str, bytes: &[u8]) -> Client {
-    Client::over(socket(server, source, bytes), &server.scratch().path().join("certificate.pem"))
+    Client::over(
+        socket(server, source, bytes),
+        &server.scratch().path().join("certificate.pem"),
+    )
 }
 
 /// Signs an agent in with these field lines and gives the line of the log about it.
@@ -82,7 +87,10 @@ fn a_header_that_is_malformed_or_of_a_stranger_closes_the_connection() {
     ] {
         let answer = drain(&socket(&server, source, header));
         // An alert, if anything.
-        assert!(answer.is_empty() || answer[0] == 21, "{source} {header:x?}: {answer:x?}");
+        assert!(
+            answer.is_empty() || answer[0] == 21,
+            "{source} {header:x?}: {answer:x?}"
+        );
     }
     server.serves();
 }
@@ -90,16 +98,45 @@ fn a_header_that_is_malformed_or_of_a_stranger_closes_the_connection() {
 #[test]
 fn a_forwarded_chain_is_believed_as_far_as_proxies_wrote_it() {
     for (header, fields, named) in [
-        (&b""[..], "X-Forwarded-For: 203.0.113.9\r\n", "peer=203.0.113.9 via=127.0.0.2 "),
-        (b"", "X-Forwarded-For: 127.0.0.1, 203.0.113.9, 127.0.0.3\r\n", "peer=203.0.113.9 via=127.0.0.2 "),
-        (b"", "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 203.0.113.9\r\n", "peer=203.0.113.9 via=127.0.0.2 "),
-        (b"", "X-Forwarded-For: 127.0.0.1, unknown, 127.0.0.3\r\n", "peer=127.0.0.3 via=127.0.0.2 "),
-        (b"", "X-Forwarded-For: [2001:db8::9]:4711\r\n", "peer=2001:db8::9 via=127.0.0.2 "),
+        (
+            &b""[..],
+            "X-Forwarded-For: 203.0.113.9\r\n",
+            "peer=203.0.113.9 via=127.0.0.2 ",
+        ),
+        (
+            b"",
+            "X-Forwarded-For: 127.0.0.1, 203.0.113.9, 127.0.0.3\r\n",
+            "peer=203.0.113.9 via=127.0.0.2 ",
+        ),
+        (
+            b"",
+            "X-Forwarded-For: 127.0.0.1\r\nX-Forwarded-For: 203.0.113.9\r\n",
+            "peer=203.0.113.9 via=127.0.0.2 ",
+        ),
+        (
+            b"",
+            "X-Forwarded-For: 127.0.0.1, unknown, 127.0.0.3\r\n",
+            "peer=127.0.0.3 via=127.0.0.2 ",
+        ),
+        (
+            b"",
+            "X-Forwarded-For: [2001:db8::9]:4711\r\n",
+            "peer=2001:db8::9 via=127.0.0.2 ",
+        ),
         // Through TLS that was passed on the client itself speaks.
-        (V1, "X-Forwarded-For: 127.0.0.1\r\n", "peer=203.0.113.9:49152 via=127.0.0.2 "),
+        (
+            V1,
+            "X-Forwarded-For: 127.0.0.1\r\n",
+            "peer=203.0.113.9:49152 via=127.0.0.2 ",
+        ),
     ] {
         let server = server();
-        let line = line(&server, 101, &mut client(&server, "127.0.0.2", header), fields);
+        let line = line(
+            &server,
+            101,
+            &mut client(&server, "127.0.0.2", header),
+            fields,
+        );
         assert!(line.contains(named), "{named}: {line}");
     }
 }
@@ -109,7 +146,10 @@ fn a_stranger_is_who_it_is() {
     let server = server();
     let fields = "X-Forwarded-For: 203.0.113.9\r\n";
     let line = line(&server, 101, &mut client(&server, "127.0.0.4", b""), fields);
-    assert!(line.contains(" peer=127.0.0.4:") && !line.contains("via="), "{line}");
+    assert!(
+        line.contains(" peer=127.0.0.4:") && !line.contains("via="),
+        "{line}"
+    );
 }
 
 #[test]
@@ -122,7 +162,12 @@ fn metrics_are_not_for_those_a_local_proxy_serves() {
         ("127.0.0.2", b"", "X-Forwarded-For: 203.0.113.9\r\n", 404),
         ("127.0.0.2", b"", "X-Forwarded-For: 127.0.0.1\r\n", 404),
         ("127.0.0.2", V1, "", 404),
-        ("127.0.0.2", b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n", "", 404),
+        (
+            "127.0.0.2",
+            b"PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n",
+            "",
+            404,
+        ),
     ] {
         let mut client = client(&server, source, header);
         client.send_request("GET", "/metrics", fields, "");
@@ -137,11 +182,16 @@ fn the_limit_of_an_address_holds_for_clients_and_not_for_their_proxy() {
         .set("MAX_CONNECTIONS_PER_ADDRESS", "3")
         .expect_log("MAX_CONNECTIONS_PER_ADDRESS")
         .start();
-    let proxies: Vec<_> = (0..10).map(|_| client(&server, "127.0.0.2", LOCAL)).collect();
+    let proxies: Vec<_> = (0..10)
+        .map(|_| client(&server, "127.0.0.2", LOCAL))
+        .collect();
     let mut clients: Vec<_> = (0..3).map(|_| client(&server, "127.0.0.2", V1)).collect();
     assert!(drain(&socket(&server, "127.0.0.2", V2)).is_empty());
     let another = b"PROXY TCP4 203.0.113.10 198.51.100.1 49152 8043\r\n";
-    for client in clients.iter_mut().chain([&mut client(&server, "127.0.0.2", another)]) {
+    for client in clients
+        .iter_mut()
+        .chain([&mut client(&server, "127.0.0.2", another)])
+    {
         assert_eq!(client.get("/health", None).status, 200);
     }
     drop(proxies);

@@ -39,11 +39,24 @@ fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() 
         "101;jsessionid=1",
         "",
     ];
-    for interface in INTERFACES.iter().filter(|interface| !interface.is_for_everybody()) {
+    for interface in INTERFACES
+        .iter()
+        .filter(|interface| !interface.is_for_everybody())
+    {
         let mut client = server.client();
         for id in ids {
-            let reply = client.request(interface.method, &interface.path.replace("{}", id), None, interface.body);
-            assert_eq!(reply.outcome(), (200, "000-002".into()), "{} of {id:?}", interface.name);
+            let reply = client.request(
+                interface.method,
+                &interface.path.replace("{}", id),
+                None,
+                interface.body,
+            );
+            assert_eq!(
+                reply.outcome(),
+                (200, "000-002".into()),
+                "{} of {id:?}",
+                interface.name
+            );
             interface.assert_failure(&reply, "000-002");
         }
     }
@@ -52,23 +65,42 @@ fn what_is_no_agent_id_is_an_invalid_parameter_in_http_200_at_every_interface() 
 #[test]
 fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
     for (setup, ids) in [
-        (Setup::new(), [("101", "100-006"), ("59999", "100-006"), ("60000", "000-002")]),
+        (
+            Setup::new(),
+            [
+                ("101", "100-006"),
+                ("59999", "100-006"),
+                ("60000", "000-002"),
+            ],
+        ),
         (
             Setup::new().set("AGENT_ID_MAX", "999999"),
-            [("60000", "100-006"), ("999999", "100-006"), ("1000000", "000-002")],
+            [
+                ("60000", "100-006"),
+                ("999999", "100-006"),
+                ("1000000", "000-002"),
+            ],
         ),
     ] {
         let server = setup.start();
         for (id, code) in ids {
             // All at once, since refusals are held back.
-            let interfaces = INTERFACES.iter().filter(|interface| !interface.is_for_everybody());
-            let mut asked: Vec<_> = interfaces.map(|interface| (interface, server.client())).collect();
+            let interfaces = INTERFACES
+                .iter()
+                .filter(|interface| !interface.is_for_everybody());
+            let mut asked: Vec<_> = interfaces
+                .map(|interface| (interface, server.client()))
+                .collect();
             for (interface, client) in &mut asked {
                 client.send_request(interface.method, &interface.path.replace("{}", id), "", "");
             }
             for (interface, mut client) in asked {
                 // The content is looked at after the id, and an empty one is refused.
-                let code = if interface.is_sign_in() && code == "100-006" { "100-001" } else { code };
+                let code = if interface.is_sign_in() && code == "100-006" {
+                    "100-001"
+                } else {
+                    code
+                };
                 interface.assert_failure(&client.reply(), code);
             }
         }
@@ -86,8 +118,17 @@ fn another_method_is_refused_with_the_one_that_is_allowed() {
             let mut client = server.client();
             let reply = client.request(method, &interface.path.replace("{}", "101"), None, "");
             reply.assert_http_error(405, "000-002", &["Allow"]);
-            let allowed = if interface.name == "health" { "GET, HEAD" } else { interface.method };
-            assert_eq!(reply.field("Allow"), Some(allowed), "{method} {}", interface.name);
+            let allowed = if interface.name == "health" {
+                "GET, HEAD"
+            } else {
+                interface.method
+            };
+            assert_eq!(
+                reply.field("Allow"),
+                Some(allowed),
+                "{method} {}",
+                interface.name
+            );
         }
     }
 }
@@ -123,7 +164,13 @@ fn an_unknown_interface_below_the_base_path_is_an_invalid_parameter_in_http_200(
 fn a_path_outside_the_base_path_leads_nowhere() {
     let server = Server::start();
     let mut client = server.client();
-    for target in ["/", "/favicon.ico", "/agentgateway", "/agentgateway/other", "/agentgateway/resource2/health"] {
+    for target in [
+        "/",
+        "/favicon.ico",
+        "/agentgateway",
+        "/agentgateway/other",
+        "/agentgateway/resource2/health",
+    ] {
         client.send(format!("GET {target} HTTP/1.1\r\nHost: localhost\r\n\r\n"));
         client.reply().assert_http_error(404, "000-002", &[]);
     }
@@ -131,10 +178,14 @@ fn a_path_outside_the_base_path_leads_nowhere() {
 
 #[test]
 fn the_default_checks_of_balancers_are_told_what_health_is_without_content() {
-    let setup = Setup::new().set("MOUNT_DIR", "/nowhere/at/all").expect_log("mount /nowhere/at/all is lost");
+    let setup = Setup::new()
+        .set("MOUNT_DIR", "/nowhere/at/all")
+        .expect_log("mount /nowhere/at/all is lost");
     let (well, ill) = (Server::start(), setup.start());
     ill.metric_becomes("mount_up{directory=\"/nowhere/at/all\"}", 0);
-    eventually("a lost mount", || ill.client().get("/health", None).status == 503);
+    eventually("a lost mount", || {
+        ill.client().get("/health", None).status == 503
+    });
     for (server, status) in [(&well, 200), (&ill, 503)] {
         for request in [
             "OPTIONS * HTTP/1.1\r\nHost: localhost\r\n\r\n",
@@ -145,10 +196,18 @@ fn the_default_checks_of_balancers_are_told_what_health_is_without_content() {
             let mut client = server.client();
             client.send(request);
             let reply = client.head();
-            assert_eq!((reply.status, reply.field("Content-Length")), (status, Some("0")), "{request}");
+            assert_eq!(
+                (reply.status, reply.field("Content-Length")),
+                (status, Some("0")),
+                "{request}"
+            );
             assert_eq!(reply.field("JSON-Type"), None);
             if request.contains("1.1") {
-                assert_eq!(client.get("/health", None).status, status, "nothing follows");
+                assert_eq!(
+                    client.get("/health", None).status,
+                    status,
+                    "nothing follows"
+                );
             }
         }
     }

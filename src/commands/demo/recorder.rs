@@ -13,8 +13,11 @@ use crate::ops::sync::Latch;
 const VDN_AND_MEDIA: &str = "1/0";
 
 /// The small real videos of the demo, made by packaging/demo/make-samples.
-pub(super) const SAMPLES: [&[u8]; 3] =
-    [include_bytes!("bars.mp4"), include_bytes!("counter.mp4"), include_bytes!("shapes.mp4")];
+pub(super) const SAMPLES: [&[u8]; 3] = [
+    include_bytes!("bars.mp4"),
+    include_bytes!("counter.mp4"),
+    include_bytes!("shapes.mp4"),
+];
 
 /// From the start to the first new recording: enough time for a first poll without an event.
 const FIRST_AFTER: Duration = Duration::from_secs(5);
@@ -46,12 +49,20 @@ impl Recorder {
                 }
                 next += INTERVAL;
                 if let Err(error) = write(&mount, agent, sample, &until) {
-                    log::warn!("the recorder of the demo cannot write below {}: {error}", mount.display());
+                    log::warn!(
+                        "the recorder of the demo cannot write below {}: {error}",
+                        mount.display()
+                    );
                 }
             }
         };
-        let thread = std::thread::Builder::new().name("demo-recorder".into()).spawn(record)?;
-        Ok(Recorder { stop, thread: Some(thread) })
+        let thread = std::thread::Builder::new()
+            .name("demo-recorder".into())
+            .spawn(record)?;
+        Ok(Recorder {
+            stop,
+            thread: Some(thread),
+        })
     }
 }
 
@@ -64,26 +75,44 @@ impl Drop for Recorder {
     }
 }
 
-/// Where the recordings of `agent` lie that begin at `time`, below the mount, and the name such a recording has.
+/// Where the recordings of `agent` lie that begin at `time`, below the mount, and the name such a
+/// recording has.
 ///
 /// The day and the time are those of UTC: which ones a recorder uses is its own affair.
 pub(super) fn recording_path(agent: &str, time: SystemTime) -> (String, String) {
-    let seconds = time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let seconds = time
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     let (days, second) = (seconds / 86_400, seconds % 86_400);
     let folder = format!("{VDN_AND_MEDIA}/{}/{agent}", day(days));
-    (folder, format!("{:02}{:02}{:02}1.mp4", second / 3600, second / 60 % 60, second % 60))
+    (
+        folder,
+        format!(
+            "{:02}{:02}{:02}1.mp4",
+            second / 3600,
+            second / 60 % 60,
+            second % 60
+        ),
+    )
 }
 
 /// The calendar day, `yyyymmdd`, that is `days` after 1970-01-01.
 fn day(days: u64) -> String {
-    // Days from 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level date algorithms").
+    // Days from 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level date
+    // algorithms").
     let shifted = days + 719_468;
     let (era, day_of_era) = (shifted / 146_097, shifted % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * from_march + 2) / 5 + 1;
-    let month = if from_march < 10 { from_march + 3 } else { from_march - 9 };
+    let month = if from_march < 10 {
+        from_march + 3
+    } else {
+        from_march - 9
+    };
     let year = year_of_era + era * 400 + u64::from(month <= 2);
     format!("{year:04}{month:02}{day:02}")
 }
@@ -119,7 +148,11 @@ mod tests {
         ];
         for (seconds, folder, name) in table {
             let time = UNIX_EPOCH + Duration::from_secs(seconds);
-            assert_eq!(recording_path("1001", time), (folder.to_owned(), name.to_owned()), "{seconds}");
+            assert_eq!(
+                recording_path("1001", time),
+                (folder.to_owned(), name.to_owned()),
+                "{seconds}"
+            );
         }
     }
 
@@ -127,7 +160,8 @@ mod tests {
     fn the_samples_are_small_and_play_from_their_first_bytes() {
         assert!(SAMPLES.iter().map(|sample| sample.len()).sum::<usize>() <= 60 * 1024);
         for sample in SAMPLES {
-            let position = |name: &[u8; 4]| sample.windows(4).position(|bytes| bytes == name).unwrap();
+            let position =
+                |name: &[u8; 4]| sample.windows(4).position(|bytes| bytes == name).unwrap();
             assert!(position(b"ftyp") < position(b"moov") && position(b"moov") < position(b"mdat"));
             assert!(sample.windows(4).any(|bytes| bytes == b"avc1"), "H.264");
         }

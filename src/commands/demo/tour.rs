@@ -13,7 +13,8 @@ pub(super) struct Tour<'a> {
     /// The agent and its password.
     pub(crate) agent: &'a str,
     pub(crate) password: &'a str,
-    /// Below the mount: where the agent's recordings of today lie, and the names of those that are there.
+    /// Below the mount: where the agent's recordings of today lie, and the names of those that are
+    /// there.
     pub(crate) folder: &'a str,
     pub(crate) names: &'a [String],
     /// Seconds from one new recording to the next.
@@ -23,7 +24,13 @@ pub(super) struct Tour<'a> {
 impl Tour<'_> {
     /// The lines for a gateway that listens on `address`.
     pub(super) fn lines(&self, address: SocketAddr) -> String {
-        let Tour { agent, password, folder, interval, .. } = self;
+        let Tour {
+            agent,
+            password,
+            folder,
+            interval,
+            ..
+        } = self;
         let (mount, certificate) = (self.mount.display(), self.certificate.display());
         let base = format!("https://{address}/agentgateway/resource");
         let curl = format!("curl -sS --cacert {certificate}");
@@ -46,7 +53,10 @@ GUID=$({curl} -D - -o /dev/null -X PUT {json} \
         );
         for name in self.names {
             // Writing to a String cannot fail.
-            let _ = write!(text, "{curl} {guid} {json} -o {name} \\\n  '{download}Y:/{folder}/{name}'\n");
+            let _ = write!(
+                text,
+                "{curl} {guid} {json} -o {name} \\\n  '{download}Y:/{folder}/{name}'\n"
+            );
         }
         let _ = write!(
             text,

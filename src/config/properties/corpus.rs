@@ -8,7 +8,11 @@ use proptest::prelude::*;
 use std::fmt::Write;
 
 /// A text, its entries as line, key and value, and the lines that are malformed.
-type Case = (&'static str, &'static [(u32, &'static str, &'static str)], &'static [u32]);
+type Case = (
+    &'static str,
+    &'static [(u32, &'static str, &'static str)],
+    &'static [u32],
+);
 
 /// What Java reads, checked against JDK 17.
 const CASES: &[Case] = &[
@@ -47,7 +51,11 @@ const CASES: &[Case] = &[
     (" : b", &[(1, "", "b")], &[]),
     ("=", &[(1, "", "")], &[]),
     ("a\u{b}b=c", &[(1, "a\u{b}b", "c")], &[]),
-    ("a\u{a0}b=c\u{a0}\u{2028}d", &[(1, "a\u{a0}b", "c\u{a0}\u{2028}d")], &[]),
+    (
+        "a\u{a0}b=c\u{a0}\u{2028}d",
+        &[(1, "a\u{a0}b", "c\u{a0}\u{2028}d")],
+        &[],
+    ),
     ("a\u{85}b=c", &[(1, "a\u{85}b", "c")], &[]),
     ("\0=\0", &[(1, "\0", "\0")], &[]),
     // Escapes.
@@ -80,11 +88,19 @@ const CASES: &[Case] = &[
     ("a=\\u004g", &[], &[1]),
     ("a=\\u+041\n\nb=\\u-041", &[], &[1, 3]),
     ("\\u00=41\nb=c", &[(2, "b", "c")], &[1]),
-    ("longer=0041004100410041\na=\\u00", &[(1, "longer", "0041004100410041")], &[2]),
+    (
+        "longer=0041004100410041\na=\\u00",
+        &[(1, "longer", "0041004100410041")],
+        &[2],
+    ),
     ("a=\\u00\\\n41", &[(1, "a", "A")], &[]),
     ("a=\\u00\\\\41", &[], &[1]),
     ("a=\\u\u{664}\u{661}\u{660}\u{660}", &[], &[1]),
-    ("x=1\ny=2\\\n3\nz=\\uzzzz\nw=4", &[(1, "x", "1"), (2, "y", "23"), (5, "w", "4")], &[4]),
+    (
+        "x=1\ny=2\\\n3\nz=\\uzzzz\nw=4",
+        &[(1, "x", "1"), (2, "y", "23"), (5, "w", "4")],
+        &[4],
+    ),
     // Surrogates.
     ("a=\\ud83d\\ude00", &[(1, "a", "\u{1f600}")], &[]),
     ("a=\\ud83d\\\n  \\ude00", &[(1, "a", "\u{1f600}")], &[]),
@@ -93,7 +109,11 @@ const CASES: &[Case] = &[
     ("a=\\ud83dx\\ude00", &[(1, "a", "\u{fffd}x\u{fffd}")], &[]),
     ("\\ud83d=\\ude00", &[(1, "\u{fffd}", "\u{fffd}")], &[]),
     // Ends of lines.
-    ("a=b\rc=d\ne=f\r\ng=h", &[(1, "a", "b"), (2, "c", "d"), (3, "e", "f"), (4, "g", "h")], &[]),
+    (
+        "a=b\rc=d\ne=f\r\ng=h",
+        &[(1, "a", "b"), (2, "c", "d"), (3, "e", "f"), (4, "g", "h")],
+        &[],
+    ),
     ("a=b\n\rc=d", &[(1, "a", "b"), (3, "c", "d")], &[]),
     ("a\nb\n", &[(1, "a", ""), (2, "b", "")], &[]),
     // Continuation.
@@ -140,14 +160,22 @@ const CASES: &[Case] = &[
     ("a=b\n\\\\\\", &[(1, "a", "b"), (2, "\\", "")], &[]),
     ("a\\", &[(1, "a", "")], &[]),
     // Order, duplicates, a byte order mark inside the text.
-    ("b=1\na=2\nb=3", &[(1, "b", "1"), (2, "a", "2"), (3, "b", "3")], &[]),
+    (
+        "b=1\na=2\nb=3",
+        &[(1, "b", "1"), (2, "a", "2"), (3, "b", "3")],
+        &[],
+    ),
     ("\u{feff}a=b", &[(1, "\u{feff}a", "b")], &[]),
     ("\u{feff}# a=b", &[(1, "\u{feff}#", "a=b")], &[]),
-    ("K\u{e9}y = \u{4f60}\u{597d} \u{1f600}", &[(1, "K\u{e9}y", "\u{4f60}\u{597d} \u{1f600}")], &[]),
+    (
+        "K\u{e9}y = \u{4f60}\u{597d} \u{1f600}",
+        &[(1, "K\u{e9}y", "\u{4f60}\u{597d} \u{1f600}")],
+        &[],
+    ),
 ];
 
-/// What random texts are made of, between bars: every character that has a meaning, some that look as if
-/// they had, and whole pieces that chance would rarely put together.
+/// What random texts are made of, between bars: every character that has a meaning, some that look
+/// as if they had, and whole pieces that chance would rarely put together.
 const PIECES: &str = "\\|\\|\\|\n|\n|\r|\r\n| | |\t|\u{c}|=|:|#|!|a|b|u|n|t|f|r|0|4|\\u|\\u0041|\\u003d|\\u000a|\\u005C|\
     \\ud83d|\\ude00|\\u12|\\\n|\\\r\n|\\\n#|A=1\n|\0|\u{b}|\u{85}|\u{a0}|\u{e9}|\u{2028}|\u{feff}|\u{1f600}";
 
@@ -160,7 +188,11 @@ fn print(text: &str) {
     for Entry { key, value, .. } in entries.iter().filter(|entry| entry.line < stop) {
         outcome += &format!("{}:{},", hex(key), hex(value));
     }
-    println!("case:{} {outcome}{}", hex(text), if malformed.is_empty() { "" } else { "!" });
+    println!(
+        "case:{} {outcome}{}",
+        hex(text),
+        if malformed.is_empty() { "" } else { "!" }
+    );
 }
 
 fn hex(text: &str) -> String {
@@ -179,9 +211,19 @@ fn every_awkward_text_is_read_as_java_reads_it() {
     for (text, entries, malformed) in CASES {
         print(text);
         let (read, refused) = parse(text);
-        let read: Vec<_> = read.iter().map(|entry| (entry.line, entry.key.as_str(), entry.value.as_str())).collect();
+        let read: Vec<_> = read
+            .iter()
+            .map(|entry| (entry.line, entry.key.as_str(), entry.value.as_str()))
+            .collect();
         assert_eq!(&read, entries, "{text:?}");
-        assert_eq!(&refused.iter().map(|refused| refused.line).collect::<Vec<_>>(), malformed, "{text:?}");
+        assert_eq!(
+            &refused
+                .iter()
+                .map(|refused| refused.line)
+                .collect::<Vec<_>>(),
+            malformed,
+            "{text:?}"
+        );
     }
 }
 

@@ -22,7 +22,8 @@ fn is_malformed(text: &str) -> bool {
 
 #[test]
 fn a_plain_request_is_read_with_its_length() {
-    let text = "GET /a/b?c=d HTTP/1.1\r\nHost: gateway:8043\r\nguid: g\r\nCookie: \u{fc}\r\n\r\nrest";
+    let text =
+        "GET /a/b?c=d HTTP/1.1\r\nHost: gateway:8043\r\nguid: g\r\nCookie: \u{fc}\r\n\r\nrest";
     let (head, length) = parse(text).unwrap().unwrap();
     assert_eq!(head.method, Method::Get);
     assert_eq!(head.target, "/a/b?c=d");
@@ -44,7 +45,10 @@ fn an_incomplete_head_asks_for_more() {
 fn up_to_two_empty_lines_may_come_first() {
     let text = with("");
     assert!(parse(&format!("\r\n{text}")).unwrap().is_some());
-    assert_eq!(parse(&format!("\r\n\r\n{text}")).unwrap().unwrap().1, text.len() + 4);
+    assert_eq!(
+        parse(&format!("\r\n\r\n{text}")).unwrap().unwrap().1,
+        text.len() + 4
+    );
     assert!(is_malformed(&format!("\r\n\r\n\r\n{text}")));
     assert!(is_malformed(&format!("\n{text}")));
 }
@@ -76,14 +80,20 @@ fn request_lines_that_are_none_are_refused() {
         "GET http://a,b/ HTTP/1.1",
         "GET http://a\\b/ HTTP/1.1",
     ] {
-        assert!(is_malformed(&format!("{line}\r\nHost: x\r\n\r\n")), "{line}");
+        assert!(
+            is_malformed(&format!("{line}\r\nHost: x\r\n\r\n")),
+            "{line}"
+        );
     }
 }
 
 #[test]
 fn other_versions_are_not_supported() {
     for version in ["HTTP/2.0", "HTTP/0.9", "HTTP/3.0", "HTTP/9.9"] {
-        assert_eq!(parse(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err(), HttpError::VersionNotSupported);
+        assert_eq!(
+            parse(&format!("GET / {version}\r\nHost: x\r\n\r\n")).unwrap_err(),
+            HttpError::VersionNotSupported
+        );
     }
 }
 
@@ -93,7 +103,10 @@ fn later_minor_versions_are_read_as_the_known_one() {
         let text = format!("GET / {version}\r\nHost: x\r\n\r\n");
         let (head, length) = parse(&text).unwrap().unwrap();
         assert!(head.keep_alive && length == text.len(), "{version}");
-        assert!(is_malformed(&format!("GET / {version}\r\n\r\n")), "{version} without a host");
+        assert!(
+            is_malformed(&format!("GET / {version}\r\n\r\n")),
+            "{version} without a host"
+        );
     }
 }
 
@@ -108,7 +121,10 @@ fn targets_come_in_their_four_forms() {
         ("http://host", "/"),
         ("http://host?b=/", "/?b=/"),
     ] {
-        assert_eq!(head(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).target, origin);
+        assert_eq!(
+            head(&format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n")).target,
+            origin
+        );
     }
     assert_eq!(head("OPTIONS * HTTP/1.1\r\nHost: x\r\n\r\n").target, "*");
 }
@@ -142,12 +158,20 @@ fn contradictory_framing_is_refused() {
     ] {
         assert!(is_malformed(&with(lines)), "{lines}");
     }
-    assert!(is_malformed("PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"));
+    assert!(is_malformed(
+        "PUT / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"
+    ));
 }
 
 #[test]
 fn codings_other_than_chunks_are_not_known() {
-    for coding in ["identity", "gzip", "gzip, chunked", "chunked, gzip", "xchunked"] {
+    for coding in [
+        "identity",
+        "gzip",
+        "gzip, chunked",
+        "chunked, gzip",
+        "xchunked",
+    ] {
         let result = parse(&with(&format!("Transfer-Encoding: {coding}\r\n")));
         assert_eq!(result.unwrap_err(), HttpError::UnknownCoding, "{coding}");
     }
@@ -170,7 +194,13 @@ fn framing_that_says_one_thing_is_read() {
 
 #[test]
 fn content_beyond_the_limit_is_too_large() {
-    for length in ["65537", "4611686018427387904", "18446744073709551615", "18446744073709551616", &"9".repeat(99)] {
+    for length in [
+        "65537",
+        "4611686018427387904",
+        "18446744073709551615",
+        "18446744073709551616",
+        &"9".repeat(99),
+    ] {
         let result = parse(&with(&format!("Content-Length: {length}\r\n")));
         assert_eq!(result.unwrap_err(), HttpError::ContentTooLarge, "{length}");
     }
@@ -224,15 +254,24 @@ fn one_host_that_is_a_host() {
 fn a_head_has_bounds() {
     let fields = |count: usize| "A: b\r\n".repeat(count);
     assert!(parse(&with(&fields(HEADERS_MAX - 1))).unwrap().is_some());
-    assert_eq!(parse(&with(&fields(HEADERS_MAX))).unwrap_err(), HttpError::HeadTooLarge);
+    assert_eq!(
+        parse(&with(&fields(HEADERS_MAX))).unwrap_err(),
+        HttpError::HeadTooLarge
+    );
     let filler = |length: usize| with(&format!("A: {}\r\n", "x".repeat(length)));
     let frame = filler(0).len();
     assert!(parse(&filler(HEAD_MAX_BYTES - frame)).unwrap().is_some());
-    assert_eq!(parse(&filler(HEAD_MAX_BYTES - frame + 1)).unwrap_err(), HttpError::HeadTooLarge);
+    assert_eq!(
+        parse(&filler(HEAD_MAX_BYTES - frame + 1)).unwrap_err(),
+        HttpError::HeadTooLarge
+    );
     let unfinished = format!("GET / HTTP/1.1\r\nA: {}", "x".repeat(HEAD_MAX_BYTES));
     assert_eq!(parse(&unfinished).unwrap_err(), HttpError::HeadTooLarge);
     assert!(matches!(parse(&"x".repeat(HEAD_MAX_BYTES - 1)), Ok(None)));
-    assert_eq!(parse(&"x".repeat(HEAD_MAX_BYTES)).unwrap_err(), HttpError::TargetTooLong);
+    assert_eq!(
+        parse(&"x".repeat(HEAD_MAX_BYTES)).unwrap_err(),
+        HttpError::TargetTooLong
+    );
 }
 
 #[test]
@@ -255,12 +294,29 @@ fn connections_stay_or_close_as_their_version_and_field_say() {
 
 #[test]
 fn only_one_expectation_is_known() {
-    for one in ["100-Continue", ", 100-continue", "100-continue,", "100-continue, 100-continue"] {
-        assert!(head(&with(&format!("Expect: {one}\r\n"))).expects_continue, "{one}");
+    for one in [
+        "100-Continue",
+        ", 100-continue",
+        "100-continue,",
+        "100-continue, 100-continue",
+    ] {
+        assert!(
+            head(&with(&format!("Expect: {one}\r\n"))).expects_continue,
+            "{one}"
+        );
     }
     assert!(!head(&with("Expect: \r\n")).expects_continue);
-    for other in ["200-ok", "100-continue, a", "a, 100-continue", "100-continue;a"] {
-        assert_eq!(parse(&with(&format!("Expect: {other}\r\n"))).unwrap_err(), HttpError::ExpectationFailed, "{other}");
+    for other in [
+        "200-ok",
+        "100-continue, a",
+        "a, 100-continue",
+        "100-continue;a",
+    ] {
+        assert_eq!(
+            parse(&with(&format!("Expect: {other}\r\n"))).unwrap_err(),
+            HttpError::ExpectationFailed,
+            "{other}"
+        );
     }
     assert!(!head("PUT / HTTP/1.0\r\nExpect: anything\r\n\r\n").expects_continue);
 }
@@ -274,7 +330,10 @@ fn fields_beyond_ascii_count_as_absent() {
 #[test]
 fn fields_of_forwarded_addresses_are_one_list() {
     let lines = "X-Forwarded-For: 192.0.2.1, 192.0.2.2\r\nx-forwarded-for: 192.0.2.3\r\nX-Forwarded-For: \u{fc}\r\n";
-    assert_eq!(head(&with(lines)).forwarded_for.as_deref(), Some("192.0.2.1, 192.0.2.2,192.0.2.3,\u{fc}"));
+    assert_eq!(
+        head(&with(lines)).forwarded_for.as_deref(),
+        Some("192.0.2.1, 192.0.2.2,192.0.2.3,\u{fc}")
+    );
     assert_eq!(head(&with("")).forwarded_for, None);
 }
 

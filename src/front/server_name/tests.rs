@@ -11,8 +11,9 @@ use rustls::crypto::hash::{Context, Hash, HashAlgorithm, Output};
 use rustls::pki_types::PrivatePkcs8KeyDer;
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CipherSuiteCommon, ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore, ServerConfig,
-    ServerConnection, SupportedCipherSuite, SupportedProtocolVersion, Tls12CipherSuite, Tls13CipherSuite,
+    CipherSuiteCommon, ClientConfig, ClientConnection, Error, HandshakeKind, RootCertStore,
+    ServerConfig, ServerConnection, SupportedCipherSuite, SupportedProtocolVersion,
+    Tls12CipherSuite, Tls13CipherSuite,
 };
 
 use super::hello::{CLIENT_HELLO, MESSAGE_FIXED, SERVER_NAME, extensions, first_extension};
@@ -22,13 +23,22 @@ use super::*;
 /// What is in the list of names of an extension: one name of a host.
 fn one_name(name: &[u8]) -> Vec<u8> {
     let length = u16::try_from(name.len()).unwrap();
-    [&(length + 3).to_be_bytes()[..], &[0], &length.to_be_bytes(), name].concat()
+    [
+        &(length + 3).to_be_bytes()[..],
+        &[0],
+        &length.to_be_bytes(),
+        name,
+    ]
+    .concat()
 }
 
-/// The ClientHello with another content of its server name extension. Its end may be cut off, as for binders.
+/// The ClientHello with another content of its server name extension. Its end may be cut off, as
+/// for binders.
 fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     let start = first_extension(message).unwrap();
-    let name = extensions(message).find(|extension| extension.kind == SERVER_NAME).unwrap();
+    let name = extensions(message)
+        .find(|extension| extension.kind == SERVER_NAME)
+        .unwrap();
     let (head, tail) = message.split_at(name.offset + 4);
     let added = content.len().wrapping_sub(name.content.len());
     let mut bytes = [head, content, &tail[name.content.len()..]].concat();
@@ -37,7 +47,8 @@ fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     let of_extensions = u16::from_be_bytes([message[start - 2], message[start - 1]]);
     let of_extensions = usize::from(of_extensions).wrapping_add(added);
     bytes[start - 2..start].copy_from_slice(&u16::try_from(of_extensions).unwrap().to_be_bytes());
-    bytes[name.offset + 2..name.offset + 4].copy_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
+    bytes[name.offset + 2..name.offset + 4]
+        .copy_from_slice(&u16::try_from(content.len()).unwrap().to_be_bytes());
     bytes
 }
 
@@ -101,7 +112,8 @@ struct Servers {
 
 impl Servers {
     fn new() -> Servers {
-        let CertifiedKey { cert, signing_key } = generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let CertifiedKey { cert, signing_key } =
+            generate_simple_self_signed(["localhost".to_owned()]).unwrap();
         let key = PrivatePkcs8KeyDer::from(signing_key.serialize_der());
         let ticketer = aws_lc_rs::Ticketer::new().unwrap();
         let server = |provider: CryptoProvider| {
@@ -124,7 +136,12 @@ impl Servers {
     }
 
     /// A client that puts `content` into its server name extension.
-    fn client(&self, content: &[u8], version: &'static SupportedProtocolVersion, retries: bool) -> Arc<ClientConfig> {
+    fn client(
+        &self,
+        content: &[u8],
+        version: &'static SupportedProtocolVersion,
+        retries: bool,
+    ) -> Arc<ClientConfig> {
         let content: &'static [u8] = Vec::leak(content.to_vec());
         let mut provider = aws_lc_rs::default_provider();
         let common = |common: &CipherSuiteCommon| CipherSuiteCommon {
@@ -166,16 +183,22 @@ impl Servers {
     }
 }
 
-/// What a client's records are on the wire: its ClientHello with the other name, everything else as it is.
+/// What a client's records are on the wire: its ClientHello with the other name, everything else as
+/// it is.
 fn on_the_wire(records: &[u8], content: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     let mut rest = records;
     while !rest.is_empty() {
         let (head, tail) = rest.split_at(RECORD_FIXED);
         let (body, tail) = tail.split_at(usize::from(u16::from_be_bytes([head[3], head[4]])));
-        let is_hello =
-            head[0] == HANDSHAKE && body.first() == Some(&CLIENT_HELLO) && message_length(body) == Some(body.len());
-        let body = if is_hello { renamed(body, content) } else { body.to_vec() };
+        let is_hello = head[0] == HANDSHAKE
+            && body.first() == Some(&CLIENT_HELLO)
+            && message_length(body) == Some(body.len());
+        let body = if is_hello {
+            renamed(body, content)
+        } else {
+            body.to_vec()
+        };
         wire.extend_from_slice(&head[..3]);
         wire.extend_from_slice(&u16::try_from(body.len()).unwrap().to_be_bytes());
         wire.extend_from_slice(&body);
@@ -185,7 +208,10 @@ fn on_the_wire(records: &[u8], content: &[u8]) -> Vec<u8> {
 }
 
 /// Feeds bytes to one side.
-fn feed(mut bytes: &[u8], mut read: impl FnMut(&mut &[u8]) -> Result<(), Error>) -> Result<(), Error> {
+fn feed(
+    mut bytes: &[u8],
+    mut read: impl FnMut(&mut &[u8]) -> Result<(), Error>,
+) -> Result<(), Error> {
     while !bytes.is_empty() {
         read(&mut bytes)?;
     }
@@ -203,14 +229,19 @@ enum Treatment {
     FilterAlone,
 }
 
-/// Shakes hands; gives what the server saw of the name and how the handshake went, and a few bytes are exchanged.
+/// Shakes hands; gives what the server saw of the name and how the handshake went, and a few bytes
+/// are exchanged.
 fn shake_hands(
     servers: &Servers,
     client: &Arc<ClientConfig>,
     content: &[u8],
     treatment: Treatment,
 ) -> Result<(Option<String>, HandshakeKind), Error> {
-    let mut client = ClientConnection::new(Arc::clone(client), ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut client = ClientConnection::new(
+        Arc::clone(client),
+        ServerName::try_from("localhost").unwrap(),
+    )
+    .unwrap();
     let mut server: Option<ServerConnection> = None;
     let mut inbound: Vec<u8> = Vec::new();
     let mut bad_name = None;
@@ -223,18 +254,27 @@ fn shake_hands(
         let expects_hello = match &server {
             None => true,
             Some(server) => {
-                server.is_handshaking() && server.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
+                server.is_handshaking()
+                    && server.handshake_kind() == Some(HandshakeKind::FullWithHelloRetryRequest)
             }
         };
         if expects_hello && !inbound.is_empty() {
-            let examined = if treatment == Treatment::Untouched { Examined::Unchanged } else { examine(&inbound) };
+            let examined = if treatment == Treatment::Untouched {
+                Examined::Unchanged
+            } else {
+                examine(&inbound)
+            };
             let is_bad = matches!(examined, Examined::BadName(_));
             if let Examined::BadName(bad) = examined {
                 bad.hide(&mut inbound);
                 bad_name = Some(bad.name);
             }
             let tolerant = is_bad && treatment == Treatment::Tolerant;
-            let config = if tolerant { &servers.tolerant } else { &servers.strict };
+            let config = if tolerant {
+                &servers.tolerant
+            } else {
+                &servers.strict
+            };
             server.get_or_insert_with(|| ServerConnection::new(Arc::clone(config)).unwrap());
         }
         let server = server.as_mut().unwrap();
@@ -251,7 +291,10 @@ fn shake_hands(
             client.process_new_packets().map(|_| ())
         })?;
         if !client.is_handshaking() && !server.is_handshaking() && !client.wants_write() {
-            assert_eq!(server.server_name().is_some(), bad_name.is_none() && is_dns_name(content));
+            assert_eq!(
+                server.server_name().is_some(),
+                bad_name.is_none() && is_dns_name(content)
+            );
             return Ok((bad_name, server.handshake_kind().unwrap()));
         }
     }
@@ -259,7 +302,10 @@ fn shake_hands(
 }
 
 fn is_dns_name(content: &[u8]) -> bool {
-    matches!(content.get(5..).map(ServerName::try_from), Some(Ok(ServerName::DnsName(_))))
+    matches!(
+        content.get(5..).map(ServerName::try_from),
+        Some(Ok(ServerName::DnsName(_)))
+    )
 }
 
 /// The names of `shared/cases/sni.txt` with what rustls makes of them, and the lengths at the edge.
@@ -309,7 +355,11 @@ fn every_name_is_served_and_rustls_alone_refuses_as_we_think() {
             assert_eq!(alone.is_ok(), is_taken, "{version:?} {shown:?}");
             let served = shake_hands(&servers, &client, &content, Treatment::Tolerant);
             let expected = (!is_taken).then(|| shown.clone());
-            let full = if is_taken { HandshakeKind::Resumed } else { HandshakeKind::Full };
+            let full = if is_taken {
+                HandshakeKind::Resumed
+            } else {
+                HandshakeKind::Full
+            };
             assert_eq!(served, Ok((expected, full)), "{version:?} {shown:?}");
         }
     }
@@ -332,9 +382,16 @@ fn other_contents_of_the_extension_are_served_too() {
     ] {
         for version in [&TLS13, &TLS12] {
             let client = servers.client(content, version, false);
-            assert!(shake_hands(&servers, &client, content, Treatment::Untouched).is_err(), "{content:x?}");
+            assert!(
+                shake_hands(&servers, &client, content, Treatment::Untouched).is_err(),
+                "{content:x?}"
+            );
             let served = shake_hands(&servers, &client, content, Treatment::Tolerant);
-            assert_eq!(served, Ok((Some(name.to_owned()), HandshakeKind::Full)), "{content:x?}");
+            assert_eq!(
+                served,
+                Ok((Some(name.to_owned()), HandshakeKind::Full)),
+                "{content:x?}"
+            );
         }
     }
 }
@@ -346,7 +403,13 @@ fn hiding_the_name_without_its_hash_breaks_both_versions() {
     for version in [&TLS13, &TLS12] {
         let client = servers.client(&content, version, false);
         let refused = shake_hands(&servers, &client, &content, Treatment::FilterAlone);
-        assert!(matches!(refused, Err(Error::DecryptError | Error::InvalidCertificate(_))), "{refused:?}");
+        assert!(
+            matches!(
+                refused,
+                Err(Error::DecryptError | Error::InvalidCertificate(_))
+            ),
+            "{refused:?}"
+        );
     }
 }
 
@@ -367,8 +430,20 @@ fn sessions_are_resumed() {
     for version in [&TLS13, &TLS12] {
         let content = one_name(b"gw.local:8043");
         let client = servers.client(&content, version, false);
-        let kinds = [(); 3].map(|()| shake_hands(&servers, &client, &content, Treatment::Tolerant).unwrap().1);
-        assert_eq!(kinds, [HandshakeKind::Full, HandshakeKind::Resumed, HandshakeKind::Resumed], "{version:?}");
+        let kinds = [(); 3].map(|()| {
+            shake_hands(&servers, &client, &content, Treatment::Tolerant)
+                .unwrap()
+                .1
+        });
+        assert_eq!(
+            kinds,
+            [
+                HandshakeKind::Full,
+                HandshakeKind::Resumed,
+                HandshakeKind::Resumed
+            ],
+            "{version:?}"
+        );
     }
 }
 
@@ -376,7 +451,8 @@ fn sessions_are_resumed() {
 fn hello(content: &[u8]) -> Vec<u8> {
     let servers = Servers::new();
     let config = servers.client(content, &TLS13, false);
-    let mut client = ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
+    let mut client =
+        ClientConnection::new(config, ServerName::try_from("localhost").unwrap()).unwrap();
     let mut records = Vec::new();
     client.write_tls(&mut records).unwrap();
     on_the_wire(&records, content)
@@ -402,19 +478,31 @@ fn a_hello_in_many_records_is_patched_where_its_bytes_are() {
         for end in 0..whole {
             assert_eq!(examine(&bytes[..end]), Examined::Incomplete, "{size} {end}");
         }
-        let Examined::BadName(bad) = examine(&bytes) else { panic!("{size}") };
+        let Examined::BadName(bad) = examine(&bytes) else {
+            panic!("{size}")
+        };
         assert_eq!(bad.name, "gw.local:8043");
         bad.hide(&mut bytes);
         // Two bytes are others, and with them nothing is wrong any more.
         let before = in_records_of(size, &hello);
-        assert_eq!(before.iter().zip(&bytes).filter(|(one, other)| one != other).count(), 2);
+        assert_eq!(
+            before
+                .iter()
+                .zip(&bytes)
+                .filter(|(one, other)| one != other)
+                .count(),
+            2
+        );
         assert_eq!(examine(&bytes), Examined::Unchanged);
     }
 }
 
 #[test]
 fn a_hello_that_is_too_long_with_its_records_is_for_rustls_at_any_time() {
-    let bytes = in_records_of(1, &[hello(&one_name(b"gw.local:8043")), vec![0; HELLO_MAX]].concat());
+    let bytes = in_records_of(
+        1,
+        &[hello(&one_name(b"gw.local:8043")), vec![0; HELLO_MAX]].concat(),
+    );
     let mut stuffed = bytes[..HELLO_MAX].to_vec();
     // The message claims more than the records before the bound hold.
     for (nth, byte) in [0, 0x20, 0].into_iter().enumerate() {
@@ -422,16 +510,26 @@ fn a_hello_that_is_too_long_with_its_records_is_for_rustls_at_any_time() {
     }
     let longer = [stuffed.clone(), bytes[HELLO_MAX..].to_vec()].concat();
     assert_eq!(examine(&stuffed[..HELLO_MAX - 1]), Examined::Incomplete);
-    assert_eq!([examine(&stuffed), examine(&longer)], [Examined::Unchanged, Examined::Unchanged]);
+    assert_eq!(
+        [examine(&stuffed), examine(&longer)],
+        [Examined::Unchanged, Examined::Unchanged]
+    );
 }
 
 #[test]
 fn what_is_no_client_hello_is_for_rustls() {
     let good = hello(&one_name(b"localhost"));
-    let long = [&[HANDSHAKE, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff], &vec![0; HELLO_MAX][..]].concat();
+    let long = [
+        &[HANDSHAKE, 3, 1, 0x40, 0, 1, 0, 0xff, 0xff],
+        &vec![0; HELLO_MAX][..],
+    ]
+    .concat();
     let mut ours = hello(&one_name(b"gw:1"));
     let at = RECORD_FIXED
-        + extensions(&ours[RECORD_FIXED..]).find(|extension| extension.kind != SERVER_NAME).unwrap().offset;
+        + extensions(&ours[RECORD_FIXED..])
+            .find(|extension| extension.kind != SERVER_NAME)
+            .unwrap()
+            .offset;
     ours[at..at + 2].copy_from_slice(&HIDDEN.to_be_bytes());
     for (bytes, expected) in [
         (&good[..], Examined::Unchanged),
@@ -450,20 +548,32 @@ fn what_is_no_client_hello_is_for_rustls() {
         (&long, Examined::Unchanged),
         (&long[..9], Examined::Unchanged),
     ] {
-        assert_eq!(examine(bytes), expected, "{:x?}", &bytes[..bytes.len().min(20)]);
+        assert_eq!(
+            examine(bytes),
+            expected,
+            "{:x?}",
+            &bytes[..bytes.len().min(20)]
+        );
     }
 }
 
 #[test]
 fn the_table_of_the_cases_is_all_here() {
     // The file stands beside the checkout where the project is developed, and nowhere else.
-    let Ok(text) = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/cases/sni.txt")) else {
+    let Ok(text) = fs::read_to_string(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../shared/cases/sni.txt"
+    )) else {
         return eprintln!("skipped: no ../shared/cases/sni.txt");
     };
     for line in text.lines().filter(|line| !line.starts_with('#')) {
         let name = line.split("  ").next().unwrap();
-        let is_described = ["non-ASCII name", "empty name", "64 letters in one label"].contains(&name);
-        assert!(is_described || names().iter().any(|(known, _)| known == name.as_bytes()), "{name}");
+        let is_described =
+            ["non-ASCII name", "empty name", "64 letters in one label"].contains(&name);
+        assert!(
+            is_described || names().iter().any(|(known, _)| known == name.as_bytes()),
+            "{name}"
+        );
     }
 }
 

@@ -8,12 +8,15 @@ use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13Cip
 
 use super::hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length};
 
-/// `provider` with cipher suites for connections whose server name was hidden. The suites are made once, from those
-/// of the first provider that is given, and kept for the life of the process.
+/// `provider` with cipher suites for connections whose server name was hidden. The suites are made
+/// once, from those of the first provider that is given, and kept for the life of the process.
 pub(crate) fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
     static SUITES: OnceLock<Suites> = OnceLock::new();
     let suites = SUITES.get_or_init(|| Suites::new(&provider.cipher_suites));
-    CryptoProvider { cipher_suites: suites.all(), ..provider }
+    CryptoProvider {
+        cipher_suites: suites.all(),
+        ..provider
+    }
 }
 
 struct Suites {
@@ -23,7 +26,10 @@ struct Suites {
 
 impl Suites {
     fn new(suites: &[SupportedCipherSuite]) -> Suites {
-        let mut wrapped = Suites { tls13: Vec::new(), tls12: Vec::new() };
+        let mut wrapped = Suites {
+            tls13: Vec::new(),
+            tls12: Vec::new(),
+        };
         for suite in suites {
             match suite {
                 SupportedCipherSuite::Tls13(suite) => wrapped.tls13.push(Tls13CipherSuite {
@@ -46,14 +52,20 @@ impl Suites {
 
     fn all(&'static self) -> Vec<SupportedCipherSuite> {
         let tls13 = self.tls13.iter().map(SupportedCipherSuite::Tls13);
-        tls13.chain(self.tls12.iter().map(SupportedCipherSuite::Tls12)).collect()
+        tls13
+            .chain(self.tls12.iter().map(SupportedCipherSuite::Tls12))
+            .collect()
     }
 }
 
 fn restoring(common: &CipherSuiteCommon) -> CipherSuiteCommon {
     // rustls wants its parts for ever; there are as many as cipher suites, made once.
     let hash_provider: &'static Restoring = Box::leak(Box::new(Restoring(common.hash_provider)));
-    CipherSuiteCommon { suite: common.suite, hash_provider, confidentiality_limit: common.confidentiality_limit }
+    CipherSuiteCommon {
+        suite: common.suite,
+        hash_provider,
+        confidentiality_limit: common.confidentiality_limit,
+    }
 }
 
 /// A hash that sees what the client has sent, where rustls sees a hidden name.
@@ -111,8 +123,8 @@ impl Context for RestoringContext {
     }
 }
 
-/// Where the type of a hidden name stands in what is hashed: handshake messages, of which rustls may give several
-/// at once, the last of them cut off.
+/// Where the type of a hidden name stands in what is hashed: handshake messages, of which rustls
+/// may give several at once, the last of them cut off.
 pub(super) fn hidden_type(data: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {

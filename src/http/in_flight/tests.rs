@@ -45,7 +45,11 @@ fn client(panics: bool) -> (Client, Receiver<u16>) {
 
 fn gateway() -> Arc<Gateway> {
     let file = Path::new("/etc/cc-gateway/basic.properties");
-    let (settings, _) = config::from_text("TLS_CERTIFICATE=c\nTLS_PRIVATE_KEY=k\nLISTEN=127.0.0.1:0", file).unwrap();
+    let (settings, _) = config::from_text(
+        "TLS_CERTIFICATE=c\nTLS_PRIVATE_KEY=k\nLISTEN=127.0.0.1:0",
+        file,
+    )
+    .unwrap();
     let (roster, _) = Roster::from_text("101 = no-password", file, settings.agent_id_max).unwrap();
     Arc::new(Gateway::new(settings, roster, Arc::new(Counters::default())).unwrap())
 }
@@ -78,14 +82,25 @@ fn defer(in_flight: &InFlight<Client>, client: Client) -> Ticket {
         on_timeout: Box::new(|_, _| reply(408)),
         start: Box::new(move |_, ticket| give.send(ticket).unwrap()),
     };
-    in_flight.answer(client, context(in_flight.gateway()), Answer::Deferred(deferred));
+    in_flight.answer(
+        client,
+        context(in_flight.gateway()),
+        Answer::Deferred(deferred),
+    );
     ticket.recv().unwrap()
 }
 
 fn find_slot(in_flight: &InFlight<Client>) -> SlotId {
     let table = lock(&in_flight.table);
-    let index = table.slots.iter().position(|slot| slot.request.is_some()).unwrap();
-    SlotId { index: u32::try_from(index).unwrap(), generation: table.slots[index].generation }
+    let index = table
+        .slots
+        .iter()
+        .position(|slot| slot.request.is_some())
+        .unwrap();
+    SlotId {
+        index: u32::try_from(index).unwrap(),
+        generation: table.slots[index].generation,
+    }
 }
 
 #[test]
@@ -111,7 +126,11 @@ fn of_two_who_would_finish_a_request_one_answers_and_the_other_finds_it_gone() {
         assert!(answered.recv().is_err(), "answered twice");
         assert!(!in_flight.is_waiting(slot) && in_flight.cancel(slot).is_none());
     }
-    assert_eq!(lock(&in_flight.table).slots.len(), 1, "slots are used again");
+    assert_eq!(
+        lock(&in_flight.table).slots.len(),
+        1,
+        "slots are used again"
+    );
     assert_eq!(in_flight.gateway().counters().waiting.value(), 0);
     assert_eq!(in_flight.gateway().counters().parked_polls.value(), 0);
     eprintln!("the event was first {by_event} times of 10000");
@@ -177,7 +196,10 @@ fn a_number_that_comes_late_means_nothing() {
     assert_eq!(late.index, next.index);
     assert!(in_flight.take_forwarded(late).is_none());
     in_flight.complete(next, None);
-    assert!(in_flight.take_forwarded(next).is_some(), "one on its way to a worker is finished by nobody else");
+    assert!(
+        in_flight.take_forwarded(next).is_some(),
+        "one on its way to a worker is finished by nobody else"
+    );
 }
 
 #[test]
@@ -188,7 +210,12 @@ fn workers_that_meet_defects_answer_and_stay() {
         let (client, answered) = client(panics);
         let slot = http.in_flight().insert(client);
         let target = "/agentgateway/resource/health".to_owned();
-        let request = ForwardedRequest { method: Method::Get, target, headers: Headers::default(), body: Vec::new() };
+        let request = ForwardedRequest {
+            method: Method::Get,
+            target,
+            headers: Headers::default(),
+            body: Vec::new(),
+        };
         backends[0].queue(&request, slot);
         assert!(backends[0].flush().unwrap());
         answered.recv().unwrap()
@@ -197,6 +224,9 @@ fn workers_that_meet_defects_answer_and_stay() {
         assert_eq!(ask(true), 500);
         assert_eq!(ask(false), 200);
     }
-    assert_eq!(http.in_flight().gateway().counters().worker_panics.value(), 5 * WORKERS as u64);
+    assert_eq!(
+        http.in_flight().gateway().counters().worker_panics.value(),
+        5 * WORKERS as u64
+    );
     http.close();
 }

@@ -1,6 +1,7 @@
 //! An agent's folder of one day: which recordings appear in it, and which are complete.
 //!
-//! Pure: it is given names, sizes and times, and knows of no descriptor and of no clock but the `now` it is given.
+//! Pure: it is given names, sizes and times, and knows of no descriptor and of no clock but the
+//! `now` it is given.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -8,7 +9,8 @@ use std::time::{Duration, Instant};
 use super::super::open_error::OpenError;
 use super::super::rel_path::Segment;
 
-/// Scans in a row that must find a recording with the same size and mtime before it counts as complete.
+/// Scans in a row that must find a recording with the same size and mtime before it counts as
+/// complete.
 pub(super) const STABLE_SCANS: u32 = 2;
 
 /// Names of recordings remembered for a folder; beyond it those that are gone are forgotten.
@@ -17,10 +19,12 @@ pub(super) const MAX_NAMES: usize = 4096;
 /// Recordings of a folder that are followed at the same time. Others that appear wait for a place.
 pub(super) const MAX_GROWING: usize = 32;
 
-/// How many of the recordings found by the first listing are watched for growth: the last written ones.
+/// How many of the recordings found by the first listing are watched for growth: the last written
+/// ones.
 const BASELINE_WATCH_MAX: usize = 8;
 
-/// For how long they are. A recorder that writes less often than that is taken to have finished before.
+/// For how long they are. A recorder that writes less often than that is taken to have finished
+/// before.
 const BASELINE_WATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For how long a file may stay empty before it is given up.
@@ -51,7 +55,8 @@ pub(super) struct Change {
     pub(crate) size: u64,
     /// When it began, in nanoseconds of the file server's epoch clock.
     pub(crate) begin_ns: i64,
-    /// When it was written last, never before the begin; `None` for a recording that has only appeared.
+    /// When it was written last, never before the begin; `None` for a recording that has only
+    /// appeared.
     pub(crate) end_ns: Option<i64>,
 }
 
@@ -100,10 +105,14 @@ pub(super) struct Listing {
 }
 
 impl FolderState {
-    /// An empty folder that was not there at the sign-in (`all_new`), or one of which the first listing shows
-    /// what was there before.
+    /// An empty folder that was not there at the sign-in (`all_new`), or one of which the first
+    /// listing shows what was there before.
     pub(super) fn new(all_new: bool) -> FolderState {
-        FolderState { baselined: all_new, known: Vec::new(), growing: Vec::new() }
+        FolderState {
+            baselined: all_new,
+            known: Vec::new(),
+            growing: Vec::new(),
+        }
     }
 
     /// Whether what was there at the sign-in is known.
@@ -113,14 +122,19 @@ impl FolderState {
 
     /// Whether some recording has to be scanned even if no name in the folder changes.
     pub(super) fn is_growing(&self) -> bool {
-        self.growing.iter().any(|growing| !growing.gone || growing.until.is_some())
+        self.growing
+            .iter()
+            .any(|growing| !growing.gone || growing.until.is_some())
     }
 
     /// Takes one name of a listing, of a file that is a recording by its suffix.
     pub(super) fn note(&self, listing: &mut Listing, hasher: &RandomState, name: &str) {
         let hash = hasher.hash_one(name);
         listing.hashes.push(hash);
-        if self.known.binary_search_by_key(&hash, |known| known.name).is_err()
+        if self
+            .known
+            .binary_search_by_key(&hash, |known| known.name)
+            .is_err()
             && self.growing.iter().all(|growing| growing.hash != hash)
             && let Some(name) = Segment::parse(name)
         {
@@ -128,12 +142,12 @@ impl FolderState {
         }
     }
 
-    /// Takes a whole listing in; false if there was no place for all that is new, so that the folder has to be
-    /// listed again.
+    /// Takes a whole listing in; false if there was no place for all that is new, so that the
+    /// folder has to be listed again.
     ///
-    /// The first listing makes known what was there before the sign-in, and announces nothing. A recording that
-    /// has got another name is recognised by its size and mtime, and by the old name not being there any more.
-    /// If `probe` fails nothing is lost: the next listing finds the rest.
+    /// The first listing makes known what was there before the sign-in, and announces nothing. A
+    /// recording that has got another name is recognised by its size and mtime, and by the old name
+    /// not being there any more. If `probe` fails nothing is lost: the next listing finds the rest.
     pub(super) fn finish_listing(
         &mut self,
         mut listing: Listing,
@@ -155,7 +169,9 @@ impl FolderState {
         for (hash, name) in listing.unknown {
             let Some(seen) = probe(&name)? else { continue };
             let same = |growing: &&mut Growing| {
-                growing.gone && (growing.seen.size, growing.seen.modified_ns) == (seen.size, seen.modified_ns)
+                growing.gone
+                    && (growing.seen.size, growing.seen.modified_ns)
+                        == (seen.size, seen.modified_ns)
             };
             if let Some(growing) = self.growing.iter_mut().find(same) {
                 (growing.name, growing.hash, growing.gone) = (name, hash, false);
@@ -165,7 +181,13 @@ impl FolderState {
             let same = |known: &Known| known.identity == identity && !is_listed(known.name);
             if let Some(place) = self.known.iter().position(same) {
                 self.known.remove(place);
-                remember(&mut self.known, Known { name: hash, identity });
+                remember(
+                    &mut self.known,
+                    Known {
+                        name: hash,
+                        identity,
+                    },
+                );
                 continue;
             }
             if !self.make_room() {
@@ -196,7 +218,11 @@ impl FolderState {
             if failed.is_err() {
                 return true;
             }
-            let probed = if growing.gone { Ok(None) } else { probe(&growing.name) };
+            let probed = if growing.gone {
+                Ok(None)
+            } else {
+                probe(&growing.name)
+            };
             let stays = match probed {
                 Err(error) => {
                     failed = Err(error);
@@ -209,7 +235,13 @@ impl FolderState {
                 Ok(Some(seen)) => growing.follow(seen, now, out),
             };
             if !stays {
-                remember(known, Known { name: growing.hash, identity: identity(hasher, &growing.seen) });
+                remember(
+                    known,
+                    Known {
+                        name: growing.hash,
+                        identity: identity(hasher, &growing.seen),
+                    },
+                );
             }
             stays
         });
@@ -229,15 +261,26 @@ impl FolderState {
         let mut found = Vec::with_capacity(names.len());
         for (hash, name) in names {
             if let Some(seen) = probe(&name)? {
-                found.push(Growing::new(name, hash, seen, now, Some(now + BASELINE_WATCH_TIMEOUT)));
+                found.push(Growing::new(
+                    name,
+                    hash,
+                    seen,
+                    now,
+                    Some(now + BASELINE_WATCH_TIMEOUT),
+                ));
             }
         }
         found.sort_by(|a, b| (b.seen.modified_ns, &b.name).cmp(&(a.seen.modified_ns, &a.name)));
         let old = found.split_off(found.len().min(BASELINE_WATCH_MAX));
         found.shrink_to_fit();
         self.growing = found;
-        self.known =
-            old.iter().map(|growing| Known { name: growing.hash, identity: identity(hasher, &growing.seen) }).collect();
+        self.known = old
+            .iter()
+            .map(|growing| Known {
+                name: growing.hash,
+                identity: identity(hasher, &growing.seen),
+            })
+            .collect();
         self.known.sort_unstable_by_key(|known| known.name);
         self.baselined = true;
         Ok(())
@@ -254,11 +297,29 @@ impl FolderState {
 }
 
 impl Growing {
-    fn new(name: Segment, hash: u64, seen: FileInfo, now: Instant, until: Option<Instant>) -> Growing {
+    fn new(
+        name: Segment,
+        hash: u64,
+        seen: FileInfo,
+        now: Instant,
+        until: Option<Instant>,
+    ) -> Growing {
         let earliest = seen.modified_ns.saturating_sub(RECORDING_MAX_NS);
-        let created = seen.created_ns.filter(|created| (earliest..=seen.modified_ns).contains(created));
+        let created = seen
+            .created_ns
+            .filter(|created| (earliest..=seen.modified_ns).contains(created));
         let begin_ns = created.unwrap_or(seen.modified_ns);
-        Growing { name, hash, seen, begin_ns, same: 1, changed: now, started_as: None, gone: false, until }
+        Growing {
+            name,
+            hash,
+            seen,
+            begin_ns,
+            same: 1,
+            changed: now,
+            started_as: None,
+            gone: false,
+            until,
+        }
     }
 
     /// Announces the recording if it has any bytes: an empty one could not be downloaded.
@@ -271,7 +332,8 @@ impl Growing {
 
     /// Takes what the file is like now; false once nothing more is to be said about it.
     fn follow(&mut self, seen: FileInfo, now: Instant, out: &mut Vec<Change>) -> bool {
-        // Only bytes that are added make an old recording a current one; a copy's or an owner's times do not.
+        // Only bytes that are added make an old recording a current one; a copy's or an owner's
+        // times do not.
         if seen.size > self.seen.size {
             self.until = None;
         }
@@ -296,7 +358,13 @@ impl Growing {
 
     fn change(&self, end_ns: Option<i64>) -> Change {
         let started_as = self.started_as.as_ref().unwrap_or(&self.name).clone();
-        Change { name: self.name.clone(), started_as, size: self.seen.size, begin_ns: self.begin_ns, end_ns }
+        Change {
+            name: self.name.clone(),
+            started_as,
+            size: self.seen.size,
+            begin_ns: self.begin_ns,
+            end_ns,
+        }
     }
 }
 
@@ -307,7 +375,10 @@ fn identity(hasher: &RandomState, seen: &FileInfo) -> u64 {
 fn remember(known: &mut Vec<Known>, new: Known) {
     match known.binary_search_by_key(&new.name, |known| known.name) {
         Ok(place) => {
-            known.get_mut(place).into_iter().for_each(|known| *known = new);
+            known
+                .get_mut(place)
+                .into_iter()
+                .for_each(|known| *known = new);
         }
         Err(place) => known.insert(place, new),
     }

@@ -2,7 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, Stat, StatxFlags, openat, statat, statx};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RawDir, Stat, StatxFlags, openat, statat, statx,
+};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
@@ -21,19 +23,30 @@ pub(super) struct EntryInfo {
     pub(crate) seen: FileInfo,
 }
 
-/// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and `at` says so.
+/// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and
+/// `at` says so.
 ///
-/// `None` if there is nothing of that name, or nothing for us; a link is not followed. Fails if the file
-/// server does.
+/// `None` if there is nothing of that name, or nothing for us; a link is not followed. Fails if the
+/// file server does.
 pub(super) fn stat_entry(
     parent: BorrowedFd<'_>,
     name: impl Arg + Clone,
     at: AtFlags,
 ) -> Result<Option<EntryInfo>, OpenError> {
-    // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder for half a minute.
+    // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder
+    // for half a minute.
     let flags = at | AtFlags::SYMLINK_NOFOLLOW;
-    let mask = StatxFlags::TYPE | StatxFlags::SIZE | StatxFlags::MTIME | StatxFlags::CTIME | StatxFlags::BTIME;
-    match statx(parent, name.clone(), flags | AtFlags::STATX_FORCE_SYNC, mask) {
+    let mask = StatxFlags::TYPE
+        | StatxFlags::SIZE
+        | StatxFlags::MTIME
+        | StatxFlags::CTIME
+        | StatxFlags::BTIME;
+    match statx(
+        parent,
+        name.clone(),
+        flags | AtFlags::STATX_FORCE_SYNC,
+        mask,
+    ) {
         Ok(found) => {
             let ns = |time: rustix::fs::StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec);
             let has_created = found.stx_mask & StatxFlags::BTIME.bits() != 0;
@@ -55,14 +68,17 @@ pub(super) fn stat_entry(
     }
 }
 
-/// Opens the folder `name` below `parent` for walking on (`OFlags::PATH`) or listing (`RDONLY`); `None` as in [`ask`].
+/// Opens the folder `name` below `parent` for walking on (`OFlags::PATH`) or listing (`RDONLY`);
+/// `None` as in [`ask`].
 pub(super) fn open(
     parent: BorrowedFd<'_>,
     name: &(impl Arg + Clone),
     access: OFlags,
 ) -> Result<Option<OwnedFd>, OpenError> {
     let flags = access | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    missing_as_none(retry_on_intr(|| openat(parent, name.clone(), flags, Mode::empty())))
+    missing_as_none(retry_on_intr(|| {
+        openat(parent, name.clone(), flags, Mode::empty())
+    }))
 }
 
 /// How a listing ended.
@@ -76,8 +92,8 @@ pub(super) enum Listed {
     Absent,
 }
 
-/// Hands each name of a folder opened for listing, with its kind where the file server says it, to `each`, and
-/// counts them in `entries`. `buffer` gives its spare capacity to the system call.
+/// Hands each name of a folder opened for listing, with its kind where the file server says it, to
+/// `each`, and counts them in `entries`. `buffer` gives its spare capacity to the system call.
 pub(super) fn list(
     folder: impl AsFd,
     buffer: &mut Vec<u8>,
@@ -89,12 +105,16 @@ pub(super) fn list(
     let mut listing = RawDir::new(folder, buffer.spare_capacity_mut());
     let mut left = max;
     while let Some(entry) = listing.next() {
-        let Some(entry) = missing_as_none(entry)? else { return Ok(Listed::Absent) };
+        let Some(entry) = missing_as_none(entry)? else {
+            return Ok(Listed::Absent);
+        };
         if matches!(entry.file_name().to_bytes(), b"." | b"..") {
             continue;
         }
         *entries += 1;
-        let Some(fewer) = left.checked_sub(1) else { return Ok(Listed::TooMany) };
+        let Some(fewer) = left.checked_sub(1) else {
+            return Ok(Listed::TooMany);
+        };
         left = fewer;
         if let Ok(name) = entry.file_name().to_str() {
             each(name, entry.file_type());
@@ -113,8 +133,11 @@ fn missing_as_none<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> 
 }
 
 fn from_stat(found: &Stat) -> EntryInfo {
-    let times = [(found.st_mtime, found.st_mtime_nsec), (found.st_ctime, found.st_ctime_nsec)]
-        .map(|(seconds, ns)| (seconds, u32::try_from(ns).unwrap_or(0)));
+    let times = [
+        (found.st_mtime, found.st_mtime_nsec),
+        (found.st_ctime, found.st_ctime_nsec),
+    ]
+    .map(|(seconds, ns)| (seconds, u32::try_from(ns).unwrap_or(0)));
     let [(seconds, ns), _] = times;
     EntryInfo {
         kind: FileType::from_raw_mode(found.st_mode),
@@ -128,5 +151,7 @@ fn from_stat(found: &Stat) -> EntryInfo {
 }
 
 fn nanoseconds(seconds: i64, ns: u32) -> i64 {
-    seconds.saturating_mul(1_000_000_000).saturating_add(ns.into())
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(ns.into())
 }

@@ -14,7 +14,8 @@ const OVERLAP: Duration = Duration::from_secs(2 * 3600);
 /// After that, the day before is part of one scan in so many.
 const OLD_DAY_INTERVAL: u64 = 15;
 
-/// Days of one media folder that are scanned: the latest two, and older ones while something grows in them.
+/// Days of one media folder that are scanned: the latest two, and older ones while something grows
+/// in them.
 const MAX_DAYS: usize = 4;
 
 /// What a scan knows of the names in a folder.
@@ -41,7 +42,10 @@ pub(super) struct Node {
 impl Node {
     /// A folder that was found in another: it is known not to have existed at the scan `absent`.
     pub(super) fn new(absent: Option<u64>) -> Node {
-        Node { verified: absent, ..Node::default() }
+        Node {
+            verified: absent,
+            ..Node::default()
+        }
     }
 
     /// Remembers which scan knew all names in the folder, if it did.
@@ -87,24 +91,34 @@ pub(super) struct AgentFolder {
 }
 
 impl Media {
-    /// Takes the day folders there are now; `before` is the latest scan that knew the names in this folder.
+    /// Takes the day folders there are now; `before` is the latest scan that knew the names in this
+    /// folder.
     ///
     /// A mount that is away shows no days, which says nothing about them.
     pub(super) fn set_days(&mut self, found: &BTreeSet<Day>, before: Option<u64>, now: Instant) {
         let Some(&last) = found.last() else { return };
         let wanted: Vec<Day> = found.iter().rev().take(2).copied().collect();
         for &day in &wanted {
-            // A day that was there all along without being scanned holds what was there before, too.
+            // A day that was there all along without being scanned holds what was there before,
+            // too.
             let absent = before.filter(|_| self.latest.is_none_or(|latest| day > latest));
-            self.days.entry(day).or_insert_with(|| DayFolder { node: Node::new(absent), ..DayFolder::default() });
+            self.days.entry(day).or_insert_with(|| DayFolder {
+                node: Node::new(absent),
+                ..DayFolder::default()
+            });
         }
         self.latest = self.latest.max(Some(last));
-        self.days.retain(|day, folder| wanted.contains(day) || (*day < last && folder.grows));
+        self.days
+            .retain(|day, folder| wanted.contains(day) || (*day < last && folder.grows));
         while self.days.len() > MAX_DAYS {
             self.days.pop_first();
         }
         for (&day, folder) in &mut self.days {
-            folder.superseded = if day == last { None } else { folder.superseded.or(Some(now)) };
+            folder.superseded = if day == last {
+                None
+            } else {
+                folder.superseded.or(Some(now))
+            };
         }
     }
 }
@@ -112,7 +126,9 @@ impl Media {
 impl DayFolder {
     /// Whether the folder has its turn in this scan of all agents.
     pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
-        let is_old = self.superseded.is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
+        let is_old = self
+            .superseded
+            .is_some_and(|since| now.saturating_duration_since(since) >= OVERLAP);
         !is_old || self.grows || round.is_multiple_of(OLD_DAY_INTERVAL)
     }
 }
@@ -135,11 +151,27 @@ mod tests {
         media.set_days(&days(&["20261101", "20261122", "20261124"]), None, now);
         assert_eq!(kept(&media), ["20261122", "20261124"]);
         media.set_days(&days(&[]), Some(1), now);
-        assert_eq!(kept(&media), ["20261122", "20261124"], "a mount that is away");
-        media.days.get_mut(&Day::parse("20261122").unwrap()).unwrap().grows = true;
-        media.set_days(&days(&["20261101", "20261122", "20261124", "20261125"]), Some(2), now);
+        assert_eq!(
+            kept(&media),
+            ["20261122", "20261124"],
+            "a mount that is away"
+        );
+        media
+            .days
+            .get_mut(&Day::parse("20261122").unwrap())
+            .unwrap()
+            .grows = true;
+        media.set_days(
+            &days(&["20261101", "20261122", "20261124", "20261125"]),
+            Some(2),
+            now,
+        );
         assert_eq!(kept(&media), ["20261122", "20261124", "20261125"]);
-        media.days.get_mut(&Day::parse("20261122").unwrap()).unwrap().grows = false;
+        media
+            .days
+            .get_mut(&Day::parse("20261122").unwrap())
+            .unwrap()
+            .grows = false;
         media.set_days(&days(&["20261122", "20261124", "20261125"]), Some(3), now);
         assert_eq!(kept(&media), ["20261124", "20261125"]);
     }
@@ -150,9 +182,17 @@ mod tests {
         let absent = |media: &Media, day| media.days[&Day::parse(day).unwrap()].node.verified;
         media.set_days(&days(&["20261101", "20261122", "20991231"]), None, now);
         media.set_days(&days(&["20261101", "20261122"]), Some(7), now);
-        assert_eq!(absent(&media, "20261101"), None, "it was there, but not looked at");
+        assert_eq!(
+            absent(&media, "20261101"),
+            None,
+            "it was there, but not looked at"
+        );
         media.set_days(&days(&["20261122", "20261123"]), Some(8), now);
-        assert_eq!(absent(&media, "20261123"), None, "earlier than the one that was taken away");
+        assert_eq!(
+            absent(&media, "20261123"),
+            None,
+            "earlier than the one that was taken away"
+        );
         media.set_days(&days(&["20261123", "21000101"]), Some(9), now);
         assert_eq!(absent(&media, "21000101"), Some(9));
     }
@@ -172,9 +212,16 @@ mod tests {
             ("20261123", 15, 7200, true),
         ];
         for (day, number, after, turn) in table {
-            assert_eq!(due(&media, day, number, after), turn, "{day} {number} {after}");
+            assert_eq!(
+                due(&media, day, number, after),
+                turn,
+                "{day} {number} {after}"
+            );
         }
         media.set_days(&days(&["20261123"]), None, start);
-        assert!(due(&media, "20261123", 1, 7200), "the later one was taken away");
+        assert!(
+            due(&media, "20261123", 1, 7200),
+            "the later one was taken away"
+        );
     }
 }

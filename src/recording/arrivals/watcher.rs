@@ -21,18 +21,22 @@ use super::stamp::Stamp;
 use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
 use super::{Arrival, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent};
 
-/// VDN folders, and media folders of each of them: the interface knows VDNs 1 to 512 and a handful of media.
+/// VDN folders, and media folders of each of them: the interface knows VDNs 1 to 512 and a handful
+/// of media.
 const MAX_VDNS: usize = 512;
 const MAX_MEDIA: usize = 32;
 
-/// Entries of a media folder, which keeps its days for years, and of a day folder, one for each agent.
+/// Entries of a media folder, which keeps its days for years, and of a day folder, one for each
+/// agent.
 const MAX_FOLDERS: usize = 65_536;
 
-/// Folders that may fail in a scan, for example each for a damaged directory, before the file server counts as gone.
+/// Folders that may fail in a scan, for example each for a damaged directory, before the file
+/// server counts as gone.
 const MAX_FAILURES: usize = 4;
 
-/// When to ask for the processor time, which costs a system call itself: after so many folders of agents that have not
-/// changed, or after a few that were opened, each of which counts like so many of the others.
+/// When to ask for the processor time, which costs a system call itself: after so many folders of
+/// agents that have not changed, or after a few that were opened, each of which counts like so many
+/// of the others.
 const CPU_CHECK_INTERVAL: usize = 1024;
 const OPEN_COST: usize = 256;
 
@@ -91,11 +95,12 @@ impl Watcher {
         }
     }
 
-    /// Scans once the mount whose directory is open as `mount`, for all agents that are signed in now.
+    /// Scans once the mount whose directory is open as `mount`, for all agents that are signed in
+    /// now.
     ///
-    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and the next scan
-    /// after the end of this one. `now` is the time at which the scans are RECORD_SCAN_INTERVAL apart; at `deadline`
-    /// no further folder is begun.
+    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and
+    /// the next scan after the end of this one. `now` is the time at which the scans are
+    /// RECORD_SCAN_INTERVAL apart; at `deadline` no further folder is begun.
     pub fn scan(
         &mut self,
         mount: BorrowedFd<'_>,
@@ -109,14 +114,22 @@ impl Watcher {
         self.rounds += u64::from(scope == Scope::All);
         self.take_sessions(agents);
         let (mut scan, mut buffer) = (Scan::default(), Vec::with_capacity(BUFFER_BYTES));
-        let resumed = if scope == Scope::All { self.stopped_at.take() } else { None };
+        let resumed = if scope == Scope::All {
+            self.stopped_at.take()
+        } else {
+            None
+        };
         let parts = match resumed {
             Some(place) => vec![PassRange::After(place.clone()), PassRange::UpTo(place)],
             None => vec![PassRange::All],
         };
         for part in parts {
             // Where a scan that does nothing more goes on: at the same place, or at the first.
-            let unmoved = if let PassRange::After(place) = &part { Some(place.clone()) } else { None };
+            let unmoved = if let PassRange::After(place) = &part {
+                Some(place.clone())
+            } else {
+                None
+            };
             let mut pass = Pass {
                 suffixes: &self.suffixes,
                 limits: &self.limits,
@@ -152,8 +165,11 @@ impl Watcher {
 
     /// Updates the sessions; forgets agents that have signed out, or in again.
     fn take_sessions(&mut self, agents: &[WatchedAgent]) {
-        let same =
-            |agent: &WatchedAgent| self.sessions.get(&agent.number).is_some_and(|session| session.since == agent.since);
+        let same = |agent: &WatchedAgent| {
+            self.sessions
+                .get(&agent.number)
+                .is_some_and(|session| session.since == agent.since)
+        };
         if agents.len() == self.sessions.len() && agents.iter().all(same) {
             return;
         }
@@ -162,15 +178,30 @@ impl Watcher {
         self.sessions = agents
             .iter()
             .map(|agent| {
-                let known = before.get(&agent.number).filter(|session| session.since == agent.since);
-                (agent.number, known.copied().unwrap_or(Session { since: agent.since, first_scan }))
+                let known = before
+                    .get(&agent.number)
+                    .filter(|session| session.since == agent.since);
+                (
+                    agent.number,
+                    known.copied().unwrap_or(Session {
+                        since: agent.since,
+                        first_scan,
+                    }),
+                )
             })
             .collect();
         self.generation += 1;
         let sessions = &self.sessions;
-        let stays = |number: &u32| sessions.get(number).is_some_and(|session| session.first_scan < first_scan);
-        for day in
-            self.vdns.values_mut().flat_map(|vdn| vdn.media.values_mut()).flat_map(|media| media.days.values_mut())
+        let stays = |number: &u32| {
+            sessions
+                .get(number)
+                .is_some_and(|session| session.first_scan < first_scan)
+        };
+        for day in self
+            .vdns
+            .values_mut()
+            .flat_map(|vdn| vdn.media.values_mut())
+            .flat_map(|media| media.days.values_mut())
         {
             day.agents.retain(|number, _| stays(number));
         }
@@ -208,9 +239,14 @@ impl Pass<'_> {
         vdns: &mut BTreeMap<Segment, Vdn>,
     ) -> Result<(), OpenError> {
         let (before, mut found) = (root.verified, BTreeSet::new());
-        let names = self.names(mount, root, MAX_FOLDERS, |name| found.extend(Segment::parse(name)))?;
+        let names = self.names(mount, root, MAX_FOLDERS, |name| {
+            found.extend(Segment::parse(name))
+        })?;
         if names == Names::Listed {
-            self.add(vdns, found, MAX_VDNS, || Vdn { node: Node::new(before), ..Vdn::default() });
+            self.add(vdns, found, MAX_VDNS, || Vdn {
+                node: Node::new(before),
+                ..Vdn::default()
+            });
         }
         // A directory without any folder is one that nothing is mounted on, for all we know.
         if names != Names::Unknown && !vdns.is_empty() {
@@ -223,16 +259,27 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn vdn(&mut self, mount: BorrowedFd<'_>, name: &Segment, vdn: &mut Vdn) -> Result<(), OpenError> {
+    fn vdn(
+        &mut self,
+        mount: BorrowedFd<'_>,
+        name: &Segment,
+        vdn: &mut Vdn,
+    ) -> Result<(), OpenError> {
         if self.is_over() {
             return Ok(());
         }
-        let Some(folder) = open(mount, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let Some(folder) = open(mount, &name.as_str(), OFlags::PATH)? else {
+            return Ok(());
+        };
         let (before, mut found) = (vdn.node.verified, BTreeSet::new());
-        let names =
-            self.names(folder.as_fd(), &mut vdn.node, MAX_FOLDERS, |name| found.extend(Segment::parse(name)))?;
+        let names = self.names(folder.as_fd(), &mut vdn.node, MAX_FOLDERS, |name| {
+            found.extend(Segment::parse(name))
+        })?;
         if names == Names::Listed {
-            self.add(&mut vdn.media, found, MAX_MEDIA, || Media { node: Node::new(before), ..Media::default() });
+            self.add(&mut vdn.media, found, MAX_MEDIA, || Media {
+                node: Node::new(before),
+                ..Media::default()
+            });
         }
         vdn.node.verify(names, self.number);
         for (media_name, media) in &mut vdn.media {
@@ -242,11 +289,20 @@ impl Pass<'_> {
         Ok(())
     }
 
-    fn media(&mut self, vdn: BorrowedFd<'_>, above: [&Segment; 2], media: &mut Media) -> Result<(), OpenError> {
+    fn media(
+        &mut self,
+        vdn: BorrowedFd<'_>,
+        above: [&Segment; 2],
+        media: &mut Media,
+    ) -> Result<(), OpenError> {
         let [_, name] = above;
-        let Some(folder) = open(vdn, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let Some(folder) = open(vdn, &name.as_str(), OFlags::PATH)? else {
+            return Ok(());
+        };
         let (before, mut found) = (media.node.verified, BTreeSet::new());
-        let names = self.names(folder.as_fd(), &mut media.node, MAX_FOLDERS, |name| found.extend(Day::parse(name)))?;
+        let names = self.names(folder.as_fd(), &mut media.node, MAX_FOLDERS, |name| {
+            found.extend(Day::parse(name))
+        })?;
         if names == Names::Listed {
             media.set_days(&found, before, self.now);
         }
@@ -267,10 +323,16 @@ impl Pass<'_> {
         day: Day,
         found: &mut DayFolder,
     ) -> Result<(), OpenError> {
-        let Some(name) = Segment::parse(&day.to_string()) else { return Ok(()) };
-        let Some(folder) = open(media, &name.as_str(), OFlags::PATH)? else { return Ok(()) };
+        let Some(name) = Segment::parse(&day.to_string()) else {
+            return Ok(());
+        };
+        let Some(folder) = open(media, &name.as_str(), OFlags::PATH)? else {
+            return Ok(());
+        };
         let (before, mut present) = (found.node.verified, Vec::new());
-        let names = self.names(folder.as_fd(), &mut found.node, MAX_FOLDERS, |name| present.extend(agent_of(name)))?;
+        let names = self.names(folder.as_fd(), &mut found.node, MAX_FOLDERS, |name| {
+            present.extend(agent_of(name))
+        })?;
         if names == Names::Unknown {
             return Ok(());
         }
@@ -283,7 +345,9 @@ impl Pass<'_> {
         }
         found.node.verify(names, self.number);
 
-        let Some(range) = self.part.range(vdn, media_name, day) else { return Ok(()) };
+        let Some(range) = self.part.range(vdn, media_name, day) else {
+            return Ok(());
+        };
         let mut last = None;
         for (&number, agent) in found.agents.range_mut(range) {
             if self.scope == Scope::NewAgents && agent.state.is_baselined() {
@@ -312,10 +376,15 @@ impl Pass<'_> {
     ) -> Result<(), OpenError> {
         self.scan.figures.folders += 1;
         self.unchecked += 1;
-        let found =
-            stat_entry(day, DecInt::new(number), AtFlags::empty())?.filter(|found| found.kind == FileType::Directory);
+        let found = stat_entry(day, DecInt::new(number), AtFlags::empty())?
+            .filter(|found| found.kind == FileType::Directory);
         let Some(EntryInfo { times, .. }) = found else {
-            return agent.state.check_growing(self.hasher, self.now, &mut |_| Ok(None), &mut Vec::new());
+            return agent.state.check_growing(
+                self.hasher,
+                self.now,
+                &mut |_| Ok(None),
+                &mut Vec::new(),
+            );
         };
         let stale = agent.stamp.is_stale(times, self.now);
         if !stale && !agent.state.is_growing() {
@@ -323,29 +392,43 @@ impl Pass<'_> {
         }
         self.unchecked += OPEN_COST;
         let access = if stale { OFlags::RDONLY } else { OFlags::PATH };
-        let Some(folder) = open(day, &DecInt::new(number), access)? else { return Ok(()) };
+        let Some(folder) = open(day, &DecInt::new(number), access)? else {
+            return Ok(());
+        };
         let files = &mut self.scan.figures.files;
         let mut probe = |name: &Segment| {
             *files += 1;
             let found = stat_entry(folder.as_fd(), name.as_str(), AtFlags::empty())?;
-            Ok(found.filter(|found| found.kind == FileType::RegularFile).map(|found| found.seen))
+            Ok(found
+                .filter(|found| found.kind == FileType::RegularFile)
+                .map(|found| found.seen))
         };
         let mut changes = Vec::new();
-        let mut scanned = agent.state.check_growing(self.hasher, self.now, &mut probe, &mut changes);
+        let mut scanned =
+            agent
+                .state
+                .check_growing(self.hasher, self.now, &mut probe, &mut changes);
         if scanned.is_ok() && stale {
-            let names = [vdn.as_str(), media.as_str(), day_name.as_str()].map(|name| name.chars().count());
+            let names =
+                [vdn.as_str(), media.as_str(), day_name.as_str()].map(|name| name.chars().count());
             // Drive, colon and slash, the number, and a slash after each folder.
             let above = names.iter().sum::<usize>() + number.to_string().len() + 7;
             let mut listing = Listing::default();
             self.scan.figures.listed += 1;
-            scanned = list(&folder, self.buffer, MAX_NAMES, &mut self.scan.figures.entries, |name, kind| {
-                if matches!(kind, FileType::RegularFile | FileType::Unknown)
-                    && self.suffixes.kind(name).is_some()
-                    && above + name.chars().count() <= MAX_LEN
-                {
-                    agent.state.note(&mut listing, self.hasher, name);
-                }
-            })
+            scanned = list(
+                &folder,
+                self.buffer,
+                MAX_NAMES,
+                &mut self.scan.figures.entries,
+                |name, kind| {
+                    if matches!(kind, FileType::RegularFile | FileType::Unknown)
+                        && self.suffixes.kind(name).is_some()
+                        && above + name.chars().count() <= MAX_LEN
+                    {
+                        agent.state.note(&mut listing, self.hasher, name);
+                    }
+                },
+            )
             .and_then(|listed| match listed {
                 Listed::Absent => Ok(()),
                 Listed::TooMany => {
@@ -354,7 +437,13 @@ impl Pass<'_> {
                     Ok(())
                 }
                 Listed::Whole => {
-                    let whole = agent.state.finish_listing(listing, self.hasher, self.now, &mut probe, &mut changes)?;
+                    let whole = agent.state.finish_listing(
+                        listing,
+                        self.hasher,
+                        self.now,
+                        &mut probe,
+                        &mut changes,
+                    )?;
                     if whole {
                         agent.stamp.listed(self.now);
                     }
@@ -362,10 +451,15 @@ impl Pass<'_> {
                 }
             });
         }
-        let session = self.sessions.get(&number).map(|session| WatchedAgent { number, since: session.since });
+        let session = self.sessions.get(&number).map(|session| WatchedAgent {
+            number,
+            since: session.since,
+        });
         for change in changes {
             let folders = [vdn.clone(), media.clone(), day_name.clone()];
-            self.scan.arrivals.extend(session.zip(self.suffixes.arrival(folders, number, change)));
+            self.scan
+                .arrivals
+                .extend(session.zip(self.suffixes.arrival(folders, number, change)));
         }
         scanned
     }
@@ -378,17 +472,31 @@ impl Pass<'_> {
         max: usize,
         mut each: impl FnMut(&str),
     ) -> Result<Names, OpenError> {
-        let Some(found) = stat_entry(folder, c"", AtFlags::EMPTY_PATH)? else { return Ok(Names::Unknown) };
+        let Some(found) = stat_entry(folder, c"", AtFlags::EMPTY_PATH)? else {
+            return Ok(Names::Unknown);
+        };
         if !node.stamp.is_stale(found.times, self.now) {
-            return Ok(if node.overfull { Names::Unknown } else { Names::Same });
+            return Ok(if node.overfull {
+                Names::Unknown
+            } else {
+                Names::Same
+            });
         }
-        let Some(open) = open(folder, &c".", OFlags::RDONLY)? else { return Ok(Names::Unknown) };
+        let Some(open) = open(folder, &c".", OFlags::RDONLY)? else {
+            return Ok(Names::Unknown);
+        };
         self.scan.figures.listed += 1;
-        let listed = list(open, self.buffer, max, &mut self.scan.figures.entries, |name, kind| {
-            if matches!(kind, FileType::Directory | FileType::Unknown) {
-                each(name);
-            }
-        })?;
+        let listed = list(
+            open,
+            self.buffer,
+            max,
+            &mut self.scan.figures.entries,
+            |name, kind| {
+                if matches!(kind, FileType::Directory | FileType::Unknown) {
+                    each(name);
+                }
+            },
+        )?;
         node.overfull = listed == Listed::TooMany;
         match listed {
             Listed::Whole => node.stamp.listed(self.now),
@@ -398,11 +506,22 @@ impl Pass<'_> {
             }
             Listed::Absent => {}
         }
-        Ok(if listed == Listed::Whole { Names::Listed } else { Names::Unknown })
+        Ok(if listed == Listed::Whole {
+            Names::Listed
+        } else {
+            Names::Unknown
+        })
     }
 
-    /// Adds the folders that are not known yet. One that is away is kept, as its mount may be, unless there are too many.
-    fn add<T>(&mut self, known: &mut BTreeMap<Segment, T>, found: BTreeSet<Segment>, max: usize, new: impl Fn() -> T) {
+    /// Adds the folders that are not known yet. One that is away is kept, as its mount may be,
+    /// unless there are too many.
+    fn add<T>(
+        &mut self,
+        known: &mut BTreeMap<Segment, T>,
+        found: BTreeSet<Segment>,
+        max: usize,
+        new: impl Fn() -> T,
+    ) {
         if known.len().saturating_add(found.len()) > max {
             known.retain(|name, _| found.contains(name));
         }
@@ -415,13 +534,19 @@ impl Pass<'_> {
         }
     }
 
-    /// Adds the signed-in agents who have a folder; `before` is the latest scan that knew who had one.
+    /// Adds the signed-in agents who have a folder; `before` is the latest scan that knew who had
+    /// one.
     fn add_agents(&self, found: &mut DayFolder, before: Option<u64>) {
         for &number in &found.present {
-            let Some(session) = self.sessions.get(&number) else { continue };
+            let Some(session) = self.sessions.get(&number) else {
+                continue;
+            };
             found.agents.entry(number).or_insert_with(|| {
                 let all_new = before.is_some_and(|scan| scan >= session.first_scan);
-                AgentFolder { stamp: Stamp::default(), state: FolderState::new(all_new) }
+                AgentFolder {
+                    stamp: Stamp::default(),
+                    state: FolderState::new(all_new),
+                }
             });
         }
         found.sessions = self.generation;
@@ -466,7 +591,10 @@ impl PassRange {
             PassRange::UpTo(place) => (place, false),
         };
         let (stopped_vdn, stopped_media, stopped_day, agent) = place;
-        match ((vdn, media, day).cmp(&(stopped_vdn, stopped_media, *stopped_day)), after) {
+        match (
+            (vdn, media, day).cmp(&(stopped_vdn, stopped_media, *stopped_day)),
+            after,
+        ) {
             (Ordering::Greater, true) | (Ordering::Less, false) => Some(0..=u32::MAX),
             (Ordering::Equal, true) => agent.checked_add(1).map(|next| next..=u32::MAX),
             (Ordering::Equal, false) => Some(0..=*agent),
@@ -478,23 +606,44 @@ impl PassRange {
 impl Suffixes {
     fn kind(&self, name: &str) -> Option<MediaKind> {
         let audio = || has_suffix(name, &self.audio).then_some(MediaKind::Audio);
-        if has_suffix(name, &self.video) { Some(MediaKind::Video) } else { audio() }
+        if has_suffix(name, &self.video) {
+            Some(MediaKind::Video)
+        } else {
+            audio()
+        }
     }
 
-    fn arrival(&self, [vdn, media, day]: [Segment; 3], number: u32, change: Change) -> Option<Arrival> {
+    fn arrival(
+        &self,
+        [vdn, media, day]: [Segment; 3],
+        number: u32,
+        change: Change,
+    ) -> Option<Arrival> {
         let kind = self.kind(change.name.as_str())?;
         let folders = [vdn, media, day, Segment::parse(&number.to_string())?];
         let task_id = super::serial::task_id(&folders, &change.started_as);
         let recording = Recording::new(folders, change.name, kind);
         let (size, begin_time_ms) = (change.size, milliseconds(change.begin_ns));
         Some(match change.end_ns.map(milliseconds) {
-            None => Arrival::Started { recording, task_id, size, begin_time_ms },
-            Some(end_time_ms) => Arrival::Finished { recording, task_id, size, begin_time_ms, end_time_ms },
+            None => Arrival::Started {
+                recording,
+                task_id,
+                size,
+                begin_time_ms,
+            },
+            Some(end_time_ms) => Arrival::Finished {
+                recording,
+                task_id,
+                size,
+                begin_time_ms,
+                end_time_ms,
+            },
         })
     }
 }
 
-/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503" as different folders.
+/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503"
+/// as different folders.
 fn agent_of(name: &str) -> Option<u32> {
     let number: u32 = name.parse().ok()?;
     (number.to_string() == name).then_some(number)

@@ -10,14 +10,26 @@ const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_secs(1);
 
 fn path(folder: &str, file: &str) -> OpenRequest {
-    let folders = folder.split('/').map(|name| Segment::parse(name).unwrap()).collect();
+    let folders = folder
+        .split('/')
+        .map(|name| Segment::parse(name).unwrap())
+        .collect();
     let path = RelPath::new(folders, Segment::parse(file).unwrap());
-    OpenRequest { target: Target::Path(path), conditions: Conditions::default() }
+    OpenRequest {
+        target: Target::Path(path),
+        conditions: Conditions::default(),
+    }
 }
 
 fn latest(agent: u32) -> OpenRequest {
-    let target = Target::Latest { agent, suffixes: vec!["mp4".to_owned()] };
-    OpenRequest { target, conditions: Conditions::default() }
+    let target = Target::Latest {
+        agent,
+        suffixes: vec!["mp4".to_owned()],
+    };
+    OpenRequest {
+        target,
+        conditions: Conditions::default(),
+    }
 }
 
 fn begin(mount: &Arc<Mount>, request: OpenRequest) -> Receiver<Result<Video, OpenError>> {
@@ -67,9 +79,22 @@ fn a_recording_is_opened_by_its_path_or_as_the_agents_latest() {
     let scratch = Scratch::new();
     scratch.file("1/0/20201202/503/1714442.mp4", b"0123456789");
     let mount = Mount::new(scratch.path().to_owned(), false);
-    let conditions = Conditions { range: Some("bytes=2-4".to_owned()), ..Conditions::default() };
-    let mut video = open(&mount, OpenRequest { conditions, ..path("1/0/20201202/503", "1714442.mp4") }).unwrap();
-    assert_eq!((video.name(), video.length(), video.selected()), ("1714442.mp4", 10, 3));
+    let conditions = Conditions {
+        range: Some("bytes=2-4".to_owned()),
+        ..Conditions::default()
+    };
+    let mut video = open(
+        &mount,
+        OpenRequest {
+            conditions,
+            ..path("1/0/20201202/503", "1714442.mp4")
+        },
+    )
+    .unwrap();
+    assert_eq!(
+        (video.name(), video.length(), video.selected()),
+        ("1714442.mp4", 10, 3)
+    );
     assert_eq!(video.path().to_string(), "1/0/20201202/503/1714442.mp4");
     assert_eq!(video.selected_range(), Some((2, 4)));
     let mut buffer = [0; 8];
@@ -87,7 +112,10 @@ fn a_directory_that_disappears_and_comes_back_just_works() {
     assert_eq!(probe(&mount), Ok(()));
     std::fs::rename(scratch.path().join("mount"), scratch.path().join("away")).unwrap();
     let lost = MountError::Failed(Errno::NOENT);
-    assert_eq!(open(&mount, path("1", "a.mp4")).unwrap_err(), OpenError::Unavailable(lost.clone()));
+    assert_eq!(
+        open(&mount, path("1", "a.mp4")).unwrap_err(),
+        OpenError::Unavailable(lost.clone())
+    );
     assert_eq!(probe(&mount), Err(lost));
     scratch.file("mount/1/a.mp4", b"second");
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 6);
@@ -106,10 +134,20 @@ fn a_mount_that_hangs_refuses_at_once_and_holds_up_nothing_else() {
     let other = Mount::new(scratch.path().to_owned(), false);
     let release = hang(&mount.openers, OPENING_THREADS);
     assert_eq!(open(&other, path("1", "a.mp4")).unwrap().length(), 5);
-    assert_eq!((mount.hung(), mount.openers.threads()), (OPENING_THREADS, OPENING_THREADS));
-    assert_eq!((mount.status(), other.status()), (MountStatus::Lost, MountStatus::Unknown));
+    assert_eq!(
+        (mount.hung(), mount.openers.threads()),
+        (OPENING_THREADS, OPENING_THREADS)
+    );
+    assert_eq!(
+        (mount.status(), other.status()),
+        (MountStatus::Lost, MountStatus::Unknown)
+    );
     let refused = begin(&mount, path("1", "a.mp4")).try_recv().unwrap();
-    assert_eq!(refused.unwrap_err(), OpenError::Unavailable(MountError::Stuck), "at once");
+    assert_eq!(
+        refused.unwrap_err(),
+        OpenError::Unavailable(MountError::Stuck),
+        "at once"
+    );
     release.set();
     eventually(|| mount.hung() == 0);
     assert_eq!(open(&mount, path("1", "a.mp4")).unwrap().length(), 5);
@@ -138,8 +176,17 @@ fn while_a_probe_hangs_nothing_is_opened() {
     scratch.file("1/a.mp4", b"video");
     let mount = Mount::with_timeout(scratch.path().to_owned(), false, SHORT);
     let release = hang(&mount.probers, 1);
-    assert_eq!(begin(&mount, path("1", "a.mp4")).try_recv().unwrap().unwrap_err(), TIMED_OUT);
-    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), TIMED_OUT);
+    assert_eq!(
+        begin(&mount, path("1", "a.mp4"))
+            .try_recv()
+            .unwrap()
+            .unwrap_err(),
+        TIMED_OUT
+    );
+    assert_eq!(
+        begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(),
+        TIMED_OUT
+    );
     assert_eq!(probe(&mount), Err(MountError::TimedOut));
     assert_eq!(mount.openers.threads() + mount.searchers.threads(), 0);
     release.set();
@@ -158,12 +205,33 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
         mount.searchers.execute(None, occupy(release));
     }
     let waiting = begin(&mount, latest(503));
-    assert_eq!(begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(), OpenError::Busy, "its second");
-    let more: Vec<_> = (1000..1200).map(|agent| begin(&mount, latest(agent))).collect();
-    let refused = more.iter().filter(|told| matches!(told.try_recv(), Ok(Err(OpenError::Busy)))).count();
-    assert!(refused >= 200 - SEARCHING_QUEUE_LEN, "the queue is bounded: {refused}");
-    assert_eq!(open(&mount, path("1/0/20201202/503", "1.mp4")).unwrap().length(), 5);
-    assert_eq!((mount.hung(), mount.stuck_reason(), probe(&mount)), (0, None, Ok(())), "a queue is no hung server");
+    assert_eq!(
+        begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(),
+        OpenError::Busy,
+        "its second"
+    );
+    let more: Vec<_> = (1000..1200)
+        .map(|agent| begin(&mount, latest(agent)))
+        .collect();
+    let refused = more
+        .iter()
+        .filter(|told| matches!(told.try_recv(), Ok(Err(OpenError::Busy))))
+        .count();
+    assert!(
+        refused >= 200 - SEARCHING_QUEUE_LEN,
+        "the queue is bounded: {refused}"
+    );
+    assert_eq!(
+        open(&mount, path("1/0/20201202/503", "1.mp4"))
+            .unwrap()
+            .length(),
+        5
+    );
+    assert_eq!(
+        (mount.hung(), mount.stuck_reason(), probe(&mount)),
+        (0, None, Ok(())),
+        "a queue is no hung server"
+    );
     release.set();
     assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap().length(), 5);
     eventually(|| open(&mount, latest(503)).is_ok());
@@ -174,9 +242,13 @@ fn a_search_that_waited_too_long_is_busy_and_no_failure_of_the_server() {
     let scratch = Scratch::new();
     let mount = Mount::new(scratch.path().to_owned(), false);
     let (tell, told) = sync_channel(1);
-    let answer =
-        Callback::new(move |result: Result<Video, _>| tell.send(result.map(drop)).unwrap(), Err(OpenError::Busy));
-    mount.searchers.execute_within(Instant::now(), LONG, Box::new(move || drop(answer)));
+    let answer = Callback::new(
+        move |result: Result<Video, _>| tell.send(result.map(drop)).unwrap(),
+        Err(OpenError::Busy),
+    );
+    mount
+        .searchers
+        .execute_within(Instant::now(), LONG, Box::new(move || drop(answer)));
     assert_eq!(told.recv_timeout(LONG).unwrap(), Err(OpenError::Busy));
 }
 
@@ -188,10 +260,20 @@ fn while_a_mount_is_lost_every_failure_is_its_failure() {
     let mount = Mount::new(scratch.path().to_owned(), false);
     let found = |file: &str| open(&mount, path("1", file)).map(drop);
     assert_eq!(found("b.mp4"), Err(OpenError::NotFound));
-    assert_eq!(found("empty.mp4"), Err(OpenError::Unreadable(Unreadable::Empty)));
+    assert_eq!(
+        found("empty.mp4"),
+        Err(OpenError::Unreadable(Unreadable::Empty))
+    );
     mount.set_status(MountStatus::Lost);
-    assert_eq!((found("b.mp4"), found("empty.mp4")), (Err(TIMED_OUT), Err(TIMED_OUT)));
-    assert_eq!(found("a.mp4"), Ok(()), "it may be back before the watch has seen that");
+    assert_eq!(
+        (found("b.mp4"), found("empty.mp4")),
+        (Err(TIMED_OUT), Err(TIMED_OUT))
+    );
+    assert_eq!(
+        found("a.mp4"),
+        Ok(()),
+        "it may be back before the watch has seen that"
+    );
 }
 
 #[test]
@@ -200,9 +282,15 @@ fn an_automount_that_failed_is_left_alone_until_the_watch_has_tried_it() {
     let mount = Mount::new(scratch.path().join("mount"), false);
     mount.set_automount(true);
     let found = || open(&mount, path("1", "a.mp4")).map(drop);
-    assert_eq!(found(), Err(OpenError::Unavailable(MountError::Failed(Errno::NOENT))));
+    assert_eq!(
+        found(),
+        Err(OpenError::Unavailable(MountError::Failed(Errno::NOENT)))
+    );
     scratch.file("mount/1/a.mp4", b"video");
-    assert_eq!((found(), probe(&mount)), (Err(TIMED_OUT), Err(MountError::TimedOut)));
+    assert_eq!(
+        (found(), probe(&mount)),
+        (Err(TIMED_OUT), Err(MountError::TimedOut))
+    );
     mount.set_status(MountStatus::Up);
     assert_eq!((found(), probe(&mount)), (Ok(()), Ok(())));
 }

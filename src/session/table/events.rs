@@ -14,8 +14,9 @@ pub(crate) enum PollOutcome {
     Event(Event),
     /// The empty body.
     Empty,
-    /// The empty body, since a forced sign-in has ended the poll's session: its client may go on polling with the
-    /// new one. Best after a moment, so that the client has its new Guid before its loop polls again.
+    /// The empty body, since a forced sign-in has ended the poll's session: its client may go on
+    /// polling with the new one. Best after a moment, so that the client has its new Guid before
+    /// its loop polls again.
     Replaced,
     /// 100-006: the session is over.
     Ended,
@@ -37,9 +38,16 @@ pub(crate) enum PushOutcome {
 impl SessionTable {
     /// Parks a poll of that session, until an event comes or the session ends.
     ///
-    /// Where it need not wait (there is an event already, the session is over, the service drains), `waker` is woken
-    /// at once. Of too many polls of one session the oldest is woken, and finds no event.
-    pub(crate) fn park(&self, agent: AgentId, session: SessionId, waker: Box<dyn Wake>, now: Instant) {
+    /// Where it need not wait (there is an event already, the session is over, the service drains),
+    /// `waker` is woken at once. Of too many polls of one session the oldest is woken, and finds no
+    /// event.
+    pub(crate) fn park(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        waker: Box<dyn Wake>,
+        now: Instant,
+    ) {
         self.with_state(|state| {
             let is_draining = state.is_draining;
             let mut woken = std::mem::take(&mut state.woken);
@@ -59,27 +67,38 @@ impl SessionTable {
         });
     }
 
-    /// What a poll of that session is answered with now. The agent counts as in touch: its client was there while the
-    /// poll was parked.
-    pub(crate) fn poll_outcome(&self, agent: AgentId, session: SessionId, now: Instant) -> PollOutcome {
+    /// What a poll of that session is answered with now. The agent counts as in touch: its client
+    /// was there while the poll was parked.
+    pub(crate) fn poll_outcome(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        now: Instant,
+    ) -> PollOutcome {
         self.with_state(|state| {
             let mut dropped = 0;
             if let Some(session) = state.session(agent, session, &self.policy, now) {
                 session.last_seen = session.last_seen.max(now);
                 session.queue_due_events(now, &mut dropped);
-                let outcome = session.events.pop().map_or(PollOutcome::Empty, PollOutcome::Event);
+                let outcome = session
+                    .events
+                    .pop()
+                    .map_or(PollOutcome::Empty, PollOutcome::Event);
                 state.dropped += dropped;
                 return outcome;
             }
-            match state.replaced.contains(agent, session, self.policy.guid_timeout, now) {
+            match state
+                .replaced
+                .contains(agent, session, self.policy.guid_timeout, now)
+            {
                 true => PollOutcome::Replaced,
                 false => PollOutcome::Ended,
             }
         })
     }
 
-    /// Queues an event of `agent`, in that very session or, with `None`, in whichever it has, and wakes a parked
-    /// poll. Of 64 events that nobody has taken, the oldest makes room.
+    /// Queues an event of `agent`, in that very session or, with `None`, in whichever it has, and
+    /// wakes a parked poll. Of 64 events that nobody has taken, the oldest makes room.
     pub(crate) fn push_event(
         &self,
         agent: AgentId,
@@ -100,16 +119,26 @@ impl SessionTable {
         })
     }
 
-    /// Puts an event back that [`poll_outcome`](Self::poll_outcome) gave and whose answer could not be sent. It is
-    /// the next one again, and wakes a parked poll.
-    pub(crate) fn requeue_front(&self, agent: AgentId, session: SessionId, event: Event, now: Instant) -> PushOutcome {
+    /// Puts an event back that [`poll_outcome`](Self::poll_outcome) gave and whose answer could not
+    /// be sent. It is the next one again, and wakes a parked poll.
+    pub(crate) fn requeue_front(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        event: Event,
+        now: Instant,
+    ) -> PushOutcome {
         self.with_state(|state| {
             let mut woken = std::mem::take(&mut state.woken);
             let outcome = match state.session(agent, session, &self.policy, now) {
                 Some(session) => {
                     let dropped = session.events.push_front(event);
                     session.parked.take_newest(&mut woken);
-                    if dropped.is_some() { PushOutcome::Dropped } else { PushOutcome::Queued }
+                    if dropped.is_some() {
+                        PushOutcome::Dropped
+                    } else {
+                        PushOutcome::Queued
+                    }
                 }
                 None => PushOutcome::NoSession,
             };

@@ -142,13 +142,20 @@ impl World {
     }
 
     fn learn(&mut self, agent: u32, session: SessionId, guid: &Guid) -> usize {
-        self.guids.push(Known { fingerprint: guid.fingerprint(), agent, session, issued: self.now, renewed: false });
+        self.guids.push(Known {
+            fingerprint: guid.fingerprint(),
+            agent,
+            session,
+            issued: self.now,
+            renewed: false,
+        });
         self.guids.len() - 1
     }
 
     fn end_silent(&mut self) {
         let now = self.now;
-        self.sessions.retain(|_, session| now - session.last_seen < SILENCE);
+        self.sessions
+            .retain(|_, session| now - session.last_seen < SILENCE);
     }
 
     fn expected(&self, agent: u32, guid: usize) -> Result<SessionId, AuthError> {
@@ -159,32 +166,53 @@ impl World {
         if own && fresh {
             return Ok(session.id);
         }
-        let is_remembered = self.past(agent, guid).is_some_and(|past| past.live.contains(&guid));
-        Err(if is_remembered { AuthError::NotSignedIn } else { AuthError::NoRight })
+        let is_remembered = self
+            .past(agent, guid)
+            .is_some_and(|past| past.live.contains(&guid));
+        Err(if is_remembered {
+            AuthError::NotSignedIn
+        } else {
+            AuthError::NoRight
+        })
     }
 
     /// The session of that Guid, if it was replaced lately.
     fn past(&self, agent: u32, guid: usize) -> Option<&Past> {
-        let mut latest = self.replaced.iter().rev().filter(|past| past.agent == agent).take(4);
+        let mut latest = self
+            .replaced
+            .iter()
+            .rev()
+            .filter(|past| past.agent == agent)
+            .take(4);
         latest.find(|past| past.session == self.guids[guid].session && self.now - past.at < TIMEOUT)
     }
 
     /// A client presents a Guid; the outcome is the expected one.
     fn present(&mut self, agent: u32, guid: usize) -> Option<Authenticated> {
-        let outcome = self.table.authenticate(id(agent), Some(&self.guids[guid].fingerprint), self.now);
-        let is_expired = self.past(agent, guid).is_some_and(|past| !past.live.contains(&guid));
+        let outcome =
+            self.table
+                .authenticate(id(agent), Some(&self.guids[guid].fingerprint), self.now);
+        let is_expired = self
+            .past(agent, guid)
+            .is_some_and(|past| !past.live.contains(&guid));
         if is_expired {
-            // Whether it was still in the history when its session was replaced does not matter to its client.
+            // Whether it was still in the history when its session was replaced does not matter to
+            // its client.
             assert!(outcome.is_err());
             return None;
         }
         assert_eq!(
-            outcome.as_ref().map(|authenticated| authenticated.session).map_err(|denied| *denied),
+            outcome
+                .as_ref()
+                .map(|authenticated| authenticated.session)
+                .map_err(|denied| *denied),
             self.expected(agent, guid)
         );
         let authenticated = outcome.ok()?;
         let now = self.now;
-        self.sessions.entry(agent).and_modify(|session| session.last_seen = now);
+        self.sessions
+            .entry(agent)
+            .and_modify(|session| session.last_seen = now);
         Some(authenticated)
     }
 
@@ -196,10 +224,15 @@ impl World {
             assert!(self.dynamic && age >= INTERVAL, "renewed too early");
             self.guids[used].renewed = true;
         } else {
-            assert!(!self.dynamic || age < INTERVAL || self.guids[used].renewed, "no successor");
+            assert!(
+                !self.dynamic || age < INTERVAL || self.guids[used].renewed,
+                "no successor"
+            );
         }
         let place = self.learn(agent, authenticated.session, &renewed?);
-        self.sessions.entry(agent).and_modify(|session| session.newest = place);
+        self.sessions
+            .entry(agent)
+            .and_modify(|session| session.newest = place);
         Some(place)
     }
 
@@ -208,13 +241,20 @@ impl World {
         match *step {
             Step::SignIn { agent, force } => self.sign_in(agent, force),
             Step::Poll { agent, lost } => {
-                let Some(used) = self.sessions.get(&agent).map(|session| session.followed) else { return };
-                let Some(authenticated) = self.present(agent, used) else { return };
+                let Some(used) = self.sessions.get(&agent).map(|session| session.followed) else {
+                    return;
+                };
+                let Some(authenticated) = self.present(agent, used) else {
+                    return;
+                };
                 if let Some(place) = self.renew(agent, used, &authenticated).filter(|_| !lost) {
-                    self.sessions.entry(agent).and_modify(|session| session.followed = place);
+                    self.sessions
+                        .entry(agent)
+                        .and_modify(|session| session.followed = place);
                 }
             }
-            Step::Use { .. } | Step::UpdateGuid { .. } | Step::SignOut { .. } if self.guids.is_empty() => {}
+            Step::Use { .. } | Step::UpdateGuid { .. } | Step::SignOut { .. }
+                if self.guids.is_empty() => {}
             Step::Use { agent, guid, poll } => {
                 let used = guid.index(self.guids.len());
                 if let Some(authenticated) = self.present(agent, used).filter(|_| poll) {
@@ -228,7 +268,9 @@ impl World {
                         .update_guid(id(agent), authenticated.session, self.now)
                         .expect("the session is open");
                     let place = self.learn(agent, authenticated.session, &made);
-                    self.sessions.entry(agent).and_modify(|session| session.newest = place);
+                    self.sessions
+                        .entry(agent)
+                        .and_modify(|session| session.newest = place);
                 }
             }
             Step::SignOut { agent, guid } => {
@@ -240,7 +282,8 @@ impl World {
             }
             Step::Reload { kept } => {
                 let revoked: Vec<_> = (0..AGENTS).filter(|agent| kept & 1 << agent == 0).collect();
-                self.table.revoke(&revoked.iter().map(|agent| id(*agent)).collect::<Vec<_>>());
+                self.table
+                    .revoke(&revoked.iter().map(|agent| id(*agent)).collect::<Vec<_>>());
                 revoked.into_iter().for_each(|agent| self.gone(agent));
             }
             Step::Sweep => drop(self.table.sweep(self.now)),
@@ -254,7 +297,10 @@ impl World {
 
     fn sign_in(&mut self, agent: u32, force: bool) {
         let before = self.sessions.contains_key(&agent);
-        match self.table.sign_in(id(agent), force, InitialState::default(), self.now, 0) {
+        match self
+            .table
+            .sign_in(id(agent), force, InitialState::default(), self.now, 0)
+        {
             Err(_) => assert!(before && !force),
             Ok(opened) => {
                 assert!(!before || force, "a second session of one agent");
@@ -272,12 +318,18 @@ impl World {
                 };
                 let waker = Box::new(Flag(Arc::clone(&session.parked)));
                 self.sessions.insert(agent, session);
-                self.present(agent, place).expect("a new Guid gives a right");
+                self.present(agent, place)
+                    .expect("a new Guid gives a right");
                 let mut events = 0;
-                while let PollOutcome::Event(_) = self.table.poll_outcome(id(agent), opened.session, self.now) {
+                while let PollOutcome::Event(_) =
+                    self.table.poll_outcome(id(agent), opened.session, self.now)
+                {
                     events += 1;
                 }
-                assert_eq!(events, 2, "a new session has the events of its sign-in alone");
+                assert_eq!(
+                    events, 2,
+                    "a new session has the events of its sign-in alone"
+                );
                 self.table.park(id(agent), opened.session, waker, self.now);
             }
         }
@@ -286,29 +338,55 @@ impl World {
     /// Notes that the session of `agent` is about to be replaced.
     fn remember(&mut self, agent: u32) {
         let session = self.sessions[&agent].id;
-        let live: Vec<_> = (0..self.guids.len()).filter(|guid| self.expected(agent, *guid).is_ok()).collect();
+        let live: Vec<_> = (0..self.guids.len())
+            .filter(|guid| self.expected(agent, *guid).is_ok())
+            .collect();
         let live = live[live.len().saturating_sub(GUIDS_MAX)..].to_vec();
-        self.replaced.push(Past { agent, session, at: self.now, live });
+        self.replaced.push(Past {
+            agent,
+            session,
+            at: self.now,
+            live,
+        });
     }
 
     fn gone(&mut self, agent: u32) {
         if let Some(session) = self.sessions.remove(&agent) {
-            assert!(session.parked.load(Ordering::SeqCst), "a parked poll was not told of the end");
+            assert!(
+                session.parked.load(Ordering::SeqCst),
+                "a parked poll was not told of the end"
+            );
             assert!(!self.table.is_open(id(agent), session.id, self.now));
-            let is_replaced = self.replaced.last().is_some_and(|past| past.session == session.id);
-            let outcome = if is_replaced { PollOutcome::Replaced } else { PollOutcome::Ended };
-            assert_eq!(self.table.poll_outcome(id(agent), session.id, self.now), outcome);
+            let is_replaced = self
+                .replaced
+                .last()
+                .is_some_and(|past| past.session == session.id);
+            let outcome = if is_replaced {
+                PollOutcome::Replaced
+            } else {
+                PollOutcome::Ended
+            };
+            assert_eq!(
+                self.table.poll_outcome(id(agent), session.id, self.now),
+                outcome
+            );
         }
     }
 
-    /// The step, unless it is meant to end the session of agent 0 or passes for its polling client: other windows
-    /// and other agents may do what they like.
+    /// The step, unless it is meant to end the session of agent 0 or passes for its polling client:
+    /// other windows and other agents may do what they like.
     fn harmless(&self, step: &Step) -> Option<Step> {
         let followed = self.sessions.get(&0).map(|session| session.followed);
         match *step {
-            Step::SignIn { agent: 0, force: true } | Step::SignOut { agent: 0, .. } => None,
+            Step::SignIn {
+                agent: 0,
+                force: true,
+            }
+            | Step::SignOut { agent: 0, .. } => None,
             Step::Poll { agent: 0, .. } | Step::Pass { .. } => None,
-            Step::Use { agent: 0, guid, .. } if Some(guid.index(self.guids.len())) == followed => None,
+            Step::Use { agent: 0, guid, .. } if Some(guid.index(self.guids.len())) == followed => {
+                None
+            }
             Step::Reload { kept } => Some(Step::Reload { kept: kept | 1 }),
             _ => Some(step.clone()),
         }
@@ -318,7 +396,13 @@ impl World {
     fn check_all(&mut self) {
         self.end_silent();
         assert_eq!(self.table.len(self.now), self.sessions.len());
-        assert!(self.is_draining || self.sessions.values().all(|session| !session.parked.load(Ordering::SeqCst)));
+        assert!(
+            self.is_draining
+                || self
+                    .sessions
+                    .values()
+                    .all(|session| !session.parked.load(Ordering::SeqCst))
+        );
         for guid in 0..self.guids.len() {
             for agent in 0..AGENTS {
                 self.present(agent, guid);

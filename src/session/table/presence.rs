@@ -35,8 +35,8 @@ impl From<WrongState> for StateError {
 }
 
 impl SessionTable {
-    /// Applies a command and queues the event that follows. `epoch_ms` is the wall clock, in milliseconds
-    /// since 1970.
+    /// Applies a command and queues the event that follows. `epoch_ms` is the wall clock, in
+    /// milliseconds since 1970.
     ///
     /// # Errors
     /// When the session is over, or the state of the agent does not permit it.
@@ -49,7 +49,9 @@ impl SessionTable {
         epoch_ms: u64,
     ) -> Result<(), StateError> {
         self.with_state(|state| {
-            let open = state.session(agent, session, &self.policy, now).ok_or(StateError::NotSignedIn)?;
+            let open = state
+                .session(agent, session, &self.policy, now)
+                .ok_or(StateError::NotSignedIn)?;
             if let Some(event) = open.presence.apply(command, now, epoch_ms)? {
                 state.push(agent, event);
             }
@@ -58,8 +60,17 @@ impl SessionTable {
     }
 
     /// Sets `autoenteridle`; false if the session is over.
-    pub(crate) fn set_auto_enter_idle(&self, agent: AgentId, session: SessionId, flag: bool, now: Instant) -> bool {
-        self.with_session(agent, session, now, |session| session.presence.auto_enter_idle = flag).is_some()
+    pub(crate) fn set_auto_enter_idle(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        flag: bool,
+        now: Instant,
+    ) -> bool {
+        self.with_session(agent, session, now, |session| {
+            session.presence.auto_enter_idle = flag
+        })
+        .is_some()
     }
 
     /// The state of an agent that is signed in.
@@ -70,10 +81,20 @@ impl SessionTable {
     /// What others may know of the agents that are signed in, in order of id.
     pub(crate) fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
         let mut agents: Vec<_> = self.with_state(|state| {
-            let open = state.sessions.iter().filter(|(_, session)| !session.is_expired(&self.policy, now));
+            let open = state
+                .sessions
+                .iter()
+                .filter(|(_, session)| !session.is_expired(&self.policy, now));
             open.map(|(agent, session)| {
-                let SyncInfo { state, since_ms, .. } = session.presence.sync_info();
-                SignedInAgent { agent: *agent, state, since_ms, signed_in: session.signed_in }
+                let SyncInfo {
+                    state, since_ms, ..
+                } = session.presence.sync_info();
+                SignedInAgent {
+                    agent: *agent,
+                    state,
+                    since_ms,
+                    signed_in: session.signed_in,
+                }
             })
             .collect()
         });
@@ -81,8 +102,14 @@ impl SessionTable {
         agents
     }
 
-    /// The result of `syncagentinfo`; empties the event queue of the session, as the interface says. `None` if it is over.
-    pub(crate) fn sync_agent_info(&self, agent: AgentId, session: SessionId, now: Instant) -> Option<SyncInfo> {
+    /// The result of `syncagentinfo`; empties the event queue of the session, as the interface
+    /// says. `None` if it is over.
+    pub(crate) fn sync_agent_info(
+        &self,
+        agent: AgentId,
+        session: SessionId,
+        now: Instant,
+    ) -> Option<SyncInfo> {
         self.with_session(agent, session, now, |session| {
             session.events.clear();
             session.presence.sync_info()

@@ -38,7 +38,12 @@ pub(super) struct Session {
 
 impl State {
     /// The open session of `agent`; one that is silent ends here.
-    pub(super) fn open(&mut self, agent: AgentId, policy: &Policy, now: Instant) -> Option<&mut Session> {
+    pub(super) fn open(
+        &mut self,
+        agent: AgentId,
+        policy: &Policy,
+        now: Instant,
+    ) -> Option<&mut Session> {
         if self.sessions.get(&agent)?.is_expired(policy, now) {
             self.end(agent);
         }
@@ -53,17 +58,37 @@ impl State {
         policy: &Policy,
         now: Instant,
     ) -> Option<&mut Session> {
-        self.open(agent, policy, now).filter(|session| session.id == id)
+        self.open(agent, policy, now)
+            .filter(|session| session.id == id)
     }
 
     /// Begins a session of an agent that has none.
-    pub(super) fn begin(&mut self, agent: AgentId, guids: GuidHistory, presence: Presence, now: Instant) -> SessionId {
+    pub(super) fn begin(
+        &mut self,
+        agent: AgentId,
+        guids: GuidHistory,
+        presence: Presence,
+        now: Instant,
+    ) -> SessionId {
         self.begun += 1;
         let id = SessionId(self.begun);
         let mut events = EventQueue::default();
-        presence.sign_in_events().for_each(|event| drop(events.push(event)));
+        presence
+            .sign_in_events()
+            .for_each(|event| drop(events.push(event)));
         let parked = ParkedPolls::default();
-        self.sessions.insert(agent, Session { id, signed_in: now, last_seen: now, guids, presence, events, parked });
+        self.sessions.insert(
+            agent,
+            Session {
+                id,
+                signed_in: now,
+                last_seen: now,
+                guids,
+                presence,
+                events,
+                parked,
+            },
+        );
         id
     }
 
@@ -77,12 +102,13 @@ impl State {
     /// Ends the session of `agent` for a forced sign-in, and remembers that it was for that.
     pub(super) fn replace(&mut self, agent: AgentId, now: Instant) {
         if let Some(session) = self.end(agent) {
-            self.replaced.remember(agent, session.id, session.guids.fingerprints(), now);
+            self.replaced
+                .remember(agent, session.id, session.guids.fingerprints(), now);
         }
     }
 
-    /// Queues an event of that session and wakes one of its polls; the event that was dropped for it, if one was.
-    /// `None` if the session is not open.
+    /// Queues an event of that session and wakes one of its polls; the event that was dropped for
+    /// it, if one was. `None` if the session is not open.
     pub(super) fn push(&mut self, agent: AgentId, event: Event) -> Option<Option<Event>> {
         let session = self.sessions.get_mut(&agent)?;
         let dropped = session.events.push(event);
@@ -93,7 +119,12 @@ impl State {
 
     /// As [`SessionTable::sweep`](super::SessionTable::sweep).
     pub(super) fn sweep(&mut self, policy: &Policy, now: Instant) -> usize {
-        let State { sessions, woken, dropped, .. } = self;
+        let State {
+            sessions,
+            woken,
+            dropped,
+            ..
+        } = self;
         let before = sessions.len();
         sessions.retain(|_, session| {
             let ends = session.is_expired(policy, now);
@@ -120,12 +151,17 @@ impl State {
 impl Session {
     /// Whether the agent has been silent for too long.
     pub(super) fn is_expired(&self, policy: &Policy, now: Instant) -> bool {
-        policy.idle_timeout.is_some_and(|timeout| now.saturating_duration_since(self.last_seen) >= timeout)
+        policy
+            .idle_timeout
+            .is_some_and(|timeout| now.saturating_duration_since(self.last_seen) >= timeout)
     }
 
-    /// Queues the event whose time has come; false if none has. Counts the one that was dropped for it.
+    /// Queues the event whose time has come; false if none has. Counts the one that was dropped for
+    /// it.
     pub(super) fn queue_due_events(&mut self, now: Instant, dropped: &mut u64) -> bool {
-        let Some(event) = self.presence.rest_timeout(now) else { return false };
+        let Some(event) = self.presence.rest_timeout(now) else {
+            return false;
+        };
         *dropped += u64::from(self.events.push(event).is_some());
         true
     }

@@ -13,19 +13,41 @@ pub fn add(table: &mut Table) {
 fn both_framings(table: &mut Table) {
     let after = format!("0\r\n\r\n{HIDDEN}");
     for length in [0, 4, 5, after.len(), 65_536] {
-        table.lines("CL.TE", 400, &format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"), &after);
-        table.lines("TE.CL", 400, &format!("Transfer-Encoding: chunked\r\nContent-Length: {length}"), &after);
+        table.lines(
+            "CL.TE",
+            400,
+            &format!("Content-Length: {length}\r\nTransfer-Encoding: chunked"),
+            &after,
+        );
+        table.lines(
+            "TE.CL",
+            400,
+            &format!("Transfer-Encoding: chunked\r\nContent-Length: {length}"),
+            &after,
+        );
     }
     let in_chunk = format!("{:x}\r\n{HIDDEN}\r\n0\r\n\r\n", HIDDEN.len());
     for (category, lines) in [
         ("CL.TE", "Content-Length: 4\r\ntransfer-encoding: CHUNKED"),
         ("CL.TE", "CONTENT-LENGTH: 4\r\nTransfer-Encoding:chunked"),
-        ("CL.TE", "Content-Length: 4\r\nX: y\r\nTransfer-Encoding:\tchunked"),
+        (
+            "CL.TE",
+            "Content-Length: 4\r\nX: y\r\nTransfer-Encoding:\tchunked",
+        ),
         ("TE.CL", "Transfer-Encoding: chunked\r\ncontent-length: 4"),
         ("TE.CL", "Transfer-Encoding: chunked \r\nContent-Length: 4"),
-        ("TE.CL", "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding\r\nContent-Length: 4"),
-        ("TE.CL", "Transfer-Encoding: chunked\r\nContent-Length: 4\r\nContent-Length: 4"),
-        ("CL.TE", "Content-Length: 99999999999999999999\r\nTransfer-Encoding: identity"),
+        (
+            "TE.CL",
+            "Transfer-Encoding: chunked\r\nConnection: Transfer-Encoding\r\nContent-Length: 4",
+        ),
+        (
+            "TE.CL",
+            "Transfer-Encoding: chunked\r\nContent-Length: 4\r\nContent-Length: 4",
+        ),
+        (
+            "CL.TE",
+            "Content-Length: 99999999999999999999\r\nTransfer-Encoding: identity",
+        ),
     ] {
         let status = if lines.contains("999") { 413 } else { 400 };
         table.lines(category, status, lines, &in_chunk);
@@ -69,7 +91,12 @@ fn transfer_codings(table: &mut Table) {
         "\u{7f}chunked",
         "\u{1b}chunked",
     ] {
-        table.lines("TE.TE", 400, &format!("Transfer-Encoding: {coding}"), &after);
+        table.lines(
+            "TE.TE",
+            400,
+            &format!("Transfer-Encoding: {coding}"),
+            &after,
+        );
     }
     // Codings that could be, and that nobody here understands (RFC 9112 section 6.1).
     for coding in [
@@ -88,7 +115,12 @@ fn transfer_codings(table: &mut Table) {
         "gzip, chunked",
         "chunked, gzip",
     ] {
-        table.lines("TE.TE", 501, &format!("Transfer-Encoding: {coding}"), &after);
+        table.lines(
+            "TE.TE",
+            501,
+            &format!("Transfer-Encoding: {coding}"),
+            &after,
+        );
     }
     for lines in [
         "Transfer-Encoding: chunked\r\nTransfer-Encoding: chunked",
@@ -124,12 +156,18 @@ fn transfer_codings(table: &mut Table) {
 
 fn lengths(table: &mut Table) {
     for length in [
-        "+5", "-5", "-0", "+0", "--5", "5-", "5+0", "0x5", "05h", "5.0", "5.", ".5", "5e0", "5E1", "1_0", "1'000",
-        "5;", "5,", ",5", "5,5", "5, 5", "5, 6", "5 5", "5\t5", "5 GET", "five", "NaN", "inf", "null", "", "\"5\"",
-        "'5'", "(5)", "5 (five)", "5\u{b}", "5\0", "\u{7f}5", "\u{665}", "\u{ff15}", "5\u{a0}", "\u{221e}", "5%",
-        "%35", "\\5", "0b101", "0o5", "5L", "5u64", "*", "5/6",
+        "+5", "-5", "-0", "+0", "--5", "5-", "5+0", "0x5", "05h", "5.0", "5.", ".5", "5e0", "5E1",
+        "1_0", "1'000", "5;", "5,", ",5", "5,5", "5, 5", "5, 6", "5 5", "5\t5", "5 GET", "five",
+        "NaN", "inf", "null", "", "\"5\"", "'5'", "(5)", "5 (five)", "5\u{b}", "5\0", "\u{7f}5",
+        "\u{665}", "\u{ff15}", "5\u{a0}", "\u{221e}", "5%", "%35", "\\5", "0b101", "0o5", "5L",
+        "5u64", "*", "5/6",
     ] {
-        table.lines("signed and odd lengths", 400, &format!("Content-Length: {length}"), HIDDEN);
+        table.lines(
+            "signed and odd lengths",
+            400,
+            &format!("Content-Length: {length}"),
+            HIDDEN,
+        );
     }
     for lines in [
         "Content-Length: 5\r\nContent-Length: 5",
@@ -173,10 +211,17 @@ fn lengths(table: &mut Table) {
         "99999999999999999999999999999999",
         "00000000000000000000000000065537",
     ] {
-        table.lines("lengths beyond the limit", 413, &format!("Content-Length: {length}"), "abc");
+        table.lines(
+            "lengths beyond the limit",
+            413,
+            &format!("Content-Length: {length}"),
+            "abc",
+        );
     }
     // Leading zeros are digits: the length is read, and what follows is the next message.
-    let padded = format!("POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0003\r\n\r\nabc]garbage\r\n\r\n");
+    let padded = format!(
+        "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0003\r\n\r\nabc]garbage\r\n\r\n"
+    );
     table.add("signed and odd lengths", &[405, 400], padded);
 }
 
@@ -212,18 +257,42 @@ fn chunks(table: &mut Table) {
         "3;a\0b",
         "3;a\u{7f}b",
     ] {
-        table.chunks("chunk sizes", 400, format!("{size}\r\nabc\r\n0\r\n\r\n{HIDDEN}"));
+        table.chunks(
+            "chunk sizes",
+            400,
+            format!("{size}\r\nabc\r\n0\r\n\r\n{HIDDEN}"),
+        );
     }
     table.chunks("chunk sizes", 400, format!("3\nabc\n0\n\n{HIDDEN}"));
     table.chunks("chunk sizes", 400, format!("3\r\nabc\r\n0\n\r\n{HIDDEN}"));
     table.chunks("chunk sizes", 400, "0".repeat(1000));
-    table.chunks("chunk extensions", 400, format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(300)));
-    table.chunks("chunk extensions", 400, format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(1 << 20)));
-    table.chunks("chunk extensions", 400, format!("3;a\nb\r\nabc\r\n0\r\n\r\n{HIDDEN}"));
-    table.chunks("chunk extensions", 400, format!("3;a=\"\n\"\r\nabc\r\n0\r\n\r\n{HIDDEN}"));
+    table.chunks(
+        "chunk extensions",
+        400,
+        format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(300)),
+    );
+    table.chunks(
+        "chunk extensions",
+        400,
+        format!("3;{}\r\nabc\r\n0\r\n\r\n", "a".repeat(1 << 20)),
+    );
+    table.chunks(
+        "chunk extensions",
+        400,
+        format!("3;a\nb\r\nabc\r\n0\r\n\r\n{HIDDEN}"),
+    );
+    table.chunks(
+        "chunk extensions",
+        400,
+        format!("3;a=\"\n\"\r\nabc\r\n0\r\n\r\n{HIDDEN}"),
+    );
     // Harmless ones are skipped, however odd.
     for extension in [";", ";a", ";a=b", " ;a", ";;", ";a=\"b c\"", "\t;a"] {
-        table.chunks("chunk extensions", 405, format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n"));
+        table.chunks(
+            "chunk extensions",
+            405,
+            format!("3{extension}\r\nabc\r\n0{extension}\r\n\r\n"),
+        );
     }
     for size in [
         "10001",
@@ -238,10 +307,22 @@ fn chunks(table: &mut Table) {
         "10000000000000003",
         "fffffffffffffffffffffffffffff",
     ] {
-        table.chunks("chunk overflow", 413, format!("{size}\r\nabc\r\n0\r\n\r\n{HIDDEN}"));
+        table.chunks(
+            "chunk overflow",
+            413,
+            format!("{size}\r\nabc\r\n0\r\n\r\n{HIDDEN}"),
+        );
     }
-    table.chunks("chunk overflow", 413, format!("8000\r\n{}\r\n8001\r\n", "x".repeat(0x8000)));
-    table.chunks("chunk overflow", 413, format!("{}1\r\n", "1\r\nx\r\n".repeat(0x10000)));
+    table.chunks(
+        "chunk overflow",
+        413,
+        format!("8000\r\n{}\r\n8001\r\n", "x".repeat(0x8000)),
+    );
+    table.chunks(
+        "chunk overflow",
+        413,
+        format!("{}1\r\n", "1\r\nx\r\n".repeat(0x10000)),
+    );
     for content in [
         "3\r\nabcd\r\n0\r\n\r\n",
         "3\r\nab\r\n0\r\n\r\n",
@@ -251,13 +332,38 @@ fn chunks(table: &mut Table) {
         "3\r\n\r\nabc\r\n0\r\n\r\n",
         "0\r\nabc\r\n\r\n",
     ] {
-        table.chunks("chunks of another length", 400, format!("{content}{HIDDEN}"));
+        table.chunks(
+            "chunks of another length",
+            400,
+            format!("{content}{HIDDEN}"),
+        );
     }
-    for trailers in [" a: b", "a b: c", ": b", "a : b", "\ta: b", "a: b\n", "a: b\0", "a: b\r\n c"] {
+    for trailers in [
+        " a: b",
+        "a b: c",
+        ": b",
+        "a : b",
+        "\ta: b",
+        "a: b\n",
+        "a: b\0",
+        "a: b\r\n c",
+    ] {
         table.chunks("trailers", 400, format!("0\r\n{trailers}\r\n\r\n{HIDDEN}"));
     }
     table.chunks("trailers", 400, format!("0\r\n{HIDDEN}"));
-    table.chunks("trailers", 431, format!("0\r\n{}\r\n", "a: b\r\n".repeat(10_000)));
-    table.chunks("trailers", 400, format!("0\r\na: {}\r\n\r\n", "b".repeat(300)));
-    table.chunks("trailers", 405, "0\r\nContent-Length: 55\r\nTransfer-Encoding: cow\r\n\r\n");
+    table.chunks(
+        "trailers",
+        431,
+        format!("0\r\n{}\r\n", "a: b\r\n".repeat(10_000)),
+    );
+    table.chunks(
+        "trailers",
+        400,
+        format!("0\r\na: {}\r\n\r\n", "b".repeat(300)),
+    );
+    table.chunks(
+        "trailers",
+        405,
+        "0\r\nContent-Length: 55\r\nTransfer-Encoding: cow\r\n\r\n",
+    );
 }

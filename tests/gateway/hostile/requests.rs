@@ -1,4 +1,5 @@
-//! Hostile requests that get through TLS, by category, each with the statuses it is to be answered with.
+//! Hostile requests that get through TLS, by category, each with the statuses it is to be answered
+//! with.
 
 use super::framing;
 
@@ -20,24 +21,41 @@ pub struct Table(Vec<Case>);
 
 impl Table {
     pub fn add(&mut self, category: &'static str, answers: &[u16], bytes: impl Into<Vec<u8>>) {
-        self.0.push(Case { category, bytes: bytes.into(), answers: answers.to_vec() });
+        self.0.push(Case {
+            category,
+            bytes: bytes.into(),
+            answers: answers.to_vec(),
+        });
     }
 
     /// A request with these lines beside request line and host, and this content.
     pub fn lines(&mut self, category: &'static str, status: u16, lines: &str, content: &str) {
-        self.add(category, &[status], format!("POST {HEALTH} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n{content}"));
+        self.add(
+            category,
+            &[status],
+            format!("POST {HEALTH} HTTP/1.1\r\nHost: x\r\n{lines}\r\n\r\n{content}"),
+        );
     }
 
     /// A GET of this target.
     pub fn target(&mut self, category: &'static str, status: u16, target: &str) {
-        self.add(category, &[status], format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        self.add(
+            category,
+            &[status],
+            format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        );
     }
 
     /// Chunked content.
     pub fn chunks(&mut self, category: &'static str, status: u16, content: impl AsRef<[u8]>) {
-        let head =
-            format!("POST {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n");
-        self.add(category, &[status], [head.as_bytes(), content.as_ref()].concat());
+        let head = format!(
+            "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+        );
+        self.add(
+            category,
+            &[status],
+            [head.as_bytes(), content.as_ref()].concat(),
+        );
     }
 }
 
@@ -98,9 +116,17 @@ fn line_ends(table: &mut Table) {
         table.lines("obs-fold", 400, lines, "");
     }
     table.add("obs-fold", &[400], "GET / HTTP/1.1\r\n Host: x\r\n\r\n");
-    table.add("empty lines", &[400], "\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n");
+    table.add(
+        "empty lines",
+        &[400],
+        "\r\n\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+    );
     table.add("empty lines", &[400], "\r\n".repeat(500_000));
-    table.add("empty lines", &[200], format!("\r\n\r\nGET {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    table.add(
+        "empty lines",
+        &[200],
+        format!("\r\n\r\nGET {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+    );
 }
 
 fn odd_bytes(table: &mut Table) {
@@ -108,16 +134,35 @@ fn odd_bytes(table: &mut Table) {
         let byte = [byte];
         let join = |parts: [&[u8]; 3]| parts.concat();
         [
-            join([b"GET /agentgateway/res", &byte, b"ource/health HTTP/1.1\r\nHost: x\r\n\r\n"]),
-            join([b"GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\nA: b", &byte, b"c\r\n\r\n"]),
-            join([b"GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\nA", &byte, b": b\r\n\r\n"]),
-            join([b"G", &byte, b"ET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\n\r\n"]),
+            join([
+                b"GET /agentgateway/res",
+                &byte,
+                b"ource/health HTTP/1.1\r\nHost: x\r\n\r\n",
+            ]),
+            join([
+                b"GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\nA: b",
+                &byte,
+                b"c\r\n\r\n",
+            ]),
+            join([
+                b"GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\nA",
+                &byte,
+                b": b\r\n\r\n",
+            ]),
+            join([
+                b"G",
+                &byte,
+                b"ET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\n\r\n",
+            ]),
         ]
     };
     for message in places(0) {
         table.add("NUL", &[400], message);
     }
-    for byte in (1..32).filter(|byte| !b"\t\r\n".contains(byte)).chain([127]) {
+    for byte in (1..32)
+        .filter(|byte| !b"\t\r\n".contains(byte))
+        .chain([127])
+    {
         let [target, value, ..] = places(byte);
         table.add("control characters", &[400], target);
         table.add("control characters", &[400], value);
@@ -145,10 +190,19 @@ fn odd_bytes(table: &mut Table) {
 }
 
 fn targets(table: &mut Table) {
-    for target in ["http://x", "http://x/", "HTTP://x:1/nowhere", "https://[::1]:8043/"] {
+    for target in [
+        "http://x",
+        "http://x/",
+        "HTTP://x:1/nowhere",
+        "https://[::1]:8043/",
+    ] {
         table.target("absolute form", 404, target);
     }
-    table.target("absolute form", 200, &format!("https://elsewhere.example{HEALTH}"));
+    table.target(
+        "absolute form",
+        200,
+        &format!("https://elsewhere.example{HEALTH}"),
+    );
     for target in [
         "http://",
         "http:///",
@@ -173,8 +227,16 @@ fn targets(table: &mut Table) {
     table.target("asterisk form", 400, "*");
     table.target("asterisk form", 400, "**");
     table.target("asterisk form", 400, "*/");
-    table.add("asterisk form", &[200], "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
-    table.add("asterisk form", &[400], "POST * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    table.add(
+        "asterisk form",
+        &[200],
+        "OPTIONS * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
+    table.add(
+        "asterisk form",
+        &[400],
+        "POST * HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+    );
     for text in [
         "CONNECT x:443",
         "CONNECT /",
@@ -189,7 +251,11 @@ fn targets(table: &mut Table) {
         "GET /#a",
     ] {
         let status = if text == "CONNECT /" { 404 } else { 400 };
-        table.add("other forms", &[status], format!("{text} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        table.add(
+            "other forms",
+            &[status],
+            format!("{text} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        );
     }
     for target in [
         "/../../../../etc/passwd",
@@ -264,31 +330,64 @@ fn request_lines(table: &mut Table) {
     ] {
         // Three times, because the first of the empty ones is forgiven.
         let line = if line.is_empty() { "\r\n\r\n" } else { line };
-        table.add("request lines", &[400], format!("{line}\r\nHost: x\r\n\r\n"));
+        table.add(
+            "request lines",
+            &[400],
+            format!("{line}\r\nHost: x\r\n\r\n"),
+        );
     }
     table.add("HTTP/0.9", &[400], "GET /\r\n\r\n");
-    table.add("HTTP/0.9", &[400], "GET /agentgateway/resource/health\r\n\r\n");
+    table.add(
+        "HTTP/0.9",
+        &[400],
+        "GET /agentgateway/resource/health\r\n\r\n",
+    );
     table.add("HTTP/0.9", &[505], "GET / HTTP/0.9\r\n\r\n");
     for version in ["HTTP/1.2", "HTTP/1.9"] {
-        table.add("other versions", &[200], format!("GET {HEALTH} {version}\r\nHost: x\r\nConnection: close\r\n\r\n"));
+        table.add(
+            "other versions",
+            &[200],
+            format!("GET {HEALTH} {version}\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        );
     }
     for version in ["HTTP/0.1", "HTTP/2.0", "HTTP/3.0", "HTTP/9.9"] {
-        table.add("other versions", &[505], format!("GET {HEALTH} {version}\r\nHost: x\r\n\r\n"));
+        table.add(
+            "other versions",
+            &[505],
+            format!("GET {HEALTH} {version}\r\nHost: x\r\n\r\n"),
+        );
     }
     table.add("HTTP/2 preface", &[505], "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
     let settings =
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64\0\0\x04\x08\0\0\0\0\0\0\0\xff\xff";
     table.add("HTTP/2 preface", &[505], settings);
-    table.add("HTTP/2 preface", &[400], &b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"[..]);
-    for method in ["TRACE", "PATCH", "get", "Get", "BREW", "PROPFIND", "HEAD1", "X-!#$%&'*+.^_`|~"] {
-        table.add("methods", &[405], format!("{method} {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"));
+    table.add(
+        "HTTP/2 preface",
+        &[400],
+        &b"\0\0\x06\x04\0\0\0\0\0\0\x03\0\0\0\x64"[..],
+    );
+    for method in [
+        "TRACE",
+        "PATCH",
+        "get",
+        "Get",
+        "BREW",
+        "PROPFIND",
+        "HEAD1",
+        "X-!#$%&'*+.^_`|~",
+    ] {
+        table.add(
+            "methods",
+            &[405],
+            format!("{method} {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"),
+        );
     }
 }
 
 fn fields(table: &mut Table) {
     for lines in [
-        "A", ": b", "A b: c", "A(: c", "A\"b: c", "A,b: c", "A;b: c", "A=b: c", "{A}: b", "<A>: b", "A\\b: c",
-        "A@b: c", "A?: b", "A/b: c", "=", ":",
+        "A", ": b", "A b: c", "A(: c", "A\"b: c", "A,b: c", "A;b: c", "A=b: c", "{A}: b", "<A>: b",
+        "A\\b: c", "A@b: c", "A?: b", "A/b: c", "=", ":",
     ] {
         table.lines("field names", 400, lines, "");
     }
@@ -309,10 +408,25 @@ fn fields(table: &mut Table) {
         "Host : x",
         "Host",
     ] {
-        table.add("hosts", &[400], format!("GET {HEALTH} HTTP/1.1\r\n{hosts}\r\n\r\n"));
+        table.add(
+            "hosts",
+            &[400],
+            format!("GET {HEALTH} HTTP/1.1\r\n{hosts}\r\n\r\n"),
+        );
     }
-    for expectation in ["200-ok", "100-continue, 101-continue", "101-continue", "100", "100-continue;q=1"] {
-        table.lines("expectations", 417, &format!("Expect: {expectation}\r\nContent-Length: 3"), "abc");
+    for expectation in [
+        "200-ok",
+        "100-continue, 101-continue",
+        "101-continue",
+        "100",
+        "100-continue;q=1",
+    ] {
+        table.lines(
+            "expectations",
+            417,
+            &format!("Expect: {expectation}\r\nContent-Length: 3"),
+            "abc",
+        );
     }
 }
 
@@ -327,21 +441,66 @@ fn sizes(table: &mut Table) {
     table.add("1 MiB", &[414], "A".repeat(MEBIBYTE));
     table.add("1 MiB", &[400], " ".repeat(MEBIBYTE));
     table.add("1 MiB", &[400], vec![0; MEBIBYTE]);
-    table.add("1 MiB", &[414], format!("{} / HTTP/1.1\r\n\r\n", "G".repeat(MEBIBYTE)));
-    table.lines("many fields", 431, vec!["A: b"; 10_000].join("\r\n").as_str(), "");
-    table.lines("many fields", 431, vec!["A: b"; 64].join("\r\n").as_str(), "");
+    table.add(
+        "1 MiB",
+        &[414],
+        format!("{} / HTTP/1.1\r\n\r\n", "G".repeat(MEBIBYTE)),
+    );
     table.lines(
         "many fields",
         431,
-        (0..10_000).map(|n| format!("A{n}: b")).collect::<Vec<_>>().join("\r\n").as_str(),
+        vec!["A: b"; 10_000].join("\r\n").as_str(),
         "",
     );
-    table.lines("many fields", 431, vec!["Host: x"; 10_000].join("\r\n").as_str(), "");
-    table.lines("many fields", 400, vec!["Host: x"; 60].join("\r\n").as_str(), "");
-    table.lines("many fields", 431, vec!["A:"; 16_000].join("\r\n").as_str(), "");
-    table.target("heads at the limit", 414, &format!("/{}", "a".repeat(16 * 1024)));
-    table.target("heads at the limit", 404, &format!("/{}", "a".repeat(16 * 1024 - 46)));
-    table.target("heads at the limit", 431, &format!("/{}", "a".repeat(16 * 1024 - 45)));
+    table.lines(
+        "many fields",
+        431,
+        vec!["A: b"; 64].join("\r\n").as_str(),
+        "",
+    );
+    table.lines(
+        "many fields",
+        431,
+        (0..10_000)
+            .map(|n| format!("A{n}: b"))
+            .collect::<Vec<_>>()
+            .join("\r\n")
+            .as_str(),
+        "",
+    );
+    table.lines(
+        "many fields",
+        431,
+        vec!["Host: x"; 10_000].join("\r\n").as_str(),
+        "",
+    );
+    table.lines(
+        "many fields",
+        400,
+        vec!["Host: x"; 60].join("\r\n").as_str(),
+        "",
+    );
+    table.lines(
+        "many fields",
+        431,
+        vec!["A:"; 16_000].join("\r\n").as_str(),
+        "",
+    );
+    table.target(
+        "heads at the limit",
+        414,
+        &format!("/{}", "a".repeat(16 * 1024)),
+    );
+    table.target(
+        "heads at the limit",
+        404,
+        &format!("/{}", "a".repeat(16 * 1024 - 46)),
+    );
+    table.target(
+        "heads at the limit",
+        431,
+        &format!("/{}", "a".repeat(16 * 1024 - 45)),
+    );
 }
 
 fn pipelines(table: &mut Table) {
@@ -353,22 +512,53 @@ fn pipelines(table: &mut Table) {
         ("{\"json\": true}\r\n\r\n", 400),
         ("HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 400),
         ("GET / HTTP/2.0\r\n\r\n", 505),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n", 400),
-        ("POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4611686018427387904\r\n\r\n", 413),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\nz\r\n",
+            400,
+        ),
+        (
+            "POST / HTTP/1.1\r\nHost: x\r\nContent-Length: 4611686018427387904\r\n\r\n",
+            413,
+        ),
         ("\n", 400),
         ("\r\n\r\n\r\n", 400),
     ] {
-        table.add("pipelined garbage", &[200, status], format!("{first}{garbage}{first}"));
+        table.add(
+            "pipelined garbage",
+            &[200, status],
+            format!("{first}{garbage}{first}"),
+        );
     }
     let last = format!("GET {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     table.add("pipelined after close", &[200], format!("{last}{first}"));
-    table.add("pipelined after close", &[200], format!("{last}{}", "garbage".repeat(100_000)));
-    table.add("pipelined after close", &[200, 200, 200], format!("{first}{first}{last}{first}{first}"));
-    table.add("pipelined after close", &[200], format!("GET {HEALTH} HTTP/1.0\r\n\r\n{first}"));
+    table.add(
+        "pipelined after close",
+        &[200],
+        format!("{last}{}", "garbage".repeat(100_000)),
+    );
+    table.add(
+        "pipelined after close",
+        &[200, 200, 200],
+        format!("{first}{first}{last}{first}{first}"),
+    );
+    table.add(
+        "pipelined after close",
+        &[200],
+        format!("GET {HEALTH} HTTP/1.0\r\n\r\n{first}"),
+    );
     // Content that looks like a request is content, wherever it is well framed.
-    let framed = format!("POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{HIDDEN}", HIDDEN.len());
+    let framed = format!(
+        "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{HIDDEN}",
+        HIDDEN.len()
+    );
     table.add("framed requests", &[405, 200], format!("{framed}{last}"));
     let framed = format!(
         "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n{:x}\r\n{HIDDEN}\r\n0\r\n\r\n",

@@ -18,7 +18,11 @@ impl Server {
 
     /// An agent who has signed in already.
     pub fn agent_with(&self, number: u32, guid: &str) -> Agent<'_> {
-        Agent { server: self, number, guid: guid.to_owned() }
+        Agent {
+            server: self,
+            number,
+            guid: guid.to_owned(),
+        }
     }
 }
 
@@ -32,7 +36,12 @@ impl Agent<'_> {
     pub fn get(&self, path: &str, fields: &str) -> Reply {
         let mut client = self.server.client();
         let path = path.replace("{}", &self.number.to_string());
-        client.send_request("GET", &path, &format!("Guid: {}\r\n{fields}", self.guid), "");
+        client.send_request(
+            "GET",
+            &path,
+            &format!("Guid: {}\r\n{fields}", self.guid),
+            "",
+        );
         let mut reply = client.head();
         reply.body = client.bytes(reply.length());
         reply
@@ -43,7 +52,8 @@ impl Agent<'_> {
         code(&self.get(path, ""), path)
     }
 
-    /// Asks for a download on a new connection; `query` and `fields` (each with its CRLF) go as they are.
+    /// Asks for a download on a new connection; `query` and `fields` (each with its CRLF) go as
+    /// they are.
     pub fn ask(&self, query: &str, fields: &str) -> Reply {
         let (mut client, mut reply) = self.begin(query, fields);
         reply.body = client.bytes(reply.length());
@@ -58,7 +68,12 @@ impl Agent<'_> {
     /// Begins a download on a new connection and reads the head of the reply only.
     pub fn begin(&self, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = self.server.client();
-        client.send_request("GET", &self.path(query), &format!("Guid: {}\r\n{fields}", self.guid), "");
+        client.send_request(
+            "GET",
+            &self.path(query),
+            &format!("Guid: {}\r\n{fields}", self.guid),
+            "",
+        );
         let reply = client.head();
         (client, reply)
     }

@@ -1,4 +1,5 @@
-//! A directory that a real automount daemon mounts on demand: `autofs.py`, which sits beside this file.
+//! A directory that a real automount daemon mounts on demand: `autofs.py`, which sits beside this
+//! file.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -18,28 +19,41 @@ pub struct Autofs {
 }
 
 impl Autofs {
-    /// Has `source` mounted on `directory` whenever somebody looks into that; `None`, with a word on stderr, where this
-    /// machine does not let us.
+    /// Has `source` mounted on `directory` whenever somebody looks into that; `None`, with a word
+    /// on stderr, where this machine does not let us.
     pub fn start(directory: &Path, source: &Path) -> Option<Autofs> {
         std::fs::create_dir_all(directory).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/support/autofs.py");
         let mut command = Command::new("python3");
-        command.arg(script).args([directory, source]).stdin(Stdio::piped()).stdout(Stdio::piped());
+        command
+            .arg(script)
+            .args([directory, source])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
         let Ok(mut daemon) = command.stderr(Stdio::null()).spawn() else {
             eprintln!("skipped: python3 is not installed");
             return None;
         };
-        let mut lines = BufReader::new(daemon.stdout.take().unwrap()).lines().map_while(Result::ok);
+        let mut lines = BufReader::new(daemon.stdout.take().unwrap())
+            .lines()
+            .map_while(Result::ok);
         let commands = daemon.stdin.take();
         if lines.next().as_deref() != Some("ready") {
-            eprintln!("skipped: nothing can be mounted on demand here (root and autofs are needed)");
+            eprintln!(
+                "skipped: nothing can be mounted on demand here (root and autofs are needed)"
+            );
             let _ = daemon.wait();
             return None;
         }
         let said = Arc::new(Mutex::new(Vec::new()));
         let heard = Arc::clone(&said);
         std::thread::spawn(move || lines.for_each(|line| heard.lock().unwrap().push(line)));
-        Some(Autofs { directory: directory.to_owned(), daemon, commands, said })
+        Some(Autofs {
+            directory: directory.to_owned(),
+            daemon,
+            commands,
+            said,
+        })
     }
 
     /// From now on requests to mount succeed, or fail.
@@ -69,7 +83,12 @@ impl Autofs {
     }
 
     fn count(&self, word: &str) -> usize {
-        self.said.lock().unwrap().iter().filter(|said| *said == word).count()
+        self.said
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|said| *said == word)
+            .count()
     }
 
     fn command(&self, word: &str) {

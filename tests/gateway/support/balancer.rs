@@ -1,4 +1,5 @@
-//! Two gateways behind a real load balancer, which runs from one of the very files in `packaging/examples`.
+//! Two gateways behind a real load balancer, which runs from one of the very files in
+//! `packaging/examples`.
 
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -23,8 +24,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    pub const ALL: [Kind; 4] =
-        [Kind::HaproxyPassthrough, Kind::HaproxyTerminate, Kind::NginxPassthrough, Kind::NginxTerminate];
+    pub const ALL: [Kind; 4] = [
+        Kind::HaproxyPassthrough,
+        Kind::HaproxyTerminate,
+        Kind::NginxPassthrough,
+        Kind::NginxTerminate,
+    ];
 
     fn program(self) -> &'static str {
         match self {
@@ -78,7 +83,8 @@ impl Addresses<'_> {
 
     /// Writes the configuration with paths and ports of the test.
     fn write(&self, kind: Kind) -> PathBuf {
-        let [listen, first, second] = [self.listen, self.nodes[0], self.nodes[1]].map(|address| address.to_string());
+        let [listen, first, second] =
+            [self.listen, self.nodes[0], self.nodes[1]].map(|address| address.to_string());
         let text = match kind.program() {
             "haproxy" => {
                 let words = [
@@ -103,9 +109,12 @@ impl Addresses<'_> {
                     ("user www-data;\n", ""),
                 ];
                 let kinds = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
-                let folders = kinds.map(|kind| format!("{kind}_temp_path {};\n", self.path(kind))).concat();
+                let folders = kinds
+                    .map(|kind| format!("{kind}_temp_path {};\n", self.path(kind)))
+                    .concat();
                 let text = substituted(kind.example(), &words);
-                text.replace("http {\n", &format!("http {{\n{folders}")).replace("cc-gateway.example.com", "localhost")
+                text.replace("http {\n", &format!("http {{\n{folders}"))
+                    .replace("cc-gateway.example.com", "localhost")
             }
         };
         self.scratch.file(kind.example(), text)
@@ -116,13 +125,22 @@ impl Addresses<'_> {
         let words = [
             ("10.0.0.10:8043", &*self.nodes[0].to_string()),
             ("10.0.0.11:8043", &self.nodes[1].to_string()),
-            ("directory=/etc/nginx/cc-gateway", &format!("directory={}", self.scratch.path().display())),
+            (
+                "directory=/etc/nginx/cc-gateway",
+                &format!("directory={}", self.scratch.path().display()),
+            ),
             ("/etc/nginx/cc-gateway/nodes.pem", &self.path("nodes.pem")),
             ("name=cc-gateway.example.com", "name=localhost"),
             ("pause=2", "pause=0.2"),
-            ("reload='nginx -s reload'", &format!("reload='nginx -c {} -s reload'", configuration.display())),
+            (
+                "reload='nginx -s reload'",
+                &format!("reload='nginx -c {} -s reload'", configuration.display()),
+            ),
         ];
-        self.scratch.file("nginx-check-nodes", substituted("nginx-check-nodes", &words))
+        self.scratch.file(
+            "nginx-check-nodes",
+            substituted("nginx-check-nodes", &words),
+        )
     }
 }
 
@@ -139,10 +157,22 @@ pub fn check_example(kind: Kind) -> Output {
     for index in 0..2 {
         scratch.file(&format!("node-{index}.conf"), format!("server {node};\n"));
     }
-    let place = Addresses { scratch: &scratch, listen: free_address(), nodes: [node; 2] };
+    let place = Addresses {
+        scratch: &scratch,
+        listen: free_address(),
+        nodes: [node; 2],
+    };
     let configuration = place.write(kind);
-    let arguments = if kind.program() == "haproxy" { ["-c", "-f"] } else { ["-t", "-c"] };
-    Command::new(kind.program()).args(arguments).arg(configuration).output().unwrap()
+    let arguments = if kind.program() == "haproxy" {
+        ["-c", "-f"]
+    } else {
+        ["-t", "-c"]
+    };
+    Command::new(kind.program())
+        .args(arguments)
+        .arg(configuration)
+        .output()
+        .unwrap()
 }
 
 fn pair(server: &Server) -> [String; 2] {
@@ -152,7 +182,10 @@ fn pair(server: &Server) -> [String; 2] {
 
 /// An address nobody listens on. The balancers have no port 0.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
 }
 
 /// Two gateways with one mount, and the balancer before them.
@@ -170,14 +203,22 @@ impl Site {
         if !kind.is_installed() {
             return None;
         }
-        let node = |index: &str| setup().set("NODE_INDEX", index).set("TRUSTED_PROXIES", "127.0.0.1");
+        let node = |index: &str| {
+            setup()
+                .set("NODE_INDEX", index)
+                .set("TRUSTED_PROXIES", "127.0.0.1")
+        };
         let first = node("0").start();
         let mount = first.scratch().path().join("mount");
         let second = node("1").set("MOUNT_DIR", mount.to_str().unwrap());
-        // One pair for both, as the documentation advises: OpenSSL trusts but the first of several self-signed
-        // certificates with the same subject.
+        // One pair for both, as the documentation advises: OpenSSL trusts but the first of several
+        // self-signed certificates with the same subject.
         for name in ["certificate.pem", "private-key.pem"] {
-            std::fs::copy(first.scratch().path().join(name), second.directory().join(name)).unwrap();
+            std::fs::copy(
+                first.scratch().path().join(name),
+                second.directory().join(name),
+            )
+            .unwrap();
         }
         let [certificate, key] = pair(&first);
         let second = second.start();
@@ -187,7 +228,11 @@ impl Site {
         scratch.file("private-key.pem", &key);
         scratch.file("pair.pem", certificate + &key);
         let address = free_address();
-        let place = Addresses { scratch: &scratch, listen: address, nodes: [first.address(), second.address()] };
+        let place = Addresses {
+            scratch: &scratch,
+            listen: address,
+            nodes: [first.address(), second.address()],
+        };
         let configuration = place.write(kind);
         let mut command = Command::new(kind.program());
         let mut script = None;
@@ -195,19 +240,44 @@ impl Site {
             command.arg("-db").arg("-f").arg(configuration);
         } else {
             let path = place.write_script(&configuration);
-            let once = Command::new("sh").arg(&path).arg("once").stdout(Stdio::null()).status().unwrap();
+            let once = Command::new("sh")
+                .arg(&path)
+                .arg("once")
+                .stdout(Stdio::null())
+                .status()
+                .unwrap();
             assert!(once.success());
             command.args(["-g", "daemon off;", "-c"]).arg(configuration);
             script = Some(path);
         }
-        let balancer = command.stdout(Stdio::null()).stderr(log_file(&scratch)).spawn().unwrap();
-        let mut site = Site { nodes: [first, second], balancer, script: None, address, scratch };
+        let balancer = command
+            .stdout(Stdio::null())
+            .stderr(log_file(&scratch))
+            .spawn()
+            .unwrap();
+        let mut site = Site {
+            nodes: [first, second],
+            balancer,
+            script: None,
+            address,
+            scratch,
+        };
         eventually("a balancer that listens", || {
-            assert!(site.balancer.try_wait().unwrap().is_none(), "the balancer ended: {}", site.balancer_log());
+            assert!(
+                site.balancer.try_wait().unwrap().is_none(),
+                "the balancer ended: {}",
+                site.balancer_log()
+            );
             TcpStream::connect(address).is_ok()
         });
-        site.script = script
-            .map(|script| Command::new("sh").arg(script).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap());
+        site.script = script.map(|script| {
+            Command::new("sh")
+                .arg(script)
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .spawn()
+                .unwrap()
+        });
         Some(site)
     }
 
@@ -226,17 +296,29 @@ impl Site {
 
     /// A new connection through the balancer from an address of the loopback network.
     pub fn client(&self, source: &str) -> Client {
-        Client::over(connect_from(source, self.address, Some(64 * 1024)), &self.scratch.path().join("nodes.pem"))
+        Client::over(
+            connect_from(source, self.address, Some(64 * 1024)),
+            &self.scratch.path().join("nodes.pem"),
+        )
     }
 
-    /// Sends one request on a connection of its own; `None` where the connection does not last, as when its node
-    /// has just died.
-    pub fn ask(&self, source: &str, method: &str, path: &str, guid: Option<&str>, body: &str) -> Option<Reply> {
+    /// Sends one request on a connection of its own; `None` where the connection does not last, as
+    /// when its node has just died.
+    pub fn ask(
+        &self,
+        source: &str,
+        method: &str,
+        path: &str,
+        guid: Option<&str>,
+        body: &str,
+    ) -> Option<Reply> {
         let socket = connect_from(source, self.address, None);
         let mut client = Client::try_over(socket, &self.scratch.path().join("nodes.pem")).ok()?;
         let guid = guid.map_or(String::new(), |guid| format!("Guid: {guid}\r\n"));
         let length = format!("Content-Length: {}\r\n", body.len());
-        client.try_send_request(method, path, &format!("{guid}{length}"), body).ok()?;
+        client
+            .try_send_request(method, path, &format!("{guid}{length}"), body)
+            .ok()?;
         let mut reply = client.try_head().ok()?;
         reply.body = client.bytes(reply.length());
         Some(reply)
@@ -244,13 +326,19 @@ impl Site {
 
     /// Signs an agent in from an address of its own, at whichever node the balancer chooses.
     pub fn sign_in(&self, number: u32, source: &str) -> Seat {
-        let reply = self.client(source).put(&format!("/onlineagent/{number}"), None, SIGN_IN);
+        let reply = self
+            .client(source)
+            .put(&format!("/onlineagent/{number}"), None, SIGN_IN);
         let guid = reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"));
-        Seat { number, source: source.to_owned(), guid }
+        Seat {
+            number,
+            source: source.to_owned(),
+            guid,
+        }
     }
 
-    /// Signs agents in from 201 on, until one node has `most` and the other at least one: the first list is of
-    /// those of node 0. `Setup` must have them.
+    /// Signs agents in from 201 on, until one node has `most` and the other at least one: the first
+    /// list is of those of node 0. `Setup` must have them.
     pub fn sign_in_at_both(&self, most: usize) -> [Vec<Seat>; 2] {
         let mut seats = [Vec::new(), Vec::new()];
         for number in AGENTS {
@@ -291,7 +379,13 @@ impl Seat {
 
     /// Polls once, on a connection of its own, and takes a new Guid if there is one.
     pub fn poll(&mut self, site: &Site) -> Option<Reply> {
-        let reply = site.ask(&self.source, "GET", &format!("/agentevent/{}", self.number), Some(&self.guid), "")?;
+        let reply = site.ask(
+            &self.source,
+            "GET",
+            &format!("/agentevent/{}", self.number),
+            Some(&self.guid),
+            "",
+        )?;
         if let Some(guid) = reply.guid() {
             self.guid = guid;
         }
@@ -302,7 +396,12 @@ impl Seat {
     pub fn begin(&self, site: &Site, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = site.client(&self.source);
         let path = format!("/recordfile/{}/videofiledownloadEx?{query}", self.number);
-        client.send_request("GET", &path, &format!("Guid: {}\r\n{fields}", self.guid), "");
+        client.send_request(
+            "GET",
+            &path,
+            &format!("Guid: {}\r\n{fields}", self.guid),
+            "",
+        );
         let reply = client.head();
         (client, reply)
     }
@@ -319,7 +418,9 @@ impl Drop for Site {
             let _ = script.wait();
         }
         // In order, because nginx takes its workers along only then.
-        let _ = Command::new("kill").args(["-TERM", &self.balancer.id().to_string()]).status();
+        let _ = Command::new("kill")
+            .args(["-TERM", &self.balancer.id().to_string()])
+            .status();
         let _ = self.balancer.wait();
         if std::thread::panicking() {
             eprintln!("the balancer said:\n{}", self.balancer_log());

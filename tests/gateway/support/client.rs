@@ -8,7 +8,9 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion};
+use rustls::{
+    ClientConfig, ClientConnection, RootCertStore, StreamOwned, SupportedProtocolVersion,
+};
 
 /// Where the interfaces are.
 pub const BASE: &str = "/agentgateway/resource";
@@ -31,7 +33,8 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Building a client configuration is the dearest part of a test connection; one serves for each certificate.
+/// Building a client configuration is the dearest part of a test connection; one serves for each
+/// certificate.
 fn config(certificate: &Path) -> Arc<ClientConfig> {
     static CONFIGS: Mutex<Vec<(Vec<u8>, Arc<ClientConfig>)>> = Mutex::new(Vec::new());
     let pem = std::fs::read(certificate).unwrap();
@@ -47,7 +50,8 @@ fn config(certificate: &Path) -> Arc<ClientConfig> {
 /// A configuration that trusts this certificate and offers these versions of TLS.
 fn config_for(certificate: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
-    for certificate in rustls_pemfile::certs(&mut BufReader::new(File::open(certificate).unwrap())) {
+    for certificate in rustls_pemfile::certs(&mut BufReader::new(File::open(certificate).unwrap()))
+    {
         roots.add(certificate.unwrap()).unwrap();
     }
     ClientConfig::builder_with_provider(Arc::new(rustls::crypto::aws_lc_rs::default_provider()))
@@ -73,7 +77,8 @@ impl Client {
         Client::shake_hands(socket, config(certificate))
     }
 
-    /// Connects with these versions of TLS and these protocols on offer, if the server agrees to one of each.
+    /// Connects with these versions of TLS and these protocols on offer, if the server agrees to
+    /// one of each.
     pub fn offering(
         address: SocketAddr,
         certificate: &Path,
@@ -88,12 +93,18 @@ impl Client {
     fn shake_hands(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Client> {
         socket.set_nodelay(true).unwrap();
         // No test waits this long for anything; it only keeps a defect from hanging the suite.
-        socket.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        socket
+            .set_read_timeout(Some(Duration::from_secs(60)))
+            .unwrap();
         let name = ServerName::try_from("localhost").unwrap();
         let tls = ClientConnection::new(config, name).unwrap();
         let mut stream = StreamOwned::new(tls, socket);
         stream.flush()?;
-        Ok(Client { stream, pending: Vec::new(), chunk: vec![0; 64 * 1024] })
+        Ok(Client {
+            stream,
+            pending: Vec::new(),
+            chunk: vec![0; 64 * 1024],
+        })
     }
 
     /// The socket below TLS.
@@ -119,13 +130,27 @@ impl Client {
 
     /// Sends a request with a host, these field lines (each with its CRLF) and this content.
     pub fn send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) {
-        let length = if body.is_empty() { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        self.try_send_request(method, path, &format!("{fields}{length}"), body).unwrap();
+        let length = if body.is_empty() {
+            String::new()
+        } else {
+            format!("Content-Length: {}\r\n", body.len())
+        };
+        self.try_send_request(method, path, &format!("{fields}{length}"), body)
+            .unwrap();
     }
 
-    /// Sends a request with a host, these field lines alone and this content to a server that may be gone.
-    pub fn try_send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) -> io::Result<()> {
-        self.try_send(format!("{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"))
+    /// Sends a request with a host, these field lines alone and this content to a server that may
+    /// be gone.
+    pub fn try_send_request(
+        &mut self,
+        method: &str,
+        path: &str,
+        fields: &str,
+        body: &str,
+    ) -> io::Result<()> {
+        self.try_send(format!(
+            "{method} {BASE}{path} HTTP/1.1\r\nHost: localhost\r\n{fields}\r\n{body}"
+        ))
     }
 
     /// Sends a request and reads the reply.
@@ -157,7 +182,10 @@ impl Client {
 
     /// Asks for a recording; `record_id` is put into the query as it is.
     pub fn download(&mut self, agent: u32, guid: Option<&str>, record_id: &str) -> Reply {
-        self.get(&format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"), guid)
+        self.get(
+            &format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"),
+            guid,
+        )
     }
 
     /// Asks for a recording and reads the head of the answer; its content is left to be read.
@@ -190,7 +218,11 @@ impl Client {
     /// Reads the head of a reply, if the connection lasts.
     pub fn try_head(&mut self) -> io::Result<Reply> {
         let end = loop {
-            if let Some(at) = self.pending.windows(4).position(|window| window == b"\r\n\r\n") {
+            if let Some(at) = self
+                .pending
+                .windows(4)
+                .position(|window| window == b"\r\n\r\n")
+            {
                 break at + 4;
             }
             if self.fill()? == 0 {
@@ -199,13 +231,21 @@ impl Client {
         };
         let head = String::from_utf8(self.pending.drain(..end).collect()).unwrap();
         let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Ok(Reply { status, head, body: Vec::new() })
+        Ok(Reply {
+            status,
+            head,
+            body: Vec::new(),
+        })
     }
 
     /// Reads exactly so many bytes of content.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.pending.len() < length {
-            assert_ne!(self.fill().unwrap(), 0, "the connection ended within the content");
+            assert_ne!(
+                self.fill().unwrap(),
+                0,
+                "the connection ended within the content"
+            );
         }
         self.pending.drain(..length).collect()
     }
@@ -214,14 +254,21 @@ impl Client {
     pub fn stream(&mut self, length: u64, mut each: impl FnMut(&[u8])) {
         let mut left = length;
         loop {
-            let part = self.pending.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let part = self
+                .pending
+                .len()
+                .min(usize::try_from(left).unwrap_or(usize::MAX));
             each(&self.pending[..part]);
             left -= part as u64;
             self.pending.drain(..part);
             if left == 0 {
                 return;
             }
-            assert_ne!(self.fill().unwrap(), 0, "the connection ended within the content");
+            assert_ne!(
+                self.fill().unwrap(),
+                0,
+                "the connection ended within the content"
+            );
         }
     }
 
@@ -238,7 +285,9 @@ impl Client {
             match self.fill() {
                 Ok(0) => return (std::mem::take(&mut self.pending), true),
                 Ok(_) => {}
-                Err(error) if error.kind() == ErrorKind::WouldBlock => panic!("the connection never ends"),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    panic!("the connection never ends")
+                }
                 Err(_) => return (std::mem::take(&mut self.pending), false),
             }
         }
@@ -252,18 +301,28 @@ impl Client {
 }
 
 impl Reply {
-    /// Takes apart what came on a connection: reply after reply, with nothing between and after them.
+    /// Takes apart what came on a connection: reply after reply, with nothing between and after
+    /// them.
     pub fn all(mut bytes: &[u8]) -> Vec<Reply> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
             let text = String::from_utf8_lossy(bytes);
-            let end = 4 + text.find("\r\n\r\n").unwrap_or_else(|| panic!("no whole head: {text}"));
+            let end = 4 + text
+                .find("\r\n\r\n")
+                .unwrap_or_else(|| panic!("no whole head: {text}"));
             let head = text[..end].to_owned();
             assert!(head.starts_with("HTTP/1.1 "), "not a reply: {head}");
             let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-            let mut reply = Reply { status, head, body: Vec::new() };
+            let mut reply = Reply {
+                status,
+                head,
+                body: Vec::new(),
+            };
             bytes = &bytes[end..];
-            assert!(bytes.len() >= reply.length(), "a reply that was cut: {reply:?}");
+            assert!(
+                bytes.len() >= reply.length(),
+                "a reply that was cut: {reply:?}"
+            );
             reply.body = bytes[..reply.length()].to_vec();
             bytes = &bytes[reply.length()..];
             replies.push(reply);
@@ -273,12 +332,15 @@ impl Reply {
 
     /// The value of a field; names are compared by exact case, as vendor clients do.
     pub fn field(&self, name: &str) -> Option<&str> {
-        self.head.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
+        self.head
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
     /// The announced length of the content.
     pub fn length(&self) -> usize {
-        self.field("Content-Length").map_or(0, |length| length.parse().unwrap())
+        self.field("Content-Length")
+            .map_or(0, |length| length.parse().unwrap())
     }
 
     /// The content as text.
@@ -293,7 +355,10 @@ impl Reply {
 
     /// The result code.
     pub fn code(&self) -> String {
-        self.json()["retcode"].as_str().unwrap_or_else(|| panic!("no retcode: {self:?}")).to_owned()
+        self.json()["retcode"]
+            .as_str()
+            .unwrap_or_else(|| panic!("no retcode: {self:?}"))
+            .to_owned()
     }
 
     /// Status and result code.
@@ -303,6 +368,7 @@ impl Reply {
 
     /// The Guid the reply carries, as vendor clients cut it out.
     pub fn guid(&self) -> Option<String> {
-        self.field("Set-GUID").map(|value| value.replace("JSESSIONID=", ""))
+        self.field("Set-GUID")
+            .map(|value| value.replace("JSESSIONID=", ""))
     }
 }

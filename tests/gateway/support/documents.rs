@@ -1,4 +1,5 @@
-//! The documents of the project: reading them, and the parts of them that are generated from tables in code.
+//! The documents of the project: reading them, and the parts of them that are generated from tables
+//! in code.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -18,17 +19,31 @@ fn path(name: &str) -> String {
 pub fn table_rows(name: &str, heading: &str) -> Vec<Vec<String>> {
     let text = document(name);
     let (_, after) = text.split_once(&format!("\n{heading}\n")).unwrap();
-    let lines = after.lines().take_while(|line| !line.starts_with('#')).filter(|line| line.starts_with("| "));
-    lines.map(|line| line.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect()
+    let lines = after
+        .lines()
+        .take_while(|line| !line.starts_with('#'))
+        .filter(|line| line.starts_with("| "));
+    lines
+        .map(|line| {
+            line.trim_matches('|')
+                .split('|')
+                .map(|cell| cell.trim().to_owned())
+                .collect()
+        })
+        .collect()
 }
 
-/// Fails unless the document is `wanted`. With `CC_GATEWAY_UPDATE_DOCS=1` in the environment it is rewritten instead.
+/// Fails unless the document is `wanted`. With `CC_GATEWAY_UPDATE_DOCS=1` in the environment it is
+/// rewritten instead.
 pub fn is_current(name: &str, wanted: &str) {
     if std::env::var_os("CC_GATEWAY_UPDATE_DOCS").is_some() {
         std::fs::write(path(name), wanted).unwrap();
     }
     let text = document(name);
-    let differs = text.lines().zip(wanted.lines()).find(|(is, wanted)| is != wanted);
+    let differs = text
+        .lines()
+        .zip(wanted.lines())
+        .find(|(is, wanted)| is != wanted);
     assert!(
         text == wanted,
         "{name} is out of date; CC_GATEWAY_UPDATE_DOCS=1 cargo test --test gateway current rewrites it: {differs:?}"
@@ -41,8 +56,15 @@ pub fn part_is_current(name: &str, part: &str, wanted: &str) {
     let text = document(name);
     let (begin, end) = (format!("begin {part}:"), format!("end {part}"));
     let lines: Vec<_> = text.lines().collect();
-    let line =
-        |mark: &str| lines.iter().position(|line| line.contains(mark)).unwrap_or_else(|| panic!("{name}: {mark}"));
+    let line = |mark: &str| {
+        lines
+            .iter()
+            .position(|line| line.contains(mark))
+            .unwrap_or_else(|| panic!("{name}: {mark}"))
+    };
     let (before, after) = (&lines[..=line(&begin)], &lines[line(&end)..]);
-    is_current(name, &format!("{}\n{wanted}{}\n", before.join("\n"), after.join("\n")));
+    is_current(
+        name,
+        &format!("{}\n{wanted}{}\n", before.join("\n"), after.join("\n")),
+    );
 }

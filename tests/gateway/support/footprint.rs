@@ -4,8 +4,8 @@ use std::thread;
 
 use super::server::{Server, eventually};
 
-/// What a server may keep of clients that are gone, in KiB: what an allocator keeps for itself is no leak, what
-/// grows with each of hundreds of clients is.
+/// What a server may keep of clients that are gone, in KiB: what an allocator keeps for itself is
+/// no leak, what grows with each of hundreds of clients is.
 const KEPT_KIB: u64 = 6 * 1024;
 
 /// Threads, descriptors and memory of a server.
@@ -19,7 +19,11 @@ pub struct Footprint {
 impl Footprint {
     /// The footprint now.
     pub fn measure(server: &Server) -> Footprint {
-        Footprint { threads: server.threads(), descriptors: server.descriptors(), memory_kib: server.memory_kib() }
+        Footprint {
+            threads: server.threads(),
+            descriptors: server.descriptors(),
+            memory_kib: server.memory_kib(),
+        }
     }
 
     /// The footprint of a server that has met a few clients and has none now.
@@ -36,13 +40,17 @@ impl Footprint {
     pub fn await_again(self, server: &Server) {
         self.await_threads_and_descriptors(server);
         let now = server.memory_kib();
-        assert!(now <= self.memory_kib + KEPT_KIB, "{now} KiB were {} KiB", self.memory_kib);
+        assert!(
+            now <= self.memory_kib + KEPT_KIB,
+            "{now} KiB were {} KiB",
+            self.memory_kib
+        );
     }
 
     /// The same for a test that leaves more to the allocator.
     ///
-    /// There may be fewer than before: where tiny_http's first threads come late they are more than its connections
-    /// need, and the idle ones end after five seconds.
+    /// There may be fewer than before: where tiny_http's first threads come late they are more than
+    /// its connections need, and the idle ones end after five seconds.
     pub fn await_threads_and_descriptors(self, server: &Server) {
         eventually("no more threads and descriptors than before", || {
             server.threads() <= self.threads && server.descriptors() <= self.descriptors

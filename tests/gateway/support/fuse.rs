@@ -1,5 +1,5 @@
-//! A file server that does as it is told: a FUSE file system over `/dev/fuse`, mounted without a helper
-//! program, that answers, fails, or answers nothing at all.
+//! A file server that does as it is told: a FUSE file system over `/dev/fuse`, mounted without a
+//! helper program, that answers, fails, or answers nothing at all.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -46,10 +46,16 @@ pub struct Tree {
 
 impl Tree {
     pub fn new() -> Tree {
-        Tree { nodes: vec![Node::folder(ROOT, "")], failures: HashMap::new(), endless: None, remembered: 0 }
+        Tree {
+            nodes: vec![Node::folder(ROOT, "")],
+            failures: HashMap::new(),
+            endless: None,
+            remembered: 0,
+        }
     }
 
-    /// Makes the listing of a folder of this tree go on for ever, with files that are no recordings.
+    /// Makes the listing of a folder of this tree go on for ever, with files that are no
+    /// recordings.
     pub fn endless(mut self, path: &str) -> Tree {
         self.endless = Some(self.number(path));
         self
@@ -57,13 +63,20 @@ impl Tree {
 
     /// Lets the kernel remember sizes and times, as NFS and CIFS do for a while.
     pub fn remembered(self) -> Tree {
-        Tree { remembered: 3600, ..self }
+        Tree {
+            remembered: 3600,
+            ..self
+        }
     }
 
     /// Adds a file with its folders.
     pub fn file(mut self, path: &str, content: impl Into<Vec<u8>>) -> Tree {
         let parent = self.folders_of(path);
-        self.nodes.push(Node::file(parent, path.rsplit('/').next().unwrap(), content.into()));
+        self.nodes.push(Node::file(
+            parent,
+            path.rsplit('/').next().unwrap(),
+            content.into(),
+        ));
         self
     }
 
@@ -82,28 +95,52 @@ impl Tree {
             Err(error) => return skipped(&error),
         };
         rustix::io::ioctl_fionbio(&device, true).unwrap();
-        let options = format!("fd={},rootmode=40000,user_id=0,group_id=0,allow_other", device.as_raw_fd());
+        let options = format!(
+            "fd={},rootmode=40000,user_id=0,group_id=0,allow_other",
+            device.as_raw_fd()
+        );
         let options = CString::new(options).unwrap();
         let flags = MountFlags::NOSUID | MountFlags::NODEV;
-        if let Err(error) = rustix::mount::mount("cc-gateway-test", directory, "fuse", flags, options.as_c_str()) {
+        if let Err(error) = rustix::mount::mount(
+            "cc-gateway-test",
+            directory,
+            "fuse",
+            flags,
+            options.as_c_str(),
+        ) {
             return skipped(&error);
         }
         let (stirred, stir) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC).unwrap();
         let hang = Arc::new(Mutex::new(Hang::Nothing));
         let tree = Arc::new(Mutex::new(self));
-        let server = Server { tree: Arc::clone(&tree), device, stirred, hang: Arc::clone(&hang), held: Vec::new() };
+        let server = Server {
+            tree: Arc::clone(&tree),
+            device,
+            stirred,
+            hang: Arc::clone(&hang),
+            held: Vec::new(),
+        };
         let serving = std::thread::spawn(move || server.serve());
-        Some(Fuse { directory: directory.to_owned(), tree, hang, stir: Some(stir), serving: Some(serving) })
+        Some(Fuse {
+            directory: directory.to_owned(),
+            tree,
+            hang,
+            stir: Some(stir),
+            serving: Some(serving),
+        })
     }
 
     fn folders_of(&mut self, path: &str) -> u64 {
         let (folders, _) = path.rsplit_once('/').unwrap_or_default();
-        folders.split('/').filter(|name| !name.is_empty()).fold(ROOT, |parent, name| {
-            self.find(parent, name).unwrap_or_else(|| {
-                self.nodes.push(Node::folder(parent, name));
-                self.nodes.len() as u64
+        folders
+            .split('/')
+            .filter(|name| !name.is_empty())
+            .fold(ROOT, |parent, name| {
+                self.find(parent, name).unwrap_or_else(|| {
+                    self.nodes.push(Node::folder(parent, name));
+                    self.nodes.len() as u64
+                })
             })
-        })
     }
 
     fn number(&self, path: &str) -> u64 {
@@ -112,7 +149,10 @@ impl Tree {
     }
 
     fn find(&self, parent: u64, name: &str) -> Option<u64> {
-        let index = self.nodes.iter().position(|node| node.parent == parent && node.name == name)?;
+        let index = self
+            .nodes
+            .iter()
+            .position(|node| node.parent == parent && node.name == name)?;
         Some(index as u64 + 1)
     }
 
@@ -142,7 +182,8 @@ impl Fuse {
         rustix::io::write(self.stir.as_ref().unwrap(), b"!").unwrap();
     }
 
-    /// Changes what the file server tells of a file: its size, whatever is read, and its time of change.
+    /// Changes what the file server tells of a file: its size, whatever is read, and its time of
+    /// change.
     pub fn tell(&self, path: &str, size: u64, changed: u64) {
         let mut tree = self.tree.lock().unwrap();
         let index = usize::try_from(tree.number(path)).unwrap() - 1;
@@ -173,19 +214,28 @@ impl Server {
     fn serve(mut self) {
         let mut buffer = vec![0; 256 * 1024];
         loop {
-            let mut sources = [PollFd::new(&self.device, PollFlags::IN), PollFd::new(&self.stirred, PollFlags::IN)];
+            let mut sources = [
+                PollFd::new(&self.device, PollFlags::IN),
+                PollFd::new(&self.stirred, PollFlags::IN),
+            ];
             if poll(&mut sources, None) == Err(Errno::INTR) {
                 continue;
             }
-            let (asked, stirred) = (!sources[0].revents().is_empty(), !sources[1].revents().is_empty());
+            let (asked, stirred) = (
+                !sources[0].revents().is_empty(),
+                !sources[1].revents().is_empty(),
+            );
             if stirred {
                 if rustix::io::read(&self.stirred, &mut [0_u8; 16][..]) == Ok(0) {
                     return;
                 }
                 let hang = *self.hang.lock().unwrap();
-                let (held, due) = std::mem::take(&mut self.held).into_iter().partition(|asked| holds(hang, asked));
+                let (held, due) = std::mem::take(&mut self.held)
+                    .into_iter()
+                    .partition(|asked| holds(hang, asked));
                 self.held = held;
-                due.iter().for_each(|request: &Request| self.answer(request));
+                due.iter()
+                    .for_each(|request: &Request| self.answer(request));
             }
             if asked {
                 match rustix::io::read(&self.device, &mut buffer[..]) {
@@ -207,7 +257,10 @@ impl Server {
     }
 
     fn answer(&self, request: &Request) {
-        if matches!(request.opcode, Opcode::Forget | Opcode::ForgetMany | Opcode::Interrupt) {
+        if matches!(
+            request.opcode,
+            Opcode::Forget | Opcode::ForgetMany | Opcode::Interrupt
+        ) {
             return;
         }
         let content = self.content(request);
@@ -221,8 +274,16 @@ impl Server {
             Opcode::Lookup => tree.find(number, request.name()).ok_or(Errno::NOENT)?,
             _ => number,
         };
-        let from = if request.opcode == Opcode::Read { request.offset() } else { 0 };
-        if let Some((_, errno)) = tree.failures.get(&(target, request.opcode)).filter(|(first, _)| from >= *first) {
+        let from = if request.opcode == Opcode::Read {
+            request.offset()
+        } else {
+            0
+        };
+        if let Some((_, errno)) = tree
+            .failures
+            .get(&(target, request.opcode))
+            .filter(|(first, _)| from >= *first)
+        {
             return Err(*errno);
         }
         match request.opcode {
@@ -241,10 +302,19 @@ impl Server {
 impl Tree {
     /// As many entries of a folder as fit, from the one at `from` on.
     fn listing(&self, folder: u64, from: u64, size: usize) -> Vec<u8> {
-        let inside = self.nodes.iter().enumerate().filter(|(index, node)| *index > 0 && node.parent == folder);
-        let names = inside.map(|(index, node)| (index as u64 + 1, node.name.clone(), node.is_folder()));
+        let inside = self
+            .nodes
+            .iter()
+            .enumerate()
+            .filter(|(index, node)| *index > 0 && node.parent == folder);
+        let names =
+            inside.map(|(index, node)| (index as u64 + 1, node.name.clone(), node.is_folder()));
         let names: Vec<_> = names.collect();
-        let last = if self.endless == Some(folder) { u64::MAX } else { names.len() as u64 };
+        let last = if self.endless == Some(folder) {
+            u64::MAX
+        } else {
+            names.len() as u64
+        };
         let mut bytes = Vec::new();
         for at in from..last {
             let entry = match names.get(usize::try_from(at).unwrap()) {

@@ -1,4 +1,5 @@
-//! The few messages of the FUSE protocol (Linux, `linux/fuse.h`, version 7.31) that a read-only tree needs.
+//! The few messages of the FUSE protocol (Linux, `linux/fuse.h`, version 7.31) that a read-only
+//! tree needs.
 
 use rustix::io::Errno;
 
@@ -64,7 +65,9 @@ impl Request {
 
     /// The name a lookup asks for.
     pub fn name(&self) -> &str {
-        std::str::from_utf8(&self.content).unwrap().trim_end_matches('\0')
+        std::str::from_utf8(&self.content)
+            .unwrap()
+            .trim_end_matches('\0')
     }
 
     /// Where a read begins (`fuse_read_in`).
@@ -79,7 +82,10 @@ impl Request {
 }
 
 fn number(bytes: &[u8]) -> u64 {
-    bytes.iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
+    bytes
+        .iter()
+        .rev()
+        .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
 /// The time of change of a file that was never changed.
@@ -98,11 +104,23 @@ pub struct Node {
 
 impl Node {
     pub fn folder(parent: u64, name: &str) -> Node {
-        Node { parent, name: name.to_owned(), content: None, told: None, changed: CHANGED }
+        Node {
+            parent,
+            name: name.to_owned(),
+            content: None,
+            told: None,
+            changed: CHANGED,
+        }
     }
 
     pub fn file(parent: u64, name: &str, content: Vec<u8>) -> Node {
-        Node { parent, name: name.to_owned(), content: Some(content), told: None, changed: CHANGED }
+        Node {
+            parent,
+            name: name.to_owned(),
+            content: Some(content),
+            told: None,
+            changed: CHANGED,
+        }
     }
 
     pub fn is_folder(&self) -> bool {
@@ -111,18 +129,36 @@ impl Node {
 
     /// At most `size` bytes from `from` on.
     pub fn part(&self, from: u64, size: usize) -> &[u8] {
-        let rest = self.content.iter().flat_map(|bytes| bytes.get(usize::try_from(from).unwrap()..)).next();
+        let rest = self
+            .content
+            .iter()
+            .flat_map(|bytes| bytes.get(usize::try_from(from).unwrap()..))
+            .next();
         rest.map_or(&[], |rest| &rest[..rest.len().min(size)])
     }
 
     /// `fuse_attr`.
     fn attributes(&self, number: u64) -> Vec<u8> {
-        let size = self.told.unwrap_or_else(|| self.content.as_ref().map_or(0, |bytes| bytes.len() as u64));
-        let mode: u32 = if self.content.is_some() { 0o100_644 } else { 0o040_755 };
-        let long = [number, size, size.div_ceil(512), self.changed, self.changed, self.changed];
+        let size = self
+            .told
+            .unwrap_or_else(|| self.content.as_ref().map_or(0, |bytes| bytes.len() as u64));
+        let mode: u32 = if self.content.is_some() {
+            0o100_644
+        } else {
+            0o040_755
+        };
+        let long = [
+            number,
+            size,
+            size.div_ceil(512),
+            self.changed,
+            self.changed,
+            self.changed,
+        ];
         let short = [0, 0, 0, mode, 1, 0, 0, 0, 4096, 0];
         let long = long.into_iter().flat_map(u64::to_le_bytes);
-        long.chain(short.into_iter().flat_map(u32::to_le_bytes)).collect()
+        long.chain(short.into_iter().flat_map(u32::to_le_bytes))
+            .collect()
     }
 }
 
@@ -134,14 +170,23 @@ pub fn entry(number: u64, node: &Node) -> Vec<u8> {
 
 /// `fuse_attr_out`, to be remembered for so many seconds.
 pub fn attributes(number: u64, node: &Node, remembered: u64) -> Vec<u8> {
-    remembered.to_le_bytes().into_iter().chain([0; 8]).chain(node.attributes(number)).collect()
+    remembered
+        .to_le_bytes()
+        .into_iter()
+        .chain([0; 8])
+        .chain(node.attributes(number))
+        .collect()
 }
 
 /// One `fuse_dirent`; `next` is where a later read of the folder goes on.
 pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
     let kind: u32 = if is_folder { 4 } else { 8 };
     let head = [number, next].into_iter().flat_map(u64::to_le_bytes);
-    let head = head.chain([u32::try_from(name.len()).unwrap(), kind].into_iter().flat_map(u32::to_le_bytes));
+    let head = head.chain(
+        [u32::try_from(name.len()).unwrap(), kind]
+            .into_iter()
+            .flat_map(u32::to_le_bytes),
+    );
     let mut bytes: Vec<u8> = head.chain(name.bytes()).collect();
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
@@ -149,12 +194,18 @@ pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
 
 /// `fuse_open_out`: every read of a program shall be a question (`FOPEN_DIRECT_IO`).
 pub fn opened() -> Vec<u8> {
-    [0_u32, 0, 1, 0].into_iter().flat_map(u32::to_le_bytes).collect()
+    [0_u32, 0, 1, 0]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect()
 }
 
 /// `fuse_init_out`: version 7.31 and nothing special.
 pub fn init() -> Vec<u8> {
-    let mut bytes: Vec<u8> = [7_u32, 31, 0, 0, 0, 4096, 1].into_iter().flat_map(u32::to_le_bytes).collect();
+    let mut bytes: Vec<u8> = [7_u32, 31, 0, 0, 0, 4096, 1]
+        .into_iter()
+        .flat_map(u32::to_le_bytes)
+        .collect();
     bytes.resize(64, 0);
     bytes
 }
@@ -166,6 +217,10 @@ pub fn answer(unique: u64, content: &Result<Vec<u8>, Errno>) -> Vec<u8> {
         Err(errno) => (-errno.raw_os_error(), &[][..]),
     };
     let length = u32::try_from(16 + content.len()).unwrap();
-    let head = length.to_le_bytes().into_iter().chain(errno.to_le_bytes()).chain(unique.to_le_bytes());
+    let head = length
+        .to_le_bytes()
+        .into_iter()
+        .chain(errno.to_le_bytes())
+        .chain(unique.to_le_bytes());
     head.chain(content.iter().copied()).collect()
 }

@@ -1,4 +1,5 @@
-//! The service inside the test's own process, for what the program has no setting for: short deadlines.
+//! The service inside the test's own process, for what the program has no setting for: short
+//! deadlines.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use super::server::Setup;
 /// Longer than any test lasts.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// No deadline that could pass in a test; each test shortens the one it is about, so that nothing else can
-/// have ended what it sees ended.
+/// No deadline that could pass in a test; each test shortens the one it is about, so that nothing
+/// else can have ended what it sees ended.
 pub const NO_TIMEOUTS: Timeouts = Timeouts {
     handshake: NEVER,
     first_request: NEVER,
@@ -62,8 +63,14 @@ impl Setup {
         let gateway = Arc::new(Gateway::new(settings, roster, Arc::clone(&counters)).unwrap());
         let manager = Arc::new(ServiceManager::default());
         let counted = Arc::clone(&counters);
-        let service = Service::start(listeners, tls, gateway, limits, timeouts, counted, manager).unwrap();
-        InProcess { service: Some(service), address, counters, scratch }
+        let service =
+            Service::start(listeners, tls, gateway, limits, timeouts, counted, manager).unwrap();
+        InProcess {
+            service: Some(service),
+            address,
+            counters,
+            scratch,
+        }
     }
 }
 
@@ -97,7 +104,11 @@ impl InProcess {
 
     /// Signs in with the password `secret` and gives the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
-        let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
+        let reply = self.client().put(
+            &format!("/onlineagent/{agent}"),
+            None,
+            r#"{"password":"secret"}"#,
+        );
         reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
     }
 }

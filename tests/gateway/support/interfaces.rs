@@ -12,7 +12,8 @@ use super::shape::SIGN_IN;
 pub struct Interface {
     pub name: &'static str,
     pub method: &'static str,
-    /// `{}` stands for the agent, and `WORKNO` for the one it asks about, itself in [`Interface::ask`].
+    /// `{}` stands for the agent, and `WORKNO` for the one it asks about, itself in
+    /// [`Interface::ask`].
     pub path: String,
     /// Here too, `{}` stands for the agent.
     pub body: &'static str,
@@ -22,9 +23,18 @@ pub struct Interface {
 /// The interfaces; the one with a reason is there twice, the second time with none.
 pub static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     let mut all: Vec<Interface> = api::INTERFACES.iter().map(Interface::from).collect();
-    let with_reason = all.iter().find(|interface| interface.name == "forceLogoutWithReason").unwrap();
+    let with_reason = all
+        .iter()
+        .find(|interface| interface.name == "forceLogoutWithReason")
+        .unwrap();
     let (method, path) = (with_reason.method, with_reason.path.replace("/255", "/0"));
-    all.push(Interface { name: "forceLogoutWithReason 0", method, path, body: "", needs_guid: true });
+    all.push(Interface {
+        name: "forceLogoutWithReason 0",
+        method,
+        path,
+        body: "",
+        needs_guid: true,
+    });
     all
 });
 
@@ -46,9 +56,13 @@ impl From<&'static api::interfaces::InterfaceSpec> for Interface {
         let query = match entry.log_name {
             "downloadVideoFileEx" => "?recordId=Y:/1/0/20201202/503/1714442.mp4",
             "downloadRecordFile" => "?recordId=Y:/1/0/20201202/503/1714442.V3",
-            "recordfiledownloadEx" => "?callId=1606900483-31&hwFileName=Y:/1/0/20201202/503/1714442.mp4",
+            "recordfiledownloadEx" => {
+                "?callId=1606900483-31&hwFileName=Y:/1/0/20201202/503/1714442.mp4"
+            }
             "getLocalRecordPath" => "?format=1&recordId=Y:/1/0/20201202/503/1714442.V3",
-            "downloadLocalRecordFile" => "?token=TOKEN&localRecordPath=Y:/1/0/20201202/503/1714442.V3",
+            "downloadLocalRecordFile" => {
+                "?token=TOKEN&localRecordPath=Y:/1/0/20201202/503/1714442.V3"
+            }
             _ => "",
         };
         let path = format!("/{}{query}", parts.collect::<Vec<_>>().join("/"));
@@ -59,7 +73,13 @@ impl From<&'static api::interfaces::InterfaceSpec> for Interface {
             "queryStatInfoOfAcd" => r#"{"skills":["1"]}"#,
             _ => "",
         };
-        Interface { name, method: entry.method.name(), path, body, needs_guid: entry.needs_guid }
+        Interface {
+            name,
+            method: entry.method.name(),
+            path,
+            body,
+            needs_guid: entry.needs_guid,
+        }
     }
 }
 
@@ -67,15 +87,20 @@ impl Interface {
     pub fn ask(&self, server: &Server, agent: &str, guid: Option<&str>) -> Reply {
         let mut path = self.path.replace("{}", agent).replace("WORKNO", agent);
         if path.contains("TOKEN") {
-            let first = INTERFACES.iter().find(|interface| interface.name == "getLocalRecordPath").unwrap();
+            let first = INTERFACES
+                .iter()
+                .find(|interface| interface.name == "getLocalRecordPath")
+                .unwrap();
             let first = first.ask(server, agent, guid).json();
             path = path.replace("TOKEN", first["result"]["token"].as_str().unwrap_or("none"));
         }
-        server.client().request(self.method, &path, guid, &self.body.replace("{}", agent))
+        server
+            .client()
+            .request(self.method, &path, guid, &self.body.replace("{}", agent))
     }
 
-    /// The reply is the failure of this interface with this code, to the letter. The client of one of them casts the
-    /// result of a failure to an object.
+    /// The reply is the failure of this interface with this code, to the letter. The client of one
+    /// of them casts the result of a failure to an object.
     #[track_caller]
     pub fn assert_failure(&self, reply: &Reply, code: &str) {
         match self.name {

@@ -16,13 +16,19 @@ pub struct Manager {
 impl Manager {
     /// Listens at a path.
     pub fn at(path: &Path) -> Manager {
-        Manager::over(UnixDatagram::bind(path).unwrap(), path.to_str().unwrap().to_owned())
+        Manager::over(
+            UnixDatagram::bind(path).unwrap(),
+            path.to_str().unwrap().to_owned(),
+        )
     }
 
     /// Listens at an abstract address, which has no file.
     pub fn abstract_at(name: &str) -> Manager {
         let address = SocketAddr::from_abstract_name(name).unwrap();
-        Manager::over(UnixDatagram::bind_addr(&address).unwrap(), format!("@{name}"))
+        Manager::over(
+            UnixDatagram::bind_addr(&address).unwrap(),
+            format!("@{name}"),
+        )
     }
 
     fn over(socket: UnixDatagram, name: String) -> Manager {
@@ -33,7 +39,10 @@ impl Manager {
     /// The next message.
     pub fn message(&self) -> String {
         let mut buffer = [0; 1024];
-        let length = self.socket.recv(&mut buffer).expect("a message of the service");
+        let length = self
+            .socket
+            .recv(&mut buffer)
+            .expect("a message of the service");
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 

@@ -12,8 +12,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads a page and fails on anything the format does not have: HELP, then TYPE, then all samples of
-    /// that name, each with labels of its own.
+    /// Reads a page and fails on anything the format does not have: HELP, then TYPE, then all
+    /// samples of that name, each with labels of its own.
     pub fn parse(text: &str) -> Metrics {
         let (mut samples, mut types) = (BTreeMap::new(), BTreeMap::new());
         let (mut helped, mut current) = (HashSet::new(), String::new());
@@ -21,11 +21,20 @@ impl Metrics {
         for line in text.lines() {
             if let Some(help) = line.strip_prefix("# HELP ") {
                 let (name, help) = help.split_once(' ').unwrap();
-                assert!(is_name(name) && !help.is_empty() && helped.insert(name.to_owned()), "{line}");
+                assert!(
+                    is_name(name) && !help.is_empty() && helped.insert(name.to_owned()),
+                    "{line}"
+                );
             } else if let Some(kind) = line.strip_prefix("# TYPE ") {
                 let (name, kind) = kind.split_once(' ').unwrap();
-                assert!(helped.contains(name) && ["counter", "gauge"].contains(&kind), "{line}");
-                assert!(types.insert(name.to_owned(), kind.to_owned()).is_none(), "{line}");
+                assert!(
+                    helped.contains(name) && ["counter", "gauge"].contains(&kind),
+                    "{line}"
+                );
+                assert!(
+                    types.insert(name.to_owned(), kind.to_owned()).is_none(),
+                    "{line}"
+                );
                 name.clone_into(&mut current);
             } else {
                 let (key, value) = line.rsplit_once(' ').unwrap();
@@ -33,7 +42,10 @@ impl Metrics {
                 assert_eq!(name, current, "a sample outside its group");
                 assert_labels(labels);
                 // Times are not whole; the tests look at counts.
-                assert!(value.parse::<f64>().is_ok_and(|number| number >= 0.0), "{line}");
+                assert!(
+                    value.parse::<f64>().is_ok_and(|number| number >= 0.0),
+                    "{line}"
+                );
                 let value = value.split('.').next().unwrap().parse().unwrap();
                 assert!(samples.insert(key.to_owned(), value).is_none(), "{line}");
             }
@@ -48,7 +60,8 @@ impl Metrics {
 }
 
 fn is_name(text: &str) -> bool {
-    text.starts_with(|c: char| c.is_ascii_lowercase()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
+    text.starts_with(|c: char| c.is_ascii_lowercase())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// `{name="value",...}`, with only backslash, quote and line end escaped.
@@ -86,6 +99,8 @@ impl Server {
     /// Waits until a sample, the name without its prefix, has this value.
     pub fn metric_becomes(&self, sample: &str, value: u64) {
         let sample = format!("cc_gateway_{sample}");
-        eventually(&format!("{sample} {value}"), || self.metric(&sample) == value);
+        eventually(&format!("{sample} {value}"), || {
+            self.metric(&sample) == value
+        });
     }
 }

@@ -1,5 +1,5 @@
-//! What every test stands on: a real server on a port of its own, a mount of its own, a client that sees
-//! every byte.
+//! What every test stands on: a real server on a port of its own, a mount of its own, a client that
+//! sees every byte.
 
 mod agent;
 mod autofs;
@@ -37,7 +37,8 @@ pub use server::{Server, Setup, eventually};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
 pub use sockets::{connect_from, drain, has_ended, unsent_from};
 
-/// The bytes of a mock recording: every place differs from its neighbours and from other recordings.
+/// The bytes of a mock recording: every place differs from its neighbours and from other
+/// recordings.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -54,10 +55,15 @@ pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
 /// SHA-256 as lower-case hex.
 pub fn sha256(bytes: &[u8]) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    digest
+        .as_ref()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }
 
-/// A number that is another one each time; told on stderr, so that a failure can be repeated with it.
+/// A number that is another one each time; told on stderr, so that a failure can be repeated with
+/// it.
 pub fn seed() -> u64 {
     let seed = std::env::var("CC_GATEWAY_TEST_SEED").ok().map_or_else(
         || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),

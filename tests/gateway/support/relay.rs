@@ -23,8 +23,11 @@ impl Relay {
             for client in listener.incoming() {
                 let cut = planned.lock().unwrap().pop_front();
                 // A server that is gone refuses its clients, and so does this.
-                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else { continue };
-                let (from_client, to_server) = (client.try_clone().unwrap(), server.try_clone().unwrap());
+                let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else {
+                    continue;
+                };
+                let (from_client, to_server) =
+                    (client.try_clone().unwrap(), server.try_clone().unwrap());
                 thread::spawn(move || pass(&from_client, &to_server, u64::MAX));
                 thread::spawn(move || pass(&server, &client, cut.unwrap_or(u64::MAX)));
             }
@@ -46,9 +49,13 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, most: u64) {
     let mut buffer = vec![0; 64 * 1024];
     let mut left = most;
     while left > 0 {
-        let room = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let room = usize::try_from(left)
+            .unwrap_or(usize::MAX)
+            .min(buffer.len());
         match from.read(&mut buffer[..room]) {
-            Ok(count) if count > 0 && to.write_all(&buffer[..count]).is_ok() => left -= count as u64,
+            Ok(count) if count > 0 && to.write_all(&buffer[..count]).is_ok() => {
+                left -= count as u64
+            }
             _ => break,
         }
     }

@@ -18,7 +18,11 @@ impl Scratch {
     /// One in memory where that can be had, for tests with very many files.
     pub fn light() -> Scratch {
         let memory = Path::new("/dev/shm");
-        if memory.is_dir() { Scratch::below(memory) } else { Scratch::new() }
+        if memory.is_dir() {
+            Scratch::below(memory)
+        } else {
+            Scratch::new()
+        }
     }
 
     fn below(place: &Path) -> Scratch {
@@ -48,7 +52,12 @@ impl Scratch {
     /// Makes a file of `length` zeros that takes no room.
     pub fn sparse(&self, name: &str, length: u64) -> PathBuf {
         let path = self.file(name, "");
-        File::options().write(true).open(&path).unwrap().set_len(length).unwrap();
+        File::options()
+            .write(true)
+            .open(&path)
+            .unwrap()
+            .set_len(length)
+            .unwrap();
         path
     }
 }

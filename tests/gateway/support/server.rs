@@ -12,11 +12,13 @@ use std::time::{Duration, Instant};
 use super::client::{Client, Reply};
 use super::scratch::Scratch;
 
-/// Longest wait for anything that happens by itself. Nothing measures with it: reaching it is a failure.
+/// Longest wait for anything that happens by itself. Nothing measures with it: reaching it is a
+/// failure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The agents of every server unless a test says otherwise: two with the password `secret`, one whose
-/// password is empty, one inspector. The hashes have few iterations, so that sign-ins are quick.
+/// The agents of every server unless a test says otherwise: two with the password `secret`, one
+/// whose password is empty, one inspector. The hashes have few iterations, so that sign-ins are
+/// quick.
 pub const AGENTS: &str = "\
 101 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
 102 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
@@ -48,7 +50,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Video on, up to 1024 clients, which any machine has the descriptors for; one mount without MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
+    /// Video on, up to 1024 clients, which any machine has the descriptors for; one mount without
+    /// MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
     pub fn new() -> Setup {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.path().join("mount")).unwrap();
@@ -75,7 +78,12 @@ impl Setup {
     /// Sets a key, in place of what it is by default here.
     pub fn set(mut self, key: &str, value: &str) -> Setup {
         let is_other = |line: &&str| line.split(" = ").next() != Some(key);
-        let others: String = self.settings.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+        let others: String = self
+            .settings
+            .lines()
+            .filter(is_other)
+            .map(|line| format!("{line}\n"))
+            .collect();
         self.settings = format!("{others}{key} = {value}\n");
         self
     }
@@ -83,7 +91,12 @@ impl Setup {
     /// Takes a key out.
     pub fn unset(mut self, key: &str) -> Setup {
         let is_other = |line: &&str| line.split(" = ").next() != Some(key);
-        self.settings = self.settings.lines().filter(is_other).map(|line| format!("{line}\n")).collect();
+        self.settings = self
+            .settings
+            .lines()
+            .filter(is_other)
+            .map(|line| format!("{line}\n"))
+            .collect();
         self
     }
 
@@ -95,7 +108,9 @@ impl Setup {
 
     /// Adds an agent with the password `secret`.
     pub fn agent(self, number: u32) -> Setup {
-        self.agents(&format!("{number} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"))
+        self.agents(&format!(
+            "{number} = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET\n"
+        ))
     }
 
     /// Says that a warning or error with this text in it belongs to the test.
@@ -172,7 +187,8 @@ impl Setup {
             .args(&words[1..])
             .arg("--config")
             .arg(&config)
-            // A server that is killed leaves its private directory behind; here it goes with the test's.
+            // A server that is killed leaves its private directory behind; here it goes with the
+            // test's.
             .env("TMPDIR", self.scratch.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -188,11 +204,14 @@ impl Setup {
         let reader = thread::spawn(move || {
             let mut stderr = stderr.lines().map_while(Result::ok);
             while let Some(line) = stderr.next() {
-                let address = line.split_once("listening on https://").map(|(_, address)| address.parse().unwrap());
+                let address = line
+                    .split_once("listening on https://")
+                    .map(|(_, address)| address.parse().unwrap());
                 lines.lock().unwrap().push(line);
                 let Some(address) = address else { continue };
                 if deaf {
-                    // From here on the server's stderr has no reader, before anybody can make it write.
+                    // From here on the server's stderr has no reader, before anybody can make it
+                    // write.
                     drop(stderr);
                     let _ = tell.send(address);
                     return;
@@ -220,12 +239,19 @@ impl Setup {
 /// The hash of the password `secret` with the salt and iterations above.
 const SECRET: &str = "4efb2bbb6d2eb58ea8deaed54417ae2fd87fd50a8a8568709363da60d4560606";
 
-fn first_address(told: &Receiver<SocketAddr>, child: &mut Child, log: &Mutex<Vec<String>>) -> SocketAddr {
+fn first_address(
+    told: &Receiver<SocketAddr>,
+    child: &mut Child,
+    log: &Mutex<Vec<String>>,
+) -> SocketAddr {
     match told.recv_timeout(PATIENCE) {
         Ok(address) => address,
         Err(_) => {
             let _ = child.kill();
-            panic!("the server does not listen:\n{}", log.lock().unwrap().join("\n"));
+            panic!(
+                "the server does not listen:\n{}",
+                log.lock().unwrap().join("\n")
+            );
         }
     }
 }
@@ -233,11 +259,22 @@ fn first_address(told: &Receiver<SocketAddr>, child: &mut Child, log: &Mutex<Vec
 /// Makes the pair with the program itself, as an operator would.
 fn make_certificate(directory: &Path) {
     let made = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-        .args(["certificate", "--name", "localhost", "--name", "127.0.0.1", "--out"])
+        .args([
+            "certificate",
+            "--name",
+            "localhost",
+            "--name",
+            "127.0.0.1",
+            "--out",
+        ])
         .arg(directory)
         .output()
         .unwrap();
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
 }
 
 /// A running server.
@@ -267,8 +304,8 @@ impl Server {
         self.child.id()
     }
 
-    /// The directory of everything the server has: `mount`, `basic.properties`, `agents.properties`,
-    /// `certificate.pem`, `private-key.pem`.
+    /// The directory of everything the server has: `mount`, `basic.properties`,
+    /// `agents.properties`, `certificate.pem`, `private-key.pem`.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
@@ -280,7 +317,10 @@ impl Server {
 
     /// Expects that a request with nothing wrong in it is answered, on a connection of its own.
     pub fn serves(&self) {
-        assert_eq!(self.client().get("/health", None).outcome(), (200, "0".into()));
+        assert_eq!(
+            self.client().get("/health", None).outcome(),
+            (200, "0".into())
+        );
     }
 
     /// Signs in with the password `secret`, takes the events of that, and gives the Guid.
@@ -290,9 +330,14 @@ impl Server {
         guid
     }
 
-    /// As [`sign_in`](Self::sign_in), but leaves the events: for Guids that are renewed with the next poll.
+    /// As [`sign_in`](Self::sign_in), but leaves the events: for Guids that are renewed with the
+    /// next poll.
     pub fn sign_in_only(&self, agent: u32) -> String {
-        let reply = self.client().put(&format!("/onlineagent/{agent}"), None, r#"{"password":"secret"}"#);
+        let reply = self.client().put(
+            &format!("/onlineagent/{agent}"),
+            None,
+            r#"{"password":"secret"}"#,
+        );
         reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
     }
 
@@ -303,7 +348,10 @@ impl Server {
 
     /// Sends a signal, by its name without SIG.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("kill").args([&format!("-{name}"), &self.pid().to_string()]).status().unwrap();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &self.pid().to_string()])
+            .status()
+            .unwrap();
         assert!(sent.success());
     }
 
@@ -342,7 +390,10 @@ impl Server {
 
     /// Threads of the process now, without those that mounts keep for a while and let go.
     pub fn threads(&self) -> usize {
-        self.thread_names().iter().filter(|name| !name.starts_with("mount")).count()
+        self.thread_names()
+            .iter()
+            .filter(|name| !name.starts_with("mount"))
+            .count()
     }
 
     /// Threads of the process now, whatever they do.
@@ -353,29 +404,53 @@ impl Server {
     fn thread_names(&self) -> Vec<String> {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).unwrap();
         let name = |task: std::fs::DirEntry| std::fs::read_to_string(task.path().join("comm")).ok();
-        tasks.filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned())).collect()
+        tasks
+            .filter_map(|task| Some(name(task.ok()?)?.trim_end().to_owned()))
+            .collect()
     }
 
     /// Open descriptors of the process now.
     pub fn descriptors(&self) -> usize {
-        std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap().count()
+        std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
+            .unwrap()
+            .count()
     }
 
-    /// The number of the next descriptor the process will open; with this as their limit it can open no more.
+    /// The number of the next descriptor the process will open; with this as their limit it can
+    /// open no more.
     pub fn next_descriptor(&self) -> usize {
         let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
-        let open: std::collections::HashSet<_> = open.map(|entry| entry.unwrap().file_name()).collect();
-        (0..).find(|number: &usize| !open.contains(std::ffi::OsStr::new(&number.to_string()))).unwrap()
+        let open: std::collections::HashSet<_> =
+            open.map(|entry| entry.unwrap().file_name()).collect();
+        (0..)
+            .find(|number: &usize| !open.contains(std::ffi::OsStr::new(&number.to_string())))
+            .unwrap()
     }
 
-    /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives the former one.
+    /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives
+    /// the former one.
     pub fn limit(&self, resource: &str, soft: &str) -> String {
         let prlimit = |arguments: &[&str]| {
             // By the server's own user, who may always do it.
-            let words =
-                [&self.wrapper[..], &["prlimit".to_owned(), "--pid".to_owned(), self.pid().to_string()]].concat();
-            let output = Command::new(&words[0]).args(&words[1..]).args(arguments).output().unwrap();
-            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+            let words = [
+                &self.wrapper[..],
+                &[
+                    "prlimit".to_owned(),
+                    "--pid".to_owned(),
+                    self.pid().to_string(),
+                ],
+            ]
+            .concat();
+            let output = Command::new(&words[0])
+                .args(&words[1..])
+                .args(arguments)
+                .output()
+                .unwrap();
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
             String::from_utf8(output.stdout).unwrap().trim().to_owned()
         };
         let before = prlimit(&[&format!("--{resource}"), "--noheadings", "--output=SOFT"]);
@@ -391,7 +466,10 @@ impl Server {
     /// Resident memory of the process now, in KiB.
     pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("VmRSS:"))
+            .unwrap();
         line.split_whitespace().nth(1).unwrap().parse().unwrap()
     }
 }
@@ -408,11 +486,16 @@ impl Drop for Server {
         }
         // Whatever is not a line below warning, or was announced by the test, is a defect.
         let is_fine = |line: &&String| {
-            ["INFO ", "DEBUG", "TRACE"].iter().any(|level| line.contains(&format!(" {level} ")))
+            ["INFO ", "DEBUG", "TRACE"]
+                .iter()
+                .any(|level| line.contains(&format!(" {level} ")))
                 || self.expected.iter().any(|part| line.contains(part))
         };
         let log = self.log();
         let unexpected: Vec<_> = log.iter().filter(|line| !is_fine(line)).collect();
-        assert!(unexpected.is_empty(), "unexpected on stderr: {unexpected:#?}");
+        assert!(
+            unexpected.is_empty(),
+            "unexpected on stderr: {unexpected:#?}"
+        );
     }
 }

@@ -15,30 +15,66 @@ pub const EMPTY_POLL: &str = r#"{"message":"","retcode":"0"}"#;
 /// What signs an agent of the fixture in.
 pub const SIGN_IN: &str = r#"{"password":"secret"}"#;
 
-/// Waits until any Guid that was issued before this call has the age of GUIDINTERVAL. Agent 102 shows it.
+/// Waits until any Guid that was issued before this call has the age of GUIDINTERVAL. Agent 102
+/// shows it.
 pub fn let_guids_age(server: &Server) {
-    let guid = server.client().put("/onlineagent/102/forcelogin", None, SIGN_IN).guid().unwrap();
-    eventually("a renewal", || server.client().get("/agentevent/102", Some(&guid)).guid().is_some());
+    let guid = server
+        .client()
+        .put("/onlineagent/102/forcelogin", None, SIGN_IN)
+        .guid()
+        .unwrap();
+    eventually("a renewal", || {
+        server
+            .client()
+            .get("/agentevent/102", Some(&guid))
+            .guid()
+            .is_some()
+    });
 }
 
 impl Reply {
     /// The names of the fields in the order they came.
     pub fn field_names(&self) -> Vec<&str> {
-        self.head.lines().skip(1).filter_map(|line| Some(line.split_once(": ")?.0)).collect()
+        self.head
+            .lines()
+            .skip(1)
+            .filter_map(|line| Some(line.split_once(": ")?.0))
+            .collect()
     }
 
-    /// The reply is JSON as every JSON reply is, with these fields beside the usual ones and no others.
+    /// The reply is JSON as every JSON reply is, with these fields beside the usual ones and no
+    /// others.
     #[track_caller]
     pub fn assert_json(&self, status: u16, more: &[&str]) {
-        let reason = self.head.lines().next().unwrap().strip_prefix(&format!("HTTP/1.1 {status} "));
+        let reason = self
+            .head
+            .lines()
+            .next()
+            .unwrap()
+            .strip_prefix(&format!("HTTP/1.1 {status} "));
         assert!(reason.is_some_and(|reason| !reason.is_empty()), "{self:?}");
         assert_eq!(self.field("Content-Type"), Some(JSON), "{self:?}");
         assert_eq!(self.field("Cache-Control"), Some("no-store"), "{self:?}");
-        assert_eq!(self.field("Content-Length"), Some(&*self.body.len().to_string()), "{self:?}");
+        assert_eq!(
+            self.field("Content-Length"),
+            Some(&*self.body.len().to_string()),
+            "{self:?}"
+        );
         assert!(self.json().is_object());
         let mut names = self.field_names();
-        assert_eq!(self.field("JSON-Type"), Some("application/json"), "{self:?}");
-        let mut usual = vec!["Cache-Control", "Connection", "Content-Length", "Content-Type", "Date", "JSON-Type"];
+        assert_eq!(
+            self.field("JSON-Type"),
+            Some("application/json"),
+            "{self:?}"
+        );
+        let mut usual = vec![
+            "Cache-Control",
+            "Connection",
+            "Content-Length",
+            "Content-Type",
+            "Date",
+            "JSON-Type",
+        ];
         usual.extend(more);
         names.sort_unstable();
         usual.sort_unstable();
@@ -51,11 +87,15 @@ impl Reply {
         self.assert_http_error(200, code, &[]);
     }
 
-    /// The reply is the failure with this status and code, to the letter: a result stands only where the Guid check
-    /// refuses.
+    /// The reply is the failure with this status and code, to the letter: a result stands only
+    /// where the Guid check refuses.
     #[track_caller]
     pub fn assert_http_error(&self, status: u16, code: &str, more: &[&str]) {
-        let result = if ["000-003", "100-006"].contains(&code) { r#","result":"""# } else { "" };
+        let result = if ["000-003", "100-006"].contains(&code) {
+            r#","result":"""#
+        } else {
+            ""
+        };
         self.assert_error_body(status, code, more, result);
     }
 
@@ -75,13 +115,21 @@ impl Reply {
     #[track_caller]
     pub fn assert_error_body(&self, status: u16, code: &str, more: &[&str], end: &str) {
         self.assert_json(status, more);
-        let message = ResultCode::ALL.iter().find(|known| known.wire() == code).unwrap().message();
-        assert_eq!(self.text(), format!(r#"{{"retcode":"{code}","message":"{message}"{end}}}"#));
+        let message = ResultCode::ALL
+            .iter()
+            .find(|known| known.wire() == code)
+            .unwrap()
+            .message();
+        assert_eq!(
+            self.text(),
+            format!(r#"{{"retcode":"{code}","message":"{message}"{end}}}"#)
+        );
     }
 }
 
 impl Setup {
-    /// Polls that wait ten minutes unless something answers them before: a test that has to wait for one fails.
+    /// Polls that wait ten minutes unless something answers them before: a test that has to wait
+    /// for one fails.
     pub fn endless_polls(self) -> Setup {
         self.set("AGENT_POLL_WAIT_FLAG", "ON")
             .set("AGENT_POLL_WAIT_TIMES", "6000")
@@ -97,13 +145,18 @@ impl Server {
         let source: IpAddr = source.parse().unwrap();
         rustix::net::bind(&socket, &SocketAddr::new(source, 0)).unwrap();
         rustix::net::connect(&socket, &self.address()).unwrap();
-        Client::over(TcpStream::from(socket), &self.scratch().path().join("certificate.pem"))
+        Client::over(
+            TcpStream::from(socket),
+            &self.scratch().path().join("certificate.pem"),
+        )
     }
 
     /// The value of a sample of `/metrics`, by name and labels; 0 where there is none.
     pub fn metric(&self, sample: &str) -> u64 {
         let text = self.client().get("/metrics", None).text().to_owned();
-        let value = text.lines().find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
         value.map_or(0, |value| value.parse().unwrap())
     }
 
@@ -111,8 +164,15 @@ impl Server {
     pub fn park(&self, agent: u32, guid: &str) -> Client {
         let before = self.metric("cc_gateway_polls_parked");
         let mut client = self.client();
-        client.send_request("GET", &format!("/agentevent/{agent}"), &format!("Guid: {guid}\r\n"), "");
-        eventually("a parked poll", || self.metric("cc_gateway_polls_parked") > before);
+        client.send_request(
+            "GET",
+            &format!("/agentevent/{agent}"),
+            &format!("Guid: {guid}\r\n"),
+            "",
+        );
+        eventually("a parked poll", || {
+            self.metric("cc_gateway_polls_parked") > before
+        });
         client
     }
 }

@@ -1,4 +1,5 @@
-//! Sockets below TLS: from addresses of choice, with buffers of choice, and what the kernel knows of them.
+//! Sockets below TLS: from addresses of choice, with buffers of choice, and what the kernel knows
+//! of them.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -8,13 +9,24 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::server::PATIENCE;
 
-/// Connects from this address of the loopback network; `receive` bounds the receive buffer, in bytes.
+/// Connects from this address of the loopback network; `receive` bounds the receive buffer, in
+/// bytes.
 pub fn connect_from(source: &str, to: SocketAddr, receive: Option<usize>) -> TcpStream {
-    let socket = rustix::net::socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None).unwrap();
+    let socket = rustix::net::socket_with(
+        AddressFamily::INET,
+        SocketType::STREAM,
+        SocketFlags::CLOEXEC,
+        None,
+    )
+    .unwrap();
     if let Some(bytes) = receive {
         sockopt::set_socket_recv_buffer_size(&socket, bytes).unwrap();
     }
-    rustix::net::bind(&socket, &SocketAddr::new(source.parse::<IpAddr>().unwrap(), 0)).unwrap();
+    rustix::net::bind(
+        &socket,
+        &SocketAddr::new(source.parse::<IpAddr>().unwrap(), 0),
+    )
+    .unwrap();
     rustix::net::connect(&socket, &to).unwrap();
     TcpStream::from(socket)
 }
@@ -31,7 +43,9 @@ pub fn drain(mut socket: &TcpStream) -> Vec<u8> {
 
 /// Whether the connection has ended; what came is thrown away.
 pub fn has_ended(mut socket: &TcpStream) -> bool {
-    socket.set_read_timeout(Some(Duration::from_millis(1))).unwrap();
+    socket
+        .set_read_timeout(Some(Duration::from_millis(1)))
+        .unwrap();
     loop {
         match socket.read(&mut [0; 4096]) {
             Ok(0) => return true,
@@ -41,7 +55,8 @@ pub fn has_ended(mut socket: &TcpStream) -> bool {
     }
 }
 
-/// Bytes that wait in the kernel to be sent from this local port, and whether any connection of it is left.
+/// Bytes that wait in the kernel to be sent from this local port, and whether any connection of it
+/// is left.
 pub fn unsent_from(port: u16) -> (u64, usize) {
     let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut unsent = (0, 0);

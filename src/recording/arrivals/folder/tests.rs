@@ -16,11 +16,23 @@ type Short = (String, u64, Option<(i64, i64)>);
 impl Folder {
     fn new(all_new: bool) -> Folder {
         let (files, hasher) = (BTreeMap::new(), RandomState::new());
-        Folder { files, state: FolderState::new(all_new), hasher, now: Instant::now() }
+        Folder {
+            files,
+            state: FolderState::new(all_new),
+            hasher,
+            now: Instant::now(),
+        }
     }
 
     fn put(&mut self, name: &str, size: u64, modified_ns: i64) {
-        self.files.insert(name.to_owned(), FileInfo { size, modified_ns, created_ns: None });
+        self.files.insert(
+            name.to_owned(),
+            FileInfo {
+                size,
+                modified_ns,
+                created_ns: None,
+            },
+        );
     }
 
     fn rename(&mut self, from: &str, to: &str) {
@@ -37,16 +49,27 @@ impl Folder {
         self.now += Duration::from_secs(seconds);
         let (files, mut out) = (&self.files, Vec::new());
         let mut probe = |name: &Segment| Ok(files.get(name.as_str()).copied());
-        self.state.check_growing(&self.hasher, self.now, &mut probe, &mut out).unwrap();
+        self.state
+            .check_growing(&self.hasher, self.now, &mut probe, &mut out)
+            .unwrap();
         let mut listing = Listing::default();
-        files.keys().for_each(|name| self.state.note(&mut listing, &self.hasher, name));
-        let whole = self.state.finish_listing(listing, &self.hasher, self.now, &mut probe, &mut out).unwrap();
+        files
+            .keys()
+            .for_each(|name| self.state.note(&mut listing, &self.hasher, name));
+        let whole = self
+            .state
+            .finish_listing(listing, &self.hasher, self.now, &mut probe, &mut out)
+            .unwrap();
         (out.iter().map(short).collect(), whole)
     }
 }
 
 fn short(change: &Change) -> Short {
-    (change.name.as_str().to_owned(), change.size, change.end_ns.map(|end| (change.begin_ns, end)))
+    (
+        change.name.as_str().to_owned(),
+        change.size,
+        change.end_ns.map(|end| (change.begin_ns, end)),
+    )
 }
 
 fn started(name: &str, size: u64) -> Short {
@@ -69,7 +92,11 @@ fn a_recording_is_announced_when_it_appears_and_when_two_looks_find_it_the_same(
     assert_eq!(folder.scan(), [], "an mtime that moves is writing, too");
     assert_eq!(folder.scan(), [finished("a.mp4", 20, (100, 300))]);
     folder.put("a.mp4", 30, 400);
-    assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), [], "what grows again");
+    assert_eq!(
+        (0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(),
+        [],
+        "what grows again"
+    );
     assert!(!folder.state.is_growing());
 }
 
@@ -83,7 +110,11 @@ fn what_was_there_before_is_announced_only_if_it_grows_within_a_minute() {
     assert_eq!(folder.scan(), []);
     folder.put("19.mp4", 11, 50);
     folder.put("18.mp4", 10, 51);
-    assert_eq!(folder.scan(), [started("19.mp4", 11)], "new times alone are no growth");
+    assert_eq!(
+        folder.scan(),
+        [started("19.mp4", 11)],
+        "new times alone are no growth"
+    );
     assert_eq!(folder.scan(), [finished("19.mp4", 11, (19, 50))]);
     folder.put("00.mp4", 11, 52);
     assert_eq!(folder.scan(), [], "the oldest are not watched");
@@ -112,7 +143,11 @@ fn another_name_is_no_other_recording() {
     folder.put("a.mp4", 10, 100);
     assert_eq!(folder.scan(), [started("a.mp4", 10)]);
     folder.rename("a.mp4", "b.mp4");
-    assert_eq!(folder.scan(), [], "this look knows the file by its other name only");
+    assert_eq!(
+        folder.scan(),
+        [],
+        "this look knows the file by its other name only"
+    );
     assert_eq!(folder.scan(), [finished("b.mp4", 10, (100, 100))]);
     folder.rename("b.mp4", "c.mp4");
     assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), []);
@@ -147,10 +182,18 @@ fn a_clock_that_steps_back_ends_nothing_before_its_begin() {
     assert_eq!(folder.scan(), [finished("a.mp4", 20, (5_000, 5_000))]);
     // (created, first modified, begin)
     let day = RECORDING_MAX_NS;
-    for (created, modified, begin) in
-        [(Some(7), 9, 7), (Some(11), 9, 9), (None, 9, 9), (Some(0), day, 0), (Some(0), day + 1, day + 1)]
-    {
-        let seen = FileInfo { size: 1, modified_ns: modified, created_ns: created };
+    for (created, modified, begin) in [
+        (Some(7), 9, 7),
+        (Some(11), 9, 9),
+        (None, 9, 9),
+        (Some(0), day, 0),
+        (Some(0), day + 1, day + 1),
+    ] {
+        let seen = FileInfo {
+            size: 1,
+            modified_ns: modified,
+            created_ns: created,
+        };
         let growing = Growing::new(Segment::parse("a").unwrap(), 0, seen, folder.now, None);
         assert_eq!(growing.begin_ns, begin, "{created:?} {modified}");
     }
@@ -204,12 +247,23 @@ fn a_look_that_fails_loses_nothing() {
         let (mut listing, mut out) = (Listing::default(), Vec::new());
         folder.state.note(&mut listing, &folder.hasher, "a.mp4");
         let mut fails = |_: &Segment| Err(OpenError::Unavailable(MountError::TimedOut));
-        let ended = folder.state.finish_listing(listing, &folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
+        let ended =
+            folder
+                .state
+                .finish_listing(listing, &folder.hasher, folder.now, &mut fails, &mut out);
+        assert_eq!(
+            (ended, out.len()),
+            (Err(OpenError::Unavailable(MountError::TimedOut)), 0)
+        );
         assert_eq!(folder.state.is_baselined(), all_new);
         assert_eq!(folder.scan().len(), usize::from(all_new));
-        let ended = folder.state.check_growing(&folder.hasher, folder.now, &mut fails, &mut out);
-        assert_eq!((ended, out.len()), (Err(OpenError::Unavailable(MountError::TimedOut)), 0));
+        let ended = folder
+            .state
+            .check_growing(&folder.hasher, folder.now, &mut fails, &mut out);
+        assert_eq!(
+            (ended, out.len()),
+            (Err(OpenError::Unavailable(MountError::TimedOut)), 0)
+        );
         assert_eq!(folder.scan().len(), usize::from(all_new));
     }
 }

@@ -18,7 +18,12 @@ struct Site {
 type Short = (u32, String, bool);
 
 /// The limits in force, but for a machine of any speed.
-const ANY_CPU: Limits = Limits { cpu: Duration::from_secs(600), folders: 20_000, entries: 120_000, files: 25_000 };
+const ANY_CPU: Limits = Limits {
+    cpu: Duration::from_secs(600),
+    folders: 20_000,
+    entries: 120_000,
+    files: 25_000,
+};
 
 impl Site {
     fn new() -> Site {
@@ -27,9 +32,17 @@ impl Site {
 
     fn with(limits: Limits) -> Site {
         let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        let suffixes = Suffixes { audio: names(&["v3", "wav"]), video: names(&["mp4"]) };
+        let suffixes = Suffixes {
+            audio: names(&["v3", "wav"]),
+            video: names(&["mp4"]),
+        };
         let (scratch, watcher) = (Scratch::new(), Watcher::new(suffixes, limits));
-        Site { scratch, watcher, agents: BTreeMap::new(), now: Instant::now() }
+        Site {
+            scratch,
+            watcher,
+            agents: BTreeMap::new(),
+            now: Instant::now(),
+        }
     }
 
     /// Signs an agent in, or in once more.
@@ -49,10 +62,16 @@ impl Site {
     }
 
     fn look_at(&mut self, scope: Scope) -> Scan {
-        let agents: Vec<_> = self.agents.iter().map(|(&number, &since)| WatchedAgent { number, since }).collect();
+        let agents: Vec<_> = self
+            .agents
+            .iter()
+            .map(|(&number, &since)| WatchedAgent { number, since })
+            .collect();
         let mount = resolve::open_root(self.scratch.path(), false).unwrap();
         let deadline = Instant::now() + Duration::from_secs(600);
-        let scan = self.watcher.scan(mount.as_fd(), &agents, scope, self.now, deadline);
+        let scan = self
+            .watcher
+            .scan(mount.as_fd(), &agents, scope, self.now, deadline);
         assert_eq!(scan.error, None);
         scan
     }
@@ -87,15 +106,28 @@ fn a_signed_in_agent_is_told_of_what_appears_after_the_sign_in() {
     site.write("1/0/20261125/504/new.mp4", 3);
     site.write("1/0/20261125/0503/new.mp4", 3);
     site.write("1/0/20261325/503/new.mp4", 3);
-    site.scratch.link("1/0/20261125/503/link.mp4", &site.scratch.path().join("1/0/20261125/504/new.mp4"));
-    assert_eq!(short(&site.look_at(Scope::NewAgents).arrivals), [], "not for those who had their first look");
+    site.scratch.link(
+        "1/0/20261125/503/link.mp4",
+        &site.scratch.path().join("1/0/20261125/504/new.mp4"),
+    );
+    assert_eq!(
+        short(&site.look_at(Scope::NewAgents).arrivals),
+        [],
+        "not for those who had their first look"
+    );
     let sorted = |mut found: Vec<Short>| {
         found.sort();
         found
     };
     let (sound, picture) = ("1/0/20261125/503/new.V3", "1/0/20261125/503/new.mp4");
-    assert_eq!(sorted(site.scan()), [started(503, sound), started(503, picture)]);
-    assert_eq!(sorted(site.scan()), [finished(503, sound), finished(503, picture)]);
+    assert_eq!(
+        sorted(site.scan()),
+        [started(503, sound), started(503, picture)]
+    );
+    assert_eq!(
+        sorted(site.scan()),
+        [finished(503, sound), finished(503, picture)]
+    );
     assert_eq!(site.scan(), []);
 }
 
@@ -107,27 +139,61 @@ fn an_arrival_says_what_its_event_needs() {
     site.scan();
     let path = site.write("3/0/20261124/1203/0915307.mp4", 5);
     site.now += Duration::from_secs(2);
-    let session = WatchedAgent { number: 1203, since: site.agents[&1203] };
+    let session = WatchedAgent {
+        number: 1203,
+        since: site.agents[&1203],
+    };
     let scan = site.look_at(Scope::All);
-    let [(told, Arrival::Started { recording, task_id: task, size: 5, begin_time_ms })] = &scan.arrivals[..] else {
+    let [
+        (
+            told,
+            Arrival::Started {
+                recording,
+                task_id: task,
+                size: 5,
+                begin_time_ms,
+            },
+        ),
+    ] = &scan.arrivals[..]
+    else {
         panic!("no start");
     };
     assert_eq!(*told, session);
     let drive = crate::config::Drive::new('z').unwrap();
-    assert_eq!(recording.record_id(drive), "Z:/3/0/20261124/1203/0915307.mp4");
+    assert_eq!(
+        recording.record_id(drive),
+        "Z:/3/0/20261124/1203/0915307.mp4"
+    );
     assert_eq!(
         (recording.serial(drive).as_str(), recording.kind()),
         ("Zc1v3a1203d20261124t0915307.", MediaKind::Video)
     );
     let modified = path.metadata().unwrap().modified().unwrap();
-    let modified = modified.duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
+    let modified = modified
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap()
+        .as_millis();
     site.now += Duration::from_secs(2);
     let scan = site.look_at(Scope::All);
-    let [(_, Arrival::Finished { size: 5, task_id, begin_time_ms: begin, end_time_ms, .. })] = &scan.arrivals[..]
+    let [
+        (
+            _,
+            Arrival::Finished {
+                size: 5,
+                task_id,
+                begin_time_ms: begin,
+                end_time_ms,
+                ..
+            },
+        ),
+    ] = &scan.arrivals[..]
     else {
         panic!("no end");
     };
-    assert_eq!((begin, u128::try_from(*end_time_ms).unwrap()), (begin_time_ms, modified));
+    assert_eq!(
+        (begin, u128::try_from(*end_time_ms).unwrap()),
+        (begin_time_ms, modified)
+    );
     assert!(begin <= end_time_ms);
     assert!(task_id == task && *task > 0);
     assert!(scan.figures.cpu > Duration::ZERO);
@@ -142,7 +208,10 @@ fn what_is_too_long_to_be_asked_for_is_not_announced() {
     // "Y:/1/0/20261125/503/" has 20 characters.
     let fits = format!("1/0/20261125/503/{}.mp4", "ä".repeat(MAX_LEN - 24));
     site.write(&fits, 1);
-    site.write(&format!("1/0/20261125/503/{}.mp4", "b".repeat(MAX_LEN - 23)), 1);
+    site.write(
+        &format!("1/0/20261125/503/{}.mp4", "b".repeat(MAX_LEN - 23)),
+        1,
+    );
     assert_eq!(site.scan(), [started(503, &fits)]);
 }
 
@@ -153,14 +222,24 @@ fn the_next_day_and_new_folders_hold_nothing_but_new_recordings() {
     site.sign_in(503);
     site.scan();
     site.write("1/0/20261124/503/over-midnight.mp4", 3);
-    assert_eq!(site.scan(), [started(503, "1/0/20261124/503/over-midnight.mp4")]);
+    assert_eq!(
+        site.scan(),
+        [started(503, "1/0/20261124/503/over-midnight.mp4")]
+    );
     site.write("1/0/20261124/503/over-midnight.mp4", 4);
-    for path in ["1/0/20261125/503/a.mp4", "1/7/20261125/503/b.mp4", "2/0/20261125/503/c.mp4"] {
+    for path in [
+        "1/0/20261125/503/a.mp4",
+        "1/7/20261125/503/b.mp4",
+        "2/0/20261125/503/c.mp4",
+    ] {
         site.write(path, 3);
         assert!(site.scan().contains(&started(503, path)), "{path}");
     }
     site.write("1/0/20261124/503/late.mp4", 3);
-    assert!(site.scan().contains(&started(503, "1/0/20261124/503/late.mp4")));
+    assert!(
+        site.scan()
+            .contains(&started(503, "1/0/20261124/503/late.mp4"))
+    );
     // Days that were there before without being scanned.
     site.write("2/0/20261120/503/older.mp4", 3);
     std::fs::remove_dir_all(site.scratch.path().join("2/0/20261125")).unwrap();
@@ -180,7 +259,13 @@ fn a_sign_out_ends_it_and_another_sign_in_begins_anew() {
     site.write("1/0/20261125/503/b.mp4", 3);
     assert_eq!(site.scan(), []);
     let media = &site.watcher.vdns.values().next().unwrap().media;
-    assert!(media.values().flat_map(|media| media.days.values()).all(|day| day.agents.is_empty()), "nothing is kept");
+    assert!(
+        media
+            .values()
+            .flat_map(|media| media.days.values())
+            .all(|day| day.agents.is_empty()),
+        "nothing is kept"
+    );
     site.sign_in(503);
     assert_eq!(site.scan(), []);
     site.write("1/0/20261125/503/c.mp4", 3);
@@ -231,23 +316,45 @@ fn what_has_not_changed_is_not_listed() {
     site.scan();
     let costs = |site: &mut Site| {
         site.now += Duration::from_secs(2);
-        let Figures { folders, listed, entries, files, .. } = site.look_at(Scope::All).figures;
+        let Figures {
+            folders,
+            listed,
+            entries,
+            files,
+            ..
+        } = site.look_at(Scope::All).figures;
         [folders, listed, entries, files]
     };
     assert_eq!(costs(&mut site), [3, 0, 0, 0]);
     site.write("1/0/20261125/502/b.mp4", 3);
     assert_eq!(costs(&mut site), [3, 1, 2, 1]);
-    assert_eq!(costs(&mut site), [3, 1, 2, 1], "until the times are older than they are coarse");
+    assert_eq!(
+        costs(&mut site),
+        [3, 1, 2, 1],
+        "until the times are older than they are coarse"
+    );
     assert_eq!(costs(&mut site), [3, 0, 0, 0]);
 }
 
 #[test]
 fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
     let tight = [
-        Limits { folders: 2, ..ANY_CPU },
-        Limits { files: 1, ..ANY_CPU },
-        Limits { entries: 10, ..ANY_CPU },
-        Limits { cpu: Duration::from_nanos(1), ..ANY_CPU },
+        Limits {
+            folders: 2,
+            ..ANY_CPU
+        },
+        Limits {
+            files: 1,
+            ..ANY_CPU
+        },
+        Limits {
+            entries: 10,
+            ..ANY_CPU
+        },
+        Limits {
+            cpu: Duration::from_nanos(1),
+            ..ANY_CPU
+        },
     ];
     for limits in tight {
         let mut site = Site::with(limits);
@@ -258,7 +365,10 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
         agents.clone().for_each(|agent| site.sign_in(agent));
         (0..30).for_each(|_| drop(site.scan()));
         let mut expected = Vec::new();
-        for (agent, path) in agents.clone().flat_map(|agent| media.map(|path| (agent, path))) {
+        for (agent, path) in agents
+            .clone()
+            .flat_map(|agent| media.map(|path| (agent, path)))
+        {
             let path = format!("{path}/20261125/{agent}/a.mp4");
             site.write(&path, 3);
             expected.extend([started(agent, &path), finished(agent, &path)]);
@@ -269,7 +379,10 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
             site.now += Duration::from_secs(2);
             let scan = site.look_at(Scope::All);
             cut_short += usize::from(scan.figures.cut_short);
-            assert!(scan.figures.folders <= limits.folders && scan.figures.files <= limits.files + 2, "{scan:?}");
+            assert!(
+                scan.figures.folders <= limits.folders && scan.figures.files <= limits.files + 2,
+                "{scan:?}"
+            );
             found.extend(short(&scan.arrivals));
         }
         found.sort();
@@ -284,8 +397,13 @@ fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
     let mut site = Site::new();
     site.write("1/0/20261125/503/a.mp4", 3);
     let mount = resolve::open_root(site.scratch.path(), false).unwrap();
-    let agents = [WatchedAgent { number: 503, since: site.now }];
-    let scan = site.watcher.scan(mount.as_fd(), &agents, Scope::All, site.now, Instant::now());
+    let agents = [WatchedAgent {
+        number: 503,
+        since: site.now,
+    }];
+    let scan = site
+        .watcher
+        .scan(mount.as_fd(), &agents, Scope::All, site.now, Instant::now());
     assert!(scan.figures.cut_short && scan.figures.folders == 0 && scan.arrivals.is_empty());
     let (mut site, many) = (Site::new(), MAX_NAMES + 1);
     site.scratch.folder("1/0/20261125");
@@ -298,5 +416,9 @@ fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
     site.write("1/0/20261125/504/a.mp4", 1);
     assert_eq!(site.scan(), [started(504, "1/0/20261125/504/a.mp4")]);
     site.now += Duration::from_secs(2);
-    assert_eq!(site.look_at(Scope::All).figures.overfull, 0, "it is left alone until it changes");
+    assert_eq!(
+        site.look_at(Scope::All).figures.overfull,
+        0,
+        "it is left alone until it changes"
+    );
 }

@@ -10,7 +10,8 @@ use super::{Scope, Short, Site, short};
 
 const AGENTS: [u32; 3] = [101, 102, 1010];
 const DAYS: [&str; 2] = ["20261124", "20261125"];
-/// As many as are watched for growth after a sign-in, so that the model need not know which those are.
+/// As many as are watched for growth after a sign-in, so that the model need not know which those
+/// are.
 const MOST_FILES: usize = 8;
 
 #[derive(Debug, Clone)]
@@ -93,7 +94,11 @@ impl Model {
                 continue;
             }
             let tracks = session.get_or_insert_default();
-            for (&id, recording) in self.recordings.iter_mut().filter(|(_, recording)| recording.agent == agent) {
+            for (&id, recording) in self
+                .recordings
+                .iter_mut()
+                .filter(|(_, recording)| recording.agent == agent)
+            {
                 let seen = (recording.size, recording.modified);
                 let known = tracks.contains_key(&id);
                 let track = tracks.entry(id).or_insert(Track {
@@ -109,7 +114,11 @@ impl Model {
                     continue;
                 }
                 track.was_there_before &= seen.0 <= track.seen.0;
-                track.same = if seen == track.seen { track.same + 1 } else { 1 };
+                track.same = if seen == track.seen {
+                    track.same + 1
+                } else {
+                    1
+                };
                 track.seen = seen;
                 if track.was_there_before || seen.0 == 0 {
                     continue;
@@ -135,7 +144,9 @@ impl Model {
 
     fn is_complete(&self, id: usize) -> bool {
         let tracks = self.sessions.values().flatten();
-        tracks.filter_map(|tracks| tracks.get(&id)).any(|track| track.complete)
+        tracks
+            .filter_map(|tracks| tracks.get(&id))
+            .any(|track| track.complete)
     }
 }
 
@@ -146,9 +157,21 @@ fn write(site: &Site, model: &mut Model, id: usize) {
     let path = site.write(&recording.path(), recording.size);
     let now = SystemTime::now();
     let step = Duration::from_secs(model.clock.unsigned_abs());
-    let times = if model.clock < 0 { now - step } else { now + step };
-    File::options().append(true).open(&path).unwrap().set_times(FileTimes::new().set_modified(times)).unwrap();
-    File::open(path.parent().unwrap()).unwrap().set_times(FileTimes::new().set_modified(times)).unwrap();
+    let times = if model.clock < 0 {
+        now - step
+    } else {
+        now + step
+    };
+    File::options()
+        .append(true)
+        .open(&path)
+        .unwrap()
+        .set_times(FileTimes::new().set_modified(times))
+        .unwrap();
+    File::open(path.parent().unwrap())
+        .unwrap()
+        .set_times(FileTimes::new().set_modified(times))
+        .unwrap();
     recording.modified = path.metadata().unwrap().modified().unwrap();
     recording.written = true;
     recording.rewritten |= complete;
@@ -158,15 +181,29 @@ fn run(site: &mut Site, model: &mut Model, step: &Step) {
     match *step {
         Step::Create { agent, day, size } => {
             let (agent, day) = (AGENTS[agent], DAYS[day]);
-            let there = model.recordings.values().filter(|other| (other.agent, other.day) == (agent, day)).count();
+            let there = model
+                .recordings
+                .values()
+                .filter(|other| (other.agent, other.day) == (agent, day))
+                .count();
             if there < MOST_FILES {
                 model.made += 1;
                 let name = format!("{}.mp4", model.made);
                 let modified = SystemTime::now();
                 let (written, renamed, rewritten) = (true, false, false);
-                model
-                    .recordings
-                    .insert(model.made, Recording { agent, day, name, size, modified, written, renamed, rewritten });
+                model.recordings.insert(
+                    model.made,
+                    Recording {
+                        agent,
+                        day,
+                        name,
+                        size,
+                        modified,
+                        written,
+                        renamed,
+                        rewritten,
+                    },
+                );
                 write(site, model, model.made);
             }
         }

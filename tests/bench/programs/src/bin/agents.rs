@@ -1,13 +1,14 @@
-//! Thousands of agents who poll, each over a TLS connection of its own, all on one thread: cheap enough to leave the
-//! machine to the server that is measured.
+//! Thousands of agents who poll, each over a TLS connection of its own, all on one thread: cheap
+//! enough to leave the machine to the server that is measured.
 //!
 //!     agents ADDRESS FIRST COUNT WAIT_MS gateway|nchan
 //!
-//! Each agent signs in (cc-gateway only) and polls, again and again. `ready` goes to standard output once every agent has
-//! its first poll under way. From then on each line of input is answered by one with numbers since the last one: polls
-//! answered; how late the answers that waited for all of the time were, in ms: median, 99th percentile and maximum; events
-//! of recordings that began, and when all but one of a hundred of them had come, in ms since 1970. The end of the input ends
-//! the program.
+//! Each agent signs in (cc-gateway only) and polls, again and again. `ready` goes to standard
+//! output once every agent has its first poll under way. From then on each line of input is
+//! answered by one with numbers since the last one: polls answered; how late the answers that
+//! waited for all of the time were, in ms: median, 99th percentile and maximum; events of
+//! recordings that began, and when all but one of a hundred of them had come, in ms since 1970. The
+//! end of the input ends the program.
 
 use std::collections::VecDeque;
 use std::env;
@@ -28,15 +29,15 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Agents who connect or sign in at the same time: as many as a server's backlog takes on any machine.
+/// Agents who connect or sign in at the same time: as many as a server's backlog takes on any
+/// machine.
 const ARRIVING_MAX: usize = 64;
 /// Longest time until all agents have their first poll under way.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// The token of standard input.
 const INPUT: u64 = u64::MAX;
 /// What an HTTP library adds to a request of its own accord.
-const USUAL_HEADERS: &str =
-    "Host: 127.0.0.1\r\nUser-Agent: okhttp/4.12.0\r\nAccept: application/json\r\nConnection: Keep-Alive\r\n";
+const USUAL_HEADERS: &str = "Host: 127.0.0.1\r\nUser-Agent: okhttp/4.12.0\r\nAccept: application/json\r\nConnection: Keep-Alive\r\n";
 
 enum State {
     Connecting,
@@ -72,7 +73,13 @@ fn main() -> Result<()> {
         return Err("usage: agents ADDRESS FIRST COUNT WAIT_MS gateway|nchan".into());
     };
     let most = getrlimit(Resource::Nofile).maximum;
-    setrlimit(Resource::Nofile, Rlimit { current: most, maximum: most })?;
+    setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: most,
+            maximum: most,
+        },
+    )?;
     let first: usize = first.parse()?;
     let mut load = Load {
         address: address.parse()?,
@@ -86,7 +93,12 @@ fn main() -> Result<()> {
         late_ms: Vec::new(),
         recorded_ms: Vec::new(),
     };
-    epoll::add(&load.epoll, rustix::stdio::stdin(), EventData::new_u64(INPUT), EventFlags::IN)?;
+    epoll::add(
+        &load.epoll,
+        rustix::stdio::stdin(),
+        EventData::new_u64(INPUT),
+        EventFlags::IN,
+    )?;
     load.run((first..first + count.parse::<usize>()?).collect())
 }
 
@@ -106,10 +118,17 @@ impl Load {
                 println!("ready");
             }
             if !is_ready && began.elapsed() > READY_TIMEOUT {
-                return Err(format!("{} agents are still without a poll", absent.len() + self.arriving).into());
+                return Err(format!(
+                    "{} agents are still without a poll",
+                    absent.len() + self.arriving
+                )
+                .into());
             }
             events.clear();
-            let second = Timespec { tv_sec: 1, tv_nsec: 0 };
+            let second = Timespec {
+                tv_sec: 1,
+                tv_nsec: 0,
+            };
             match epoll::wait(&self.epoll, spare_capacity(&mut events), Some(&second)) {
                 Ok(_) | Err(rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
@@ -127,7 +146,14 @@ impl Load {
     fn connect(&mut self, id: usize) -> Result<()> {
         let (socket, tls) = self.connection(self.agents.len())?;
         let (inbound, guid) = (Vec::new(), String::new());
-        self.agents.push(Agent { id, socket, tls, inbound, guid, state: State::Connecting });
+        self.agents.push(Agent {
+            id,
+            socket,
+            tls,
+            inbound,
+            guid,
+            state: State::Connecting,
+        });
         Ok(())
     }
 
@@ -144,10 +170,18 @@ impl Load {
         let socket = TcpStream::connect(self.address)?;
         socket.set_nodelay(true)?;
         socket.set_nonblocking(true)?;
-        let tls = ClientConnection::new(Arc::clone(&self.config), ServerName::IpAddress(self.address.ip().into()))?;
+        let tls = ClientConnection::new(
+            Arc::clone(&self.config),
+            ServerName::IpAddress(self.address.ip().into()),
+        )?;
         // The first event comes at once: the socket can be written to.
         let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
-        epoll::add(&self.epoll, &socket, EventData::new_u64(index as u64), interest)?;
+        epoll::add(
+            &self.epoll,
+            &socket,
+            EventData::new_u64(index as u64),
+            interest,
+        )?;
         self.arriving += 1;
         Ok((socket, tls))
     }
@@ -183,24 +217,34 @@ impl Load {
                         State::SigningIn => self.arriving -= 1,
                         State::Polling(since) => {
                             // nchan answers 408 when the time is up.
-                            let is_good =
-                                if self.is_gateway { status == "200" } else { matches!(status, "200" | "304" | "408") };
-                            if !is_good || self.is_gateway && !response.contains("\"retcode\":\"0\"") {
+                            let is_good = if self.is_gateway {
+                                status == "200"
+                            } else {
+                                matches!(status, "200" | "304" | "408")
+                            };
+                            if !is_good
+                                || self.is_gateway && !response.contains("\"retcode\":\"0\"")
+                            {
                                 return Err(format!("agent {}: {response}", agent.id).into());
                             }
                             self.answered += 1;
                             if response.contains("\"AgentMediaEvent_Record\"") {
-                                self.recorded_ms
-                                    .push(SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64() * 1000.0);
+                                self.recorded_ms.push(
+                                    SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs_f64()
+                                        * 1000.0,
+                                );
                             }
                             let took = since.elapsed();
                             if took + Duration::from_millis(1) >= self.wait {
-                                self.late_ms.push((took.as_secs_f64() - self.wait.as_secs_f64()) * 1000.0);
+                                self.late_ms
+                                    .push((took.as_secs_f64() - self.wait.as_secs_f64()) * 1000.0);
                             }
                         }
                         State::Connecting => {}
                     }
-                    if header(&response, "connection").is_some_and(|value| value.eq_ignore_ascii_case("close")) {
+                    if header(&response, "connection")
+                        .is_some_and(|value| value.eq_ignore_ascii_case("close"))
+                    {
                         return self.connect_again(index);
                     }
                     agent.poll(self.is_gateway)?;
@@ -208,7 +252,11 @@ impl Load {
                 }
             }
             match agent.tls.read_tls(&mut &agent.socket) {
-                Ok(0) => return Err(format!("agent {}: the server has ended the connection", agent.id).into()),
+                Ok(0) => {
+                    return Err(
+                        format!("agent {}: the server has ended the connection", agent.id).into(),
+                    );
+                }
                 Ok(_) => agent.decrypt()?,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
                 Err(error) => return Err(error.into()),
@@ -233,7 +281,10 @@ impl Load {
         };
         let [half, most, all] = [50, 99, 100].map(|percent| percentile(&late, percent));
         let (begun, come) = (recorded.len(), percentile(&recorded, 99));
-        println!("{} {half:.3} {most:.3} {all:.3} {begun} {come:.3}", self.answered);
+        println!(
+            "{} {half:.3} {most:.3} {all:.3} {begun} {come:.3}",
+            self.answered
+        );
         self.answered = 0;
         Ok(true)
     }
@@ -243,7 +294,11 @@ const SIGN_IN: &str = r#"{"password":""}"#;
 
 impl Agent {
     fn poll(&mut self, is_gateway: bool) -> Result<()> {
-        let path = if is_gateway { "/agentgateway/resource/agentevent" } else { "/agentevent" };
+        let path = if is_gateway {
+            "/agentgateway/resource/agentevent"
+        } else {
+            "/agentevent"
+        };
         self.state = State::Polling(Instant::now());
         self.send("GET", &format!("{path}/{}", self.id), "")
     }
@@ -254,7 +309,10 @@ impl Agent {
             request += &format!("Guid: {}\r\n", self.guid);
         }
         if !body.is_empty() {
-            request += &format!("Content-Type: application/json\r\nContent-Length: {}\r\n", body.len());
+            request += &format!(
+                "Content-Type: application/json\r\nContent-Length: {}\r\n",
+                body.len()
+            );
         }
         request += "\r\n";
         request += body;
@@ -276,26 +334,39 @@ impl Agent {
     fn decrypt(&mut self) -> Result<()> {
         let state = self.tls.process_new_packets()?;
         let before = self.inbound.len();
-        self.inbound.resize(before + state.plaintext_bytes_to_read(), 0);
+        self.inbound
+            .resize(before + state.plaintext_bytes_to_read(), 0);
         Ok(self.tls.reader().read_exact(&mut self.inbound[before..])?)
     }
 
     /// Takes a whole response, if one is there.
     fn take_response(&mut self) -> Result<Option<String>> {
-        let Some(end) = self.inbound.windows(4).position(|bytes| bytes == b"\r\n\r\n") else { return Ok(None) };
+        let Some(end) = self
+            .inbound
+            .windows(4)
+            .position(|bytes| bytes == b"\r\n\r\n")
+        else {
+            return Ok(None);
+        };
         let head = String::from_utf8(self.inbound[..end + 4].to_vec())?;
         let length: usize = header(&head, "content-length").map_or(Ok(0), |value| value.parse())?;
         if self.inbound.len() < end + 4 + length {
             return Ok(None);
         }
         let rest = self.inbound.split_off(end + 4 + length);
-        Ok(Some(String::from_utf8(std::mem::replace(&mut self.inbound, rest))?))
+        Ok(Some(String::from_utf8(std::mem::replace(
+            &mut self.inbound,
+            rest,
+        ))?))
     }
 }
 
 fn header(head: &str, name: &str) -> Option<String> {
-    let line =
-        head.lines().find(|line| line.split(':').next().is_some_and(|known| known.eq_ignore_ascii_case(name)))?;
+    let line = head.lines().find(|line| {
+        line.split(':')
+            .next()
+            .is_some_and(|known| known.eq_ignore_ascii_case(name))
+    })?;
     Some(line.split_once(':')?.1.trim().to_owned())
 }
 
@@ -343,6 +414,8 @@ impl ServerCertVerifier for Unverified {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+        aws_lc_rs::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }

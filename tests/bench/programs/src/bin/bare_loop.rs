@@ -1,5 +1,6 @@
-//! The least that a server can do to send a file over TLS: read a chunk, encrypt it with rustls, write it. No limits, no
-//! timeouts, no HTTP beyond the end of a head. What cc-gateway costs more than this is its own doing.
+//! The least that a server can do to send a file over TLS: read a chunk, encrypt it with rustls,
+//! write it. No limits, no timeouts, no HTTP beyond the end of a head. What cc-gateway costs more
+//! than this is its own doing.
 //!
 //!     bare_loop ADDRESS CERTIFICATE PRIVATE_KEY FILE
 
@@ -18,17 +19,20 @@ use rustls::{ServerConfig, ServerConnection};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What cc-gateway gives a quick client at once: 64 records, the most that rustls writes in one call.
+/// What cc-gateway gives a quick client at once: 64 records, the most that rustls writes in one
+/// call.
 const CHUNK_BYTES: usize = 64 * 16 * 1024;
 
 fn main() -> Result<()> {
-    // As cc-gateway does: the allocator keeps large pieces from here on (mallopt(3), M_TRIM_THRESHOLD).
+    // As cc-gateway does: the allocator keeps large pieces from here on (mallopt(3),
+    // M_TRIM_THRESHOLD).
     drop(black_box(vec![0_u8; CHUNK_BYTES]));
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [address, certificate, key, file] = arguments.as_slice() else {
         return Err("usage: bare_loop ADDRESS CERTIFICATE PRIVATE_KEY FILE".into());
     };
-    let chain = CertificateDer::pem_file_iter(certificate)?.collect::<std::result::Result<Vec<_>, _>>()?;
+    let chain =
+        CertificateDer::pem_file_iter(certificate)?.collect::<std::result::Result<Vec<_>, _>>()?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13, &rustls::version::TLS12])?
@@ -55,7 +59,10 @@ fn serve(mut socket: &TcpStream, config: Arc<ServerConfig>, file: &str) -> Resul
     while read_head(&mut tls, socket)? {
         let mut file = File::open(file)?;
         let length = file.metadata()?.len();
-        write!(tls.writer(), "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n")?;
+        write!(
+            tls.writer(),
+            "HTTP/1.1 200 OK\r\nContent-Length: {length}\r\n\r\n"
+        )?;
         loop {
             let count = file.read(&mut buffer)?;
             if count == 0 {
