@@ -128,8 +128,9 @@ impl Service {
     /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients
     /// were cut.
     pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-    /// How long everything but running downloads may take to end.
-    const DRAIN_GRACE: Duration = Duration::from_secs(2);
+    /// How long everything but running downloads may take to end. The operator is promised two
+    /// seconds for all of it.
+    const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
     /// Stops accepting, closes idle connections and answers waiting polls. Returns how many
     /// downloads are running once no further request is read.
