@@ -1,6 +1,7 @@
 //! Server names that are no DNS names: whoever sends one is served all the same.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
 use std::process::{Command, Stdio};
 
 use crate::support::{BASE, Server};
@@ -64,4 +65,17 @@ fn every_server_name_is_served() {
             );
         }
     }
+}
+
+/// openssl leaves an empty name out, so this is a ClientHello as it was recorded.
+#[test]
+fn an_empty_server_name_is_served() {
+    const HANDSHAKE: u8 = 22;
+    let server = Server::start();
+    let hello = include_bytes!("../../fuzz/corpus/client_hello/empty_name");
+    let mut socket = TcpStream::connect(server.address()).unwrap();
+    socket.write_all(hello).unwrap();
+    let mut kind = [0];
+    socket.read_exact(&mut kind).unwrap();
+    assert_eq!(kind, [HANDSHAKE], "not a ServerHello");
 }
