@@ -59,15 +59,21 @@ impl Autofs {
     /// From now on requests to mount succeed, or fail.
     pub fn serve(&self, serving: bool) {
         self.command(if serving { "serve" } else { "fail" });
+        self.await_echo();
     }
 
     /// How often somebody made the kernel ask for the directory.
     pub fn asked(&self) -> usize {
         // A mount may be used before the daemon's word of it has come here.
+        self.await_echo();
+        self.count("asked")
+    }
+
+    /// Waits until the daemon has done all it was told, and all it said has come.
+    fn await_echo(&self) {
         let echoes = self.count("echo");
         self.command("echo");
         eventually("an echo", || self.count("echo") > echoes);
-        self.count("asked")
     }
 
     /// Waits until the directory has been unused for so long that it is unmounted.
