@@ -9,7 +9,7 @@ use socket2::SockRef;
 
 use super::address_limits::NetworkFull;
 use super::connections::LimitReached;
-use super::tls_stream::UNSENT_MAX_BYTES;
+use super::tls_stream::{UNSENT_MAX_BYTES, USER_TIMEOUT_MS};
 use crate::ops::counters::Counters;
 use crate::ops::rate_limited_log::RateLimitedLog;
 
@@ -20,9 +20,6 @@ const ACCEPT_BATCH: usize = 64;
 /// a request's head, or a few round trips for the largest content. Whoever sends more than we read
 /// costs no more than that.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
-/// How long the kernel waits for a client to acknowledge anything of what was sent, in ms. Twice
-/// the window of a slow download, whose own timeout comes first.
-const USER_TIMEOUT_MS: u32 = 60_000;
 
 /// Rate limits for log lines about refused clients.
 #[derive(Debug, Default)]

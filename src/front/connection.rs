@@ -566,7 +566,7 @@ impl Connection {
             // What the client does not take is reset when its time is up. It keeps its place among
             // the connections until then, so that nobody can fill the kernel's memory by coming
             // again.
-            Ok(true) if !self.tls.wait_sent(Duration::ZERO) => Some(Action::Wait),
+            Ok(true) if !self.tls.is_all_sent() => Some(Action::Wait),
             Ok(true) => {
                 self.tls.shut_down_writing();
                 self.inbound = Vec::new();

@@ -20,7 +20,8 @@ pub struct Timeouts {
     /// A response that is not a download, until the client has taken all of it; and what is left of
     /// any response when the connection closes.
     pub response: Duration,
-    /// In each window of this length a client must take [`Timeouts::WINDOW_BYTES`] of its download.
+    /// In each window of this length a client must take [`Timeouts::WINDOW_BYTES`] of its download,
+    /// unless it was faster before: [`Timeouts::WINDOWS_AHEAD_MAX`].
     pub window: Duration,
     /// After the last response, how long what the client is still sending is read and thrown away.
     pub linger: Duration,
@@ -29,6 +30,10 @@ pub struct Timeouts {
 impl Timeouts {
     /// What a client must take of a download in each window, in bytes.
     pub const WINDOW_BYTES: u64 = 64 * 1024;
+    /// How many windows a client may be ahead. A buffer of some MB between us and a client, in its
+    /// kernel or a relay, fills in a moment; then it takes nothing for as long as an even client
+    /// needs to make room in it, and a player takes nothing until it has played some.
+    pub const WINDOWS_AHEAD_MAX: u32 = 4;
 }
 
 impl Default for Timeouts {
@@ -52,6 +57,8 @@ pub(super) struct MinRate {
     window: Duration,
     since: Instant,
     taken: u64,
+    /// Windows the client is ahead.
+    ahead: u32,
 }
 
 impl MinRate {
@@ -61,6 +68,7 @@ impl MinRate {
             window,
             since: now,
             taken: 0,
+            ahead: 0,
         }
     }
 
@@ -72,14 +80,20 @@ impl MinRate {
     /// Notes that the client took `bytes`.
     ///
     /// # Errors
-    /// `TimedOut` when a window has passed and too little was taken in it.
+    /// `TimedOut` when a window has passed, too little was taken in it, and the client was not
+    /// ahead.
     pub(super) fn taken(&mut self, bytes: usize, now: Instant) -> io::Result<()> {
         self.taken += bytes as u64;
+        let elapsed = now.saturating_duration_since(self.since);
         if self.taken >= Timeouts::WINDOW_BYTES {
+            if elapsed < self.window / 2 {
+                self.ahead = (self.ahead + 1).min(Timeouts::WINDOWS_AHEAD_MAX);
+            }
             self.since = now;
             self.taken = 0;
-        } else if now.saturating_duration_since(self.since) >= self.window {
-            return Err(io::ErrorKind::TimedOut.into());
+        } else if elapsed >= self.window {
+            self.ahead = self.ahead.checked_sub(1).ok_or(io::ErrorKind::TimedOut)?;
+            self.since = now;
         }
         Ok(())
     }
@@ -128,5 +142,20 @@ mod tests {
         let mut rate = MinRate::new(WINDOW, start);
         rate.taken(0, start + Duration::from_secs(29)).unwrap();
         assert!(rate.taken(0, start + WINDOW).is_err());
+    }
+
+    #[test]
+    fn a_client_that_was_quick_may_rest_for_some_windows() {
+        let start = Instant::now();
+        let mut rate = MinRate::new(WINDOW, start);
+        for _ in 0..100 {
+            rate.taken(1_000_000, start).unwrap();
+        }
+        let most = 1 + Timeouts::WINDOWS_AHEAD_MAX;
+        for second in 1..30 * most {
+            rate.taken(0, start + Duration::from_secs(second.into()))
+                .unwrap();
+        }
+        assert!(rate.taken(0, start + most * WINDOW).is_err());
     }
 }

@@ -14,9 +14,9 @@ use socket2::SockRef;
 /// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all
 /// responses but downloads. A client that does not read costs no more than that and one response.
 pub(super) const UNSENT_MAX_BYTES: u32 = 4 * 1024;
-/// The value with which a socket is writable only once nothing waits unsent (tcp(7),
-/// TCP_NOTSENT_LOWAT).
-const NOTHING_UNSENT: u32 = 1;
+/// How long the kernel waits for a client to acknowledge anything of what was sent, or to open its
+/// window, in ms. Longer than any response but a download may take.
+pub(super) const USER_TIMEOUT_MS: u32 = 60_000;
 /// How long the kernel tries to deliver what a closed socket has left, in ms.
 const ORPHAN_TIMEOUT_MS: u32 = 5_000;
 
@@ -213,17 +213,28 @@ impl TlsStream {
 
     /// How many bytes may wait unsent before the socket takes no more.
     pub(super) fn limit_unsent(&self, bytes: u32) {
-        // Fails only on a dead socket, which the next write reports.
-        let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes);
+        // Zero would mean the default of the machine (tcp(7), TCP_NOTSENT_LOWAT); with one, the
+        // socket is writable once nothing waits. Fails only on a dead socket, which the next write
+        // reports.
+        let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes.max(1));
     }
 
-    /// Makes the socket writable only once nothing waits unsent; whether that is so within
-    /// `timeout`.
-    pub(super) fn wait_sent(&self, timeout: Duration) -> bool {
-        self.limit_unsent(NOTHING_UNSENT);
+    /// Waits until fewer bytes wait unsent than the limit; whether that is so within `timeout`.
+    pub(super) fn wait_writable(&self, timeout: Duration) -> bool {
         let timeout = Timespec::try_from(timeout).ok();
         let mut descriptors = [PollFd::new(&*self.socket, PollFlags::OUT)];
         matches!(poll(&mut descriptors, timeout.as_ref()), Ok(1..))
+    }
+
+    /// Whether nothing waits unsent. From then on the socket is writable only once that is so.
+    pub(super) fn is_all_sent(&self) -> bool {
+        self.limit_unsent(0);
+        self.wait_writable(Duration::ZERO)
+    }
+
+    /// Bounds how long the kernel waits for the client to take anything, in ms.
+    pub(super) fn limit_standstill(&self, ms: u32) {
+        let _ = sockopt::set_tcp_user_timeout(&*self.socket, ms);
     }
 
     /// Whether writes wait for the socket, up to `timeout` each, as a download thread wants it.

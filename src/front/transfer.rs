@@ -11,7 +11,7 @@ use super::context::Context;
 use super::request_log;
 use super::response::{Framing, render};
 use super::timeouts::MinRate;
-use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES};
+use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES, USER_TIMEOUT_MS};
 use crate::api::{Reply, RequestContext};
 use crate::ops::sync::lock;
 use crate::recording::{Download, ReadError};
@@ -27,6 +27,9 @@ const DOWNLOAD_UNSENT_BYTES: u32 = 128 * 1024;
 /// The same for a quick client, to whom the kernel can go on sending while the thread reads and
 /// encrypts.
 const QUICK_UNSENT_BYTES: u32 = 2 * 1024 * 1024;
+/// How long the kernel lets a client take nothing of a download, in ms: longer than [`MinRate`]
+/// does, which counts the windows the client was ahead.
+const STANDSTILL_MS: u32 = 180_000;
 
 /// What a download thread needs.
 struct DownloadJob {
@@ -97,6 +100,7 @@ impl DownloadJob {
             download: &mut download,
             context: &server,
             rate,
+            unsent_max: 0,
             sent: 0,
         };
         let result = transfer.send(&head);
@@ -127,6 +131,8 @@ struct Transfer<'a> {
     download: &'a mut Download,
     context: &'a Context,
     rate: MinRate,
+    /// Bytes that may wait unsent now.
+    unsent_max: u32,
     /// Bytes of the recording that were handed to the socket.
     sent: u64,
 }
@@ -135,7 +141,8 @@ impl Transfer<'_> {
     fn send(&mut self, head: &[u8]) -> io::Result<()> {
         let context = self.context;
         self.tls.set_blocking(Some(WRITE_TIMEOUT))?;
-        self.tls.limit_unsent(DOWNLOAD_UNSENT_BYTES);
+        self.tls.limit_standstill(STANDSTILL_MS);
+        self.limit_unsent(DOWNLOAD_UNSENT_BYTES)?;
         self.tls.cork(true);
         self.tls.queue(head)?;
         let (mut taken, mut time, mut quick) = (0, Duration::MAX, false);
@@ -144,11 +151,11 @@ impl Transfer<'_> {
             let grant = context.chunk_budget.next(self.sent, taken, time);
             if grant.is_large() != quick {
                 quick = grant.is_large();
-                self.tls.limit_unsent(if quick {
+                self.limit_unsent(if quick {
                     QUICK_UNSENT_BYTES
                 } else {
                     DOWNLOAD_UNSENT_BYTES
-                });
+                })?;
             }
             let asked = Instant::now();
             let count = {
@@ -170,9 +177,38 @@ impl Transfer<'_> {
             context.counters.video_bytes.add(count as u64);
         }
         self.tls.cork(false);
-        self.wait_sent()?;
+        // Until the client has taken all of it, the download counts.
+        self.limit_unsent(0)?;
         self.tls.limit_unsent(UNSENT_MAX_BYTES);
+        self.tls.limit_standstill(USER_TIMEOUT_MS);
         self.tls.set_blocking(None)
+    }
+
+    /// Sets how many bytes may wait unsent, and waits until no more do. Step by step, so that what
+    /// the client takes meanwhile is seen: a slow one needs many windows for what a quick one may
+    /// have waiting.
+    ///
+    /// # Errors
+    /// As [`Transfer::flush`].
+    fn limit_unsent(&mut self, bytes: u32) -> io::Result<()> {
+        /// As much as a window asks for.
+        const STEP_BYTES: u32 = 64 * 1024;
+
+        while self.unsent_max > bytes {
+            self.unsent_max = self.unsent_max.saturating_sub(STEP_BYTES).max(bytes);
+            self.tls.limit_unsent(self.unsent_max);
+            while !self
+                .tls
+                .wait_writable(WRITE_TIMEOUT.min(self.context.timeouts.window))
+            {
+                self.rate.taken(0, Instant::now())?;
+                self.check_aborted()?;
+            }
+            self.rate.taken(STEP_BYTES as usize, Instant::now())?;
+        }
+        self.unsent_max = bytes;
+        self.tls.limit_unsent(bytes);
+        Ok(())
     }
 
     /// Sends what was queued.
@@ -189,20 +225,6 @@ impl Transfer<'_> {
                     self.check_aborted()?;
                 }
                 Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    /// Waits until the client has taken all of it: until then the download counts. At the slowest
-    /// rate that is allowed, what may wait unsent takes two windows.
-    fn wait_sent(&self) -> io::Result<()> {
-        let window = self.context.timeouts.window;
-        let deadline = Instant::now() + 2 * window;
-        while !self.tls.wait_sent(WRITE_TIMEOUT.min(window)) {
-            self.check_aborted()?;
-            if Instant::now() >= deadline {
-                return Err(io::ErrorKind::TimedOut.into());
             }
         }
         Ok(())

@@ -271,8 +271,18 @@ fn a_client_that_takes_enough_in_each_window_is_served_for_as_long_as_it_needs()
 
 #[test]
 fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
-    // Three times what a window asks for, in pieces, over many windows: as 10 KB a second are with
-    // the real ones, where the kernel takes and gives in lumps.
+    is_served_evenly(None);
+}
+
+#[test]
+fn a_slow_client_behind_megabytes_of_buffers_is_never_cut() {
+    // They fill in a moment, and then the kernel takes nothing for longer than a window.
+    is_served_evenly(Some(4 << 20));
+}
+
+/// Takes three times what a window asks for, in pieces, over many windows: as 10 KB a second are
+/// with the real ones, where the kernel takes and gives in lumps.
+fn is_served_evenly(receive_buffer: Option<usize>) {
     let window = Duration::from_secs(2);
     let inside = with_video(
         Setup::new(),
@@ -282,7 +292,8 @@ fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
         },
     );
     let guid = inside.sign_in(503);
-    let mut client = inside.client();
+    let socket = connect_from("127.0.0.1", inside.address(), receive_buffer);
+    let mut client = inside.client_over(socket);
     client.begin_download(503, &guid, RECORD_ID);
     // By the clock, so that a busy machine makes the client no slower.
     let (began, mut taken) = (Instant::now(), 0);
