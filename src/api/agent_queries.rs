@@ -14,6 +14,8 @@ use crate::session::{AgentId, AgentState, Role, SignedInAgent};
 
 /// The group that all agents are in, since there are none.
 const NO_GROUP: u32 = 0;
+/// The skills of an agent, which only a switch could name.
+const NO_SKILLS: &str = r#""skilllist":[],"#;
 /// The highest number of a VDN that the interface documents.
 const VDN_MAX: u32 = 512;
 
@@ -114,7 +116,7 @@ impl Gateway {
                 known.state.number(),
                 vdn,
                 caller.now,
-                r#""skilllist":[],"#,
+                NO_SKILLS,
             )),
             None => Reply::rejected(ResultCode::INVALID_PARAMETER),
         }
@@ -129,10 +131,9 @@ impl Gateway {
         };
         let (vdn, mut agents) = self.colleagues(caller);
         agents.retain(|_| group == NO_GROUP);
-        let skills = r#""skilllist":[],"#;
         let infos = agents
             .iter()
-            .map(|known| info(known, known.state.number(), vdn, caller.now, skills));
+            .map(|known| info(known, known.state.number(), vdn, caller.now, NO_SKILLS));
         Reply::result(&array(infos))
     }
 

@@ -74,28 +74,20 @@ impl Metric {
     }
 }
 
-const fn gauge(
-    name: &'static str,
-    help: &'static str,
-    read: fn(&Gateway, &mut Samples<'_>),
-) -> Metric {
-    Metric {
-        name,
-        kind: "gauge",
-        help,
-        labels: &[],
-        read,
-    }
+type Read = fn(&Gateway, &mut Samples<'_>);
+
+const fn gauge(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric("gauge", name, help, read)
 }
 
-const fn counter(
-    name: &'static str,
-    help: &'static str,
-    read: fn(&Gateway, &mut Samples<'_>),
-) -> Metric {
+const fn counter(name: &'static str, help: &'static str, read: Read) -> Metric {
+    metric("counter", name, help, read)
+}
+
+const fn metric(kind: &'static str, name: &'static str, help: &'static str, read: Read) -> Metric {
     Metric {
         name,
-        kind: "counter",
+        kind,
         help,
         labels: &[],
         read,
