@@ -9,7 +9,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-use crate::support::{Client, Scratch, Server, Setup, eventually};
+use crate::support::{Client, Scratch, Server, Setup, eventually, stdout_of};
 
 /// The files that `certificates/make` makes, by name.
 fn files() -> &'static HashMap<String, Vec<u8>> {
@@ -17,16 +17,7 @@ fn files() -> &'static HashMap<String, Vec<u8>> {
     FILES.get_or_init(|| {
         let scratch = Scratch::new();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/certificates/make");
-        let made = Command::new("sh")
-            .arg(script)
-            .current_dir(scratch.path())
-            .output()
-            .unwrap();
-        assert!(
-            made.status.success(),
-            "{}",
-            String::from_utf8_lossy(&made.stderr)
-        );
+        stdout_of(Command::new("sh").arg(script).current_dir(scratch.path()));
         let entries = fs::read_dir(scratch.path())
             .unwrap()
             .map(|entry| entry.unwrap());

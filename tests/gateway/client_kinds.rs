@@ -775,11 +775,7 @@ fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_
     for _ in 0..TIMES {
         parked();
         let before = polls.load(Ordering::SeqCst);
-        let renewed = server
-            .client()
-            .put("/onlineagent/503/forcelogin", None, SIGN_IN)
-            .guid()
-            .unwrap();
+        let renewed = server.sign_in_again(503);
         *guid.lock().unwrap() = renewed;
         eventually("the end of the parked poll and two events", || {
             polls.load(Ordering::SeqCst) >= before + 3

@@ -185,11 +185,7 @@ fn nobody_else_is_told_and_nobody_after_the_end_of_the_session() {
         .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     server.metric_becomes("recording_events_total", 2);
     // Of another session nothing is left in the queue, and what is there is old.
-    let forced = server
-        .client()
-        .put("/onlineagent/503/forcelogin", None, SIGN_IN)
-        .guid()
-        .unwrap();
+    let forced = server.sign_in_again(503);
     server.client().take_sign_in_events(503, &forced);
     let_looks_pass(&server, &mount(&server));
     assert!(has_no_events(&server, 503, &forced) && has_no_events(&server, 101, &other));

@@ -64,15 +64,7 @@ fn a_file_that_shrinks_cuts_the_connection_and_nothing_else() {
             .log_line("downloadVideoFileEx agent=503")
             .contains("cut=\"the file shrank while it was sent\"")
     );
-    let agent = server
-        .client()
-        .put(
-            "/onlineagent/503/forcelogin",
-            None,
-            r#"{"password":"secret"}"#,
-        )
-        .guid()
-        .unwrap();
+    let agent = server.sign_in_again(503);
     let reply = server.download(503, &agent, "Y:/1/0/20201202/503/a.mp4");
     assert_eq!(
         (reply.status, reply.body.len()),
@@ -191,15 +183,7 @@ fn a_file_that_is_replaced_is_sent_as_it_was() {
 fn a_file_that_is_deleted_is_sent_to_its_end_and_is_gone_then() {
     let (server, client, video) = begun(|path| fs::remove_file(path).unwrap());
     assert_identical(client, &video);
-    let guid = server
-        .client()
-        .put(
-            "/onlineagent/503/forcelogin",
-            None,
-            r#"{"password":"secret"}"#,
-        )
-        .guid()
-        .unwrap();
+    let guid = server.sign_in_again(503);
     assert_eq!(
         server
             .download(503, &guid, "Y:/1/0/20201202/503/a.mp4")
@@ -320,19 +304,11 @@ impl Faulty {
     /// Other mounts, signing in, polling and the page for operators: none of it minds.
     fn assert_everything_else_works(&self) {
         assert_eq!(self.agent().ask(QUERY, "").body, b"video");
-        let guid = self
-            .server
-            .client()
-            .put(
-                "/onlineagent/102/forcelogin",
-                None,
-                r#"{"password":"secret"}"#,
-            )
-            .guid();
+        let guid = self.server.sign_in_again(102);
         assert_eq!(
             self.server
                 .client()
-                .get("/agentevent/102", guid.as_deref())
+                .get("/agentevent/102", Some(&guid))
                 .code(),
             "0"
         );

@@ -1,7 +1,6 @@
 //! What `check`, `/health`, the log and a download say of each kind of mount directory.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use rustix::io::Errno;
 use rustix::mount::{MountFlags, UnmountFlags, mount, mount_bind, unmount};
@@ -235,7 +234,7 @@ impl Kind {
     fn assert_told(&self) {
         let (what, directory) = (self.what, self.directory.display());
         let setup = self.setup();
-        let report = check(&setup);
+        let report = setup.check();
         let line = report
             .lines()
             .find(|line| line.starts_with("mount MOUNT_DIR.Y: "))
@@ -269,23 +268,6 @@ impl Kind {
             "{what}"
         );
     }
-}
-
-fn check(setup: &Setup) -> String {
-    setup.write_files();
-    let config = setup.directory().join("basic.properties");
-    let output = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-        .arg("check")
-        .arg("--config")
-        .arg(config)
-        .output();
-    let output = output.unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
 }
 
 #[test]

@@ -10,32 +10,6 @@ use crate::support::{Fuse, Scratch, Setup, Tree, eventually};
 
 const PATH: &str = "1/0/20201202/503/a.mp4";
 
-/// What `cc-gateway check` prints, which ends in success.
-fn check(setup: &Setup) -> String {
-    check_through(setup, &[])
-}
-
-fn check_through(setup: &Setup, wrapper: &[&str]) -> String {
-    setup.write_files();
-    let config = setup.directory().join("basic.properties");
-    let words = [
-        wrapper,
-        &[env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"],
-    ]
-    .concat();
-    let output = Command::new(words[0])
-        .args(&words[1..])
-        .arg(config)
-        .output()
-        .unwrap();
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    String::from_utf8(output.stdout).unwrap()
-}
-
 /// Three directories that hold different bytes under one path.
 fn places() -> Scratch {
     let places = Scratch::new();
@@ -144,7 +118,7 @@ fn check_tells_which_directory_serves_which_node_and_drive_and_whether_it_is_mou
         .set("MOUNT_DIR", "/proc")
         .set("MOUNT_DIR.Z", places.path().join("one").to_str().unwrap())
         .set("MOUNT_DIR.C", "/nowhere/at/all");
-    let report = check(&setup);
+    let report = setup.check();
     let one = places.path().join("one").display().to_string();
     let lines: Vec<_> = report
         .lines()
@@ -159,7 +133,7 @@ fn check_tells_which_directory_serves_which_node_and_drive_and_whether_it_is_mou
         .set("CTI_POOL_MODE", "ON")
         .set("MOUNT_CHECK", "ON")
         .set("MOUNT_DIR.256.Z", &one);
-    let report = check(&pool.set("MOUNT_DIR.255", "/proc"));
+    let report = pool.set("MOUNT_DIR.255", "/proc").check();
     let lines: Vec<_> = report
         .lines()
         .filter(|line| line.starts_with("mount "))
@@ -222,7 +196,11 @@ fn a_folder_of_a_mount_is_told_from_one_on_which_nothing_is_mounted() {
          server, set MOUNT_CHECK to OFF",
         above.canonicalize().unwrap().display()
     );
-    assert!(check(&setup).contains(&format!("{} is NOT there: {reason}", directory.display())));
+    assert!(
+        setup
+            .check()
+            .contains(&format!("{} is NOT there: {reason}", directory.display()))
+    );
     let server = setup.expect_log("is lost: ").start();
     server.log_line(&format!("mount {} is lost: {reason}", directory.display()));
     assert_eq!(
@@ -293,7 +271,7 @@ fn a_mount_that_may_not_be_entered_is_lost_with_the_reason_and_so_is_each_record
     // Root squash, Kerberos without a ticket and plain modes all look like this.
     set_mode(&mount, 0o700);
     let reason = "Permission denied (EACCES): the user of this process may not enter it";
-    let report = check_through(&setup, &AS_NOBODY);
+    let report = setup.check_through(&AS_NOBODY);
     assert!(
         report.contains(&format!(
             "mount MOUNT_DIR.Y: {} is NOT there: {reason}",

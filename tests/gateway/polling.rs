@@ -75,38 +75,30 @@ fn every_way_to_sign_out_answers_the_parked_polls_at_once() {
     }
 }
 
+/// What is not a number from 1 to 255, written as one.
+const NOT_REASONS: [&str; 10] = [
+    "0",
+    "256",
+    "-1",
+    "+1",
+    "01",
+    "1.0",
+    "x",
+    "1a",
+    "%20",
+    "99999999999999999999",
+];
+
 #[test]
 fn a_reason_that_is_none_is_refused_after_the_guid_and_ends_nothing() {
     let server = Server::start();
     let mut client = server.client();
-    for reason in [
-        "0",
-        "256",
-        "-1",
-        "+1",
-        "01",
-        "1.0",
-        "x",
-        "1a",
-        "%20",
-        "99999999999999999999",
-    ] {
+    for reason in NOT_REASONS {
         let path = format!("/onlineagent/101/forcelogoutwithreason/{reason}");
         client.delete(&path, None).assert_failure("100-006");
     }
     let guid = server.sign_in(101);
-    for reason in [
-        "0",
-        "256",
-        "-1",
-        "+1",
-        "01",
-        "1.0",
-        "x",
-        "1a",
-        "%20",
-        "99999999999999999999",
-    ] {
+    for reason in NOT_REASONS {
         let path = format!("/onlineagent/101/forcelogoutwithreason/{reason}");
         client.delete(&path, Some(&guid)).assert_failure("100-005");
     }

@@ -1,7 +1,7 @@
 //! The downloads beside that of videos: `recordfile`, `recordfiledownloadEx` and the pair of
 //! quality control. Every check is reached in its order, and the recording comes byte for byte.
 
-use crate::support::{Agent, Server, Setup, recording_bytes};
+use crate::support::{Agent, Setup, recording_bytes};
 
 const DAY: &str = "1/0/20201202";
 const EX: &str = "/recordfile/{}/recordfiledownloadEx?callId=1-2&hwFileName=";
@@ -346,15 +346,4 @@ fn in_a_pool_the_path_of_the_second_step_holds_the_node() {
         agent.get(&second_step(&first), "").body,
         recording_bytes(1, 70_000)
     );
-}
-
-impl Server {
-    /// Signs in by force, with or without a session before.
-    fn sign_in_again(&self, agent: u32) -> String {
-        let path = format!("/onlineagent/{agent}/forcelogin");
-        self.client()
-            .put(&path, None, crate::support::SIGN_IN)
-            .guid()
-            .unwrap()
-    }
 }

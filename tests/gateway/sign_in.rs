@@ -382,11 +382,7 @@ fn a_forced_sign_in_ends_the_earlier_session_and_its_parked_poll_at_once() {
     let bystander = server.sign_in(102);
     let mut other = server.park(102, &bystander);
     let mut parked = server.park(101, &first);
-    let second = server
-        .client()
-        .put("/onlineagent/101/forcelogin", None, SIGN_IN)
-        .guid()
-        .unwrap();
+    let second = server.sign_in_again(101);
     // A client reuses its poll loop for the new session: 100-006 would end that loop.
     assert_eq!(parked.reply().text(), EMPTY_POLL);
     server

@@ -33,7 +33,7 @@ pub use manager::Manager;
 pub use metrics::Metrics;
 pub use relay::Relay;
 pub use scratch::Scratch;
-pub use server::{Server, Setup, eventually};
+pub use server::{Server, Setup, eventually, stdout_of};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
 pub use sockets::{connect_from, drain, has_ended, unsent_from};
 

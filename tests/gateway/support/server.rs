@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use super::client::{Client, Reply};
 use super::scratch::Scratch;
+use super::shape::SIGN_IN;
 
 /// Longest wait for anything that happens by itself. Nothing measures with it: reaching it is a
 /// failure.
@@ -160,6 +161,24 @@ impl Setup {
         self.scratch.path()
     }
 
+    /// What `cc-gateway check` prints, which ends in success.
+    pub fn check(&self) -> String {
+        self.check_through(&[])
+    }
+
+    /// As [`check`](Self::check), started by the words of a command before its own.
+    pub fn check_through(&self, wrapper: &[&str]) -> String {
+        self.write_files();
+        let words = [
+            wrapper,
+            &[env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"],
+        ]
+        .concat();
+        let mut command = Command::new(words[0]);
+        let settings = self.directory().join("basic.properties");
+        stdout_of(command.args(&words[1..]).arg(settings))
+    }
+
     /// Writes the files; what [`Setup::start`] does first.
     pub fn write_files(&self) {
         let agents = self.agents.replace("SECRET", SECRET);
@@ -258,23 +277,29 @@ fn first_address(
 
 /// Makes the pair with the program itself, as an operator would.
 fn make_certificate(directory: &Path) {
-    let made = Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-        .args([
-            "certificate",
-            "--name",
-            "localhost",
-            "--name",
-            "127.0.0.1",
-            "--out",
-        ])
-        .arg(directory)
-        .output()
-        .unwrap();
-    assert!(
-        made.status.success(),
-        "{}",
-        String::from_utf8_lossy(&made.stderr)
+    stdout_of(
+        Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
+            .args([
+                "certificate",
+                "--name",
+                "localhost",
+                "--name",
+                "127.0.0.1",
+                "--out",
+            ])
+            .arg(directory),
     );
+}
+
+/// What a command prints, which ends in success.
+pub fn stdout_of(command: &mut Command) -> String {
+    let output = command.output().unwrap();
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout).unwrap()
 }
 
 /// A running server.
@@ -333,11 +358,16 @@ impl Server {
     /// As [`sign_in`](Self::sign_in), but leaves the events: for Guids that are renewed with the
     /// next poll.
     pub fn sign_in_only(&self, agent: u32) -> String {
-        let reply = self.client().put(
-            &format!("/onlineagent/{agent}"),
-            None,
-            r#"{"password":"secret"}"#,
-        );
+        let reply = self
+            .client()
+            .put(&format!("/onlineagent/{agent}"), None, SIGN_IN);
+        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+    }
+
+    /// Signs in by force, with or without a session before.
+    pub fn sign_in_again(&self, agent: u32) -> String {
+        let path = format!("/onlineagent/{agent}/forcelogin");
+        let reply = self.client().put(&path, None, SIGN_IN);
         reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
     }
 
@@ -441,17 +471,10 @@ impl Server {
                 ],
             ]
             .concat();
-            let output = Command::new(&words[0])
-                .args(&words[1..])
-                .args(arguments)
-                .output()
-                .unwrap();
-            assert!(
-                output.status.success(),
-                "{}",
-                String::from_utf8_lossy(&output.stderr)
-            );
-            String::from_utf8(output.stdout).unwrap().trim().to_owned()
+            let mut command = Command::new(&words[0]);
+            stdout_of(command.args(&words[1..]).args(arguments))
+                .trim()
+                .to_owned()
         };
         let before = prlimit(&[&format!("--{resource}"), "--noheadings", "--output=SOFT"]);
         prlimit(&[&format!("--{resource}={soft}:")]);
