@@ -3,11 +3,10 @@
 use std::fs::{self, File};
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use crate::support::{
     Client, EMPTY_POLL, Hang, Reply, SIGN_IN, Scratch, Server, Setup, Tree, eventually,
-    recording_bytes,
+    recording_bytes, reset,
 };
 
 const FOLDER: &str = "1/0/20261125";
@@ -426,8 +425,7 @@ fn an_event_whose_client_has_gone_comes_with_the_next_poll() {
     let mut client = server.client();
     for reason in 200..=250 {
         let parked = server.park(101, &guid);
-        rustix::net::sockopt::set_socket_linger(parked.socket(), Some(Duration::ZERO)).unwrap();
-        drop(parked);
+        reset(parked.into_socket(), server.address());
         let path = format!("/onlineagent/101/saybusy?reason={reason}&prolong=true");
         assert_eq!(client.request("POST", &path, Some(&guid), "").code(), "0");
         let event = client.get("/agentevent/101", Some(&guid)).json()["event"].clone();

@@ -112,6 +112,11 @@ impl Client {
         &self.stream.sock
     }
 
+    /// The socket below TLS, without a word to the server.
+    pub fn into_socket(self) -> TcpStream {
+        self.stream.sock
+    }
+
     /// The TLS connection.
     pub fn tls(&mut self) -> &mut ClientConnection {
         &mut self.stream.conn

@@ -35,7 +35,7 @@ pub use relay::Relay;
 pub use scratch::Scratch;
 pub use server::{Server, Setup, eventually, stdout_of};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
-pub use sockets::{connect_from, drain, has_ended, unsent_from};
+pub use sockets::{connect_from, drain, has_ended, reset, unsent_from};
 
 /// The bytes of a mock recording: every place differs from its neighbours and from other
 /// recordings.

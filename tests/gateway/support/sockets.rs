@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
-use super::server::PATIENCE;
+use super::server::{PATIENCE, eventually};
 
 /// Connects from this address of the loopback network; `receive` bounds the receive buffer, in
 /// bytes.
@@ -58,16 +58,56 @@ pub fn has_ended(mut socket: &TcpStream) -> bool {
 /// Bytes that wait in the kernel to be sent from this local port, and whether any connection of it
 /// is left.
 pub fn unsent_from(port: u16) -> (u64, usize) {
-    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
     let mut unsent = (0, 0);
-    for line in table.lines().skip(1) {
-        let columns: Vec<_> = line.split_whitespace().collect();
-        let is_local = columns[1].ends_with(&format!(":{port:04X}"));
-        // 0A is LISTEN, 06 TIME_WAIT.
-        if is_local && !["0A", "06"].contains(&columns[3]) {
-            unsent.0 += u64::from_str_radix(columns[4].split(':').next().unwrap(), 16).unwrap();
+    for socket in tcp_sockets() {
+        if socket.local == port && ![LISTEN, TIME_WAIT].contains(&socket.state) {
+            unsent.0 += socket.unsent;
             unsent.1 += 1;
         }
     }
     unsent
+}
+
+/// Resets a connection to `server`, and waits until its reset is there: a process that is just
+/// being started by another test may hold a copy of the socket until it runs.
+pub fn reset(client: TcpStream, server: SocketAddr) {
+    let port = client.local_addr().unwrap().port();
+    sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
+    drop(client);
+    eventually("a connection that was reset", || {
+        !tcp_sockets()
+            .iter()
+            .any(|socket| socket.local == server.port() && socket.remote == port)
+    });
+}
+
+/// States of a socket as Linux numbers them.
+const TIME_WAIT: u8 = 6;
+const LISTEN: u8 = 10;
+
+struct TcpSocket {
+    local: u16,
+    remote: u16,
+    state: u8,
+    /// Bytes.
+    unsent: u64,
+}
+
+/// The IPv4 sockets of this machine.
+fn tcp_sockets() -> Vec<TcpSocket> {
+    let table = std::fs::read_to_string("/proc/net/tcp").unwrap();
+    let port = |address: &str| u16::from_str_radix(address.split_once(':').unwrap().1, 16).unwrap();
+    table
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let columns: Vec<_> = line.split_whitespace().collect();
+            TcpSocket {
+                local: port(columns[1]),
+                remote: port(columns[2]),
+                state: u8::from_str_radix(columns[3], 16).unwrap(),
+                unsent: u64::from_str_radix(columns[4].split_once(':').unwrap().0, 16).unwrap(),
+            }
+        })
+        .collect()
 }
