@@ -69,7 +69,7 @@ pub(super) fn stat_entry(
 }
 
 /// Opens the folder `name` below `parent` for walking on (`OFlags::PATH`) or listing (`RDONLY`);
-/// `None` as in [`ask`].
+/// `None` as in [`stat_entry`].
 pub(super) fn open(
     parent: BorrowedFd<'_>,
     name: &(impl Arg + Clone),
