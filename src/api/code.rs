@@ -119,4 +119,13 @@ mod tests {
             )));
         }
     }
+    #[test]
+    fn each_code_has_a_sentence_of_its_own_and_a_meaning() {
+        let messages: Vec<_> = ResultCode::ALL.iter().map(|code| code.message()).collect();
+        for (index, message) in messages.iter().enumerate() {
+            assert!(message.len() > 6 && !messages[..index].contains(message));
+        }
+        assert_eq!(ResultCode::SUCCESS.message(), "success");
+        assert_eq!(ResultCode::MEANINGS.len(), messages.len());
+    }
 }

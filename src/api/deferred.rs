@@ -168,3 +168,35 @@ impl fmt::Debug for Ticket {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Slots that nothing waits in.
+    struct Empty;
+
+    impl Slots for Empty {
+        fn complete(&self, _slot: SlotId, _finish: Option<Finish>) {}
+
+        fn is_waiting(&self, _slot: SlotId) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_waits_is_logged_with_its_deadline_and_its_slot() {
+        let deferred = Deferred::until(Instant::now(), |_, _| Reply::empty().into());
+        let shown = format!("{:?}", deferred.counted_as_poll());
+        assert!(shown.starts_with("Deferred { until: Instant"), "{shown}");
+        assert!(shown.ends_with("is_poll: true, .. }"), "{shown}");
+        let slot = SlotId {
+            index: 7,
+            generation: 3,
+        };
+        assert_eq!(
+            format!("{:?}", Ticket::new(Arc::new(Empty), slot)),
+            "Ticket { slot: SlotId { index: 7, generation: 3 }, .. }"
+        );
+    }
+}

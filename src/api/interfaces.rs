@@ -270,4 +270,14 @@ mod tests {
         }
         assert_eq!(Interface::Unknown as usize, INTERFACES.len());
     }
+    #[test]
+    fn what_is_no_interface_is_logged_as_unknown_and_allows_nothing() {
+        for (interface, name, allow) in [
+            (Interface::Unknown, "unknown", ""),
+            (Interface::Handshake, "handShake", "POST"),
+            (Interface::Health, "health", "GET, HEAD"),
+        ] {
+            assert_eq!((interface.log_name(), interface.allow()), (name, allow));
+        }
+    }
 }

@@ -25,6 +25,8 @@ pub mod router;
 mod sign_in;
 pub mod sign_in_body;
 mod sign_out;
+#[cfg(test)]
+mod tests;
 mod trail;
 
 pub use code::ResultCode;

@@ -367,3 +367,259 @@ fn media(recording: &Recording) -> Media {
         Media::Audio
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Drive;
+    use crate::ops::counters::Counters;
+    use crate::recording::scratch::{Scratch, eventually};
+    use crate::session::{AgentId, InitialState, PollOutcome, Roster};
+    use std::path::Path;
+    use std::sync::atomic::Ordering;
+
+    fn gateway(lines: &str) -> Arc<Gateway> {
+        let file = Path::new("/etc/cc-gateway/basic.properties");
+        let text = format!("TLS_CERTIFICATE=c\nTLS_PRIVATE_KEY=k\nMOUNT_CHECK=OFF\n{lines}");
+        let (settings, _) = crate::config::from_text(&text, file).unwrap();
+        Arc::new(Gateway::new(settings, Roster::default(), Arc::new(Counters::default())).unwrap())
+    }
+
+    /// With video, and a directory to look at once an hour.
+    fn watching(scratch: &Scratch) -> Arc<Gateway> {
+        gateway(&format!(
+            "IF_SUPPORT_VIDEO=ON\nRECORD_SCAN_INTERVAL=3600000\nMOUNT_DIR={}",
+            scratch.path().display()
+        ))
+    }
+
+    fn agent(number: u32) -> AgentId {
+        AgentId::parse(&number.to_string(), 999).unwrap()
+    }
+
+    fn sign_in(gateway: &Gateway, number: u32) -> OpenSession {
+        let (now, initial) = (Instant::now(), InitialState::default());
+        let opened = gateway
+            .sessions
+            .sign_in(agent(number), true, initial, now, 0)
+            .unwrap();
+        for _ in 0..2 {
+            gateway
+                .sessions
+                .poll_outcome(agent(number), opened.session, now);
+        }
+        OpenSession {
+            agent: agent(number),
+            session: opened.session,
+            signed_in: now,
+        }
+    }
+
+    fn recording(name: &str, kind: MediaKind) -> Recording {
+        let segment = |text| crate::recording::Segment::parse(text).unwrap();
+        let folders = ["3", "0", "20261124", "101"].map(segment);
+        Recording::new(folders, segment(name), kind)
+    }
+
+    fn started(name: &str, kind: MediaKind) -> Arrival {
+        Arrival::Started {
+            recording: recording(name, kind),
+            task_id: 6110,
+            size: 1,
+            begin_time_ms: 1_795_511_730_412,
+        }
+    }
+
+    fn point(location: Option<u32>) -> MountPoint {
+        MountPoint {
+            location,
+            drive: Drive::default(),
+        }
+    }
+
+    #[test]
+    fn an_arrival_becomes_the_event_of_its_kind() {
+        let finished = |kind, begin_time_ms, end_time_ms| Arrival::Finished {
+            recording: recording("0915307.V3", kind),
+            task_id: 6110,
+            size: 1,
+            begin_time_ms,
+            end_time_ms,
+        };
+        for (arrival, location, content) in [
+            (
+                started("0915307.V3", MediaKind::Audio),
+                None,
+                r#"{"taskId":6110,"caller":"","recordID":"Yc1v3a101d20261124t0915307","called":"","locationId":"65535","fileName":"Y:/3/0/20261124/101/0915307.V3","fileMediaType":"1","callId":"1795511730-412"}"#,
+            ),
+            (
+                started("0915307.mp4", MediaKind::Video),
+                Some(255),
+                r#"{"recordID":"Yc1v3a101d20261124t0915307.","callId":"1795511730-412","fileName":"Y:/3/0/20261124/101/0915307.mp4","caller":"","called":"","locationId":"255","taskId":6110,"fileMediaType":2}"#,
+            ),
+            // The dot of such a name is its own, and stays.
+            (
+                started("0915307..V3", MediaKind::Audio),
+                None,
+                r#"{"taskId":6110,"caller":"","recordID":"Yc1v3a101d20261124t0915307.","called":"","locationId":"65535","fileName":"Y:/3/0/20261124/101/0915307..V3","fileMediaType":"1","callId":"1795511730-412"}"#,
+            ),
+            (
+                finished(MediaKind::Audio, 1_795_511_730_412, 1_795_511_772_000),
+                None,
+                r#"{"beginTime":1795511730412,"endTime":1795511772000,"fileMediaType":"1","recordFormat":"0","taskId":6110,"callId":"1795511730-412"}"#,
+            ),
+            (
+                finished(MediaKind::Video, -1, -1),
+                None,
+                r#"{"beginTime":0,"endTime":0,"fileMediaType":2,"recordFormat":"0","taskId":6110,"callId":"0-0"}"#,
+            ),
+        ] {
+            let body = event(&arrival, point(location), 7).poll_body(agent(101));
+            assert!(
+                body.ends_with(&format!(
+                    r#""eventGenTime":7,"workNo":"101","content":{content}}}}}"#
+                )),
+                "{body}"
+            );
+        }
+    }
+
+    #[test]
+    fn an_event_reaches_the_session_it_was_found_for_and_no_later_one() {
+        let gateway = gateway("");
+        let [first, second] = [101, 103].map(|number| sign_in(&gateway, number));
+        let arrival = |number| {
+            let watched = WatchedAgent {
+                number,
+                since: Instant::now(),
+            };
+            (watched, started("0915307.V3", MediaKind::Audio))
+        };
+        let arrivals = [101, 102, 103, 104].map(arrival);
+        gateway.announce(&[first, second], point(None), &arrivals);
+        assert_eq!(gateway.recording_events.queued.value(), 2);
+        for session in [first, second] {
+            let outcome =
+                gateway
+                    .sessions
+                    .poll_outcome(session.agent, session.session, Instant::now());
+            assert!(matches!(outcome, PollOutcome::Event(_)));
+        }
+        sign_in(&gateway, 101);
+        gateway.announce(&[first], point(None), &arrivals);
+        assert_eq!(gateway.recording_events.queued.value(), 2);
+        // An event that pushes another out is queued as well.
+        for _ in 0..70 {
+            gateway.announce(&[second], point(None), &arrivals);
+        }
+        assert_eq!(gateway.recording_events.queued.value(), 72);
+    }
+
+    #[test]
+    fn a_session_is_watched_since_it_began() {
+        let session = sign_in(&gateway(""), 101);
+        let expected = WatchedAgent {
+            number: 101,
+            since: session.signed_in,
+        };
+        assert_eq!(watched(&session), expected);
+    }
+
+    #[test]
+    fn the_thread_wakes_for_whatever_is_due_first() {
+        let scratch = Scratch::new();
+        let gateway = watching(&scratch);
+        let mut schedule = Schedule::new(&gateway);
+        let began = schedule.new_agents_from;
+        let after = |ms| began + Duration::from_millis(ms);
+        assert_eq!(schedule.sweep_at, after(1000));
+        assert_eq!(schedule.round_at, Some(after(3_600_000)));
+        assert_eq!(schedule.next(), after(1000));
+        schedule.round_at = Some(after(900));
+        assert_eq!(schedule.next(), after(900));
+        schedule.new_agents_from = after(800);
+        assert_eq!(schedule.next(), after(900));
+        schedule.has_new_agents = true;
+        assert_eq!(schedule.next(), after(800));
+    }
+
+    #[test]
+    fn a_wakeup_tells_its_reasons_once_and_ends_at_its_deadline() {
+        let wakeup = Wakeup::default();
+        let long = Instant::now() + Duration::from_secs(60);
+        let notes: [fn(&mut Reasons); 3] = [
+            |reasons| reasons.new_agents = true,
+            |reasons| reasons.scan_ended = true,
+            |reasons| reasons.stop = true,
+        ];
+        for (index, note) in notes.into_iter().enumerate() {
+            wakeup.notify(note);
+            let reasons = wakeup.wait_until(long);
+            let told = [reasons.new_agents, reasons.scan_ended, reasons.stop];
+            assert_eq!(told, [0, 1, 2].map(|other| other == index));
+        }
+        assert!(Instant::now() < long);
+        let reasons = wakeup.wait_until(Instant::now());
+        assert!(!(reasons.new_agents || reasons.scan_ended || reasons.stop));
+        // It also wakes one who waits already.
+        std::thread::scope(|scope| {
+            let waits = scope.spawn(|| wakeup.wait_until(long).stop);
+            wakeup.notify(|reasons| reasons.stop = true);
+            assert!(waits.join().unwrap());
+        });
+        assert!(Instant::now() < long);
+    }
+
+    #[test]
+    fn a_round_skips_a_mount_whose_last_one_goes_on() {
+        let scratch = Scratch::new();
+        scratch.file("1/0/20201202/101/0900000.mp4", b"video");
+        let gateway = watching(&scratch);
+        sign_in(&gateway, 101);
+        let mut schedule = Schedule::new(&gateway);
+        let watch = &gateway.recording_events.watches[0];
+        let counted = || {
+            let counted = watch.counted();
+            [&counted.scans, &counted.skipped].map(|count| count.load(Ordering::Relaxed))
+        };
+        schedule.begin_round();
+        assert_eq!(schedule.mounts[0].requested, Some(Scope::All));
+        schedule.scan(Instant::now());
+        eventually(|| counted() == [1, 0] && !watch.is_scanning());
+        assert_eq!(schedule.mounts[0].requested, None);
+        assert_eq!(schedule.mounts[0].last_scope, Some(Scope::All));
+        assert!(
+            gateway
+                .recording_events
+                .wakeup
+                .wait_until(Instant::now() + Duration::from_secs(60))
+                .scan_ended
+        );
+        // One that has ended is no reason, and neither is one that goes on for new agents only.
+        for (is_scanning, last_scope, skipped) in [
+            (false, Some(Scope::All), 0),
+            (true, Some(Scope::NewAgents), 0),
+            (true, None, 0),
+            (true, Some(Scope::All), 1),
+        ] {
+            schedule.mounts[0] = MountSchedule {
+                last_scope,
+                requested: None,
+            };
+            let hold = is_scanning.then(|| watch.hold());
+            schedule.begin_round();
+            let requested = (skipped == 0).then_some(Scope::All);
+            assert_eq!(schedule.mounts[0].requested, requested, "{last_scope:?}");
+            assert_eq!(counted(), [1, skipped]);
+            // What is requested waits for the end of the other.
+            schedule.scan(Instant::now());
+            assert_eq!(
+                schedule.mounts[0].requested,
+                requested.filter(|_| is_scanning)
+            );
+            drop(hold);
+            eventually(|| !watch.is_scanning());
+            watch.counted().scans.store(1, Ordering::Relaxed);
+        }
+    }
+}

@@ -213,4 +213,11 @@ mod tests {
             None
         );
     }
+    #[test]
+    fn a_reply_that_is_logged_shows_its_code_and_nothing_secret() {
+        let reply = Reply::result("secret").with("Set-GUID", "secret");
+        let shown = format!("{reply:?}");
+        assert!(shown.starts_with("Reply { status: 200, code: ResultCode { wire: \"0\""));
+        assert!(!shown.contains("secret"), "{shown}");
+    }
 }

@@ -194,4 +194,41 @@ mod tests {
             [(HeaderName::Guid, "a, b")]
         );
     }
+    #[test]
+    fn a_method_is_known_by_its_exact_name() {
+        for (name, method) in [
+            ("GET", Method::Get),
+            ("HEAD", Method::Head),
+            ("PUT", Method::Put),
+            ("POST", Method::Post),
+            ("DELETE", Method::Delete),
+            ("OPTIONS", Method::Options),
+        ] {
+            assert_eq!((Method::from_name(name), method.name()), (method, name));
+            assert_eq!(Method::from_name(&name.to_lowercase()), Method::Other);
+        }
+        assert_eq!(Method::from_name("PATCH").name(), "OTHER");
+    }
+
+    #[test]
+    fn every_field_is_written_with_its_name_and_read_back() {
+        let mut names = Vec::new();
+        for field in HeaderName::ALL {
+            assert_eq!(HeaderName::from_name(field.name()), Some(field));
+            names.push(field.name());
+        }
+        assert_eq!(
+            names,
+            [
+                "Guid",
+                "Range",
+                "If-Range",
+                "If-Match",
+                "If-Unmodified-Since",
+                "Origin",
+                "Access-Control-Request-Method",
+                "service_token"
+            ]
+        );
+    }
 }

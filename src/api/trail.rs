@@ -99,4 +99,25 @@ mod tests {
             r#" record="\u{e9}/a\" code=0 b.mp4" errno=54"#
         );
     }
+    #[test]
+    fn a_part_is_named_by_its_first_and_last_byte() {
+        use crate::recording::{ETag, FileState, Selection, select};
+        let conditions = crate::recording::Conditions {
+            range: Some("bytes=2-4".to_owned()),
+            ..Default::default()
+        };
+        let (etag, now) = (ETag::new(9, 0, 0), std::time::SystemTime::now());
+        let state = FileState {
+            etag: &etag,
+            modified: now,
+            length: 9,
+            now,
+        };
+        let Selection::Part(range) = select(&conditions, state) else {
+            panic!("the whole");
+        };
+        let trail = Trail::default();
+        trail.note_range(range);
+        assert_eq!(trail.to_string(), " range=2-4");
+    }
 }

@@ -147,6 +147,13 @@ impl ArrivalWatch {
         true
     }
 
+    /// As if a scan were under way, until this is dropped.
+    #[cfg(test)]
+    pub(crate) fn hold(&self) -> impl Drop + use<> {
+        self.is_scanning.store(true, Ordering::Release);
+        ScanGuard(Arc::clone(&self.is_scanning))
+    }
+
     /// Counts a scan that was due and did not happen, since the one before had not ended.
     pub(crate) fn skip(&self) {
         self.counted.skipped.fetch_add(1, Ordering::Relaxed);

@@ -121,7 +121,7 @@ pub struct Recording {
 }
 
 impl Recording {
-    pub(super) fn new(folders: [Segment; 4], file: Segment, kind: MediaKind) -> Recording {
+    pub(crate) fn new(folders: [Segment; 4], file: Segment, kind: MediaKind) -> Recording {
         Recording {
             folders,
             file,

@@ -19,7 +19,7 @@ mod record_id;
 mod rel_path;
 mod resolve;
 #[cfg(test)]
-mod scratch;
+pub(crate) mod scratch;
 mod search;
 mod searches;
 mod validators;

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 /// Waits until `condition` holds, and fails if that takes absurdly long.
-pub(super) fn eventually(condition: impl Fn() -> bool) {
+pub(crate) fn eventually(condition: impl Fn() -> bool) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !condition() {
         assert!(Instant::now() < limit);
@@ -15,11 +15,11 @@ pub(super) fn eventually(condition: impl Fn() -> bool) {
 
 /// A directory of a test's own.
 #[derive(Debug)]
-pub(super) struct Scratch(PathBuf);
+pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
     /// An empty directory with a name of its own.
-    pub(super) fn new() -> Scratch {
+    pub(crate) fn new() -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!(
             "cc-gateway-unit-{}-{}",
@@ -32,19 +32,19 @@ impl Scratch {
     }
 
     /// Where it is, without links.
-    pub(super) fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
     /// Makes a folder and those above it.
-    pub(super) fn folder(&self, path: &str) -> PathBuf {
+    pub(crate) fn folder(&self, path: &str) -> PathBuf {
         let path = self.0.join(path);
         std::fs::create_dir_all(&path).unwrap();
         path
     }
 
     /// Writes a file, with the folders above it.
-    pub(super) fn file(&self, path: &str, content: &[u8]) -> PathBuf {
+    pub(crate) fn file(&self, path: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::fs::write(&path, content).unwrap();
@@ -52,7 +52,7 @@ impl Scratch {
     }
 
     /// Makes a symbolic link that leads to `target`.
-    pub(super) fn link(&self, path: &str, target: &Path) {
+    pub(crate) fn link(&self, path: &str, target: &Path) {
         let path = self.0.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         std::os::unix::fs::symlink(target, path).unwrap();
