@@ -235,4 +235,45 @@ mod tests {
             assert_eq!(settings.lines(), lines);
         }
     }
+
+    #[test]
+    fn a_reload_applies_what_it_can_and_tells_every_difference() {
+        let before = settings("LOG_LEVEL=info\nMAX_DOWNLOADS=7\nMOUNT_DIR=/a");
+        let read = settings(
+            "AGENTS_FILE=/agents\nTLS_CERTIFICATE=/c\nTLS_PRIVATE_KEY=/k\nDRAIN_TIMEOUT=1000\n\
+             LOG_LEVEL=debug\nMAX_DOWNLOADS=8",
+        );
+        let mut settings = before.clone();
+        let changes = settings.reload(&read);
+        let changes: Vec<_> = changes
+            .iter()
+            .map(|change| (change.key.as_str(), change.value.as_str(), change.in_force))
+            .collect();
+        assert_eq!(
+            changes,
+            [
+                ("MOUNT_DIR", "", false),
+                ("TLS_CERTIFICATE", "/c", true),
+                ("TLS_PRIVATE_KEY", "/k", true),
+                ("AGENTS_FILE", "/agents", true),
+                ("MAX_DOWNLOADS", "8", false),
+                ("DRAIN_TIMEOUT", "1000", true),
+                ("LOG_LEVEL", "debug", true),
+                ("MOUNT_DIR.Y", "", false),
+            ]
+        );
+        let expected = Settings {
+            agents_file: "/agents".into(),
+            tls_certificate: "/c".into(),
+            tls_private_key: "/k".into(),
+            drain_timeout: Duration::from_secs(1),
+            log_level: LevelFilter::Debug,
+            lines: settings.lines.clone(),
+            ..before
+        };
+        assert_eq!(settings, expected);
+        // What could not be applied is a difference again, and nothing else.
+        let again = settings.reload(&read);
+        assert!(again.len() == 3 && again.iter().all(|change| !change.in_force));
+    }
 }

@@ -185,4 +185,14 @@ mod tests {
         drop(held);
         assert_eq!(quick().bytes, CHUNK_BYTES_MAX);
     }
+
+    #[test]
+    fn the_smallest_chunks_of_two_hundred_downloads_fit_into_forty_megabytes() {
+        assert_eq!((CHUNK_BYTES_MIN, CHUNK_BYTES_MAX), (80 << 10, 1 << 20));
+        assert_eq!((BUDGET_BYTES, JUDGED_AFTER_BYTES), (3 << 20, 4 << 20));
+        let budget = ChunkBudget::new();
+        let quick = || budget.next(JUDGED_AFTER_BYTES, 1, Duration::ZERO);
+        let held: Vec<_> = (0..100).map(|_| quick()).collect();
+        assert_eq!(held.iter().filter(|grant| grant.is_large()).count(), 7);
+    }
 }

@@ -288,4 +288,29 @@ mod tests {
             let _ = decode(&bytes);
         }
     }
+
+    #[test]
+    fn a_line_that_cannot_end_within_its_bound_is_refused_at_once() {
+        let of = |length: usize, end: &str| {
+            let mut bytes = vec![b'x'; length];
+            bytes.extend_from_slice(end.as_bytes());
+            bytes
+        };
+        for (bytes, expected) in [
+            (of(LINE_MAX_BYTES - 2, "\r\n"), Some(true)),
+            (of(LINE_MAX_BYTES - 2, "\r"), Some(false)),
+            (of(LINE_MAX_BYTES - 1, ""), Some(false)),
+            (of(LINE_MAX_BYTES, ""), None),
+            (of(LINE_MAX_BYTES - 1, "\r"), None),
+            (of(LINE_MAX_BYTES - 1, "\r\n"), None),
+        ] {
+            let end = String::from_utf8_lossy(&bytes[bytes.len() - 2..]).into_owned();
+            assert_eq!(
+                line(&bytes).ok().map(|found| found.is_some()),
+                expected,
+                "{end:?} {}",
+                bytes.len()
+            );
+        }
+    }
 }

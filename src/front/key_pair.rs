@@ -188,3 +188,193 @@ fn warning(line: Option<u32>, text: String, path: &Path, key: &str) -> Notice {
 fn shown(text: &str, path: &Path) -> String {
     text.replace("{file}", &path.display().to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::scratch::Scratch;
+    use std::fs::Permissions;
+    use std::os::unix::fs::PermissionsExt;
+    use std::time::Duration;
+
+    /// A certificate and its key.
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    /// The files in a directory, which only their owner may read.
+    fn files(scratch: &Scratch, certificate: &str, key: &str) -> KeyPairFiles {
+        let write = |name: &str, text: &str| {
+            let path = scratch.file(name, text.as_bytes());
+            std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+            path
+        };
+        KeyPairFiles {
+            certificate: write("certificate.pem", certificate),
+            private_key: write("key.pem", key),
+        }
+    }
+
+    /// What is wrong, without the folder of the files.
+    fn problems(scratch: &Scratch, outcome: Result<KeyPair, Vec<Problem>>) -> Vec<String> {
+        let folder = format!("{}/", scratch.path().display());
+        let problems = outcome.unwrap_err();
+        problems
+            .iter()
+            .map(|problem| problem.to_string().replace(&folder, ""))
+            .collect()
+    }
+
+    fn warnings(scratch: &Scratch, pair: &KeyPair) -> Vec<String> {
+        let folder = format!("{}/", scratch.path().display());
+        let warnings = pair.warnings().iter();
+        warnings
+            .map(|notice| {
+                assert_eq!(notice.severity, Severity::Warn);
+                notice.to_string().replace(&folder, "")
+            })
+            .collect()
+    }
+
+    #[test]
+    fn a_pair_is_read_with_its_end_and_without_remarks() {
+        let scratch = Scratch::new();
+        let (certificate, key) = pair();
+        let pair = files(&scratch, &certificate, &key).load().unwrap();
+        assert_eq!(warnings(&scratch, &pair), [""; 0]);
+        // rcgen's own default: the beginning of the year 4096.
+        assert_eq!(pair.expiry(), 67_090_118_400);
+        assert_eq!(pair.certified.cert.len(), 1);
+    }
+
+    #[test]
+    fn a_file_that_holds_a_key_is_for_the_service_alone_whichever_setting_names_it() {
+        let scratch = Scratch::new();
+        let (certificate, key) = pair();
+        let open = |path: &Path| {
+            std::fs::set_permissions(path, Permissions::from_mode(0o644)).unwrap();
+        };
+        let remark = |file: &str, setting: &str| {
+            let advice = format!("run: chgrp cc-gateway {file} && chmod 0640 {file}");
+            (format!("{file}: {setting}: the private key "), advice)
+        };
+        let both = format!("{certificate}{key}");
+        for (certificate, open_certificate, open_key, same, remarks) in [
+            (&certificate, true, false, false, vec![]),
+            (
+                &certificate,
+                false,
+                true,
+                false,
+                vec![remark("key.pem", "TLS_PRIVATE_KEY")],
+            ),
+            (
+                &both,
+                true,
+                true,
+                false,
+                vec![
+                    remark("key.pem", "TLS_PRIVATE_KEY"),
+                    remark("certificate.pem", "TLS_CERTIFICATE"),
+                ],
+            ),
+            (
+                &both,
+                true,
+                false,
+                true,
+                vec![remark("certificate.pem", "TLS_PRIVATE_KEY")],
+            ),
+        ] {
+            let mut files = files(&scratch, certificate, &key);
+            if same {
+                files.private_key.clone_from(&files.certificate);
+            }
+            if open_certificate {
+                open(&files.certificate);
+            }
+            if open_key {
+                open(&files.private_key);
+            }
+            let told = warnings(&scratch, &files.load().unwrap());
+            assert_eq!(told.len(), remarks.len(), "{told:?}");
+            for (told, (start, end)) in told.iter().zip(remarks) {
+                assert!(told.starts_with(&start) && told.ends_with(&end), "{told}");
+            }
+        }
+    }
+
+    #[test]
+    fn everything_that_is_wrong_is_told_at_once_with_its_file_and_setting() {
+        let scratch = Scratch::new();
+        let ((certificate, key), (_, other)) = (pair(), pair());
+        let gone = KeyPairFiles {
+            certificate: scratch.path().join("a"),
+            private_key: scratch.path().join("b"),
+        };
+        let told = problems(&scratch, gone.load());
+        assert!(told.len() == 2, "{told:?}");
+        assert!(told[0].starts_with("a: TLS_CERTIFICATE: "), "{told:?}");
+        assert!(told[1].starts_with("b: TLS_PRIVATE_KEY: "), "{told:?}");
+        assert!(told[0].contains("name a PEM file"), "{told:?}");
+
+        let exchanged = files(&scratch, &key, &certificate);
+        let told = problems(&scratch, exchanged.load());
+        assert!(told.len() == 2, "{told:?}");
+        assert!(told[0].starts_with("certificate.pem: TLS_CERTIFICATE: "));
+        assert!(told[1].starts_with("key.pem: TLS_PRIVATE_KEY: "));
+
+        let mixed = files(&scratch, &certificate, &other);
+        let told = problems(&scratch, mixed.load());
+        assert!(told.len() == 1, "{told:?}");
+        assert!(told[0].contains("do not belong together"), "{told:?}");
+    }
+
+    #[test]
+    fn files_of_a_mebibyte_are_read_and_larger_ones_are_not() {
+        let scratch = Scratch::new();
+        let (certificate, key) = pair();
+        for (size, fits) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+            let filled = format!("{certificate}{}", "\n".repeat(size - certificate.len()));
+            let outcome = files(&scratch, &filled, &key).load();
+            assert_eq!(outcome.is_ok(), fits, "{size}");
+        }
+    }
+
+    #[test]
+    fn the_dates_are_held_against_the_clock() {
+        let (certificate, key) = pair();
+        let scratch = Scratch::new();
+        let files = files(&scratch, &certificate, &key);
+        let at = |now| {
+            files
+                .from_pem(certificate.as_bytes(), key.as_bytes(), now)
+                .unwrap()
+        };
+        let epoch = SystemTime::UNIX_EPOCH;
+        for (now, remarks) in [
+            (epoch + Duration::from_secs(1_800_000_000), 0),
+            // From 1975 on, says rcgen.
+            (epoch + Duration::from_secs(1), 1),
+            (epoch - Duration::from_secs(1), 1),
+            (epoch + Duration::from_secs(68_000_000_000), 1),
+        ] {
+            let told = warnings(&scratch, &at(now));
+            assert_eq!(told.len(), remarks, "{told:?}");
+            assert!(told.iter().all(|line| line.starts_with("certificate.pem:")));
+        }
+    }
+
+    #[test]
+    fn the_files_are_those_of_the_settings() {
+        let file = Path::new("/etc/cc-gateway/basic.properties");
+        let text = "TLS_CERTIFICATE=/c\nTLS_PRIVATE_KEY=/k";
+        let (settings, _) = crate::config::from_text(text, file).unwrap();
+        let files = KeyPairFiles::from(&settings);
+        assert_eq!(
+            (files.certificate, files.private_key),
+            ("/c".into(), "/k".into())
+        );
+    }
+}

@@ -7,6 +7,8 @@ pub(crate) mod console;
 pub mod counters;
 pub mod descriptors;
 pub mod fatal_error;
+#[cfg(test)]
+pub(crate) mod log_capture;
 pub mod log_lines;
 pub mod notify;
 pub(crate) mod panics;

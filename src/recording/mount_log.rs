@@ -85,3 +85,33 @@ impl MountLog {
         warn!("mount {}: {} {text}", self.mount, Quoted(&path.to_string()));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::log_capture::logged;
+
+    #[test]
+    fn what_is_refused_by_policy_is_told_once_and_a_failure_with_its_reason() {
+        let log = MountLog::new(Path::new("/mnt/a"));
+        let lines = logged(|| {
+            for _ in 0..2 {
+                log.link(&"1/l\"ink");
+                log.irregular(&"1/pipe.mp4");
+                log.failed(&"1/a.mp4", &"no such device");
+                log.gave_up(&"5 s");
+                log.scan_failed(&"no answer in time");
+            }
+        });
+        assert_eq!(
+            lines,
+            [
+                r#"WARN mount /mnt/a: "1/l\"ink" is a symbolic link; links are not followed, recordings behind them count as missing"#,
+                r#"WARN mount /mnt/a: "1/pipe.mp4" is not a regular file and cannot be downloaded"#,
+                r#"WARN mount /mnt/a: "1/a.mp4" cannot be opened: no such device"#,
+                "WARN mount /mnt/a: gave up searching for an agent's latest recording after 5 s",
+                "WARN mount /mnt/a: a scan for new recordings failed: no answer in time",
+            ]
+        );
+    }
+}

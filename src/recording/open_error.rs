@@ -286,8 +286,99 @@ mod tests {
                 "nothing is mounted there (MOUNT_CHECK is ON); it is a folder of what is mounted on /srv: if that is the \
                  file server, set MOUNT_CHECK to OFF",
             ),
+            (
+                MountError::Failed(Errno::PERM),
+                "Operation not permitted (EPERM): the user of this process may not enter it",
+            ),
+            (MountError::TimedOut, "no answer in time"),
+            (
+                MountError::Stuck,
+                "it answers, but every thread that opens recordings there hangs",
+            ),
+            (
+                MountError::CloseHung,
+                "it answers, but files opened there cannot be closed",
+            ),
         ] {
             assert_eq!(lost.to_string(), text);
+        }
+    }
+
+    #[test]
+    fn every_failure_has_a_text_for_the_log() {
+        let failed = |errno| ReadError::Failed(io::Error::from(errno));
+        for (error, text) in [
+            (
+                OpenError::Unavailable(MountError::TimedOut).to_string(),
+                "the file server is not available: no answer in time",
+            ),
+            (OpenError::NotFound.to_string(), "no such recording"),
+            (
+                OpenError::Busy.to_string(),
+                "too many searches for a latest recording",
+            ),
+            (
+                OpenError::Unreadable(Unreadable::Failed(Errno::IO)).to_string(),
+                "Input/output error (EIO)",
+            ),
+            (Unreadable::Irregular.to_string(), "not a regular file"),
+            (Unreadable::Empty.to_string(), "an empty file"),
+            (
+                Unreadable::Shrunk.to_string(),
+                "the file shrank while it was opened",
+            ),
+            (
+                ReadError::Shrunk.to_string(),
+                "the file shrank while it was sent",
+            ),
+            (
+                ReadError::Changed.to_string(),
+                "the file was changed while it was sent",
+            ),
+            (
+                ReadError::Revoked.to_string(),
+                "the agent may no longer have it",
+            ),
+            (failed(Errno::IO).to_string(), "Input/output error (EIO)"),
+            (
+                ReadError::Failed(io::Error::other("else")).to_string(),
+                "else",
+            ),
+        ] {
+            assert_eq!(text, error);
+        }
+    }
+
+    #[test]
+    fn only_a_failed_call_of_the_system_has_a_number() {
+        for (error, errno) in [
+            (
+                OpenError::Unavailable(MountError::Failed(Errno::STALE)),
+                Some(Errno::STALE),
+            ),
+            (OpenError::Unavailable(MountError::Stuck), None),
+            (OpenError::NotFound, None),
+            (OpenError::Busy, None),
+            (OpenError::Unreadable(Unreadable::Empty), None),
+        ] {
+            assert_eq!(error.errno(), errno, "{error}");
+        }
+    }
+
+    #[test]
+    fn a_cut_answer_is_of_the_kind_of_its_cause() {
+        for (error, kind) in [
+            (
+                ReadError::Failed(io::ErrorKind::TimedOut.into()),
+                io::ErrorKind::TimedOut,
+            ),
+            (ReadError::Shrunk, io::ErrorKind::UnexpectedEof),
+            (ReadError::Changed, io::ErrorKind::Other),
+            (ReadError::Revoked, io::ErrorKind::Other),
+        ] {
+            let text = error.to_string();
+            let wrapped = io::Error::from(error);
+            assert_eq!((wrapped.kind(), wrapped.to_string()), (kind, text));
         }
     }
 }

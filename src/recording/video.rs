@@ -427,4 +427,19 @@ mod tests {
         let file = File::options().write(true).open(path).unwrap();
         assert_eq!(refused(file), Some(Unreadable::Failed(Errno::BADF)));
     }
+
+    #[test]
+    fn a_video_is_logged_with_its_path_and_what_is_left_of_it() {
+        let scratch = Scratch::new();
+        let path = scratch.file("a.mp4", b"0123456789");
+        let video = open(&path, Some("bytes=2-4")).unwrap();
+        let shown = format!("{video:?}");
+        assert!(shown.starts_with("Video { path: "), "{shown}");
+        assert!(shown.contains("length: 10, selection: Part("), "{shown}");
+        assert!(shown.ends_with("remaining: 0, .. }"), "{shown}");
+        assert_eq!(
+            (video.selected_range(), video.selected()),
+            (Some((2, 4)), 3)
+        );
+    }
 }

@@ -214,4 +214,22 @@ mod tests {
         drop(watch);
         eventually(|| Arc::strong_count(&mount) == 1);
     }
+
+    #[test]
+    fn only_a_change_is_told() {
+        use crate::ops::log_capture::logged;
+        let mount = Mount::new("/mnt/a".into(), false);
+        let lost = || Err(MountError::TimedOut);
+        for (results, lines) in [
+            (vec![Ok(()), Ok(())], vec![]),
+            (
+                vec![lost(), lost()],
+                vec!["WARN mount /mnt/a is lost: no answer in time"],
+            ),
+            (vec![Ok(()), Ok(())], vec!["INFO mount /mnt/a is back"]),
+        ] {
+            let told = logged(|| results.into_iter().for_each(|result| note(&mount, result)));
+            assert_eq!(told, lines);
+        }
+    }
 }

@@ -280,4 +280,22 @@ mod tests {
         budgets.succeeded(agent(101), prefix(2), start + KNOWN_TIMEOUT);
         assert_eq!(budgets.known, 1);
     }
+
+    #[test]
+    fn whoever_signed_in_from_a_prefix_is_remembered_for_a_week() {
+        let (start, day) = (Instant::now(), Duration::from_secs(86_400));
+        assert_eq!(KNOWN_TIMEOUT, day * 7);
+        let mut budgets = PrefixBudgets::default();
+        budgets.succeeded(agent(101), prefix(1), start);
+        for (days, is_known) in [(6, true), (8, false)] {
+            let now = start + day * days;
+            fail(&mut budgets, 1000, prefix(1), now);
+            assert!(budgets.exhausted(agent(102), prefix(1), now).is_some());
+            assert_eq!(
+                budgets.exhausted(agent(101), prefix(1), now).is_none(),
+                is_known,
+                "{days}"
+            );
+        }
+    }
 }

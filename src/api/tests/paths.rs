@@ -68,7 +68,7 @@ fn whoever_has_no_guid_in_force_is_told_so_after_half_a_second() {
             };
             let asked = desk.begin(&call);
             assert_eq!(asked.wait(), Duration::from_millis(500), "{}", entry.path);
-            assert!(!asked.waiting().is_poll);
+            assert!(!asked.waiting().is_poll && !asked.is_finished());
             let asked = desk.end(asked);
             assert!(!asked.context.is_authenticated());
             let expected = format!(

@@ -227,3 +227,28 @@ fn a_reload_ends_the_sessions_of_those_it_changes_and_no_other() {
     let role = desk.gateway.roster().agent(agent(102)).unwrap().role;
     assert_eq!(role, Role::Inspector);
 }
+
+#[test]
+fn what_failed_sign_ins_lock_is_told_to_the_operator() {
+    use crate::ops::log_capture::logged;
+    let desk = Desk::new();
+    let peer = "192.0.2.1";
+    let fail = |number: u32| {
+        let sign_in = put(&format!("onlineagent/{number}")).with_body(r#"{"password":"x"}"#);
+        let asked = desk.begin(&sign_in.from(peer));
+        logged(|| drop(desk.end(asked)))
+    };
+    desk.gateway.verifier.set_dummy_cost(1000);
+    let lines: Vec<_> = (0..5).flat_map(|_| fail(101)).collect();
+    assert_eq!(
+        lines,
+        ["WARN agent 101 is locked for clients at 192.0.2.1: too many failed sign-ins"]
+    );
+    let lines: Vec<_> = (200..300).flat_map(fail).collect();
+    assert_eq!(
+        lines,
+        [
+            "WARN all agents that have not signed in from 192.0.2.1 are locked for clients there: too many failed sign-ins"
+        ]
+    );
+}

@@ -430,3 +430,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_file_of_a_mebibyte_is_read_and_a_larger_one_is_another_by_mistake() {
+    let path = std::env::temp_dir().join(format!("cc-gateway-unit-{}-load", std::process::id()));
+    for (size, fits) in [(1 << 20, true), ((1 << 20) + 1, false)] {
+        let mut text = PAIR.to_owned();
+        text.extend(std::iter::repeat_n('#', size - PAIR.len()));
+        std::fs::write(&path, &text).unwrap();
+        let outcome = read(&path);
+        match fits {
+            true => assert_eq!(outcome, from_text(&text, &path)),
+            false => assert!(outcome.unwrap_err()[0].to_string().contains("larger")),
+        }
+    }
+    std::fs::remove_file(&path).unwrap();
+}

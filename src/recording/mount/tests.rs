@@ -307,3 +307,9 @@ fn a_file_opened_for_nobody_is_closed() {
     eventually(|| Arc::strong_count(&mount.files) == 1);
     assert_eq!(mount.files.unclosed(), 0);
 }
+
+#[test]
+fn the_descriptors_of_a_mount_are_those_of_all_its_threads() {
+    // 8 open, 2 search, with 4 each; 20 files wait for 2 threads that close them.
+    assert_eq!(DESCRIPTORS, 20 + 2 + 4 * 10 + 8 + 2);
+}

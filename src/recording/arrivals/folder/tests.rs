@@ -181,7 +181,7 @@ fn a_clock_that_steps_back_ends_nothing_before_its_begin() {
     assert_eq!(folder.scan(), []);
     assert_eq!(folder.scan(), [finished("a.mp4", 20, (5_000, 5_000))]);
     // (created, first modified, begin)
-    let day = RECORDING_MAX_NS;
+    let day = 86_400_000_000_000;
     for (created, modified, begin) in [
         (Some(7), 9, 7),
         (Some(11), 9, 9),
