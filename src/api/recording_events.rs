@@ -1,7 +1,7 @@
 //! Events for new recordings, and the thread that schedules the scans of the mounts.
 
 use std::io;
-use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, Weak};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -9,7 +9,7 @@ use super::gateway::Gateway;
 use super::sign_in::epoch_ms;
 use crate::config::{MountPoint, Settings};
 use crate::ops::counters::Counter;
-use crate::ops::sync::{lock, remaining};
+use crate::ops::sync::{lock, wait_while};
 use crate::recording::{
     Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent,
 };
@@ -93,17 +93,10 @@ impl Wakeup {
     }
 
     fn wait_until(&self, deadline: Instant) -> Reasons {
-        let mut reasons = lock(&self.reasons);
-        while let Some(remaining) = remaining(deadline)
-            && !(reasons.new_agents || reasons.scan_ended || reasons.stop)
-        {
-            reasons = self
-                .condvar
-                .wait_timeout(reasons, remaining)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        std::mem::take(&mut *reasons)
+        let is_quiet =
+            |reasons: &mut Reasons| !(reasons.new_agents || reasons.scan_ended || reasons.stop);
+        let reasons = lock(&self.reasons);
+        std::mem::take(&mut *wait_while(&self.condvar, reasons, deadline, is_quiet))
     }
 }
 

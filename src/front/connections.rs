@@ -3,11 +3,11 @@
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Instant;
 
 use super::address_limits::{AddressLimits, NetworkFull};
-use crate::ops::sync::{lock, remaining};
+use crate::ops::sync::{lock, wait_while};
 
 /// The limit that refuses a client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -139,18 +139,12 @@ impl Connections {
 
     /// Waits until no connection is left or `deadline` has passed; true if none is left.
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
-        let mut state = lock(&self.state);
-        while state.connections > 0 {
-            let Some(remaining) = remaining(deadline) else {
-                return false;
-            };
-            state = self
-                .changed
-                .wait_timeout(state, remaining)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+        let state = lock(&self.state);
+        wait_while(&self.changed, state, deadline, |state| {
+            state.connections > 0
+        })
+        .connections
+            == 0
     }
 
     /// How many downloads are running.

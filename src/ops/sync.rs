@@ -1,7 +1,7 @@
 //! Helpers for locks and waiting, and a latch.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 /// Locks `mutex` whether or not a thread panicked while holding it.
 ///
@@ -11,11 +11,18 @@ pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The time until `deadline`; `None` once it has passed.
-pub(crate) fn remaining(deadline: Instant) -> Option<Duration> {
-    deadline
-        .checked_duration_since(Instant::now())
-        .filter(|remaining| !remaining.is_zero())
+/// Waits on `condvar` while `condition` holds, at most until `deadline`.
+pub(crate) fn wait_while<'a, T>(
+    condvar: &Condvar,
+    guard: MutexGuard<'a, T>,
+    deadline: Instant,
+    condition: impl FnMut(&mut T) -> bool,
+) -> MutexGuard<'a, T> {
+    let timeout = deadline.saturating_duration_since(Instant::now());
+    condvar
+        .wait_timeout_while(guard, timeout, condition)
+        .unwrap_or_else(PoisonError::into_inner)
+        .0
 }
 
 /// A condition that becomes true once and stays true; any number of threads may wait for it.
@@ -39,18 +46,8 @@ impl Latch {
 
     /// Waits until the latch is set or `deadline` has passed; true if it is set.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
-        let mut is_set = lock(&self.is_set);
-        while !*is_set {
-            let Some(remaining) = remaining(deadline) else {
-                return false;
-            };
-            is_set = self
-                .condvar
-                .wait_timeout(is_set, remaining)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+        let is_set = lock(&self.is_set);
+        *wait_while(&self.condvar, is_set, deadline, |is_set| !*is_set)
     }
 }
 
@@ -58,6 +55,7 @@ impl Latch {
 mod tests {
     use super::*;
     use std::sync::Arc;
+    use std::time::Duration;
 
     #[test]
     fn a_raised_latch_lets_every_waiter_go() {

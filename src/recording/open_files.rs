@@ -6,14 +6,14 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
 
 use super::resolve::{self, FileStat};
 use crate::ops::ThreadPool;
-use crate::ops::sync::{lock, remaining};
+use crate::ops::sync::{lock, wait_while};
 
 /// Threads that close files of one mount.
 pub(super) const CLOSING_THREADS: usize = 2;
@@ -96,18 +96,9 @@ impl OpenFiles {
     /// Waits until fewer than [`MAX_UNCLOSED`] files wait to be closed; false if `deadline` passes
     /// first.
     pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
-        let mut closing = lock(&self.closing);
-        while closing.unclosed() >= MAX_UNCLOSED {
-            let Some(remaining) = remaining(deadline) else {
-                return false;
-            };
-            closing = self
-                .closed
-                .wait_timeout(closing, remaining)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
-        }
-        true
+        let is_full = |closing: &mut Closing| closing.unclosed() >= MAX_UNCLOSED;
+        let closing = lock(&self.closing);
+        !is_full(&mut wait_while(&self.closed, closing, deadline, is_full))
     }
 
     fn close(self: &Arc<Self>, file: File) {
