@@ -59,31 +59,27 @@ pub enum ValueKind {
 
 /// Every command; the first is what happens without one.
 pub const COMMANDS: &[CommandSpec] = &[
-    CommandSpec {
-        name: "",
-        summary: "serve",
-        options: &["config"],
-    },
-    CommandSpec {
-        name: "check",
-        summary: "read everything serving would read and say what is wrong with it",
-        options: &["quiet", "config"],
-    },
-    CommandSpec {
-        name: "hash-password",
-        summary: "make a password (asked for, or from stdin) a value for the agents file",
-        options: &[],
-    },
-    CommandSpec {
-        name: "certificate",
-        summary: "make a self-signed certificate and its key for a first start",
-        options: &["out", "name"],
-    },
-    CommandSpec {
-        name: "demo",
-        summary: "serve sample recordings and show how to download them",
-        options: &["listen"],
-    },
+    command("", &["config"], "serve"),
+    command(
+        "check",
+        &["quiet", "config"],
+        "read everything serving would read and say what is wrong with it",
+    ),
+    command(
+        "hash-password",
+        &[],
+        "make a password (asked for, or from stdin) a value for the agents file",
+    ),
+    command(
+        "certificate",
+        &["out", "name"],
+        "make a self-signed certificate and its key for a first start",
+    ),
+    command(
+        "demo",
+        &["listen"],
+        "serve sample recordings and show how to download them",
+    ),
 ];
 
 /// Every option.
@@ -127,6 +123,18 @@ pub const OPTIONS: &[OptionSpec] = &[
     flag("version", Some('V'), "print the version"),
 ];
 
+const fn command(
+    name: &'static str,
+    options: &'static [&'static str],
+    summary: &'static str,
+) -> CommandSpec {
+    CommandSpec {
+        name,
+        summary,
+        options,
+    }
+}
+
 const fn flag(name: &'static str, short: Option<char>, summary: &'static str) -> OptionSpec {
     OptionSpec {
         name,
@@ -145,18 +153,13 @@ const fn with_value(
     default: Option<&'static str>,
     summary: &'static str,
 ) -> OptionSpec {
-    let value = Some(ValueSpec {
-        name: value,
-        kind,
-        default,
-    });
     OptionSpec {
-        name,
-        short: None,
-        value,
-        summary,
-        is_required: false,
-        is_repeatable: false,
+        value: Some(ValueSpec {
+            name: value,
+            kind,
+            default,
+        }),
+        ..flag(name, None, summary)
     }
 }
 
@@ -174,17 +177,23 @@ impl CommandSpec {
             usage = format!("{usage} {}", self.name);
         }
         for option in self.options() {
-            let value = option
-                .value
-                .as_ref()
-                .map_or(String::new(), |value| format!(" {}", value.name));
-            let repeated = if option.is_repeatable { "..." } else { "" };
-            let _ = match option.is_required {
-                true => write!(usage, " --{}{value}{repeated}", option.name),
-                false => write!(usage, " [--{}{value}]{repeated}", option.name),
+            let (left, right) = if option.is_required {
+                ("", "")
+            } else {
+                ("[", "]")
             };
+            let repeated = if option.is_repeatable { "..." } else { "" };
+            let _ = write!(usage, " {left}{}{right}{repeated}", option.usage());
         }
         usage
+    }
+}
+
+impl OptionSpec {
+    fn usage(&self) -> String {
+        let value = self.value.as_ref();
+        let value = value.map_or(String::new(), |value| format!(" {}", value.name));
+        format!("--{}{value}", self.name)
     }
 }
 
@@ -212,13 +221,10 @@ pub fn help() -> String {
         let mut left = option
             .short
             .map_or(String::new(), |letter| format!("-{letter}, "));
-        let _ = write!(left, "--{}", option.name);
+        left += &option.usage();
         let mut summary = option.summary.to_owned();
-        if let Some(value) = &option.value {
-            let _ = write!(left, " {}", value.name);
-            if let Some(default) = value.default {
-                let _ = write!(summary, " [default: {default}]");
-            }
+        if let Some(default) = option.value.as_ref().and_then(|value| value.default) {
+            let _ = write!(summary, " [default: {default}]");
         }
         add_row(&mut text, &left, OPTION_COLUMN, &summary);
     }
