@@ -8,7 +8,7 @@ fn main() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            cc_gateway::ops::log_lines::print_fatal(&error);
+            cc_gateway::ops::console::print_fatal(&error);
             ExitCode::from(error.exit() as u8)
         }
     }

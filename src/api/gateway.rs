@@ -30,6 +30,8 @@ pub struct Gateway {
     counters: Arc<Counters>,
     roster: RwLock<Arc<Roster>>,
     draining: AtomicBool,
+    /// When the service started.
+    pub(super) started: Instant,
 }
 
 /// The facts of a request that are kept while it waits and for its log line.
@@ -97,6 +99,7 @@ impl Gateway {
             counters,
             roster: RwLock::new(Arc::new(roster)),
             draining: AtomicBool::new(false),
+            started: Instant::now(),
         })
     }
 

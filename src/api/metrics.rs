@@ -97,7 +97,7 @@ const fn metric(kind: &'static str, name: &'static str, help: &'static str, read
 /// Every metric, in the order of the page.
 pub const METRICS: &[Metric] = &[
     gauge("cc_gateway_uptime_seconds", "Seconds since the service started.", |gateway, samples| {
-        samples.value(gateway.counters().started.elapsed().as_secs());
+        samples.value(gateway.started.elapsed().as_secs());
     }),
     gauge("cc_gateway_sessions", "Agents signed in.", |gateway, samples| {
         samples.value(gateway.sessions.len(Instant::now()));

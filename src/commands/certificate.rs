@@ -138,8 +138,8 @@ pub(crate) fn write_new(path: &Path, mode: u32, text: &str) -> Result<(), FatalE
         });
     written.map_err(|error| match error.kind() {
         io::ErrorKind::AlreadyExists => already_exists(path),
-        _ => FatalError::new(
-            Exit::from_io(&error, Exit::Io),
+        _ => FatalError::from_io(
+            &error,
             format!("{} cannot be written: {error}", path.display()),
         ),
     })

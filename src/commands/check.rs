@@ -1,5 +1,6 @@
 //! `cc-gateway check`: reads everything serving would read, and reports what is wrong.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs::File;
 use std::path::Path;
@@ -9,7 +10,7 @@ use std::time::Instant;
 use log::Level;
 
 use super::serve;
-use crate::config::{self, Settings};
+use crate::config::{self, Notice, Problem, Settings};
 use crate::front::{KeyPairFiles, try_addresses};
 use crate::ops::console::{print, print_remark};
 use crate::ops::fatal_error::FatalError;
@@ -27,19 +28,14 @@ use crate::session::Roster;
 /// All problems of the settings; or else those of the agents, the certificate and the addresses.
 pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     let (mut settings, notices) = config::read(config)?;
-    let mut remarks: Vec<_> = notices
-        .iter()
-        .map(|notice| (notice.level(), notice.to_string()))
-        .collect();
+    let remark = |notice: &Notice| (notice.level, notice.to_string());
+    let warning = |text: String| (Level::Warn, text);
+    let mut remarks: Vec<_> = notices.iter().map(remark).collect();
     let mut failures = Vec::new();
 
     let roster = match Roster::read_for_start(&settings.agents_file, settings.agent_id_max) {
         Ok((roster, warnings)) => {
-            remarks.extend(
-                warnings
-                    .iter()
-                    .map(|warning| (Level::Warn, warning.to_string())),
-            );
+            remarks.extend(warnings.iter().map(Problem::to_string).map(warning));
             roster
         }
         Err(problems) => {
@@ -48,16 +44,12 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
         }
     };
     match KeyPairFiles::from(&settings).load() {
-        Ok(pair) => remarks.extend(
-            pair.warnings()
-                .iter()
-                .map(|notice| (notice.level(), notice.to_string())),
-        ),
+        Ok(pair) => remarks.extend(pair.warnings().iter().map(remark)),
         Err(problems) => failures.push(problems.into()),
     }
     match try_addresses(&settings.listen) {
-        Ok(skipped) => remarks.extend(skipped.into_iter().map(|warning| (Level::Warn, warning))),
-        Err(error) if error.is_transient => remarks.push((Level::Warn, error.cause.to_string())),
+        Ok(skipped) => remarks.extend(skipped.into_iter().map(warning)),
+        Err(error) if error.is_transient => remarks.push(warning(error.cause.to_string())),
         Err(error) => failures.push(error.cause),
     }
     if let Some(first) = failures.first() {
@@ -67,28 +59,24 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     if quiet {
         return Ok(());
     }
-    let lines = settings.lines().to_vec();
     // This is the limit of the user who runs the check; the service may have another.
     match serve::fit_connections(&mut settings) {
-        Ok(warning) => remarks.extend(warning.map(|warning| (Level::Warn, warning))),
-        Err(failure) => remarks.push((
-            Level::Warn,
-            format!("with the limits of this command a start would fail: {failure}"),
-        )),
+        Ok(text) => remarks.extend(text.map(warning)),
+        Err(failure) => remarks.push(warning(format!(
+            "with the limits of this command a start would fail: {failure}"
+        ))),
     }
 
     let (mounts, unreadable) = check_as_service_user(config, &settings);
-    remarks.extend(unreadable.into_iter().map(|warning| (Level::Warn, warning)));
-    for (position, (level, text)) in remarks.iter().enumerate() {
-        if !remarks
-            .iter()
-            .take(position)
-            .any(|(_, before)| before == text)
-        {
+    remarks.extend(unreadable.into_iter().map(warning));
+    let mut printed = BTreeSet::new();
+    for (level, text) in &remarks {
+        if printed.insert(text) {
             print_remark(*level, text);
         }
     }
-    let mut text: String = lines
+    let mut text: String = settings
+        .lines
         .iter()
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect();

@@ -13,10 +13,9 @@ use std::time::{Duration, SystemTime};
 use super::certificate::{self, CERTIFICATE, PRIVATE_KEY};
 use super::serve;
 use crate::ops::console::print;
-use crate::ops::fatal_error::{Exit, FatalError};
+use crate::ops::fatal_error::FatalError;
 use crate::session::PasswordHash;
-use recorder::{INTERVAL, Recorder, SAMPLES, recording_path};
-use tour::Tour;
+use recorder::{Recorder, SAMPLES, recording_path};
 
 const AGENT: &str = "1001";
 const PASSWORD: &str = "demo-password";
@@ -27,12 +26,8 @@ const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
 pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
-    let fails = |error: io::Error| {
-        FatalError::new(
-            Exit::from_io(&error, Exit::Io),
-            format!("cannot set up the demo: {error}"),
-        )
-    };
+    let fails =
+        |error: io::Error| FatalError::from_io(&error, format!("cannot set up the demo: {error}"));
     let demo = DemoDirectory::build(listen).map_err(fails)?;
     let names = [
         listen.ip().to_string(),
@@ -104,22 +99,6 @@ impl DemoDirectory {
 
     fn config(&self) -> PathBuf {
         self.directory.join("basic.properties")
-    }
-
-    fn tour(&self, address: SocketAddr) -> String {
-        let (mount, certificate) = (self.mount(), self.directory.join(CERTIFICATE));
-        let (agent, password, interval) = (AGENT, PASSWORD, INTERVAL.as_secs());
-        let (folder, names) = (&self.folder, &self.names);
-        Tour {
-            mount: &mount,
-            certificate: &certificate,
-            agent,
-            password,
-            folder,
-            names,
-            interval,
-        }
-        .lines(address)
     }
 }
 

@@ -30,24 +30,25 @@ const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves until a signal ends it. Calls `listening` with the addresses once clients can connect.
 pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Result<(), FatalError> {
-    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP]).map_err(|error| {
-        FatalError::new(
-            Exit::Unavailable,
-            format!("cannot receive signals: {error}"),
-        )
-    })?;
+    let unavailable =
+        |what: &str, error| FatalError::new(Exit::Unavailable, format!("cannot {what}: {error}"));
+    let no_thread = |error| unavailable("start a thread", error);
+    let mut signals = Signals::new([SIGTERM, SIGINT, SIGHUP])
+        .map_err(|error| unavailable("receive signals", error))?;
     let manager = Arc::new(ServiceManager::from_environment());
 
     let (mut settings, notices) = config::read(config)?;
-    log_lines::start(settings.log_level).map_err(|error| {
-        FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"))
-    })?;
+    log_lines::start(settings.log_level).map_err(no_thread)?;
     panics::install_panic_hook();
     notices.iter().for_each(Notice::log);
     let (roster, warnings) = Roster::read_for_start(&settings.agents_file, settings.agent_id_max)?;
     warnings.iter().for_each(|warning| log::warn!("{warning}"));
     let key_pair = KeyPairFiles::from(&settings).load()?;
     key_pair.warnings().iter().for_each(Notice::log);
+    let counters = Arc::new(Counters::default());
+    counters
+        .certificate_expiry
+        .store(key_pair.expiry(), Ordering::Relaxed);
     let tls = Tls::new(key_pair)?;
 
     if let Some(warning) = fit_connections(&mut settings)? {
@@ -57,12 +58,6 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
         return Ok(());
     };
     let addresses = listeners.addresses();
-    let counters = Arc::new(Counters::default());
-    counters
-        .certificate_expiry
-        .store(tls.certificate_expiry(), Ordering::Relaxed);
-    let no_thread =
-        |error| FatalError::new(Exit::Unavailable, format!("cannot start a thread: {error}"));
     let gateway = Gateway::new(settings.clone(), roster, Arc::clone(&counters))
         .map(Arc::new)
         .map_err(no_thread)?;
@@ -88,7 +83,12 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     manager.ready();
     listening(&addresses);
 
-    let mut reload = Reload::new(config, settings, gateway, tls);
+    let mut reload = Reload {
+        config,
+        settings,
+        gateway,
+        tls,
+    };
     for signal in signals.forever() {
         if signal != SIGHUP {
             break;
@@ -98,7 +98,7 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
         manager.ready();
     }
 
-    let drain = reload.settings().drain_timeout;
+    let drain = reload.settings.drain_timeout;
     manager.stopping(drain + Service::SHUTDOWN_GRACE + Duration::from_secs(5));
     match service.begin_drain() {
         0 => log::info!("shutting down"),

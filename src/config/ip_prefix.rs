@@ -25,10 +25,9 @@ impl IpPrefix {
     pub(crate) fn parse(text: &str) -> Result<IpPrefix, String> {
         const NO_PREFIX: &str =
             "is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8";
-        let (address, length) = match text.split_once('/') {
-            Some((address, length)) => (address, Some(length)),
-            None => (text, None),
-        };
+        let (address, length) = text
+            .split_once('/')
+            .map_or((text, None), |(address, length)| (address, Some(length)));
         let written: IpAddr = address.parse().map_err(|_| NO_PREFIX)?;
         let bits = width(written);
         let length = match length {
@@ -48,16 +47,11 @@ impl IpPrefix {
             ));
         }
         // A shorter prefix than that of all mapped addresses holds other IPv6 addresses as well.
-        match written.to_canonical() {
-            IpAddr::V4(network) if written.is_ipv6() && length >= 96 => Ok(IpPrefix {
-                network: IpAddr::V4(network),
-                length: length - 96,
-            }),
-            _ => Ok(IpPrefix {
-                network: written,
-                length,
-            }),
-        }
+        let (network, length) = match network.to_canonical() {
+            mapped if mapped != network && length >= 96 => (mapped, length - 96),
+            _ => (network, length),
+        };
+        Ok(IpPrefix { network, length })
     }
 
     /// Whether the address is one of the set. No IPv6 prefix holds an IPv4 address, `::/0`

@@ -57,34 +57,13 @@ pub struct Section {
 
 /// The sections of [`KEYS`], in their order.
 pub const SECTIONS: &[Section] = &[
-    Section {
-        title: "Set before the first start",
-        first: "MOUNT_DIR",
-    },
-    Section {
-        title: "Recordings",
-        first: "MAPPINGDISK",
-    },
-    Section {
-        title: "Agents",
-        first: "AGENTS_FILE",
-    },
-    Section {
-        title: "Sessions",
-        first: "AUTHMODE",
-    },
-    Section {
-        title: "Network",
-        first: "LISTEN",
-    },
-    Section {
-        title: "Limits",
-        first: "WORKER_THREADS",
-    },
-    Section {
-        title: "Operation",
-        first: "DRAIN_TIMEOUT",
-    },
+    section("Set before the first start", "MOUNT_DIR"),
+    section("Recordings", "MAPPINGDISK"),
+    section("Agents", "AGENTS_FILE"),
+    section("Sessions", "AUTHMODE"),
+    section("Network", "LISTEN"),
+    section("Limits", "WORKER_THREADS"),
+    section("Operation", "DRAIN_TIMEOUT"),
 ];
 
 /// Every key, in the order in which the documentation and the `check` command show them.
@@ -254,21 +233,21 @@ impl Key {
     }
 }
 
+const fn section(title: &'static str, first: &'static str) -> Section {
+    Section { title, first }
+}
+
 const fn key(name: &'static str, default: &'static str, meaning: &'static str) -> Key {
     Key {
-        name,
         default: DefaultValue::Fixed(default),
-        meaning,
-        sample: None,
+        ..without_default(name, meaning)
     }
 }
 
 const fn derived(name: &'static str, rule: &'static str, meaning: &'static str) -> Key {
     Key {
-        name,
         default: DefaultValue::Derived(rule),
-        meaning,
-        sample: None,
+        ..without_default(name, meaning)
     }
 }
 

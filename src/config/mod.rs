@@ -20,7 +20,7 @@ pub(crate) use ip_prefix::IpPrefix;
 pub use keys::{DefaultValue, KEYS, Key, SECTIONS, Section};
 pub use load::{from_text, read};
 pub(crate) use mounts::{Drive, MountPoint};
-pub(crate) use notice::{Notice, Severity};
+pub(crate) use notice::Notice;
 pub(crate) use problem::Problem;
 pub use settings::RELOADABLE;
 pub(crate) use settings::Settings;

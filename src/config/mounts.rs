@@ -21,16 +21,13 @@ impl Drive {
 
     pub(super) fn parse(text: &str) -> Result<Drive, String> {
         let mut letters = text.chars();
-        let drive = letters
-            .next()
-            .and_then(Drive::new)
-            .filter(|_| letters.next().is_none());
-        drive.ok_or_else(|| {
-            format!(
+        match (letters.next().and_then(Drive::new), letters.next()) {
+            (Some(drive), None) => Ok(drive),
+            _ => Err(format!(
                 "{} is not a drive letter; write one letter, for example Y",
                 values::quoted(text)
-            )
-        })
+            )),
+        }
     }
 }
 

@@ -5,35 +5,14 @@ use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The kind of a problem, which decides the exit code.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ProblemKind {
-    /// Something in the file is wrong.
-    Config,
-    /// The file may not be read.
-    Permission,
-    /// The file cannot be read for another reason.
-    Io,
-}
-
-impl ProblemKind {
-    /// The code of a process that ends because of such a problem.
-    pub(crate) fn exit(self) -> Exit {
-        match self {
-            ProblemKind::Config => Exit::Config,
-            ProblemKind::Permission => Exit::Permission,
-            ProblemKind::Io => Exit::Io,
-        }
-    }
-}
-
 /// One thing that is wrong with a configuration file.
 ///
 /// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The kind, which decides the exit code.
-    pub(crate) kind: ProblemKind,
+    /// The exit code of a process that ends because of it: 78, or 77 or 74 where the file cannot be
+    /// read.
+    pub(crate) exit: Exit,
     /// The file to look into.
     pub(crate) file: PathBuf,
     /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a
@@ -53,12 +32,11 @@ impl Problem {
         key: Option<&str>,
         text: impl Into<String>,
     ) -> Problem {
-        let key = key.map(str::to_owned);
         Problem {
-            kind: ProblemKind::Config,
+            exit: Exit::Config,
             file: file.to_owned(),
             line,
-            key,
+            key: key.map(str::to_owned),
             text: text.into(),
         }
     }
@@ -68,29 +46,22 @@ impl Problem {
     ///
     /// A missing file counts as a configuration problem: somewhere a wrong name is written.
     pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
-        let (kind, text) = match error.kind() {
+        let (exit, text) = match error.kind() {
             io::ErrorKind::PermissionDenied => (
-                ProblemKind::Permission,
+                Exit::Permission,
                 format!("is not readable ({error}); let the user of the service read it"),
             ),
             // Not a regular file, or a file of another size than such files have: another one is
             // meant.
-            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => (
-                ProblemKind::Config,
-                format!("cannot be read: {error}; {advice}"),
-            ),
-            io::ErrorKind::NotFound => (ProblemKind::Config, format!("no such file; {advice}")),
-            _ => (
-                ProblemKind::Io,
-                format!("cannot be read ({error}); {advice}"),
-            ),
+            io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
+                (Exit::Config, format!("cannot be read: {error}; {advice}"))
+            }
+            io::ErrorKind::NotFound => (Exit::Config, format!("no such file; {advice}")),
+            _ => (Exit::Io, format!("cannot be read ({error}); {advice}")),
         };
         Problem {
-            kind,
-            file: file.to_owned(),
-            line: None,
-            key: None,
-            text,
+            exit,
+            ..Problem::in_config(file, None, None, text)
         }
     }
 }
@@ -101,7 +72,7 @@ impl From<Vec<Problem>> for FatalError {
     fn from(problems: Vec<Problem>) -> FatalError {
         let exit = problems
             .first()
-            .map_or(Exit::Config, |problem| problem.kind.exit());
+            .map_or(Exit::Config, |problem| problem.exit);
         let lines: Vec<_> = problems.iter().map(Problem::to_string).collect();
         FatalError::new(exit, lines.join("\n"))
     }
@@ -177,7 +148,7 @@ mod tests {
                 &error.into(),
                 "name another",
             );
-            assert_eq!(problem.kind.exit(), exit);
+            assert_eq!(problem.exit, exit);
             assert!(problem.to_string().contains(says), "{problem}");
         }
     }

@@ -43,7 +43,7 @@ pub struct Malformed {
 pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
     let mut entries = Vec::new();
     let mut malformed = Vec::new();
-    for LogicalLine { line, text } in logical_lines(text) {
+    for (line, text) in logical_lines(text) {
         let (key, value) = split(&text);
         match (unescape(key), unescape(value)) {
             (Some(key), Some(value)) => entries.push(Entry { line, key, value }),
@@ -74,14 +74,9 @@ pub fn decode(bytes: Vec<u8>) -> String {
     }
 }
 
-/// One entry as it is written, its natural lines joined and their leading blanks removed.
-struct LogicalLine<'a> {
-    line: u32,
-    text: Cow<'a, str>,
-}
-
-/// Joins natural lines into logical ones, leaving out comments and blank lines.
-fn logical_lines(text: &str) -> impl Iterator<Item = LogicalLine<'_>> {
+/// Joins natural lines into logical ones, without their leading blanks, comments and blank lines.
+/// Each comes with the number of its first natural line.
+fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, str>)> {
     let mut natural = NaturalLines {
         rest: Some(text),
         line: 0,
@@ -111,16 +106,10 @@ fn logical_lines(text: &str) -> impl Iterator<Item = LogicalLine<'_>> {
                 .filter(|_| continued)
                 .unwrap_or(text);
             if !continued || is_last {
-                return Some(LogicalLine {
-                    line: start,
-                    text: joined,
-                });
+                return Some((start, joined));
             }
         }
-        (!joined.is_empty()).then_some(LogicalLine {
-            line: start,
-            text: joined,
-        })
+        (!joined.is_empty()).then_some((start, joined))
     })
 }
 

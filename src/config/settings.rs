@@ -80,20 +80,16 @@ pub struct Settings {
     pub(crate) drain_timeout: Duration,
     /// The least important messages that are logged.
     pub(crate) log_level: LevelFilter,
-    pub(super) lines: Vec<(String, String)>,
-}
-
-impl Settings {
     /// Every key with the value the file or its default gives it, in the order of
     /// [`KEYS`](super::KEYS).
     ///
     /// Paths are resolved, mount directories have their full key, and an empty value says that a
     /// key without default is not set. Written as `KEY = VALUE` lines, these make a file with the
     /// same meaning.
-    pub(crate) fn lines(&self) -> &[(String, String)] {
-        &self.lines
-    }
+    pub(crate) lines: Vec<(String, String)>,
+}
 
+impl Settings {
     /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as
     /// not chosen even where the file repeats it, as the installed one does.
     pub(crate) fn has_custom_max_connections(&self) -> bool {
@@ -101,7 +97,7 @@ impl Settings {
     }
 
     /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is
-    /// half of it. [`lines`](Self::lines) keeps what the file asks for, so that a reload compares
+    /// half of it. [`lines`](Settings::lines) keeps what the file asks for, so that a reload compares
     /// like with like.
     pub(crate) fn lower_max_connections(&mut self, fitting: usize) {
         let is_half = self.max_connections_per_address == half_rounded_up(self.max_connections);
@@ -115,31 +111,17 @@ impl Settings {
     /// there was, with whether it is in force now; the others stay differences until the service is
     /// started with them.
     pub(crate) fn reload(&mut self, read: &Settings) -> Vec<Change> {
-        let before: BTreeMap<_, _> = self.lines.iter().cloned().collect();
-        let after: BTreeMap<_, _> = read.lines.iter().cloned().collect();
-        let mut changes = Vec::new();
-        for (key, value) in &read.lines {
-            if before.get(key) != Some(value) {
-                let in_force = RELOADABLE.contains(&key.as_str());
-                changes.push(Change {
-                    key: key.clone(),
-                    value: value.clone(),
-                    in_force,
-                });
-            }
-        }
+        let change = |key: &String, value: &str| Change {
+            key: key.clone(),
+            value: value.to_owned(),
+            in_force: RELOADABLE.contains(&key.as_str()),
+        };
+        let changed = read.lines.iter().filter(|line| !self.lines.contains(line));
+        let mut changes: Vec<_> = changed.map(|(key, value)| change(key, value)).collect();
         // Only mount directories can be in one of them and not in the other.
-        for (key, _) in self
-            .lines
-            .iter()
-            .filter(|(key, _)| !after.contains_key(key))
-        {
-            changes.push(Change {
-                key: key.clone(),
-                value: String::new(),
-                in_force: false,
-            });
-        }
+        let is_gone = |key: &String| !read.lines.iter().any(|(other, _)| other == key);
+        let gone = self.lines.iter().filter(|(key, _)| is_gone(key));
+        changes.extend(gone.map(|(key, _)| change(key, "")));
         self.agents_file.clone_from(&read.agents_file);
         self.tls_certificate.clone_from(&read.tls_certificate);
         self.tls_private_key.clone_from(&read.tls_private_key);
@@ -222,7 +204,7 @@ mod tests {
         ] {
             let mut settings = settings(text);
             assert_eq!(settings.has_custom_max_connections(), chosen, "{text}");
-            let lines = settings.lines().to_vec();
+            let lines = settings.lines.clone();
             settings.lower_max_connections(fitting);
             assert_eq!(
                 (
@@ -232,7 +214,7 @@ mod tests {
                 lowered,
                 "{text}"
             );
-            assert_eq!(settings.lines(), lines);
+            assert_eq!(settings.lines, lines);
         }
     }
 

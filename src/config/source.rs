@@ -2,10 +2,11 @@
 //! or worth a remark.
 
 use super::keys::{self, DefaultValue};
-use super::notice::{Notice, Severity};
+use super::notice::Notice;
 use super::problem::Problem;
 use super::properties::Entry;
 use super::values;
+use log::Level;
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
@@ -115,12 +116,11 @@ impl<'a> Source<'a> {
     /// Whether nothing is wrong with any of these keys, so that they can be compared with each
     /// other.
     pub(super) fn are_valid(&self, names: &[&str]) -> bool {
-        !self.problems.iter().any(|problem| {
-            problem
-                .key
-                .as_deref()
-                .is_some_and(|key| names.contains(&key))
-        })
+        let mut wrong = self
+            .problems
+            .iter()
+            .filter_map(|problem| problem.key.as_deref());
+        !wrong.any(|key| names.contains(&key))
     }
 
     /// The line of the entry in force, if the file has one.
@@ -142,7 +142,7 @@ impl<'a> Source<'a> {
 
     /// Notes a warning about a key.
     pub(super) fn add_warning(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
-        self.add_notice(Severity::Warn, line, Some(key), text.into());
+        self.add_notice(Level::Warn, line, Some(key), text.into());
     }
 
     /// Notes a value in force, in a form that a properties file could hold.
@@ -200,12 +200,11 @@ impl<'a> Source<'a> {
 
     fn warn_of_duplicates(&mut self, entries: &[Entry]) {
         for entry in entries.iter().filter(|entry| keys::is_known(&entry.key)) {
-            match self.line(&entry.key) {
-                Some(line) if line != entry.line => {
-                    let text = format!("is repeated in line {line}, which is in force; remove one");
-                    self.add_warning(Some(entry.line), &entry.key, text);
-                }
-                _ => {}
+            if let Some(line) = self.line(&entry.key)
+                && line != entry.line
+            {
+                let text = format!("is repeated in line {line}, which is in force; remove one");
+                self.add_warning(Some(entry.line), &entry.key, text);
             }
         }
     }
@@ -222,36 +221,20 @@ impl<'a> Source<'a> {
                 None => others += 1,
             }
         }
-        match others {
-            0 => {}
-            1 => self.add_notice(
-                Severity::Info,
-                None,
-                None,
-                "1 key of other components is ignored".to_owned(),
-            ),
-            _ => self.add_notice(
-                Severity::Info,
-                None,
-                None,
-                format!("{others} keys of other components are ignored"),
-            ),
-        }
+        let text = match others {
+            0 => return,
+            1 => "1 key of other components is ignored".to_owned(),
+            _ => format!("{others} keys of other components are ignored"),
+        };
+        self.add_notice(Level::Info, None, None, text);
     }
 
-    fn add_notice(
-        &mut self,
-        severity: Severity,
-        line: Option<u32>,
-        key: Option<&str>,
-        text: String,
-    ) {
-        let key = key.map(str::to_owned);
+    fn add_notice(&mut self, level: Level, line: Option<u32>, key: Option<&str>, text: String) {
         self.notices.push(Notice {
-            severity,
+            level,
             file: self.file.to_owned(),
             line,
-            key,
+            key: key.map(str::to_owned),
             text,
         });
     }

@@ -26,30 +26,22 @@ pub(crate) fn read_secret_text(
 ) -> Result<(String, Option<Problem>), Problem> {
     let file =
         BoundedFile::read(path, max).map_err(|error| Problem::from_io(path, &error, advice))?;
+    let problem = |text: &str| Problem::in_config(path, None, None, text);
     if is_utf16(&file.bytes) {
-        return Err(Problem::in_config(
-            path,
-            None,
-            None,
-            "is UTF-16 text; save it as UTF-8 or ISO 8859-1",
-        ));
+        return Err(problem("is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
     }
     // UTF-32, something packed, or the zeros that a file system leaves of a file when the power
     // fails.
     if file.bytes.contains(&0) {
-        return Err(Problem::in_config(
-            path,
-            None,
-            None,
+        return Err(problem(
             "is no text, it holds NUL bytes; save it as UTF-8 or ISO 8859-1",
         ));
     }
     let warning = file.exposure().map(|exposure| {
-        let text = format!(
+        problem(&format!(
             "{exposure}; run: chgrp cc-gateway {0} && chmod 0640 {0}",
             path.display()
-        );
-        Problem::in_config(path, None, None, text)
+        ))
     });
     Ok((properties::decode(file.bytes.to_vec()), warning))
 }

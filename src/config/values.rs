@@ -41,19 +41,14 @@ pub(super) fn quoted(value: &str) -> String {
 
 /// One of a few words, in upper or lower case.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
-    move |value| match words
-        .iter()
-        .find(|(word, _)| word.eq_ignore_ascii_case(value))
-    {
-        Some((_, meant)) => Ok(*meant),
-        None => {
+    move |value| {
+        let mut choices = words.iter();
+        let chosen = choices.find(|(word, _)| word.eq_ignore_ascii_case(value));
+        chosen.map(|(_, meant)| *meant).ok_or_else(|| {
             let words: Vec<_> = words.iter().map(|(word, _)| *word).collect();
-            Err(format!(
-                "{} is not understood; write one of {}",
-                quoted(value),
-                words.join(", ")
-            ))
-        }
+            let words = words.join(", ");
+            format!("{} is not understood; write one of {words}", quoted(value))
+        })
     }
 }
 

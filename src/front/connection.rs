@@ -304,12 +304,8 @@ impl Connection {
                 );
                 name.hide(&mut self.inbound);
                 let first = !std::mem::replace(&mut self.hides_name, true);
-                if first
-                    && self
-                        .tls
-                        .restart(self.context.tls.tolerant_config())
-                        .is_err()
-                {
+                let config = Arc::clone(&self.context.tls.tolerant_config);
+                if first && self.tls.restart(config).is_err() {
                     return Some(Action::Close);
                 }
             }

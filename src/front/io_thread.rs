@@ -472,7 +472,7 @@ impl IoLoop {
         let added = epoll::add(self.io_handle.epoll(), &socket, data, EventFlags::ONESHOT);
         let tls = added
             .map_err(io::Error::from)
-            .and_then(|()| TlsStream::new(socket, self.context.tls.config()));
+            .and_then(|()| TlsStream::new(socket, Arc::clone(&self.context.tls.config)));
         match tls {
             Ok(tls) => {
                 let (context, io_handle) = (Arc::clone(&self.context), Arc::clone(&self.io_handle));

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::SystemTime;
 
+use log::Level;
 use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SigningKey};
 
@@ -11,7 +12,7 @@ use super::certificates;
 use super::pem::{self, Flaw};
 use super::private_key;
 use super::x509::PublicKey;
-use crate::config::{Notice, Problem, Settings, Severity};
+use crate::config::{Notice, Problem, Settings};
 use crate::ops::bounded_file::BoundedFile;
 
 const CERTIFICATE: &str = "TLS_CERTIFICATE";
@@ -140,7 +141,7 @@ impl KeyPair {
     }
 
     /// When the first of the certificates that clients look at ends, in seconds since 1970.
-    pub(crate) fn expiry(&self) -> i64 {
+    pub fn expiry(&self) -> i64 {
         self.expiry
     }
 }
@@ -177,7 +178,7 @@ fn problem(flaw: &Flaw, path: &Path, key: &str) -> Problem {
 
 fn warning(line: Option<u32>, text: String, path: &Path, key: &str) -> Notice {
     Notice {
-        severity: Severity::Warn,
+        level: Level::Warn,
         file: path.to_owned(),
         line,
         key: Some(key.to_owned()),
@@ -231,7 +232,7 @@ mod tests {
         let warnings = pair.warnings().iter();
         warnings
             .map(|notice| {
-                assert_eq!(notice.severity, Severity::Warn);
+                assert_eq!(notice.level, Level::Warn);
                 notice.to_string().replace(&folder, "")
             })
             .collect()

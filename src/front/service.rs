@@ -19,7 +19,7 @@ use crate::api::Gateway;
 use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
-use crate::ops::fatal_error::{Exit, FatalError};
+use crate::ops::fatal_error::FatalError;
 use crate::ops::notify::ServiceManager;
 
 /// Most I/O threads. Beyond as many, requests wait for the interfaces and downloads for the disk.
@@ -61,10 +61,7 @@ impl Service {
         manager: Arc<ServiceManager>,
     ) -> Result<Service, FatalError> {
         let failed = |error: std::io::Error| {
-            FatalError::new(
-                Exit::from_io(&error, Exit::Io),
-                format!("cannot accept clients: {error}"),
-            )
+            FatalError::from_io(&error, format!("cannot accept clients: {error}"))
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
         // A worker never waits for anything but the next request, so more of them than processors

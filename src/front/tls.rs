@@ -1,6 +1,5 @@
 //! TLS: one configuration for all clients, and the certificate that a reload may replace.
 
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::ServerConfig;
@@ -17,8 +16,10 @@ use crate::ops::fatal_error::{Exit, FatalError};
 #[derive(Debug, Clone)]
 pub struct Tls {
     pair: Arc<CurrentKeyPair>,
-    config: Arc<ServerConfig>,
-    tolerant: Arc<ServerConfig>,
+    /// For a new connection.
+    pub(super) config: Arc<ServerConfig>,
+    /// For a connection whose server name has been hidden from rustls.
+    pub(super) tolerant_config: Arc<ServerConfig>,
 }
 
 impl Tls {
@@ -27,49 +28,22 @@ impl Tls {
     /// # Errors
     /// When the crypto library cannot give what it promises, which no input can bring about.
     pub fn new(pair: KeyPair) -> Result<Tls, FatalError> {
-        let expiry = AtomicI64::new(pair.expiry());
-        let pair = Arc::new(CurrentKeyPair {
-            certified: RwLock::new(pair.certified),
-            expiry,
-        });
+        let pair = Arc::new(CurrentKeyPair(RwLock::new(pair.certified)));
         let provider = aws_lc_rs::default_provider();
-        let tolerant = server_config(tolerant_provider(provider.clone()), &pair)?;
-        let config = server_config(provider, &pair)?;
         Ok(Tls {
+            tolerant_config: server_config(tolerant_provider(provider.clone()), &pair)?,
+            config: server_config(provider, &pair)?,
             pair,
-            config,
-            tolerant,
         })
     }
 
     /// Puts a certificate in force for new connections; false if it is the one in force already.
     pub fn replace(&self, pair: KeyPair) -> bool {
-        let mut in_force = self
-            .pair
-            .certified
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut in_force = self.pair.0.write().unwrap_or_else(PoisonError::into_inner);
         // The key belongs to the certificate, so it is the same where the certificate is.
         let is_other = in_force.cert != pair.certified.cert;
-        self.pair.expiry.store(pair.expiry(), Ordering::Relaxed);
         *in_force = pair.certified;
         is_other
-    }
-
-    /// When the first of the certificates in force ends that clients look at, in seconds since
-    /// 1970.
-    pub fn certificate_expiry(&self) -> i64 {
-        self.pair.expiry.load(Ordering::Relaxed)
-    }
-
-    /// The configuration for a new connection.
-    pub(super) fn config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.config)
-    }
-
-    /// The configuration for a connection whose server name has been hidden from rustls.
-    pub(super) fn tolerant_config(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.tolerant)
     }
 }
 
@@ -97,18 +71,11 @@ fn server_config(
 
 /// The pair in force.
 #[derive(Debug)]
-struct CurrentKeyPair {
-    certified: RwLock<Arc<CertifiedKey>>,
-    expiry: AtomicI64,
-}
+struct CurrentKeyPair(RwLock<Arc<CertifiedKey>>);
 
 impl ResolvesServerCert for CurrentKeyPair {
     fn resolve(&self, _hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(
-            &self
-                .certified
-                .read()
-                .unwrap_or_else(PoisonError::into_inner),
-        ))
+        let in_force = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        Some(Arc::clone(&in_force))
     }
 }

@@ -17,7 +17,7 @@ use super::forwarded_request::ForwardedRequest;
 use super::in_flight::{InFlight, PendingClient};
 use super::worker;
 use crate::api::{Gateway, SlotId};
-use crate::ops::fatal_error::{Exit, FatalError};
+use crate::ops::fatal_error::FatalError;
 use crate::ops::sync::lock;
 
 /// Nobody but this user may enter the directory of the socket.
@@ -58,11 +58,11 @@ impl<C: PendingClient> Http<C> {
         });
         let streams = http.add_server(connections).map_err(|error| {
             let temporary = std::env::temp_dir();
-            let what = format!(
+            let text = format!(
                 "cannot make the private socket below {}: {error}; TMPDIR names that directory",
                 temporary.display()
             );
-            FatalError::new(Exit::from_io(&error, Exit::Io), what)
+            FatalError::from_io(&error, text)
         })?;
         Ok((http, streams))
     }

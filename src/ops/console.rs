@@ -18,6 +18,14 @@ pub(crate) fn print(text: &str) -> Result<(), FatalError> {
         .map_err(|error| FatalError::new(Exit::Io, format!("cannot write the output: {error}")))
 }
 
+/// Prints why the process ends, to stderr, whether or not the log was started.
+pub fn print_fatal(error: &FatalError) {
+    let text = error.to_string();
+    if !text.is_empty() {
+        print_remark(Level::Error, &format!("cc-gateway: {text}"));
+    }
+}
+
 /// Prints remarks of a command to stderr, with their priority if that is the journal.
 pub(crate) fn print_remark(level: Level, text: &str) {
     let prefix = log_lines::priority_prefix(level);

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
-use std::time::Instant;
 
 use super::sync::lock;
 
@@ -45,10 +44,8 @@ impl Gauge {
 }
 
 /// Everything counted by the service.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Counters {
-    /// When the service started.
-    pub(crate) started: Instant,
     /// Clients connected.
     pub(crate) connected: Gauge,
     /// Clients accepted.
@@ -80,29 +77,6 @@ pub struct Counters {
     pub(crate) certificate_expiry: AtomicI64,
     /// Requests answered, by log name of the interface and result code.
     requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
-}
-
-impl Default for Counters {
-    fn default() -> Counters {
-        Counters {
-            started: Instant::now(),
-            connected: Gauge::default(),
-            connections: Counter::default(),
-            connections_refused: Counter::default(),
-            connections_evicted: Counter::default(),
-            accept_errors: Counter::default(),
-            thread_errors: Counter::default(),
-            handshakes_failed: Counter::default(),
-            requests_malformed: Counter::default(),
-            video_bytes: Counter::default(),
-            downloads_cut: Counter::default(),
-            waiting: Gauge::default(),
-            parked_polls: Gauge::default(),
-            worker_panics: Counter::default(),
-            certificate_expiry: AtomicI64::new(0),
-            requests: Mutex::default(),
-        }
-    }
 }
 
 impl Counters {

@@ -1,6 +1,7 @@
 //! Errors that end the process: a message that says what to do, and an exit code of `sysexits.h`.
 
 use std::fmt;
+use std::io;
 
 /// Why the process ends, as the number a service manager or a script sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,16 +18,6 @@ pub enum Exit {
     Config = 78,
 }
 
-impl Exit {
-    /// The code for a failed system call: 77 where permission was refused, else `otherwise`.
-    pub(crate) fn from_io(error: &std::io::Error, otherwise: Exit) -> Exit {
-        match error.kind() {
-            std::io::ErrorKind::PermissionDenied => Exit::Permission,
-            _ => otherwise,
-        }
-    }
-}
-
 /// An error that ends a command, written for the operator.
 #[derive(Debug)]
 pub struct FatalError {
@@ -41,6 +32,15 @@ impl FatalError {
             exit,
             text: text.into(),
         }
+    }
+
+    /// A failed system call: exits with 77 where permission was refused, else with 74.
+    pub(crate) fn from_io(error: &io::Error, text: impl Into<String>) -> FatalError {
+        let exit = match error.kind() {
+            io::ErrorKind::PermissionDenied => Exit::Permission,
+            _ => Exit::Io,
+        };
+        FatalError::new(exit, text)
     }
 
     /// An error that was logged already, so that nothing is printed.

@@ -6,7 +6,7 @@ use std::fmt::{self, Write as _};
 use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TrySendError, sync_channel};
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread;
 use std::time::Duration;
 
@@ -86,19 +86,11 @@ pub(super) fn is_writing() -> bool {
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Entry>) {
-        loop {
-            // Dropped lines are reported once the queue is empty.
-            let entry = match queue.recv_timeout(Duration::ZERO) {
-                Ok(entry) => entry,
-                Err(RecvTimeoutError::Disconnected) => return,
-                Err(RecvTimeoutError::Timeout) => {
-                    self.report_dropped();
-                    match queue.recv() {
-                        Ok(entry) => entry,
-                        Err(_) => return,
-                    }
-                }
-            };
+        // Dropped lines are reported once the queue is empty.
+        while let Ok(entry) = queue.try_recv().or_else(|_| {
+            self.report_dropped();
+            queue.recv()
+        }) {
             match entry {
                 Entry::Line(level, target, text) => self.write(level, &target, &text),
                 Entry::Flush(done) => {
@@ -129,16 +121,13 @@ impl Writer {
             if self.journal {
                 let _ = stderr.write_all(priority(level).as_bytes());
             }
-            let record = |args: fmt::Arguments<'_>| {
-                self.logger.log(
-                    &Record::builder()
-                        .level(level)
-                        .target(target)
-                        .args(args)
-                        .build(),
-                );
-            };
-            record(format_args!("{text}"));
+            self.logger.log(
+                &Record::builder()
+                    .level(level)
+                    .target(target)
+                    .args(format_args!("{text}"))
+                    .build(),
+            );
         }));
         WRITING.set(false);
     }
@@ -180,20 +169,9 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     }))
     .is_ok()
     {
-        set_level(level);
+        log::set_max_level(level);
     }
     Ok(())
-}
-
-/// Prints why the process ends, to stderr, whether or not the log was started.
-pub fn print_fatal(error: &impl fmt::Display) {
-    let prefix = priority_prefix(Level::Error);
-    let mut stderr = std::io::stderr().lock();
-    for (number, line) in error.to_string().lines().enumerate() {
-        let name = if number == 0 { "cc-gateway: " } else { "" };
-        // There is nowhere left to say that this failed.
-        let _ = writeln!(stderr, "{prefix}{name}{line}");
-    }
 }
 
 /// The prefix of a line that does not go through the log: its priority if stderr is the journal,
@@ -224,11 +202,6 @@ fn stderr_is_journal() -> bool {
     };
     rustix::fs::fstat(rustix::stdio::stderr())
         .is_ok_and(|stat| stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)))
-}
-
-/// Changes the level of the running log, as a reload does.
-pub(crate) fn set_level(level: LevelFilter) {
-    log::set_max_level(level);
 }
 
 /// Client text for a log line: quoted, everything but printable ASCII escaped, cut at 200

@@ -3,13 +3,13 @@
 
 pub(crate) mod bounded_file;
 pub(crate) mod client_prefix;
-pub(crate) mod console;
+pub mod console;
 pub mod counters;
 pub mod descriptors;
 pub mod fatal_error;
 #[cfg(test)]
 pub(crate) mod log_capture;
-pub mod log_lines;
+pub(crate) mod log_lines;
 pub mod notify;
 pub(crate) mod panics;
 pub(crate) mod rate_limited_log;

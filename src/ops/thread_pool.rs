@@ -49,16 +49,9 @@ struct PoolState {
 struct Queued {
     /// The job is dropped unrun once this has passed.
     start_by: Option<Instant>,
-    time_limit: TimeLimit,
+    /// How long after its start the job is overdue; without one, it is once `start_by` has passed.
+    time_limit: Option<Duration>,
     job: Job,
-}
-
-/// When the thread that runs a job becomes overdue.
-#[derive(Clone, Copy)]
-enum TimeLimit {
-    Never,
-    At(Instant),
-    AfterStart(Duration),
 }
 
 impl ThreadPool {
@@ -66,13 +59,12 @@ impl ThreadPool {
     ///
     /// `queue_len` bounds the jobs that wait for a thread; further ones are refused.
     pub(crate) fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
-        let state = Mutex::default();
         ThreadPool {
             pool: Arc::new(Pool {
                 name,
                 max_threads,
                 queue_len,
-                state,
+                state: Mutex::default(),
                 condvar: Condvar::new(),
             }),
         }
@@ -87,10 +79,9 @@ impl ThreadPool {
     /// running at its deadline makes its thread overdue. A panic in a job is contained. No job is
     /// run or dropped under a lock of the pool.
     pub(crate) fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
-        let time_limit = deadline.map_or(TimeLimit::Never, TimeLimit::At);
         self.submit(Queued {
             start_by: deadline,
-            time_limit,
+            time_limit: None,
             job,
         })
     }
@@ -101,7 +92,7 @@ impl ThreadPool {
     pub(crate) fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
         self.submit(Queued {
             start_by: Some(start_by),
-            time_limit: TimeLimit::AfterStart(time_limit),
+            time_limit: Some(time_limit),
             job,
         })
     }
@@ -233,9 +224,8 @@ fn run<'a>(
     let number = state.next_job;
     state.next_job += 1;
     let deadline = match queued.time_limit {
-        TimeLimit::Never => None,
-        TimeLimit::At(deadline) => Some(deadline),
-        TimeLimit::AfterStart(limit) => now.checked_add(limit),
+        Some(limit) => now.checked_add(limit),
+        None => queued.start_by,
     };
     if let Some(deadline) = deadline {
         state.deadlines.insert(number, deadline);

@@ -2,36 +2,17 @@
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
-use std::path::Path;
 
-/// What the lines are about.
-pub(super) struct Tour<'a> {
-    /// The mount of the demo.
-    pub(crate) mount: &'a Path,
-    /// The certificate to trust.
-    pub(crate) certificate: &'a Path,
-    /// The agent and its password.
-    pub(crate) agent: &'a str,
-    pub(crate) password: &'a str,
-    /// Below the mount: where the agent's recordings of today lie, and the names of those that are
-    /// there.
-    pub(crate) folder: &'a str,
-    pub(crate) names: &'a [String],
-    /// Seconds from one new recording to the next.
-    pub(crate) interval: u64,
-}
+use super::recorder::INTERVAL;
+use super::{AGENT, CERTIFICATE, DemoDirectory, PASSWORD};
 
-impl Tour<'_> {
+impl DemoDirectory {
     /// The lines for a gateway that listens on `address`.
-    pub(super) fn lines(&self, address: SocketAddr) -> String {
-        let Tour {
-            agent,
-            password,
-            folder,
-            interval,
-            ..
-        } = self;
-        let (mount, certificate) = (self.mount.display(), self.certificate.display());
+    pub(super) fn tour(&self, address: SocketAddr) -> String {
+        let (mount, certificate) = (self.mount(), self.directory.join(CERTIFICATE));
+        let (mount, certificate) = (mount.display(), certificate.display());
+        let (agent, password, folder, interval) =
+            (AGENT, PASSWORD, &self.folder, INTERVAL.as_secs());
         let base = format!("https://{address}/agentgateway/resource");
         let curl = format!("curl -sS --cacert {certificate}");
         let json = "-H 'Content-Type: application/json; charset=UTF-8'";
@@ -51,7 +32,7 @@ GUID=$({curl} -D - -o /dev/null -X PUT {json} \
 # Download what is there
 "#
         );
-        for name in self.names {
+        for name in &self.names {
             // Writing to a String cannot fail.
             let _ = write!(
                 text,

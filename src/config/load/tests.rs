@@ -1,8 +1,9 @@
 //! Reading whole files: defaults, problems, warnings, and the lines in force.
 
 use super::*;
-use crate::config::problem::ProblemKind;
-use crate::config::{KEYS, MountPoint, Severity};
+use crate::config::{KEYS, MountPoint};
+use crate::ops::fatal_error::Exit;
+use log::Level;
 use proptest::prelude::*;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -26,7 +27,7 @@ fn problems(text: &str) -> Vec<String> {
 /// The lines in force as a file.
 fn in_force(settings: &Settings) -> String {
     settings
-        .lines()
+        .lines
         .iter()
         .map(|(key, value)| format!("{key} = {value}\n"))
         .collect()
@@ -36,7 +37,7 @@ fn warnings(text: &str) -> Vec<String> {
     let warnings = settings(text)
         .1
         .into_iter()
-        .filter(|notice| notice.severity == Severity::Warn);
+        .filter(|notice| notice.level == Level::Warn);
     warnings
         .map(|notice| notice.to_string().replace(FILE, ""))
         .collect()
@@ -121,7 +122,7 @@ fn the_limit_for_one_address_is_half_of_all_unless_it_is_set() {
             "{text}"
         );
         let shown = settings
-            .lines()
+            .lines
             .iter()
             .find(|(key, _)| key == "MAX_CONNECTIONS_PER_ADDRESS")
             .unwrap();
@@ -350,7 +351,7 @@ fn keys_of_other_components_are_counted_once_each() {
         ("A=1\nB=2\nA=3", "2 keys of other components are ignored"),
     ] {
         let notices = settings(text).1;
-        let told_so = |notice: &Notice| notice.text == told && notice.severity == Severity::Info;
+        let told_so = |notice: &Notice| notice.text == told && notice.level == Level::Info;
         assert!(
             notices.len() == 1 && notices.iter().all(told_so),
             "{notices:?}"
@@ -379,7 +380,7 @@ fn the_lines_in_force_follow_the_table_and_mean_the_same_when_read_again() {
     for text in ["", text] {
         let (first, _) = settings(text);
         let stems = first
-            .lines()
+            .lines
             .iter()
             .map(|(key, _)| key.split('.').next().unwrap());
         let mut names: Vec<_> = stems.collect();
@@ -403,17 +404,17 @@ fn the_lines_in_force_follow_the_table_and_mean_the_same_when_read_again() {
 #[test]
 fn a_file_that_cannot_be_read_is_a_problem_of_its_own_kind() {
     let folder = std::env::temp_dir();
-    for (path, kind) in [
-        (folder.join("no/such/basic.properties"), ProblemKind::Config),
-        (folder, ProblemKind::Config),
+    for (path, exit) in [
+        (folder.join("no/such/basic.properties"), Exit::Config),
+        (folder, Exit::Config),
     ] {
         assert_eq!(
             read(&path)
                 .unwrap_err()
                 .iter()
-                .map(|problem| problem.kind)
+                .map(|problem| problem.exit)
                 .collect::<Vec<_>>(),
-            [kind]
+            [exit]
         );
     }
 }
