@@ -31,27 +31,24 @@ pub(super) struct AcceptLog {
 
 /// Sets the options that accepted sockets inherit from their listener (tcp(7), socket(7)).
 pub(super) fn set_options(listener: &TcpListener) {
-    let set = |what: &str, result: Result<(), io::Error>| {
+    let socket = SockRef::from(listener);
+    let user_timeout = sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS);
+    for (option, result) in [
+        ("TCP_NODELAY", socket.set_tcp_nodelay(true)),
+        (
+            "SO_RCVBUF",
+            socket.set_recv_buffer_size(RECEIVE_BUFFER_BYTES),
+        ),
+        (
+            "TCP_NOTSENT_LOWAT",
+            socket.set_tcp_notsent_lowat(UNSENT_MAX_BYTES),
+        ),
+        ("TCP_USER_TIMEOUT", user_timeout.map_err(io::Error::from)),
+    ] {
         if let Err(error) = result {
-            log::warn!("cannot set {what} for clients: {error}");
+            log::warn!("cannot set {option} for clients: {error}");
         }
-    };
-    set(
-        "TCP_NODELAY",
-        sockopt::set_tcp_nodelay(listener, true).map_err(Into::into),
-    );
-    set(
-        "SO_RCVBUF",
-        sockopt::set_socket_recv_buffer_size(listener, RECEIVE_BUFFER_BYTES).map_err(Into::into),
-    );
-    set(
-        "TCP_NOTSENT_LOWAT",
-        SockRef::from(listener).set_tcp_notsent_lowat(UNSENT_MAX_BYTES),
-    );
-    set(
-        "TCP_USER_TIMEOUT",
-        sockopt::set_tcp_user_timeout(listener, USER_TIMEOUT_MS).map_err(Into::into),
-    );
+    }
 }
 
 /// Accepts up to [`ACCEPT_BATCH`] clients of a listener and hands their sockets to `take`.

@@ -127,37 +127,33 @@ fn family(address: SocketAddr) -> &'static str {
 
 /// 69, or 77 where a right is missing, or 78 where the family is, with what to do about it.
 fn bind_error(address: SocketAddr, error: Errno) -> BindError {
-    let (advice, is_transient) = match error {
+    let (exit, is_transient, advice) = match error {
+        // Only another LISTEN, or another kernel, makes it work.
         _ if lacks_family(address, error) => (
-            "this machine has no such protocol; remove the address from LISTEN",
+            Exit::Config,
             false,
+            "this machine has no such protocol; remove the address from LISTEN",
         ),
         Errno::ADDRINUSE => (
-            "another program listens there; stop it or change LISTEN",
+            Exit::Unavailable,
             true,
+            "another program listens there; stop it or change LISTEN",
         ),
         Errno::ADDRNOTAVAIL => (
-            "no interface of this machine has that address; change LISTEN",
+            Exit::Unavailable,
             true,
+            "no interface of this machine has that address; change LISTEN",
         ),
         Errno::ACCESS => (
-            "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
+            Exit::Permission,
             false,
+            "ports below 1024 need CAP_NET_BIND_SERVICE; change LISTEN",
         ),
-        _ => ("change LISTEN", false),
+        _ => (Exit::Unavailable, false, "change LISTEN"),
     };
-    let exit = match error {
-        Errno::ACCESS => Exit::Permission,
-        // Only another LISTEN, or another kernel, makes it work.
-        _ if lacks_family(address, error) => Exit::Config,
-        _ => Exit::Unavailable,
-    };
-    let cause = FatalError::new(
-        exit,
-        format!("cannot listen on {address}: {error}; {advice}"),
-    );
+    let text = format!("cannot listen on {address}: {error}; {advice}");
     BindError {
-        cause,
+        cause: FatalError::new(exit, text),
         is_transient,
     }
 }

@@ -40,19 +40,18 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
                 certificates.push((block.line, der));
             }
             // One file may hold all that a server needs, as other servers want it.
-            label if label.ends_with("PRIVATE KEY") => {}
+            _ if block.is_private_key() => {}
             "DH PARAMETERS" | "EC PARAMETERS" => {}
             label => return Err(Flaw::at(block.line, misplaced(label))),
         }
     }
     if certificates.is_empty() {
-        let has_key = blocks
-            .iter()
-            .any(|block| block.label.ends_with("PRIVATE KEY"));
-        return Err(Flaw::whole_file(match has_key {
-            true => "holds a private key but no certificate; are the two settings exchanged?",
-            false => "holds no certificate",
-        }));
+        return Err(Flaw::whole_file(
+            match blocks.iter().any(Block::is_private_key) {
+                true => "holds a private key but no certificate; are the two settings exchanged?",
+                false => "holds no certificate",
+            },
+        ));
     }
     Ok(certificates)
 }

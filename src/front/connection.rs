@@ -26,7 +26,7 @@ use super::response::{self, render};
 use super::server_name::{self, Examined};
 use super::tls_stream::{Received, TlsStream};
 use super::transfer;
-use crate::api::{Gateway, Headers, Method, Reply, RequestContext, SlotId, Undelivered};
+use crate::api::{Gateway, Method, Reply, RequestContext, SlotId, Undelivered};
 use crate::http::{ForwardedRequest, PendingClient, Response};
 use crate::ops::log_lines::Quoted;
 use crate::ops::sync::lock;
@@ -74,9 +74,10 @@ pub(super) enum Action {
 /// A client's connection.
 pub(super) struct Connection {
     pub(super) tls: TlsStream,
-    context: Arc<Context>,
+    pub(super) context: Arc<Context>,
     io_handle: Arc<IoHandle>,
-    key: Key,
+    /// Its place in the I/O thread's table.
+    pub(super) key: Key,
     peer: SocketAddr,
     /// The client that a trusted proxy has named for the whole connection.
     source: Option<SocketAddr>,
@@ -88,11 +89,13 @@ pub(super) struct Connection {
     /// What the client has sent and nobody has looked at yet.
     inbound: Vec<u8>,
     stage: Stage,
-    deadline: Instant,
+    /// When [`Connection::expire`] is to be called.
+    pub(super) deadline: Instant,
     requests: u32,
-    /// Of the request in flight: whether it is a HEAD, and whether another may follow.
+    /// Whether the request in flight is a HEAD.
     is_head: bool,
-    keep_alive: bool,
+    /// Whether another request may follow the one in flight.
+    pub(super) keep_alive: bool,
     is_authenticated: bool,
     /// Takes back what the response being sent carries.
     undelivered: Option<Undelivered>,
@@ -136,11 +139,6 @@ impl Connection {
         }
     }
 
-    /// Its key in the I/O thread's table.
-    pub(super) fn key(&self) -> Key {
-        self.key
-    }
-
     /// The client of the request in flight.
     pub(super) fn client_ip(&self) -> IpAddr {
         self.client.client
@@ -156,16 +154,6 @@ impl Connection {
             .find(|known| known.ip().to_canonical() == client.to_canonical());
         let peer = peer.map_or_else(|| client.to_string(), |peer| peer.to_string());
         via.map_or_else(|| peer.clone(), |via| format!("{peer} via={via}"))
-    }
-
-    /// The state shared by all connections.
-    pub(super) fn context(&self) -> &Arc<Context> {
-        &self.context
-    }
-
-    /// When [`Connection::expire`] is to be called.
-    pub(super) fn deadline(&self) -> Instant {
-        self.deadline
     }
 
     /// The events to wait for after [`Action::Wait`].
@@ -189,11 +177,7 @@ impl Connection {
     /// Whether the connection may be closed for a new one: not authenticated, and no request in
     /// flight.
     pub(super) fn is_evictable(&self) -> bool {
-        !self.is_authenticated
-            && matches!(
-                self.stage,
-                Stage::Opening { .. } | Stage::Handshake | Stage::Head { .. } | Stage::Body(..)
-            )
+        !self.is_authenticated && (self.is_idle() || matches!(self.stage, Stage::Body(..)))
     }
 
     /// Whether no request is in progress.
@@ -436,10 +420,10 @@ impl Connection {
                 }
             },
         };
-        if let Some(body) = body {
-            return Some(Action::Forward(Box::new(self.complete_request(body))));
+        match body {
+            Some(body) => Some(self.forward(body)),
+            None => self.receive(),
         }
-        self.receive()
     }
 
     /// Reads more of a request.
@@ -455,35 +439,31 @@ impl Connection {
         }
     }
 
-    fn complete_request(&mut self, body: Vec<u8>) -> ForwardedRequest {
-        self.requests += 1;
+    /// The request that is now whole.
+    fn forward(&mut self, body: Vec<u8>) -> Action {
         let stage = std::mem::replace(&mut self.stage, Stage::InFlight);
-        let (method, target, headers) = match stage {
-            Stage::Body(head, _) => {
-                let source = self.source.map(|source| source.ip());
-                let is_trusted = |address| self.context.is_trusted_proxy(address);
-                self.client = client_address(
-                    self.peer.ip(),
-                    source,
-                    head.forwarded_for.as_deref(),
-                    is_trusted,
-                );
-                self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
-                (head.method, head.target, head.headers)
-            }
-            _ => (Method::Other, String::new(), Headers::default()),
+        let Stage::Body(head, _) = stage else {
+            return Action::Close;
         };
-        self.is_head = method == Method::Head;
+        self.requests += 1;
+        self.client = client_address(
+            self.peer.ip(),
+            self.source.map(|source| source.ip()),
+            head.forwarded_for.as_deref(),
+            |address| self.context.is_trusted_proxy(address),
+        );
+        self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
+        self.is_head = head.method == Method::Head;
         if self.inbound.is_empty() {
             // A poll may be parked for long.
             self.inbound = Vec::new();
         }
-        ForwardedRequest {
-            method,
-            target,
-            headers,
+        Action::Forward(Box::new(ForwardedRequest {
+            method: head.method,
+            target: head.target,
+            headers: head.headers,
             body,
-        }
+        }))
     }
 
     /// Answers a malformed request and closes the connection, since the begin of the next request
@@ -589,11 +569,6 @@ impl Connection {
                 None
             }
         }
-    }
-
-    /// Whether another request may follow the one in flight.
-    pub(super) fn keeps_alive(&self) -> bool {
-        self.keep_alive
     }
 
     /// Answers 503, since no thread could be started for the download.

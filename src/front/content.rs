@@ -10,8 +10,9 @@ const LINE_MAX_BYTES: usize = 256;
 const TRAILERS_MAX_BYTES: usize = 2048;
 
 /// The part of the chunked format that comes next.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 enum ChunkState {
+    #[default]
     Size,
     Data(usize),
     DataEnd,
@@ -20,21 +21,11 @@ enum ChunkState {
 }
 
 /// Incremental decoder of chunked content (RFC 9112 section 7.1).
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct ChunkedDecoder {
     state: ChunkState,
     content: Vec<u8>,
     trailers: usize,
-}
-
-impl Default for ChunkedDecoder {
-    fn default() -> ChunkedDecoder {
-        ChunkedDecoder {
-            state: ChunkState::Size,
-            content: Vec::new(),
-            trailers: 0,
-        }
-    }
 }
 
 impl ChunkedDecoder {
@@ -47,23 +38,23 @@ impl ChunkedDecoder {
         while self.state != ChunkState::Done {
             let rest = bytes.get(used..).unwrap_or_default();
             let taken = match self.state {
-                ChunkState::Size => match line(rest)? {
-                    Some(text) => {
-                        self.size(text)?;
-                        text.len() + 2
+                ChunkState::Size | ChunkState::Trailer => {
+                    let Some(text) = line(rest)? else { break };
+                    match self.state {
+                        ChunkState::Size => self.size(text)?,
+                        _ => self.trailer(text)?,
                     }
-                    None => break,
-                },
+                    text.len() + 2
+                }
                 ChunkState::Data(remaining) => {
-                    let part = rest.get(..remaining.min(rest.len())).unwrap_or_default();
+                    let part = rest.get(..remaining).unwrap_or(rest);
                     if part.is_empty() {
                         break;
                     }
                     self.content.extend_from_slice(part);
-                    self.state = if part.len() == remaining {
-                        ChunkState::DataEnd
-                    } else {
-                        ChunkState::Data(remaining - part.len())
+                    self.state = match remaining - part.len() {
+                        0 => ChunkState::DataEnd,
+                        rest => ChunkState::Data(rest),
                     };
                     part.len()
                 }
@@ -74,13 +65,6 @@ impl ChunkedDecoder {
                     }
                     [] | [b'\r'] => break,
                     _ => return Err(HttpError::Malformed("a chunk longer than its size")),
-                },
-                ChunkState::Trailer => match line(rest)? {
-                    Some(text) => {
-                        self.trailer(text)?;
-                        text.len() + 2
-                    }
-                    None => break,
                 },
                 ChunkState::Done => break,
             };
@@ -115,10 +99,9 @@ impl ChunkedDecoder {
         if size > limit.saturating_sub(self.content.len()) {
             return Err(HttpError::ContentTooLarge);
         }
-        self.state = if size == 0 {
-            ChunkState::Trailer
-        } else {
-            ChunkState::Data(size)
+        self.state = match size {
+            0 => ChunkState::Trailer,
+            _ => ChunkState::Data(size),
         };
         Ok(())
     }
@@ -149,9 +132,7 @@ pub(super) fn is_token(name: &[u8]) -> bool {
 
 /// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, HttpError> {
-    let within = bytes
-        .get(..LINE_MAX_BYTES.min(bytes.len()))
-        .unwrap_or_default();
+    let within = bytes.get(..LINE_MAX_BYTES).unwrap_or(bytes);
     let end = within
         .iter()
         .position(|&byte| matches!(byte, b'\r' | b'\n' | 0..=8 | 11..=31 | 127));

@@ -119,10 +119,7 @@ impl<'a> Reader<'a> {
 
 /// The bits of a BIT STRING's content; only whole octets occur in what is read here.
 pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
-    content
-        .split_first()
-        .filter(|(unused, _)| **unused == 0)
-        .map(|(_, bits)| bits)
+    content.strip_prefix(&[0])
 }
 
 /// How many bits an INTEGER that is not negative has, without zeros in front.

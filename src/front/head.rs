@@ -58,9 +58,7 @@ impl Head {
     pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let blank = leading_lines(bytes)?;
         let rest = bytes.get(blank..).unwrap_or_default();
-        let within = rest
-            .get(..HEAD_MAX_BYTES.min(rest.len()))
-            .unwrap_or_default();
+        let within = rest.get(..HEAD_MAX_BYTES).unwrap_or(rest);
         let Some(end) = within
             .windows(4)
             .position(|window| window == b"\r\n\r\n")
@@ -328,18 +326,11 @@ fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if target.starts_with('/') || (target == "*" && method == Method::Options) {
         return Ok(target.to_owned());
     }
-    let scheme = |scheme: &str| {
-        target
-            .get(..scheme.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(scheme))
-    };
-    let after = ["http://", "https://"]
-        .iter()
-        .find(|name| scheme(name))
-        .and_then(|name| target.get(name.len()..));
-    let Some(after) = after else {
-        return Err(HttpError::Malformed("a target of no known form"));
-    };
+    let after = ["http://", "https://"].iter().find_map(|scheme| {
+        let (start, after) = target.split_at_checked(scheme.len())?;
+        start.eq_ignore_ascii_case(scheme).then_some(after)
+    });
+    let after = after.ok_or(HttpError::Malformed("a target of no known form"))?;
     let (authority, rest) = after.split_at(after.find(['/', '?']).unwrap_or(after.len()));
     if authority.is_empty() {
         return Err(HttpError::Malformed("a target without host"));

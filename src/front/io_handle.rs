@@ -124,11 +124,11 @@ impl IoHandle {
         let armed = self
             .arm(
                 &connection.tls,
-                connection.key(),
+                connection.key,
                 connection.interest_on_return(),
             )
             .is_ok();
-        let deadline = connection.deadline();
+        let deadline = connection.deadline;
         inbox.messages.push(Message::Returned(connection));
         self.wake_before(inbox, if armed { deadline } else { Instant::now() });
     }

@@ -59,6 +59,7 @@ struct Control {
 }
 
 /// An entry of the connection table.
+#[derive(Default)]
 struct Entry {
     generation: u32,
     state: EntryState,
@@ -69,7 +70,9 @@ struct Entry {
     evictable_since: Option<Instant>,
 }
 
+#[derive(Default)]
 enum EntryState {
+    #[default]
     Vacant,
     /// The connection, waiting for its client.
     Owned(Box<Connection>),
@@ -293,7 +296,7 @@ impl IoLoop {
     fn wait_here(&mut self, connection: Box<Connection>) {
         if let Err(error) =
             self.io_handle
-                .arm(&connection.tls, connection.key(), connection.interest())
+                .arm(&connection.tls, connection.key, connection.interest())
         {
             log::debug!("a client cannot be waited for: {error}");
             return;
@@ -302,8 +305,7 @@ impl IoLoop {
     }
 
     fn store(&mut self, connection: Box<Connection>) {
-        let key = connection.key();
-        let deadline = connection.deadline();
+        let (key, deadline) = (connection.key, connection.deadline);
         let is_evictable = connection.is_evictable();
         let Some(entry) = self.entry(key) else { return };
         entry.state = EntryState::Owned(connection);
@@ -316,7 +318,7 @@ impl IoLoop {
     }
 
     fn forward(&mut self, connection: Box<Connection>, request: &ForwardedRequest) {
-        let key = connection.key();
+        let key = connection.key;
         let slot = self.context.http.in_flight().insert(connection);
         if let Some(entry) = self.entry(key) {
             entry.state = EntryState::Forwarded(slot);
@@ -502,11 +504,8 @@ impl IoLoop {
     fn watch_backend_for_room(&mut self, full: bool) {
         if full != self.backend_is_full {
             self.backend_is_full = full;
-            let interest = if full {
-                EventFlags::IN | EventFlags::OUT
-            } else {
-                EventFlags::IN
-            };
+            let mut interest = EventFlags::IN;
+            interest.set(EventFlags::OUT, full);
             let data = epoll::EventData::new_u64(BACKEND_TOKEN);
             if let Err(error) = epoll::modify(self.io_handle.epoll(), &self.backend, data, interest)
             {
@@ -544,12 +543,9 @@ impl IoLoop {
         let forwarded: Vec<SlotId> = self
             .entries
             .iter()
-            .filter_map(|entry| {
-                if let EntryState::Forwarded(slot) = entry.state {
-                    Some(slot)
-                } else {
-                    None
-                }
+            .filter_map(|entry| match entry.state {
+                EntryState::Forwarded(slot) => Some(slot),
+                _ => None,
             })
             .collect();
         forwarded
@@ -592,38 +588,26 @@ impl IoLoop {
 
     fn reserve(&mut self) -> Key {
         let index = self.vacant.pop().unwrap_or_else(|| {
-            let state = EntryState::Vacant;
-            self.entries.push(Entry {
-                generation: 0,
-                state,
-                timer: None,
-                deadline: None,
-                evictable_since: None,
-            });
+            self.entries.push(Entry::default());
             u32::try_from(self.entries.len() - 1).unwrap_or(u32::MAX)
         });
-        let Some(entry) = self.entries.get_mut(index as usize) else {
-            return Key {
-                index,
-                generation: 0,
-            };
-        };
-        entry.generation = entry.generation.wrapping_add(1);
-        entry.state = EntryState::Elsewhere;
-        Key {
-            index,
-            generation: entry.generation,
+        let mut generation = 0;
+        if let Some(entry) = self.entries.get_mut(index as usize) {
+            entry.state = EntryState::Elsewhere;
+            entry.generation = entry.generation.wrapping_add(1);
+            generation = entry.generation;
         }
+        Key { index, generation }
     }
 
     fn vacate(&mut self, key: Key) {
         self.unmark_evictable(key);
         let Some(entry) = self.entry(key) else { return };
-        entry.state = EntryState::Vacant;
-        // A timer that still goes off finds another generation, or none.
-        entry.timer = None;
-        entry.deadline = None;
-        entry.generation = entry.generation.wrapping_add(1);
+        // A timer that still goes off finds another generation.
+        *entry = Entry {
+            generation: entry.generation.wrapping_add(1),
+            ..Entry::default()
+        };
         self.vacant.push(key.index);
     }
 
@@ -635,10 +619,10 @@ impl IoLoop {
     }
 
     fn unmark_evictable(&mut self, key: Key) {
-        if let Some(since) = self
+        let since = self
             .entry(key)
-            .and_then(|entry| entry.evictable_since.take())
-        {
+            .and_then(|entry| entry.evictable_since.take());
+        if let Some(since) = since {
             self.evictable.remove(&(since, key));
         }
     }

@@ -9,7 +9,7 @@ use rustls::crypto::aws_lc_rs;
 use rustls::sign::{CertifiedKey, SigningKey};
 
 use super::certificates;
-use super::pem::{self, Flaw};
+use super::pem::{self, Block, Flaw};
 use super::private_key;
 use super::x509::PublicKey;
 use crate::config::{Notice, Problem, Settings};
@@ -53,27 +53,16 @@ impl KeyPairFiles {
     /// # Errors
     /// What is wrong with each file, and what to do; never empty.
     pub fn load(&self) -> Result<KeyPair, Vec<Problem>> {
-        let certificate = read(&self.certificate, CERTIFICATE);
-        let private_key = read(&self.private_key, PRIVATE_KEY);
-        let (certificate, private_key) = match (certificate, private_key) {
-            (Ok(certificate), Ok(private_key)) => (certificate, private_key),
-            (certificate, private_key) => {
-                return Err(certificate
-                    .err()
-                    .into_iter()
-                    .chain(private_key.err())
-                    .collect());
-            }
-        };
+        let (certificate, private_key) = both(
+            read(&self.certificate, CERTIFICATE),
+            read(&self.private_key, PRIVATE_KEY),
+        )?;
         let mut pair = self.from_pem(&certificate.bytes, &private_key.bytes, SystemTime::now())?;
         pair.warnings
             .extend(exposure(&private_key, &self.private_key, PRIVATE_KEY));
         // A file that holds both is a secret, whichever setting names it.
-        let has_key = pem::blocks(&certificate.bytes).is_ok_and(|blocks| {
-            blocks
-                .iter()
-                .any(|block| block.label.ends_with("PRIVATE KEY"))
-        });
+        let has_key = pem::blocks(&certificate.bytes)
+            .is_ok_and(|blocks| blocks.iter().any(Block::is_private_key));
         if has_key && self.certificate != self.private_key {
             pair.warnings
                 .extend(exposure(&certificate, &self.certificate, CERTIFICATE));
@@ -108,10 +97,7 @@ impl KeyPairFiles {
                 certificates::examine(&chain, bits, now).map(|findings| (chain, findings))
             });
         let chain = chain.map_err(|flaw| problem(&flaw, &self.certificate, CERTIFICATE));
-        let ((chain, findings), key) = match (chain, key) {
-            (Ok(chain), Ok(key)) => (chain, key),
-            (chain, key) => return Err(chain.err().into_iter().chain(key.err()).collect()),
-        };
+        let ((chain, findings), key) = both(chain, key)?;
         let certified = CertifiedKey::new(chain.into_iter().map(|(_, der)| der).collect(), key);
         // The keys were compared already; this is rustls's own word on it.
         if let Err(error @ rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
@@ -143,6 +129,14 @@ impl KeyPair {
     /// When the first of the certificates that clients look at ends, in seconds since 1970.
     pub fn expiry(&self) -> i64 {
         self.expiry
+    }
+}
+
+/// Both values, or what is wrong with either.
+fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Vec<Problem>> {
+    match (a, b) {
+        (Ok(a), Ok(b)) => Ok((a, b)),
+        (a, b) => Err(a.err().into_iter().chain(b.err()).collect()),
     }
 }
 

@@ -48,6 +48,11 @@ impl Flaw {
 }
 
 impl Block<'_> {
+    /// Whether it says that it is a private key, of whatever kind.
+    pub(super) fn is_private_key(&self) -> bool {
+        self.label.ends_with("PRIVATE KEY")
+    }
+
     /// The decoded item; `None` for a kind that rustls does not use.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
         const DAMAGED: &str =
@@ -61,10 +66,9 @@ impl Block<'_> {
             "-----BEGIN {label}-----\n{}\n-----END {label}-----\n",
             base64.as_str()
         ));
-        match rustls_pemfile::read_one_from_slice(text.as_bytes()) {
-            Ok(item) => Ok(item.map(|(item, _)| item)),
-            Err(_) => Err(Flaw::at(self.line, DAMAGED)),
-        }
+        rustls_pemfile::read_one_from_slice(text.as_bytes())
+            .map(|item| item.map(|(item, _)| item))
+            .map_err(|_| Flaw::at(self.line, DAMAGED))
     }
 }
 
@@ -160,7 +164,6 @@ impl Block<'_> {
             self.is_encrypted |= line.starts_with("Proc-Type:") && line.contains("ENCRYPTED");
             return Ok(());
         }
-        let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
         if !line.bytes().all(is_base64) {
             return Err(Flaw::at(number, NOT_BASE64));
         }
@@ -186,14 +189,11 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
              ssh-keygen -p -m PEM -f NEW",
         );
     }
-    match bytes {
-        [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] => {
-            return Some(
-                "is a Java key store, not PEM; convert it with: keytool -importkeystore -srckeystore {file} \
-                 -destkeystore NEW.p12 -deststoretype PKCS12, and that with openssl pkcs12",
-            );
-        }
-        _ => {}
+    if let [0xfe, 0xed, 0xfe, 0xed, ..] | [0xce, 0xce, 0xce, 0xce, ..] = bytes {
+        return Some(
+            "is a Java key store, not PEM; convert it with: keytool -importkeystore -srckeystore {file} \
+             -destkeystore NEW.p12 -deststoretype PKCS12, and that with openssl pkcs12",
+        );
     }
     if let Ok(sequence) = der::whole_sequence(bytes) {
         let first = Reader::new(sequence.content).next();
@@ -229,25 +229,8 @@ fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<&str>> {
 }
 
 fn line_kind(line: &str) -> LineKind<'_> {
-    const DASHES: &str = "-----";
-    let framed = |line: &'_ str, word| {
-        let label = line
-            .strip_prefix(DASHES)?
-            .strip_prefix(word)?
-            .strip_suffix(DASHES)?;
-        (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(())
-    };
-    for (word, made) in [
-        ("BEGIN ", LineKind::Begin as fn(_) -> _),
-        ("END ", LineKind::End as fn(_) -> _),
-    ] {
-        if framed(line, word).is_some() {
-            // The frame is as long as was just seen.
-            return made(
-                line.get(DASHES.len() + word.len()..line.len() - DASHES.len())
-                    .unwrap_or_default(),
-            );
-        }
+    if let Some(kind) = boundary(line) {
+        return kind;
     }
     if !looks_like_boundary(line) {
         return LineKind::Other;
@@ -259,14 +242,26 @@ fn line_kind(line: &str) -> LineKind<'_> {
             "holds a whole block, whose line ends were lost: copy it anew"
         } else if line.contains("END ") && line.contains("BEGIN ") {
             "holds the end of one block and the beginning of the next: put a line end between the two"
-        } else if bare != line
-            && (framed(bare, "BEGIN ").is_some() || framed(bare, "END ").is_some())
-        {
+        } else if bare != line && boundary(bare).is_some() {
             "has blanks or a byte order mark before its dashes: remove them"
         } else {
             "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else"
         },
     )
+}
+
+/// A line that is exactly a BEGIN or END line.
+fn boundary(line: &str) -> Option<LineKind<'_>> {
+    const DASHES: &str = "-----";
+    let framed = line.strip_prefix(DASHES)?.strip_suffix(DASHES)?;
+    let (label, kind) = match framed.strip_prefix("BEGIN ") {
+        Some(label) => (label, LineKind::Begin(label)),
+        None => {
+            let label = framed.strip_prefix("END ")?;
+            (label, LineKind::End(label))
+        }
+    };
+    (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(kind)
 }
 
 /// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors
@@ -283,10 +278,11 @@ fn looks_like_boundary(line: &str) -> bool {
 
 /// Whether a line outside every block can only have come from within one.
 fn is_stray_base64(line: &str) -> bool {
-    line.len() >= 40
-        && line
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte))
+    line.len() >= 40 && line.bytes().all(is_base64)
+}
+
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"+/=".contains(&byte)
 }
 
 #[cfg(test)]

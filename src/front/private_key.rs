@@ -49,7 +49,7 @@ pub(super) struct FoundKey {
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     let keys: Vec<_> = blocks
         .iter()
-        .filter(|block| block.label.ends_with("PRIVATE KEY"))
+        .filter(|block| block.is_private_key())
         .collect();
     let block = match keys.as_slice() {
         [block] => block,
@@ -72,19 +72,10 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
             "is a key in the form of OpenSSH; convert a copy with: ssh-keygen -p -m PEM -f COPY";
         return Err(Flaw::at(block.line, text));
     }
-    let (key, kind) = match block.decode()? {
-        Some(Item::Pkcs8Key(key)) => {
-            let kind = pkcs8(key.secret_pkcs8_der());
-            (PrivateKeyDer::Pkcs8(key), kind)
-        }
-        Some(Item::Pkcs1Key(key)) => {
-            let kind = pkcs1(key.secret_pkcs1_der());
-            (PrivateKeyDer::Pkcs1(key), kind)
-        }
-        Some(Item::Sec1Key(key)) => {
-            let kind = sec1(key.secret_sec1_der());
-            (PrivateKeyDer::Sec1(key), kind)
-        }
+    let (key, kind): (PrivateKeyDer<'_>, fn(&[u8]) -> Kind) = match block.decode()? {
+        Some(Item::Pkcs8Key(key)) => (key.into(), pkcs8),
+        Some(Item::Pkcs1Key(key)) => (key.into(), pkcs1),
+        Some(Item::Sec1Key(key)) => (key.into(), sec1),
         _ => {
             let text = format!(
                 "is a {}, a kind that cannot be used; {NEW_KEY}",
@@ -93,17 +84,13 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
             return Err(Flaw::at(block.line, text));
         }
     };
-    match kind {
+    match kind(key.secret_der()) {
         Ok(likely_flaw) => Ok(FoundKey {
-            key,
             likely_flaw: Flaw::at(block.line, likely_flaw),
+            key,
         }),
         Err(reason) => {
-            let true_label = block
-                .decode()?
-                .and_then(|item| true_label(&item))
-                .filter(|label| *label != block.label);
-            let text = true_label.map_or(reason, |label| {
+            let text = true_label(key.secret_der()).map_or(reason, |label| {
                 format!(
                     "is marked {}, but is a key of the kind {label}; write {label} in both lines",
                     block.label
@@ -115,13 +102,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
 }
 
 /// What a key is to be marked as by its content, where that is one of the three forms.
-fn true_label(item: &Item) -> Option<&'static str> {
-    let der = match item {
-        Item::Pkcs8Key(key) => key.secret_pkcs8_der(),
-        Item::Pkcs1Key(key) => key.secret_pkcs1_der(),
-        Item::Sec1Key(key) => key.secret_sec1_der(),
-        _ => return None,
-    };
+fn true_label(der: &[u8]) -> Option<&'static str> {
     let forms = [
         ("PRIVATE KEY", pkcs8(der)),
         ("RSA PRIVATE KEY", pkcs1(der)),

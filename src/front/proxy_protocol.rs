@@ -10,7 +10,7 @@
 //! proxy-protocol panics on a length that is not true.
 
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
 /// Longest line of version 1, with its CRLF (section 2.1).
 pub(crate) const V1_MAX: usize = 107;
@@ -145,16 +145,13 @@ fn v1_source(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
         return Err(Malformed::Line);
     }
     let family = word()?;
-    let address = |text: &str| match family {
-        "TCP4" => text
-            .parse::<Ipv4Addr>()
-            .map(IpAddr::V4)
-            .map_err(|_| Malformed::Address),
-        "TCP6" => text
-            .parse::<Ipv6Addr>()
-            .map(IpAddr::V6)
-            .map_err(|_| Malformed::Address),
-        _ => Err(Malformed::Line),
+    let address = |text: &str| {
+        let read = match family {
+            "TCP4" => text.parse().map(IpAddr::V4),
+            "TCP6" => text.parse().map(IpAddr::V6),
+            _ => return Err(Malformed::Line),
+        };
+        read.map_err(|_| Malformed::Address)
     };
     let source = address(word()?)?;
     address(word()?)?;
@@ -224,21 +221,20 @@ fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
 
 fn v2_source(header: &[u8], family: u8) -> Option<SocketAddr> {
     let port = |at: usize| Some(u16::from_be_bytes(*header.get(at..)?.first_chunk()?));
-    match family {
-        // Source and destination address, then the ports in the same order.
-        0x11 => {
-            let source: &[u8; 4] = header.get(V2_FIXED..)?.first_chunk()?;
-            Some(SocketAddr::new(IpAddr::from(*source), port(V2_FIXED + 8)?))
-        }
-        0x21 => {
-            let source: &[u8; 16] = header.get(V2_FIXED..)?.first_chunk()?;
-            Some(SocketAddr::new(
-                IpAddr::from(*source).to_canonical(),
-                port(V2_FIXED + 32)?,
-            ))
-        }
-        _ => None,
-    }
+    let addresses = header.get(V2_FIXED..)?;
+    // Source and destination address, then the ports in the same order.
+    let (source, port) = match family {
+        0x11 => (
+            IpAddr::from(*addresses.first_chunk::<4>()?),
+            port(V2_FIXED + 8)?,
+        ),
+        0x21 => (
+            IpAddr::from(*addresses.first_chunk::<16>()?),
+            port(V2_FIXED + 32)?,
+        ),
+        _ => return None,
+    };
+    Some(SocketAddr::new(source.to_canonical(), port))
 }
 
 /// Walks the extensions from `start` to the end of the header. None of them is of use here, but a
@@ -268,11 +264,9 @@ fn check_extensions(header: &[u8], start: usize) -> Result<(), Malformed> {
 fn crc32c(bytes: &[u8], zeroed: std::ops::Range<usize>) -> u32 {
     let mut crc = u32::MAX;
     for (at, &byte) in bytes.iter().enumerate() {
-        crc ^= if zeroed.contains(&at) {
-            0
-        } else {
-            u32::from(byte)
-        };
+        if !zeroed.contains(&at) {
+            crc ^= u32::from(byte);
+        }
         for _ in 0..8 {
             crc = if crc & 1 == 1 {
                 crc >> 1 ^ 0x82f6_3b78

@@ -25,7 +25,7 @@ struct Counts {
     swept: Option<Instant>,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 struct Count {
     since: Instant,
     lines: u32,
@@ -59,15 +59,13 @@ impl RefusalLimit {
         let is_counted_apart =
             counts.clients.len() < CLIENTS_MAX || counts.clients.contains_key(&prefix);
         let key = prefix.filter(|_| is_counted_apart);
-        let count = counts.clients.entry(key).or_insert(Count {
+        let fresh = Count {
             since: now,
             lines: 0,
-        });
+        };
+        let count = counts.clients.entry(key).or_insert(fresh);
         if now.saturating_duration_since(count.since) >= WINDOW {
-            *count = Count {
-                since: now,
-                lines: 0,
-            };
+            *count = fresh;
         }
         count.lines = count.lines.saturating_add(1);
         match count.lines {

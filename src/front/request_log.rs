@@ -32,7 +32,7 @@ pub(super) fn record(
     let interface = context.map_or(Interface::Unknown, |context| context.interface);
     let code = reply.code.wire();
     connection
-        .context()
+        .context
         .counters
         .count_request(interface.log_name(), code);
     let level = match interface {
@@ -79,11 +79,8 @@ fn suppression_note(connection: &Connection, level: Level) -> Option<&'static st
     if !log::log_enabled!(target: "cc_gateway", level) {
         return None;
     }
-    match connection
-        .context()
-        .refusals
-        .count(connection.client_ip(), Instant::now())
-    {
+    let refusals = &connection.context.refusals;
+    match refusals.count(connection.client_ip(), Instant::now()) {
         LogDecision::Suppress => None,
         LogDecision::LogLast => Some(SUPPRESSION_NOTE),
         LogDecision::Log => Some(""),

@@ -148,13 +148,10 @@ fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {
 
 /// Whether rustls takes the content of a server name extension; the same steps as its own.
 fn is_taken(content: &[u8]) -> bool {
-    let Some((length, mut list)) = content
-        .split_first_chunk()
-        .map(|(length, list)| (u16::from_be_bytes(*length), list))
-    else {
+    let Some((length, mut list)) = content.split_first_chunk() else {
         return false;
     };
-    if length == 0 || list.len() != usize::from(length) {
+    if list.is_empty() || list.len() != usize::from(u16::from_be_bytes(*length)) {
         return false;
     }
     let mut names = 0;
@@ -181,10 +178,8 @@ fn split_name(list: &[u8]) -> Option<(&[u8], &[u8])> {
 
 /// The first name, as text.
 fn shown(content: &[u8]) -> String {
-    let name = content
-        .get(3..)
-        .and_then(split_name)
-        .map_or(&[][..], |(name, _)| name);
+    let first = content.get(3..).and_then(split_name);
+    let name = first.map_or(&[][..], |(name, _)| name);
     String::from_utf8_lossy(name.get(..NAME_MAX).unwrap_or(name)).into_owned()
 }
 

@@ -69,13 +69,11 @@ impl Service {
         // with two.
         let workers = limits.workers.min(processors);
         let (http, backends) = Http::start(gateway, workers, processors.min(IO_THREADS_MAX))?;
+        let connections = Connections::new(limits.connections, limits.connections_per_address);
         let context = Arc::new(Context {
             tls,
             http,
-            connections: Arc::new(Connections::new(
-                limits.connections,
-                limits.connections_per_address,
-            )),
+            connections: Arc::new(connections),
             chunk_budget: ChunkBudget::new(),
             timeouts,
             counters,
@@ -92,14 +90,9 @@ impl Service {
             .collect::<Result<Arc<[_]>, _>>()
             .map_err(failed)?;
         let start = |(number, backend)| {
-            let position = (number, Arc::clone(&io_handles));
-            IoThread::start(
-                position,
-                Arc::clone(&context),
-                Arc::clone(&listeners),
-                backend,
-                tick,
-            )
+            let (io_handles, context) = (Arc::clone(&io_handles), Arc::clone(&context));
+            let listeners = Arc::clone(&listeners);
+            IoThread::start((number, io_handles), context, listeners, backend, tick)
         };
         let io_threads = (0..)
             .zip(backends)
@@ -107,13 +100,10 @@ impl Service {
             .collect::<Result<Vec<_>, _>>()
             .map_err(failed)?;
         let io_threads = Arc::new(io_threads);
-        let watchdog = match tick {
-            Some(tick) => Some(
-                feed_watchdog(tick, Arc::clone(&io_threads), Arc::clone(&manager))
-                    .map_err(failed)?,
-            ),
-            None => None,
-        };
+        let watchdog = tick
+            .map(|tick| feed_watchdog(tick, Arc::clone(&io_threads), Arc::clone(&manager)))
+            .transpose()
+            .map_err(failed)?;
         Ok(Service {
             context,
             io_threads,
@@ -217,11 +207,8 @@ fn feed_watchdog(
             thread::park_timeout(tick);
         }
     };
-    Ok((
-        end,
-        thread::Builder::new()
-            .name("watchdog".to_owned())
-            .stack_size(64 * 1024)
-            .spawn(feed)?,
-    ))
+    let builder = thread::Builder::new()
+        .name("watchdog".to_owned())
+        .stack_size(64 * 1024);
+    Ok((end, builder.spawn(feed)?))
 }

@@ -73,9 +73,10 @@ impl TlsStream {
                 bytes.extend_from_slice(chunk.get(..count).unwrap_or_default());
                 Ok(Received::Bytes)
             }
-            Err(error) if error.kind() == ErrorKind::WouldBlock => Ok(Received::Nothing),
-            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(Received::Nothing),
-            Err(error) => Err(error),
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Ok(Received::Nothing),
+                _ => Err(error),
+            },
         }
     }
 
@@ -202,12 +203,10 @@ impl TlsStream {
         match (&*self.socket).read(&mut scratch) {
             Ok(0) => None,
             Ok(count) => Some(count),
-            Err(error)
-                if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) =>
-            {
-                Some(0)
-            }
-            Err(_) => None,
+            Err(error) => match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::Interrupted => Some(0),
+                _ => None,
+            },
         }
     }
 

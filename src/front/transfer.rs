@@ -85,8 +85,8 @@ impl DownloadJob {
             mut download,
             context,
         } = self;
-        let server = Arc::clone(connection.context());
-        let keep_alive = connection.keeps_alive();
+        let server = Arc::clone(&connection.context);
+        let keep_alive = connection.keep_alive;
         let framing = Framing {
             length: download.video.selected(),
             with_body: false,

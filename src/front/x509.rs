@@ -174,12 +174,8 @@ fn names_hosts(alt_name: &[u8]) -> Option<bool> {
 
 fn names_servers(extended_key_usage: &[u8]) -> Option<bool> {
     let mut purposes = Reader::new(Reader::new(extended_key_usage).expect(tag::SEQUENCE)?);
-    let purposes = std::iter::from_fn(|| purposes.expect(tag::OBJECT_ID));
-    Some(
-        purposes
-            .into_iter()
-            .any(|purpose| purpose == oid::SERVER_AUTH || purpose == oid::ANY_KEY_USAGE),
-    )
+    let mut purposes = std::iter::from_fn(|| purposes.expect(tag::OBJECT_ID));
+    Some(purposes.any(|purpose| [oid::SERVER_AUTH, oid::ANY_KEY_USAGE].contains(&purpose)))
 }
 
 /// A moment of a certificate, in UTC. Shown as `2026-11-25 12:00:00 UTC`.

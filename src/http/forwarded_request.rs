@@ -1,7 +1,6 @@
 //! The copy of a client's request that goes to tiny_http: the only thing tiny_http ever reads.
 
 use std::io::Write as _;
-use std::str::FromStr;
 
 use crate::api::{Headers, Method, SlotId};
 
@@ -46,8 +45,8 @@ impl ForwardedRequest {
 pub(super) fn parse_slot(text: &str) -> Option<SlotId> {
     let (index, generation) = text.split_once('.')?;
     Some(SlotId {
-        index: u32::from_str(index).ok()?,
-        generation: u32::from_str(generation).ok()?,
+        index: index.parse().ok()?,
+        generation: generation.parse().ok()?,
     })
 }
 

@@ -104,7 +104,8 @@ impl<C: PendingClient> InFlight<C> {
     /// Takes a client out whose request is still on its way: for the worker that handles it, or on
     /// a timeout.
     pub(crate) fn take_forwarded(&self, slot: SlotId) -> Option<C> {
-        match lock(&self.table).take_if(slot, |request| matches!(request, Request::Forwarded(_)))? {
+        let is_forwarded = |request: &Request<C>| matches!(request, Request::Forwarded(_));
+        match lock(&self.table).take_if(slot, is_forwarded)? {
             Request::Forwarded(client) | Request::Deferred { client, .. } => Some(client),
         }
     }
@@ -113,15 +114,11 @@ impl<C: PendingClient> InFlight<C> {
     pub(crate) fn cancel(&self, slot: SlotId) -> Option<C> {
         // What the request was waiting for is dropped without the lock.
         let request = lock(&self.table).take_if(slot, |_| true)?;
-        match request {
-            Request::Forwarded(client) => Some(client),
-            Request::Deferred {
-                client, is_poll, ..
-            } => {
-                self.count_finished(is_poll);
-                Some(client)
-            }
+        if let Request::Deferred { is_poll, .. } = request {
+            self.count_finished(is_poll);
         }
+        let (Request::Forwarded(client) | Request::Deferred { client, .. }) = request;
+        Some(client)
     }
 
     /// Gives `client` the answer, or puts it back into a slot until there is one.
@@ -170,7 +167,8 @@ impl<C: PendingClient> InFlight<C> {
                 on_timeout,
                 is_poll,
             });
-            if let Some(Request::Deferred { client, .. }) = table.get_mut(slot) {
+            let waiting = table.slot(slot).and_then(|slot| slot.request.as_mut());
+            if let Some(Request::Deferred { client, .. }) = waiting {
                 client.park(slot, until);
             }
             slot
@@ -211,7 +209,8 @@ impl<C: PendingClient> Slots for InFlight<C> {
     }
 
     fn is_waiting(&self, slot: SlotId) -> bool {
-        lock(&self.table).get_mut(slot).is_some()
+        let mut table = lock(&self.table);
+        table.slot(slot).is_some_and(|slot| slot.request.is_some())
     }
 }
 
@@ -224,26 +223,22 @@ impl<C> Table<C> {
             });
             u32::try_from(self.slots.len() - 1).unwrap_or(u32::MAX)
         });
-        let Some(slot) = self.slots.get_mut(index as usize) else {
-            return SlotId {
-                index,
-                generation: 0,
+        let mut generation = 0;
+        if let Some(slot) = self.slots.get_mut(index as usize) {
+            generation = slot.generation.wrapping_add(1);
+            *slot = Slot {
+                generation,
+                request: Some(request),
             };
-        };
-        slot.generation = slot.generation.wrapping_add(1);
-        slot.request = Some(request);
-        SlotId {
-            index,
-            generation: slot.generation,
         }
+        SlotId { index, generation }
     }
 
-    fn get_mut(&mut self, id: SlotId) -> Option<&mut Request<C>> {
-        let slot = self
-            .slots
+    /// The slot, unless another request has had it since.
+    fn slot(&mut self, id: SlotId) -> Option<&mut Slot<C>> {
+        self.slots
             .get_mut(id.index as usize)
-            .filter(|slot| slot.generation == id.generation)?;
-        slot.request.as_mut()
+            .filter(|slot| slot.generation == id.generation)
     }
 
     fn take_if(
@@ -251,11 +246,10 @@ impl<C> Table<C> {
         id: SlotId,
         condition: impl Fn(&Request<C>) -> bool,
     ) -> Option<Request<C>> {
-        let slot = self
-            .slots
-            .get_mut(id.index as usize)
-            .filter(|slot| slot.generation == id.generation)?;
-        let request = slot.request.take_if(|request| condition(request))?;
+        let request = self
+            .slot(id)?
+            .request
+            .take_if(|request| condition(request))?;
         self.vacant.push(id.index);
         Some(request)
     }

@@ -11,59 +11,43 @@ use super::hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length
 /// `provider` with cipher suites for connections whose server name was hidden. The suites are made
 /// once, from those of the first provider that is given, and kept for the life of the process.
 pub(crate) fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
-    static SUITES: OnceLock<Suites> = OnceLock::new();
-    let suites = SUITES.get_or_init(|| Suites::new(&provider.cipher_suites));
+    static SUITES: OnceLock<Vec<SupportedCipherSuite>> = OnceLock::new();
+    let suites =
+        SUITES.get_or_init(|| provider.cipher_suites.iter().map(restoring_suite).collect());
     CryptoProvider {
-        cipher_suites: suites.all(),
+        cipher_suites: suites.clone(),
         ..provider
     }
 }
 
-struct Suites {
-    tls13: Vec<Tls13CipherSuite>,
-    tls12: Vec<Tls12CipherSuite>,
-}
-
-impl Suites {
-    fn new(suites: &[SupportedCipherSuite]) -> Suites {
-        let mut wrapped = Suites {
-            tls13: Vec::new(),
-            tls12: Vec::new(),
-        };
-        for suite in suites {
-            match suite {
-                SupportedCipherSuite::Tls13(suite) => wrapped.tls13.push(Tls13CipherSuite {
-                    common: restoring(&suite.common),
-                    hkdf_provider: suite.hkdf_provider,
-                    aead_alg: suite.aead_alg,
-                    quic: suite.quic,
-                }),
-                SupportedCipherSuite::Tls12(suite) => wrapped.tls12.push(Tls12CipherSuite {
-                    common: restoring(&suite.common),
-                    prf_provider: suite.prf_provider,
-                    kx: suite.kx,
-                    sign: suite.sign,
-                    aead_alg: suite.aead_alg,
-                }),
-            }
+/// The suite with a hash that restores the name. rustls wants suites that live for ever: this leaks
+/// one.
+fn restoring_suite(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
+    match suite {
+        SupportedCipherSuite::Tls13(suite) => {
+            SupportedCipherSuite::Tls13(Box::leak(Box::new(Tls13CipherSuite {
+                common: restoring(&suite.common),
+                hkdf_provider: suite.hkdf_provider,
+                aead_alg: suite.aead_alg,
+                quic: suite.quic,
+            })))
         }
-        wrapped
-    }
-
-    fn all(&'static self) -> Vec<SupportedCipherSuite> {
-        let tls13 = self.tls13.iter().map(SupportedCipherSuite::Tls13);
-        tls13
-            .chain(self.tls12.iter().map(SupportedCipherSuite::Tls12))
-            .collect()
+        SupportedCipherSuite::Tls12(suite) => {
+            SupportedCipherSuite::Tls12(Box::leak(Box::new(Tls12CipherSuite {
+                common: restoring(&suite.common),
+                prf_provider: suite.prf_provider,
+                kx: suite.kx,
+                sign: suite.sign,
+                aead_alg: suite.aead_alg,
+            })))
+        }
     }
 }
 
 fn restoring(common: &CipherSuiteCommon) -> CipherSuiteCommon {
-    // rustls wants its parts for ever; there are as many as cipher suites, made once.
-    let hash_provider: &'static Restoring = Box::leak(Box::new(Restoring(common.hash_provider)));
     CipherSuiteCommon {
         suite: common.suite,
-        hash_provider,
+        hash_provider: Box::leak(Box::new(Restoring(common.hash_provider))),
         confidentiality_limit: common.confidentiality_limit,
     }
 }
