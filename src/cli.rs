@@ -19,16 +19,16 @@ pub const DEFAULT_CONFIG: &str = "/etc/cc-gateway/basic.properties";
 /// Where the demo listens, unless `--listen` says otherwise.
 const DEMO_LISTEN: &str = "127.0.0.1:8043";
 
-/// What the program is asked to do.
+/// A parsed command line.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Command {
     /// Serve with the settings of this file.
     Serve(PathBuf),
-    /// Check what serving would read.
+    /// Check everything that serving would read.
     Check {
-        /// The settings.
+        /// The settings file.
         config: PathBuf,
-        /// Whether nothing but what is wrong is printed.
+        /// Print only what is wrong.
         quiet: bool,
     },
     /// Print the agents-file value of a password.
@@ -37,7 +37,7 @@ pub(crate) enum Command {
     Certificate {
         /// The directory.
         out: PathBuf,
-        /// Names and addresses; none means those of this machine.
+        /// Names and addresses; if empty, those of this machine.
         names: Vec<String>,
     },
     /// Serve samples on this address.
@@ -48,10 +48,10 @@ pub(crate) enum Command {
     Version,
 }
 
-/// Reads the arguments, the program's name first.
+/// Parses the arguments, the first of which is the program's name.
 ///
 /// # Errors
-/// 64 with what cannot be understood.
+/// 64, with the argument that was not understood.
 pub(crate) fn parse(arguments: impl IntoIterator<Item = OsString>) -> Result<Command, FatalError> {
     read(arguments)
         .map_err(|error| FatalError::new(Exit::Usage, format!("{error}; see cc-gateway --help")))

@@ -1,9 +1,9 @@
 //! cc-gateway: agents sign in, poll and download the video recordings of their calls over HTTPS.
 //!
-//! The layers, each using only those below it: [`front`] reads requests from clients and writes
-//! responses, [`http`] passes requests to workers, [`api`] answers them with the help of
-//! [`session`] and [`recording`], [`config`] has the settings, and [`ops`] what a service needs on
-//! a machine. CONTRIBUTING.md has the picture.
+//! Each layer uses only those below it. [`front`] reads requests from clients and writes responses,
+//! [`http`] passes requests to workers, [`api`] answers them using [`session`] and [`recording`],
+//! [`config`] holds the settings, and [`ops`] covers logging, the service manager, counters and
+//! threads. CONTRIBUTING.md has a diagram.
 
 pub mod api;
 pub mod cli;
@@ -22,16 +22,16 @@ use commands::{certificate, check, demo, hash_password, serve};
 use ops::console::print;
 use ops::fatal_error::FatalError;
 
-/// The version, with the commit it was built from where the build knew it.
+/// The version, including the commit if the build knew it.
 pub const VERSION: &str = match option_env!("CC_GATEWAY_VERSION") {
     Some(version) => version,
     None => env!("CARGO_PKG_VERSION"),
 };
 
-/// Does what the command line asks for.
+/// Runs the command named on the command line.
 ///
 /// # Errors
-/// What ends the program, with its exit code.
+/// The error that ends the program, with its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> Result<(), FatalError> {
     match cli::parse(arguments)? {
         Command::Serve(config) => serve::run(&config, |_| ()),

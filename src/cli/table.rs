@@ -1,5 +1,5 @@
-//! The commands and options of the program. What is parsed, `--help` and the shell completions come
-//! from here.
+//! The commands and options of the program. The parser, `--help` and the shell completions all use
+//! these tables.
 
 use std::fmt::Write as _;
 
@@ -8,11 +8,11 @@ use super::{DEFAULT_CONFIG, DEMO_LISTEN};
 /// A command of the program.
 #[derive(Debug)]
 pub struct CommandSpec {
-    /// The word on the command line; empty for serving, which has none.
+    /// The word on the command line; empty for serving.
     pub name: &'static str,
     /// What it does, in a few words.
     pub summary: &'static str,
-    /// The options it takes, by name and in the order in which they are shown.
+    /// Names of the options it takes, in the order `--help` shows them.
     pub(crate) options: &'static [&'static str],
 }
 
@@ -21,13 +21,13 @@ pub struct CommandSpec {
 pub struct OptionSpec {
     /// The name without hyphens.
     pub name: &'static str,
-    /// The letter that means the same.
+    /// The equivalent single letter.
     pub short: Option<char>,
-    /// What has to follow, if anything.
+    /// The value it takes, if any.
     pub value: Option<ValueSpec>,
-    /// What it is for, in a few words.
+    /// Its purpose, in a few words.
     pub summary: &'static str,
-    /// Whether its command cannot do without it.
+    /// Whether its command requires it.
     pub(crate) is_required: bool,
     /// Whether it may be given more than once.
     pub is_repeatable: bool,
@@ -36,11 +36,11 @@ pub struct OptionSpec {
 /// The value of an option.
 #[derive(Debug)]
 pub struct ValueSpec {
-    /// How it is called in the help.
+    /// The placeholder shown in the help.
     pub name: &'static str,
     /// What a shell may offer for it.
     pub kind: ValueKind,
-    /// What it is when the option is not given.
+    /// The value if the option is not given.
     pub(crate) default: Option<&'static str>,
 }
 
@@ -53,11 +53,11 @@ pub enum ValueKind {
     Directory,
     /// Names of hosts.
     Host,
-    /// Nothing.
+    /// No completion.
     Text,
 }
 
-/// Every command; the first is what happens without one.
+/// Every command; the first one runs if none is named.
 pub const COMMANDS: &[CommandSpec] = &[
     command("", &["config"], "serve"),
     command(
@@ -197,19 +197,19 @@ impl OptionSpec {
     }
 }
 
-/// Whether `command`, the empty word for serving, takes the option `name`.
+/// Whether `command` (empty for serving) takes the option `name`.
 pub(super) fn accepts(command: &str, name: &str) -> bool {
     COMMANDS
         .iter()
         .any(|spec| spec.name == command && spec.options.contains(&name))
 }
 
-/// The column in which the summary of a command begins.
+/// Column where the summary of a command begins.
 const COMMAND_COLUMN: usize = 38;
-/// The column in which the summary of an option begins.
+/// Column where the summary of an option begins.
 const OPTION_COLUMN: usize = 22;
 
-/// What `--help` prints.
+/// The text of `--help`.
 pub fn help() -> String {
     let mut text =
         "cc-gateway serves the video recordings of a contact centre to its agents over HTTPS.\n\nUsage:\n".to_owned();
@@ -235,7 +235,7 @@ pub fn help() -> String {
 
 const EXIT_CODES: &str = "Exit codes: 0 done, 64 usage, 69 cannot listen, 74 input or output, 77 permission, 78 configuration.\n";
 
-/// Adds two columns, in two lines where the left one is too long.
+/// Adds a row of two columns, on two lines if the left one is too long.
 fn add_row(text: &mut String, left: &str, column: usize, right: &str) {
     let width = column - 2;
     // Writing to a String cannot fail.

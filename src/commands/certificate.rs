@@ -16,15 +16,15 @@ pub(crate) const CERTIFICATE: &str = "certificate.pem";
 /// The file of its key.
 pub(crate) const PRIVATE_KEY: &str = "private-key.pem";
 
-/// How long the certificate is valid, its last second included: macOS and iOS trust none that is
-/// valid for more than 825 days, whoever issued it (Apple, HT210176).
+/// Validity, including the last second. macOS and iOS reject any certificate valid for more than
+/// 825 days, whoever issued it (Apple, HT210176).
 const VALIDITY: Duration = Duration::from_secs(825 * 24 * 3600 - 1);
-/// How far a client's clock may be behind.
+/// How far a client's clock may lag behind.
 const CLOCK_SKEW: Duration = Duration::from_secs(24 * 3600);
 
-/// When this program was built, in seconds since 1970: the date of its commit, where the build says
-/// so (reproducible-builds.org/specs/source-date-epoch), or else a day before this line was written
-/// (2026-11-22).
+/// Build time in seconds since 1970: the commit date if the build provides it
+/// (reproducible-builds.org/specs/source-date-epoch), else 2026-11-22, the day before this line was
+/// written.
 const BUILD_TIME: u64 = match option_env!("SOURCE_DATE_EPOCH") {
     Some(seconds) => match u64::from_str_radix(seconds, 10) {
         Ok(seconds) => seconds,
@@ -34,7 +34,7 @@ const BUILD_TIME: u64 = match option_env!("SOURCE_DATE_EPOCH") {
 };
 const BUILD_TIME_FALLBACK: u64 = 1_795_305_600;
 
-/// Writes the pair and says what to set.
+/// Writes the pair and prints the settings that use it.
 pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let names = if names.is_empty() {
         local_names()
@@ -53,7 +53,7 @@ pub(crate) fn run(out: &Path, names: &[String]) -> Result<(), FatalError> {
 /// Writes a pair for `names` into the directory `out`.
 ///
 /// # Errors
-/// When one of the files is there already: a pair in use is never replaced by accident.
+/// Fails if either file exists, so that a pair in use is never replaced by accident.
 pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError> {
     let now = SystemTime::now();
     check_clock(
@@ -79,8 +79,8 @@ pub(crate) fn write_pair(out: &Path, names: &[String]) -> Result<(), FatalError>
     write_new(&out.join(CERTIFICATE), 0o644, &certificate)
 }
 
-/// Rejects a clock that is certainly wrong. Appliances without a battery begin in 1970, and clients
-/// would take a certificate of then for one that has expired.
+/// Rejects a clock that is certainly wrong. Appliances without a battery start in 1970, and clients
+/// would consider a certificate from then expired.
 fn check_clock(now: SystemTime, built: SystemTime) -> Result<(), FatalError> {
     if now >= built {
         return Ok(());
@@ -107,7 +107,7 @@ fn make(names: &[String], now: SystemTime) -> Result<(String, String), rcgen::Er
     Ok((parameters.self_signed(&key)?.pem(), key.serialize_pem()))
 }
 
-/// Host name and loopback addresses. No name service is asked, so that the binary needs none.
+/// Host name and loopback addresses. The static binary has no name service to ask for more.
 fn local_names() -> Vec<String> {
     let host = rustix::system::uname()
         .nodename()

@@ -1,4 +1,4 @@
-//! `cc-gateway check`: reads everything serving would read, and reports what is wrong.
+//! `cc-gateway check`: reads everything that serving would read, and reports what is wrong.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -18,14 +18,15 @@ use crate::ops::service_user::ServiceUser;
 use crate::recording::{ANSWER_TIMEOUT, MountError, Mounts};
 use crate::session::Roster;
 
-/// Prints the settings in force, the agents and the mounts to stdout, and warnings to stderr; with
-/// `quiet`, neither.
+/// Prints the effective settings, the agents and the mounts to stdout, and warnings to stderr. With
+/// `quiet`, prints neither.
 ///
-/// A mount that is missing is reported but not an error: a file server that starts after the
-/// gateway must not keep the gateway from starting. The same holds for an address.
+/// A missing mount is reported but is not an error: a file server that starts after the gateway
+/// must not keep the gateway from starting. The same goes for an address.
 ///
 /// # Errors
-/// All problems of the settings; or else those of the agents, the certificate and the addresses.
+/// All problems with the settings; if there are none, those with the agents, the certificate and
+/// the addresses.
 pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     let (mut settings, notices) = config::read(config)?;
     let remark = |notice: &Notice| (notice.level, notice.to_string());
@@ -59,7 +60,7 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     if quiet {
         return Ok(());
     }
-    // This is the limit of the user who runs the check; the service may have another.
+    // Uses the limit of the user running the check; the service may have a different one.
     match serve::fit_connections(&mut settings) {
         Ok(text) => remarks.extend(text.map(warning)),
         Err(failure) => remarks.push(warning(format!(
@@ -85,8 +86,8 @@ pub(crate) fn run(config: &Path, quiet: bool) -> Result<(), FatalError> {
     print(&text)
 }
 
-/// The mounts, and warnings of files that may not be read: tried with the rights of the service's
-/// user where root runs the check, since root may read everything.
+/// A report on the mounts, and warnings about unreadable files. If root runs the check, it switches
+/// to the service's user, since root may read everything.
 fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<String>) {
     if !rustix::process::geteuid().is_root() {
         return (probe_mounts(settings), Vec::new());
@@ -127,7 +128,7 @@ fn probe_mounts(settings: &Settings) -> String {
     let mut text = String::new();
     // Reported even with MOUNT_CHECK OFF.
     let mounts = Mounts::new(&settings.mounts, settings.pool_mode, true);
-    // All are asked at once, so that several dead file servers cost the time of one.
+    // Probed in parallel, so that several dead file servers take no longer than one.
     let probes: Vec<_> = mounts
         .iter()
         .map(|(point, mount)| {

@@ -20,11 +20,12 @@ use recorder::{Recorder, SAMPLES, recording_path};
 const AGENT: &str = "1001";
 const PASSWORD: &str = "demo-password";
 
-/// So long before the start the first of the samples began, and each of the others so much later.
+/// Age of the oldest sample at the start.
 const FIRST_SAMPLE_AGE: Duration = Duration::from_secs(180);
+/// Time between one sample and the next.
 const SAMPLE_INTERVAL: Duration = Duration::from_secs(60);
 
-/// Serves samples on `listen` and records new ones meanwhile; leaves nothing behind.
+/// Serves samples on `listen` while recording new ones; removes everything at the end.
 pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
     let fails =
         |error: io::Error| FatalError::from_io(&error, format!("cannot set up the demo: {error}"));
@@ -43,11 +44,11 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
         0o600,
         &format!("{AGENT} = {hash}\n"),
     )?;
-    // Dropped before the stage, so that it writes nothing after that is removed.
+    // Dropped before the directory, so that it writes nothing after that is removed.
     let _recorder = Recorder::start(demo.mount(), AGENT).map_err(fails)?;
     serve::run(&demo.config(), |addresses| {
         if let Some(address) = addresses.first() {
-            // Without its lines the demo is still a server.
+            // The demo still works if its instructions cannot be printed.
             let _ = print(&demo.tour(*address));
         }
     })
@@ -56,7 +57,7 @@ pub(crate) fn run(listen: SocketAddr) -> Result<(), FatalError> {
 /// The directory of the demo, removed on drop.
 struct DemoDirectory {
     directory: PathBuf,
-    /// Where the samples are below the mount, and their names.
+    /// Folder of the samples, relative to the mount, and their file names.
     folder: String,
     names: Vec<String>,
 }
@@ -76,7 +77,7 @@ impl DemoDirectory {
         fs::create_dir_all(&day)?;
         let mut began = SystemTime::now() - FIRST_SAMPLE_AGE;
         for sample in SAMPLES {
-            // Shortly after midnight the names are of the evening before, which does no harm.
+            // Shortly after midnight the names are those of the evening before, which is harmless.
             let (_, name) = recording_path(AGENT, began);
             fs::write(day.join(&name), sample)?;
             demo.names.push(name);

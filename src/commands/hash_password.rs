@@ -13,8 +13,8 @@ use crate::ops::console::print;
 use crate::ops::fatal_error::{Exit, FatalError};
 use crate::session::PasswordHash;
 
-/// Reads a password, twice and unseen from a terminal or else the first line of stdin, and prints
-/// its value.
+/// Reads a password and prints its hash. At a terminal it asks twice, without echo; otherwise it
+/// reads the first line of stdin.
 pub(crate) fn run() -> Result<(), FatalError> {
     let password = if io::stdin().is_terminal() {
         ask_twice()?
@@ -36,7 +36,7 @@ fn ask_twice() -> Result<Zeroizing<String>, FatalError> {
 }
 
 fn prompt(text: &str) -> Result<Zeroizing<String>, FatalError> {
-    // The value alone goes to stdout.
+    // stdout is for the hash alone.
     eprint!("{text}");
     let _ = io::stderr().flush();
     let line = read_line();
@@ -58,11 +58,10 @@ fn read_line() -> Result<Zeroizing<String>, FatalError> {
     Ok(line)
 }
 
-/// A terminal that does not show what is typed, until this is dropped or a signal ends or stops the
-/// process.
+/// Turns off the echo of the terminal, until dropped or until a signal ends or stops the process.
 ///
-/// Shells give a terminal its modes back after a program that they run in the foreground, but not
-/// after one inside `$( )`.
+/// Shells restore the modes of a terminal after a foreground program, but not after one inside
+/// `$(...)`.
 struct EchoOff {
     before: Termios,
     signals: Handle,
@@ -78,7 +77,7 @@ impl EchoOff {
             )
         };
         let before = tcgetattr(io::stdin()).map_err(|error| failed(error.into()))?;
-        // From here on a signal does nothing by itself, so that none can come between.
+        // From here on signals have no effect of their own, so none can interrupt the switch.
         let mut signals =
             Signals::new([SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP]).map_err(failed)?;
         let handle = signals.handle();
@@ -88,7 +87,7 @@ impl EchoOff {
             .spawn(move || {
                 for signal in signals.forever() {
                     set_modes(&restored);
-                    // Ends the process, or has it stopped until the shell continues it.
+                    // Ends the process, or stops it until the shell continues it.
                     let _ = emulate_default_handler(signal);
                     set_modes(&without_echo(&restored));
                 }
@@ -106,7 +105,7 @@ impl EchoOff {
 impl Drop for EchoOff {
     fn drop(&mut self) {
         self.signals.close();
-        // A signal that came before must not hide the typing again after this.
+        // Otherwise a signal still being handled could turn the echo off again afterwards.
         let _ = self.watching.take().map(JoinHandle::join);
         set_modes(&self.before);
     }
@@ -118,7 +117,7 @@ fn without_echo(before: &Termios) -> Termios {
     hidden
 }
 
-/// Sets the modes of the terminal, ignoring one that is gone.
+/// Sets the modes of the terminal, unless it is gone.
 fn set_modes(modes: &Termios) {
     let _ = tcsetattr(io::stdin(), OptionalActions::Flush, modes);
 }

@@ -1,4 +1,4 @@
-//! SIGHUP: reloads settings, agents and certificate.
+//! Reload of settings, agents and certificate on SIGHUP.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use crate::config::{self, Notice, Problem, Settings};
 use crate::front::{KeyPairFiles, Tls};
 use crate::session::Roster;
 
-/// The state that a reload replaces, and the path of the settings.
+/// The state that a reload replaces, and the path of the settings file.
 pub(super) struct Reload<'a> {
     pub(super) config: &'a Path,
     pub(super) settings: Settings,
@@ -18,8 +18,8 @@ pub(super) struct Reload<'a> {
 }
 
 impl Reload<'_> {
-    /// Reads everything again. Each of the settings, the agents and the certificate is replaced
-    /// whole or not at all, and the log says which.
+    /// Reads everything again. Settings, agents and certificate are each replaced as a whole or not
+    /// at all; the log says which.
     pub(super) fn run(&mut self) {
         let changed = [
             self.reload_settings(),
@@ -31,14 +31,14 @@ impl Reload<'_> {
         }
     }
 
-    /// Whether anything was logged, as with the other two.
+    /// Returns whether anything was logged, as do the other two.
     fn reload_settings(&mut self) -> bool {
         let Some((read, notices)) = loaded("settings", config::read(self.config)) else {
             return true;
         };
         notices.iter().for_each(Notice::log);
         let changes = self.settings.reload(&read);
-        // First, so that the messages below obey the new level.
+        // Before the messages below, which obey the new level.
         log::set_max_level(self.settings.log_level);
         for change in &changes {
             match change.in_force {

@@ -21,11 +21,11 @@ use crate::ops::{descriptors, log_lines, panics};
 use crate::recording;
 use crate::session::Roster;
 
-/// How long a start waits for an address that another program has, if a service manager waits with
-/// it. Two seconds short of a minute, which with the unit's RestartSec makes one line a minute in
-/// the journal; below its TimeoutStartSec.
+/// How long a start under a service manager waits for an address that another program holds. With
+/// the unit's RestartSec of two seconds this makes one journal line a minute; must stay below its
+/// TimeoutStartSec.
 const BIND_TIMEOUT: Duration = Duration::from_secs(58);
-/// How often the address is tried meanwhile.
+/// How often it tries the address again.
 const BIND_INTERVAL: Duration = Duration::from_millis(500);
 
 /// Serves until a signal ends it. Calls `listening` with the addresses once clients can connect.
@@ -115,10 +115,10 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
     Ok(())
 }
 
-/// Listens on the addresses; `None` if a signal ends the wait for them.
+/// Listens on the addresses; `None` if a signal arrives while waiting for them.
 ///
-/// A start from a shell fails at once. Under a service manager what may pass is waited for here,
-/// because a service that fails and is started again every other second fills the journal.
+/// A start from a shell fails at once. Under a service manager, transient errors are waited out
+/// here, because a service that fails and restarts every other second fills the journal.
 ///
 /// # Errors
 /// The first address that cannot be bound.
@@ -151,15 +151,14 @@ fn bind(
     }
 }
 
-/// Raises the limit of open files to what the settings can need. Where it cannot be raised that
-/// far, fewer clients are accepted than the default of `MAX_CONNECTIONS`. Returns the warning to
-/// log then.
+/// Raises the limit on open files to the most the settings can need. If that fails and
+/// `MAX_CONNECTIONS` has its default, lowers it to what fits and returns a warning.
 ///
 /// # Errors
-/// 78 if `MAX_CONNECTIONS` is the operator's own and does not fit, or if hardly anything fits:
-/// clients would later be refused for a reason that is hard to find.
+/// 78 if the operator's own `MAX_CONNECTIONS` does not fit, or if hardly any client fits: clients
+/// would later be refused for a reason that is hard to find.
 pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>, FatalError> {
-    /// Fewer connections than this are treated as a mistake in the limits.
+    /// Room for fewer connections than this means that the limit is a mistake.
     const CONNECTIONS_MIN: u64 = 16;
     let wanted = settings.max_connections;
     let besides = descriptors_besides_clients(settings);
@@ -185,9 +184,9 @@ pub(crate) fn fit_connections(settings: &mut Settings) -> Result<Option<String>,
     )))
 }
 
-/// Upper bound on open descriptors under these settings, apart from one socket for each client: one
-/// for each running download, those of each mount, and a reserve. A recording is opened before the
-/// limits of downloads are held against it, which the threads of its mount bound.
+/// Upper bound on open descriptors under these settings, not counting client sockets: one per
+/// running download, those of each mount, and a reserve. Recordings are opened before the download
+/// limits apply; the threads of their mount bound how many.
 fn descriptors_besides_clients(settings: &Settings) -> u64 {
     const OTHER_DESCRIPTORS: usize = 64;
     (settings.max_downloads + settings.mounts.len() * recording::DESCRIPTORS + OTHER_DESCRIPTORS)

@@ -1,5 +1,5 @@
-//! Reading of whole files of bounded size. A pipe, a device or a disk image, named by mistake, is
-//! an error and never blocks.
+//! Reads whole files of bounded size. A pipe, device or disk image named by mistake is an error and
+//! never blocks.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
@@ -11,9 +11,9 @@ use zeroize::Zeroizing;
 
 use super::service_user;
 
-/// A regular file, read whole.
+/// A regular file with its content.
 pub(crate) struct BoundedFile {
-    /// Its bytes, which may be a private key, wiped on drop.
+    /// The content, wiped on drop: it may be a private key.
     pub(crate) bytes: Zeroizing<Vec<u8>>,
     mode: u32,
     group: u32,
@@ -23,17 +23,17 @@ impl BoundedFile {
     /// Reads a regular file of at most `max` bytes.
     ///
     /// # Errors
-    /// That of the system call; or [`InvalidInput`](io::ErrorKind::InvalidInput) with what it is
-    /// for anything but a regular file, and [`FileTooLarge`](io::ErrorKind::FileTooLarge).
+    /// [`InvalidInput`](io::ErrorKind::InvalidInput) for anything but a regular file, saying what
+    /// it is; [`FileTooLarge`](io::ErrorKind::FileTooLarge); or the error of the system call.
     pub(crate) fn read(path: &Path, max: u64) -> io::Result<BoundedFile> {
         let file = open(path)?;
-        // Asked of what was opened: the name may mean something else a moment later.
+        // Of the open file: its name may be replaced at any moment.
         let metadata = file.metadata()?;
         if let Some(kind) = irregular_kind(metadata.file_type()) {
             return Err(not_a_regular_file(kind));
         }
-        // All at once, so that no copy of a secret stays behind where the buffer grew; some files
-        // of /proc have no size.
+        // Allocated up front, since a growing buffer would leave copies of a secret behind. Some
+        // files in /proc report no size.
         let room = metadata.len().min(max).saturating_add(1);
         let mut bytes = Zeroizing::new(Vec::with_capacity(usize::try_from(room).unwrap_or(0)));
         file.take(max.saturating_add(1)).read_to_end(&mut bytes)?;
@@ -50,9 +50,8 @@ impl BoundedFile {
         })
     }
 
-    /// Who besides the service may read or change this file, as the rest of a sentence about it;
-    /// `None` if nobody may. For files that hold secrets. `root` and its group may read everything
-    /// anyway.
+    /// Who besides the service may read or change this file, as the predicate of a sentence; `None`
+    /// if nobody. Meant for files with secrets. `root` and its group do not count.
     pub(crate) fn exposure(&self) -> Option<String> {
         match (self.mode & 0o006, self.mode & 0o060) {
             (0, 0) => None,
@@ -67,8 +66,7 @@ impl BoundedFile {
     }
 }
 
-/// Opens without waiting for a writer of a pipe or a carrier of a line, and without making a
-/// terminal ours.
+/// Opens without blocking on a pipe or serial line, and without acquiring a controlling terminal.
 fn open(path: &Path) -> io::Result<File> {
     let flags = rustix::fs::OFlags::NONBLOCK | rustix::fs::OFlags::NOCTTY;
     let flags = i32::try_from(flags.bits()).unwrap_or(0);
@@ -85,7 +83,7 @@ fn open(path: &Path) -> io::Result<File> {
         })
 }
 
-/// What a file is that is not a regular one.
+/// Names the type of a file that is not a regular one.
 fn irregular_kind(kind: std::fs::FileType) -> Option<&'static str> {
     if kind.is_file() {
         return None;

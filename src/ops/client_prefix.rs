@@ -1,9 +1,9 @@
-//! The network prefix that stands for one client.
+//! The network prefix that identifies one client.
 
 use std::net::{IpAddr, Ipv6Addr};
 
-/// The prefix that stands for one client: the /64 of an IPv6 address, since a subscriber has a
-/// whole one (RFC 6177), or the IPv4 address, in canonical form.
+/// The prefix that identifies one client: the /64 of an IPv6 address, since a subscriber gets at
+/// least that (RFC 6177), or the IPv4 address. IPv4-mapped addresses count as IPv4.
 pub(crate) fn client_prefix(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),

@@ -10,7 +10,8 @@ use super::log_lines;
 /// Prints to stdout.
 ///
 /// # Errors
-/// 74 when the reader is gone or the disk is full, so that cut output does not pass for complete.
+/// 74 if the reader is gone or the disk is full, so that truncated output does not pass for
+/// complete.
 pub(crate) fn print(text: &str) -> Result<(), FatalError> {
     let mut out = std::io::stdout().lock();
     out.write_all(text.as_bytes())
@@ -18,7 +19,7 @@ pub(crate) fn print(text: &str) -> Result<(), FatalError> {
         .map_err(|error| FatalError::new(Exit::Io, format!("cannot write the output: {error}")))
 }
 
-/// Prints why the process ends, to stderr, whether or not the log was started.
+/// Prints to stderr why the process ends. Works without the log.
 pub fn print_fatal(error: &FatalError) {
     let text = error.to_string();
     if !text.is_empty() {
@@ -26,12 +27,12 @@ pub fn print_fatal(error: &FatalError) {
     }
 }
 
-/// Prints remarks of a command to stderr, with their priority if that is the journal.
+/// Prints a remark to stderr, with its priority if stderr is the journal.
 pub(crate) fn print_remark(level: Level, text: &str) {
     let prefix = log_lines::priority_prefix(level);
     let mut stderr = std::io::stderr().lock();
     for line in text.lines() {
-        // There is nowhere left to say that this failed.
+        // There is nowhere left to report a failure.
         let _ = writeln!(stderr, "{prefix}{line}");
     }
 }

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 
 use super::sync::lock;
 
-/// A number that only grows. Relaxed: counters order nothing.
+/// A number that only grows. Relaxed, since nothing is ordered by it.
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
 
@@ -22,17 +22,15 @@ impl Counter {
     }
 }
 
-/// A number of things that are there right now.
+/// The current number of something.
 #[derive(Debug, Default)]
 pub(crate) struct Gauge(AtomicI64);
 
 impl Gauge {
-    /// Counts one more.
     pub(crate) fn increment(&self) {
         self.0.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one less.
     pub(crate) fn decrement(&self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
@@ -43,28 +41,28 @@ impl Gauge {
     }
 }
 
-/// Everything counted by the service.
+/// All counters of the service.
 #[derive(Debug, Default)]
 pub struct Counters {
-    /// Clients connected.
+    /// Connected clients.
     pub(crate) connected: Gauge,
-    /// Clients accepted.
+    /// Clients accepted so far.
     pub connections: Counter,
-    /// Clients turned away at a connection limit.
+    /// Clients refused at a connection limit.
     pub connections_refused: Counter,
-    /// Idle clients without a Guid that were closed for others.
+    /// Idle clients without a Guid, closed to make room for others.
     pub(crate) connections_evicted: Counter,
-    /// Failed calls of accept(2).
+    /// Failed accept(2) calls.
     pub(crate) accept_errors: Counter,
-    /// Clients lost because no thread could be started for them.
+    /// Downloads refused because no thread could be started.
     pub(crate) thread_errors: Counter,
     /// TLS handshakes that failed or timed out.
     pub handshakes_failed: Counter,
-    /// Requests refused by the front before they reached an interface.
+    /// Requests that the front refused before they reached an interface.
     pub requests_malformed: Counter,
-    /// Bytes of videos handed to clients.
+    /// Bytes of recordings sent to clients.
     pub(crate) video_bytes: Counter,
-    /// Downloads cut before their end.
+    /// Downloads cut short.
     pub downloads_cut: Counter,
     /// Requests waiting for something without holding a worker.
     pub(crate) waiting: Gauge,
@@ -72,16 +70,15 @@ pub struct Counters {
     pub(crate) parked_polls: Gauge,
     /// Panics contained by a worker.
     pub(crate) worker_panics: Counter,
-    /// When the first of the certificates in force ends that clients look at, in seconds since
-    /// 1970.
+    /// When the first of the served certificates that clients check expires, in seconds since 1970.
     pub(crate) certificate_expiry: AtomicI64,
     /// Requests answered, by log name of the interface and result code.
     requests: Mutex<BTreeMap<(&'static str, &'static str), u64>>,
 }
 
 impl Counters {
-    /// Counts one request answered with `code` by `interface`. Both come from the program's own
-    /// tables, so strangers cannot grow the map.
+    /// Counts one request answered with `code` by `interface`. Both come from static tables, so
+    /// strangers cannot grow the map.
     pub(crate) fn count_request(&self, interface: &'static str, code: &'static str) {
         *lock(&self.requests).entry((interface, code)).or_default() += 1;
     }

@@ -1,17 +1,17 @@
-//! The limit on open descriptors, raised at the start to what the settings can need.
+//! The limit on open descriptors.
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::fatal_error::{Exit, FatalError};
 
-/// Raises the soft limit of open descriptors (RLIMIT_NOFILE) to `needed` or, where that is lower,
-/// to the hard limit. A higher one stays. Returns the limit in force then, `u64::MAX` for none.
+/// Raises the soft limit on open descriptors (RLIMIT_NOFILE) to `needed`, or to the hard limit if
+/// that is lower. Never lowers it. Returns the resulting limit, `u64::MAX` if there is none.
 ///
 /// # Errors
 /// 77 if the kernel refuses the change.
 pub fn raise_nofile_limit(needed: u64) -> Result<u64, FatalError> {
     let limit = getrlimit(Resource::Nofile);
-    // rustix has None for "no limit".
+    // rustix uses None for "no limit".
     let Some(current) = limit.current else {
         return Ok(u64::MAX);
     };

@@ -1,20 +1,20 @@
-//! Errors that end the process: a message that says what to do, and an exit code of `sysexits.h`.
+//! Errors that end the process: a message that says what to do, and an exit code from `sysexits.h`.
 
 use std::fmt;
 use std::io;
 
-/// Why the process ends, as the number a service manager or a script sees.
+/// Why the process ends, as the exit code that a service manager or a script sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
-    /// 64: the command line cannot be understood.
+    /// 64: the command line was not understood.
     Usage = 64,
-    /// 69: the service cannot be given, for instance an address is taken.
+    /// 69: the service cannot be provided, for example because an address is taken.
     Unavailable = 69,
     /// 74: reading or writing failed.
     Io = 74,
-    /// 77: the process may not do what it was asked to.
+    /// 77: permission was refused.
     Permission = 77,
-    /// 78: something in a configuration file is wrong.
+    /// 78: a configuration file is wrong.
     Config = 78,
 }
 
@@ -43,7 +43,7 @@ impl FatalError {
         FatalError::new(exit, text)
     }
 
-    /// An error that was logged already, so that nothing is printed.
+    /// An error already in the log, so nothing is printed.
     pub(crate) fn already_logged(exit: Exit) -> FatalError {
         FatalError {
             exit,

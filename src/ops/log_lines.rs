@@ -1,5 +1,5 @@
-//! The log: simple_logger to stderr, behind a queue, so that a stalled reader of the log does not
-//! stop the service.
+//! The log: simple_logger on stderr behind a queue, so that a stalled reader of the log cannot stop
+//! the service.
 
 use std::cell::Cell;
 use std::fmt::{self, Write as _};
@@ -13,16 +13,15 @@ use std::time::Duration;
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
 
-/// Lines that may wait for the writer, some 200 bytes each. Beyond them lines are dropped and
-/// counted.
+/// Capacity of the queue in lines, some 200 bytes each. Further lines are dropped and counted.
 const QUEUE_LINES: usize = 4096;
-/// How long the process waits at its end for the last lines to be written.
+/// How long the process waits for the last lines to be written when it ends.
 const FLUSH_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Lines dropped so far because the queue was full.
+/// Lines dropped because the queue was full.
 static DROPPED: AtomicU64 = AtomicU64::new(0);
 
-/// How many log lines were dropped so far because nobody read them.
+/// Log lines dropped so far because nobody read them.
 pub(crate) fn dropped_lines() -> u64 {
     DROPPED.load(Ordering::Relaxed)
 }
@@ -30,11 +29,11 @@ pub(crate) fn dropped_lines() -> u64 {
 /// An item of the queue.
 enum Entry {
     Line(Level, String, String),
-    /// Answered when everything before it has been written.
+    /// Acknowledged once everything before it has been written.
     Flush(SyncSender<()>),
 }
 
-/// The logger that all threads see: it never waits.
+/// The logger that all threads use: it never blocks.
 struct QueuedLog {
     logger: SimpleLogger,
     queue: SyncSender<Entry>,
@@ -58,7 +57,7 @@ impl Log for QueuedLog {
         }
     }
 
-    /// Waits until what was logged before has been written, at most [`FLUSH_TIMEOUT`].
+    /// Waits until everything logged so far has been written, at most [`FLUSH_TIMEOUT`].
     fn flush(&self) {
         let (done, written) = sync_channel(1);
         if self.queue.try_send(Entry::Flush(done)).is_ok() {
@@ -71,7 +70,7 @@ impl Log for QueuedLog {
 struct Writer {
     logger: SimpleLogger,
     journal: bool,
-    /// Dropped lines that were reported.
+    /// Dropped lines reported so far.
     reported: u64,
 }
 
@@ -86,7 +85,7 @@ pub(super) fn is_writing() -> bool {
 
 impl Writer {
     fn run(mut self, queue: &Receiver<Entry>) {
-        // Dropped lines are reported once the queue is empty.
+        // Reports dropped lines whenever the queue is empty.
         while let Ok(entry) = queue.try_recv().or_else(|_| {
             self.report_dropped();
             queue.recv()
@@ -111,12 +110,12 @@ impl Writer {
         }
     }
 
-    /// simple_logger prints with `eprintln!`, which panics once stderr is closed. A line that
-    /// cannot be written is lost; there is nowhere left to say so.
+    /// simple_logger prints with `eprintln!`, which panics once stderr is closed. Such a line is
+    /// lost; there is nowhere left to say so.
     fn write(&self, level: Level, target: &str, text: &str) {
         WRITING.set(true);
         let _ = catch_unwind(AssertUnwindSafe(|| {
-            // Held until the line is written, so that no other gets between it and its priority.
+            // Locked so that no other line gets between this one and its priority.
             let mut stderr = std::io::stderr().lock();
             if self.journal {
                 let _ = stderr.write_all(priority(level).as_bytes());
@@ -135,12 +134,12 @@ impl Writer {
 
 /// Starts logging to stderr at `level`.
 ///
-/// Lines carry the UTC time at which they are written, or for the journal, which keeps its own,
-/// their priority. tiny_http speaks of private sockets only, and of their ends as of errors: what
-/// matters is logged by the callers.
+/// Lines carry the UTC time at which they are written; for the journal, which keeps its own time,
+/// they carry their priority instead. tiny_http is silenced: it reports the normal end of a private
+/// socket as an error, and its callers log what matters.
 ///
 /// # Errors
-/// When the thread of the writer cannot be started.
+/// When the writer thread cannot be started.
 pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     let journal = stderr_is_journal();
     let logger = || {
@@ -174,8 +173,7 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
     Ok(())
 }
 
-/// The prefix of a line that does not go through the log: its priority if stderr is the journal,
-/// else nothing.
+/// The prefix of a line printed directly: its priority if stderr is the journal, else empty.
 pub(super) fn priority_prefix(level: Level) -> &'static str {
     if stderr_is_journal() {
         priority(level)
@@ -184,7 +182,7 @@ pub(super) fn priority_prefix(level: Level) -> &'static str {
     }
 }
 
-/// The priority as sd-daemon(3) wants it in front of a line.
+/// The priority prefix of a line (sd-daemon(3)).
 fn priority(level: Level) -> &'static str {
     match level {
         Level::Error => "<3>",
@@ -194,8 +192,8 @@ fn priority(level: Level) -> &'static str {
     }
 }
 
-/// Whether stderr itself goes to the journal: `JOURNAL_STREAM` names its device and inode
-/// (systemd.exec(5)), and is inherited by programs that write elsewhere.
+/// Whether stderr is the journal. `JOURNAL_STREAM` names its device and inode (systemd.exec(5));
+/// comparing them matters, since programs inherit the variable and write elsewhere.
 fn stderr_is_journal() -> bool {
     let Some(stream) = std::env::var_os("JOURNAL_STREAM") else {
         return false;
@@ -204,8 +202,8 @@ fn stderr_is_journal() -> bool {
         .is_ok_and(|stat| stream.to_str() == Some(&format!("{}:{}", stat.st_dev, stat.st_ino)))
 }
 
-/// Client text for a log line: quoted, everything but printable ASCII escaped, cut at 200
-/// characters, so that no client can forge a line or steer a terminal.
+/// Client text for a log line: quoted, cut at 200 characters, and escaped except for printable
+/// ASCII, so that no client can forge a line or control a terminal.
 pub(crate) struct Quoted<'a>(pub &'a str);
 
 /// Longest client text in a log line, in characters.

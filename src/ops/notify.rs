@@ -1,4 +1,4 @@
-//! The service manager's notification protocol, sd_notify(3): a datagram to the socket it names.
+//! The notification protocol of the service manager, sd_notify(3): datagrams to a socket.
 
 use std::ffi::OsStr;
 use std::os::linux::net::SocketAddrExt as _;
@@ -9,12 +9,12 @@ use std::time::{Duration, Instant};
 
 use super::sync::lock;
 
-/// Notifications to the service manager; does nothing without one.
+/// Sends notifications to the service manager, if there is one.
 #[derive(Debug, Default)]
 pub struct ServiceManager {
     channel: Option<(UnixDatagram, SocketAddr)>,
     watchdog: Option<Duration>,
-    /// When the watchdog was fed last.
+    /// When the watchdog was last pinged.
     last_ping: Mutex<Option<Instant>>,
 }
 
@@ -42,7 +42,7 @@ impl ServiceManager {
             _ => None,
         });
         let channel = address.and_then(|address| Some((UnixDatagram::unbound().ok()?, address)));
-        // A manager that does not take our messages at once must not stop the service.
+        // A manager that is slow to read must not block the service.
         if let Some((datagrams, _)) = &channel {
             let _ = datagrams.set_nonblocking(true);
         }
@@ -58,25 +58,25 @@ impl ServiceManager {
         self.channel.is_some()
     }
 
-    /// How often the watchdog wants to be fed: half of what the manager allows, as
-    /// sd_watchdog_enabled(3) advises.
+    /// How often to ping the watchdog: half of what the manager allows, as sd_watchdog_enabled(3)
+    /// advises.
     pub(crate) fn watchdog_interval(&self) -> Option<Duration> {
         self.watchdog.map(|allowed| allowed / 2)
     }
 
-    /// The service is ready, after the start or a reload.
+    /// Reports that the service is ready, after the start or a reload.
     pub(crate) fn ready(&self) {
         self.send("READY=1");
     }
 
-    /// A reload begins. `MONOTONIC_USEC` distinguishes it from an earlier one.
+    /// Reports that a reload begins. `MONOTONIC_USEC` tells it apart from an earlier one.
     pub(crate) fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let micros = i128::from(now.tv_sec) * 1_000_000 + i128::from(now.tv_nsec) / 1_000;
         self.send(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
     }
 
-    /// The service is about to end, within `time`: extends the manager's stop timeout.
+    /// Reports that the service ends within `time`, which extends the manager's stop timeout.
     pub(crate) fn stopping(&self, time: Duration) {
         self.send(&format!(
             "STOPPING=1\nEXTEND_TIMEOUT_USEC={}",
@@ -84,8 +84,8 @@ impl ServiceManager {
         ));
     }
 
-    /// Pings the watchdog. May be called at any rate: at most four messages are sent within the
-    /// watchdog's timeout, since each is work for the service manager.
+    /// Pings the watchdog. May be called at any rate: sends at most four messages per watchdog
+    /// timeout, since each is work for the service manager.
     pub(crate) fn ping_watchdog(&self) {
         let Some(allowed) = self.watchdog else { return };
         let now = Instant::now();

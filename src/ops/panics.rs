@@ -1,7 +1,7 @@
-//! The panic hook: one rate-limited log line for each panic.
+//! The panic hook: one rate-limited log line per panic.
 //!
-//! The standard hook writes several lines for every panic. A defect that a request can reach, or a
-//! machine without threads, would fill a disk with them.
+//! The standard hook writes several lines per panic. A bug that requests can trigger, or a machine
+//! out of threads, would fill the disk with them.
 
 use std::any::Any;
 use std::collections::BTreeMap;
@@ -13,12 +13,11 @@ use super::log_lines::{self, Quoted};
 use super::rate_limited_log::RateLimitedLog;
 use super::sync::lock;
 
-/// Replaces the hook of the process.
+/// Replaces the panic hook of the process.
 pub(crate) fn install_panic_hook() {
     let places: Mutex<BTreeMap<String, RateLimitedLog>> = Mutex::default();
     panic::set_hook(Box::new(move |info| {
-        // A line that stderr did not take is a panic of the logger; there is nowhere left to say
-        // so.
+        // The logger itself panics if stderr rejects a line; there is nowhere left to say so.
         if log_lines::is_writing() {
             return;
         }
@@ -32,7 +31,7 @@ pub(crate) fn install_panic_hook() {
         if let Some(suppressed) = permitted {
             let thread = std::thread::current();
             let line = line(thread.name().unwrap_or("-"), &place, text(info.payload()));
-            // The log does not wait, and nothing in it panics in this thread.
+            // The log neither blocks nor panics on this thread.
             log::error!(target: "cc_gateway", "{line}{suppressed}");
         }
     }));
@@ -42,7 +41,7 @@ fn line(thread: &str, place: &str, text: &str) -> String {
     format!("thread '{thread}' panicked at {place}: {}", Quoted(text))
 }
 
-/// What the panic was called with, where that is text.
+/// The message of the panic, if it is text.
 fn text(payload: &(dyn Any + Send)) -> &str {
     let owned = || payload.downcast_ref::<String>().map(String::as_str);
     payload

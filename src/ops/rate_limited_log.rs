@@ -2,24 +2,24 @@
 
 use std::time::{Duration, Instant};
 
-/// Between the first line and the second; each further interval is twice as long.
+/// Interval between the first two lines; each further one is twice as long.
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
-/// The longest interval, so that the log of a lasting problem shows that it lasts.
+/// Longest interval, so that the log shows a lasting problem as lasting.
 const INTERVAL_MAX: Duration = Duration::from_secs(60);
 
-/// Rate limit for the log lines of one kind of event.
+/// Rate limit for one kind of log line.
 #[derive(Debug)]
 pub(crate) struct RateLimitedLog {
     /// When the last line was written.
     last_logged: Option<Instant>,
-    /// When the last event came, logged or not.
+    /// When the last event occurred, logged or not.
     last_event: Option<Instant>,
     interval: Duration,
     suppressed: u64,
 }
 
 impl Default for RateLimitedLog {
-    /// The first line is written at once.
+    /// Allows the first line at once.
     fn default() -> RateLimitedLog {
         RateLimitedLog {
             last_logged: None,
@@ -45,12 +45,12 @@ impl RateLimitedLog {
         }
     }
 
-    /// `Some` if a line may be logged now: the text to append, with the number of suppressed lines.
+    /// If a line may be logged now, the text to append: the number of suppressed lines, if any.
     pub(crate) fn permit(&mut self, now: Instant) -> Option<String> {
         let since =
             |event: Option<Instant>| event.map(|event| now.saturating_duration_since(event));
         if since(self.last_event.replace(now)).is_none_or(|quiet| quiet >= INTERVAL_MAX) {
-            // After a quiet time the interval starts over.
+            // The interval starts over after a quiet time.
             self.interval = INTERVAL_MIN;
         } else if since(self.last_logged).is_some_and(|since| since < self.interval) {
             self.suppressed += 1;

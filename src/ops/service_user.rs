@@ -1,4 +1,4 @@
-//! The user the service runs as, for commands run by root.
+//! The user that the service runs as, for commands run by root.
 
 use std::fs;
 use std::io;
@@ -7,7 +7,7 @@ use std::thread;
 use rustix::process::{Gid, Uid, getegid, geteuid, getgroups};
 use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
-/// The user of the unit and of the packages.
+/// The user named in the unit and created by the packages.
 const NAME: &str = "cc-gateway";
 
 /// The user `cc-gateway` of this machine.
@@ -19,9 +19,9 @@ pub(crate) struct ServiceUser {
 }
 
 impl ServiceUser {
-    /// The user, if this process is root's and the machine has it.
+    /// The user, if this process runs as root and the user exists.
     ///
-    /// /etc/passwd and /etc/group are read as they are: a static binary has no name service.
+    /// Reads /etc/passwd and /etc/group directly: a static binary has no name service.
     pub(crate) fn lookup_as_root() -> Option<ServiceUser> {
         if !geteuid().is_root() {
             return None;
@@ -62,17 +62,17 @@ impl ServiceUser {
         NAME
     }
 
-    /// Runs `work` on a thread that has this user's rights and no others, as have threads that it
-    /// starts.
+    /// Runs `work` on a thread with the rights of this user only. Threads that it starts inherit
+    /// them.
     ///
     /// # Errors
-    /// The kernel's, where this process may not take another user's rights; then nothing was done.
+    /// When the kernel refuses the switch; `work` has not run then.
     pub(crate) fn run_as<T: Send>(&self, work: impl FnOnce() -> T + Send) -> io::Result<T> {
         let groups: Vec<_> = self.groups.iter().map(|&id| Gid::from_raw(id)).collect();
         let (group, user) = (Gid::from_raw(self.group), Uid::from_raw(self.user));
         let switched = move || -> io::Result<T> {
-            // Linux has credentials for each thread; the user goes last, since only root may change
-            // the others.
+            // Credentials are per thread on Linux. The user goes last, since only root may change
+            // the groups.
             set_thread_groups(&groups)?;
             set_thread_res_gid(group, group, group)?;
             set_thread_res_uid(user, user, user)?;
@@ -87,8 +87,8 @@ impl ServiceUser {
     }
 }
 
-/// The groups whose members may read what is the service's: those of this process and, where root
-/// runs it, those of the service's user.
+/// The groups of the service: those of this process and, if root runs it, those of the service's
+/// user.
 pub(super) fn groups() -> Vec<u32> {
     let own = getgroups()
         .unwrap_or_default()

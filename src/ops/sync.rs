@@ -3,10 +3,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-/// Locks `mutex` whether or not a thread panicked while holding it.
+/// Locks `mutex` even if a thread panicked while holding it.
 ///
-/// Every structure behind a lock here is changed in single steps that leave it whole, and a panic
-/// is contained by the worker that met it, so poisoning carries no information worth stopping for.
+/// Every structure behind a lock is changed in single steps that leave it consistent, and workers
+/// contain panics, so there is no reason to stop for a poisoned lock.
 pub(crate) fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -25,7 +25,7 @@ pub(crate) fn wait_while<'a, T>(
         .0
 }
 
-/// A condition that becomes true once and stays true; any number of threads may wait for it.
+/// A condition that becomes true once and stays so. Any number of threads may wait for it.
 #[derive(Debug, Default)]
 pub(crate) struct Latch {
     is_set: Mutex<bool>,
@@ -33,7 +33,7 @@ pub(crate) struct Latch {
 }
 
 impl Latch {
-    /// Sets the latch and wakes every waiter. Setting it again has no effect.
+    /// Sets the latch and wakes every waiter.
     pub(crate) fn set(&self) {
         *lock(&self.is_set) = true;
         self.condvar.notify_all();
@@ -44,7 +44,7 @@ impl Latch {
         *lock(&self.is_set)
     }
 
-    /// Waits until the latch is set or `deadline` has passed; true if it is set.
+    /// Waits until the latch is set or `deadline` has passed; returns whether it is set.
     pub(crate) fn wait_until(&self, deadline: Instant) -> bool {
         let is_set = lock(&self.is_set);
         *wait_while(&self.condvar, is_set, deadline, |is_set| !*is_set)

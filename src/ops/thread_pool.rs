@@ -1,8 +1,8 @@
 //! A bounded pool of threads for work that may block or hang.
 //!
-//! A system call on a file server can hang and cannot be interrupted. So a job has a deadline: a
-//! thread whose job is past it counts as overdue, and a pool in which every thread is overdue
-//! refuses new jobs at once.
+//! A system call on a file server can hang and cannot be interrupted. So jobs have deadlines: a
+//! thread whose job is past its deadline counts as overdue, and a pool in which every thread is
+//! overdue refuses new jobs at once.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +15,14 @@ use super::sync::lock;
 /// How long a thread waits for its next job before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Stack of each thread in bytes: no job recurses, and large buffers live on the heap.
+/// Stack of each thread, in bytes. No job recurses, and large buffers live on the heap.
 const STACK_SIZE: usize = 256 * 1024;
 
-/// A piece of work. A refused job is dropped unrun, so whatever it owns must notice its own drop.
+/// A piece of work. A refused job is dropped without running, so anything it owns must handle its
+/// own drop.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that are spawned when there is work for them and end when there has been none for a
-/// while.
+/// Threads that are spawned on demand and end after [`IDLE_TIMEOUT`] without work.
 pub(crate) struct ThreadPool {
     pool: Arc<Pool>,
 }
@@ -38,7 +38,7 @@ struct Pool {
 #[derive(Default)]
 struct PoolState {
     queue: VecDeque<Queued>,
-    /// The deadline of every running job that has one, by the job's number.
+    /// Deadlines of the running jobs that have one, by job number.
     deadlines: BTreeMap<u64, Instant>,
     next_job: u64,
     threads: usize,
@@ -47,17 +47,17 @@ struct PoolState {
 }
 
 struct Queued {
-    /// The job is dropped unrun once this has passed.
+    /// The job is dropped without running once this has passed.
     start_by: Option<Instant>,
-    /// How long after its start the job is overdue; without one, it is once `start_by` has passed.
+    /// How long the job may run before its thread is overdue; `None`: until `start_by`.
     time_limit: Option<Duration>,
     job: Job,
 }
 
 impl ThreadPool {
-    /// A pool of at most `max_threads` threads called `name`, none of them running yet.
+    /// A pool of at most `max_threads` threads called `name`, none of which run yet.
     ///
-    /// `queue_len` bounds the jobs that wait for a thread; further ones are refused.
+    /// `queue_len` bounds the jobs waiting for a thread; further ones are refused.
     pub(crate) fn new(name: &'static str, max_threads: usize, queue_len: usize) -> ThreadPool {
         ThreadPool {
             pool: Arc::new(Pool {
@@ -70,14 +70,14 @@ impl ThreadPool {
         }
     }
 
-    /// Runs `job` on a thread of the pool that starts it before `deadline`; false if the job is
+    /// Runs `job` on a thread of the pool if it can start before `deadline`; false if it is
     /// refused.
     ///
-    /// A job is refused, and dropped on the calling thread, when the queue is full, when every
-    /// thread is overdue, and when there is no thread and none can be spawned. It is also dropped
-    /// unrun, on whatever thread finds out, when its deadline passes in the queue. A job still
-    /// running at its deadline makes its thread overdue. A panic in a job is contained. No job is
-    /// run or dropped under a lock of the pool.
+    /// A job is refused, and dropped on the calling thread, if the queue is full, if every thread
+    /// is overdue, or if there is no thread and none can be spawned. A job whose deadline passes in
+    /// the queue is dropped without running, on whichever thread notices. A job still running at
+    /// its deadline makes its thread overdue. Panics in jobs are contained. No job runs or is
+    /// dropped under a lock of the pool.
     pub(crate) fn execute(&self, deadline: Option<Instant>, job: Job) -> bool {
         self.submit(Queued {
             start_by: deadline,
@@ -87,8 +87,7 @@ impl ThreadPool {
     }
 
     /// Like [`ThreadPool::execute`], for a job that may wait until `start_by` and then run for
-    /// `time_limit`: only the time since its start makes its thread overdue, never the time in the
-    /// queue.
+    /// `time_limit`. Only its running time makes its thread overdue, not its time in the queue.
     pub(crate) fn execute_within(&self, start_by: Instant, time_limit: Duration, job: Job) -> bool {
         self.submit(Queued {
             start_by: Some(start_by),
@@ -102,7 +101,7 @@ impl ThreadPool {
         lock(&self.pool.state).overdue(Instant::now())
     }
 
-    /// Threads alive, whatever they do.
+    /// Threads alive, busy or idle.
     #[cfg(test)]
     pub(crate) fn threads(&self) -> usize {
         lock(&self.pool.state).threads
@@ -122,13 +121,12 @@ impl ThreadPool {
             };
         drop(state);
         let accepted = refused.is_none();
-        // Dropping a job may run code of its owner, which may use this pool again.
+        // Without the lock: dropping a job may run code that uses this pool again.
         drop((expired, refused));
         accepted
     }
 
-    /// Makes sure that a thread will take the job just queued; hands the job back if none ever
-    /// would.
+    /// Makes sure that a thread will take the job just queued; returns the job if none would.
     fn ensure_thread(&self, state: &mut PoolState, overdue: usize) -> Option<Queued> {
         if state.idle >= state.queue.len() {
             self.pool.condvar.notify_one();
@@ -139,8 +137,8 @@ impl ThreadPool {
                 .stack_size(STACK_SIZE);
             match builder.spawn(move || worker_loop(&pool)) {
                 Ok(_) => state.threads += 1,
-                // EAGAIN: the limit of threads. A busy thread will come to the job, if there is
-                // one.
+                // EAGAIN: the limit on threads. A busy thread that is not overdue will get to the
+                // job.
                 Err(_) if state.threads > overdue => {}
                 Err(_) => return state.queue.pop_back(),
             }
@@ -150,8 +148,8 @@ impl ThreadPool {
 }
 
 impl Drop for ThreadPool {
-    /// Drops the jobs not yet started and ends the idle threads. No thread is joined, since a hung
-    /// one would hold up the caller.
+    /// Drops the queued jobs and ends the idle threads. Joins no thread, since a hung one would
+    /// block the caller.
     fn drop(&mut self) {
         let mut state = lock(&self.pool.state);
         state.closed = true;
@@ -185,7 +183,7 @@ impl Queued {
     }
 }
 
-/// Runs one job after the other until there has been none for [`IDLE_TIMEOUT`].
+/// Runs jobs until there has been none for [`IDLE_TIMEOUT`].
 fn worker_loop(pool: &Pool) {
     let mut state = lock(&pool.state);
     loop {
@@ -209,7 +207,7 @@ fn worker_loop(pool: &Pool) {
     state.threads -= 1;
 }
 
-/// Runs the job with the lock released, or drops it if it is too late to start it.
+/// Runs the job with the lock released, or drops it if its time to start has passed.
 fn run<'a>(
     pool: &'a Pool,
     mut state: MutexGuard<'a, PoolState>,
@@ -237,7 +235,7 @@ fn run<'a>(
     state
 }
 
-/// The panic hook reports a panic; the thread continues with the next job.
+/// Contains a panic, which the panic hook has logged.
 fn contain(job: impl FnOnce()) {
     let _ = catch_unwind(AssertUnwindSafe(job));
 }

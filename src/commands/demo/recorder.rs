@@ -1,4 +1,4 @@
-//! A simulated recorder: it writes a new recording of the agent every 30 s, piece by piece.
+//! A simulated recorder: writes a new recording of the agent every 30 s, piece by piece.
 
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -9,27 +9,27 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::ops::sync::Latch;
 
-/// VDN and media folder of the demo's recordings; below them the day and the agent.
+/// VDN and media folder of the demo's recordings; day and agent follow.
 const VDN_AND_MEDIA: &str = "1/0";
 
-/// The small real videos of the demo, made by packaging/demo/make-samples.
+/// Small but real videos, made by packaging/demo/make-samples.
 pub(super) const SAMPLES: [&[u8]; 3] = [
     include_bytes!("bars.mp4"),
     include_bytes!("counter.mp4"),
     include_bytes!("shapes.mp4"),
 ];
 
-/// From the start to the first new recording: enough time for a first poll without an event.
+/// Delay before the first new recording: leaves time for a poll without an event.
 const FIRST_AFTER: Duration = Duration::from_secs(5);
 
-/// From one new recording to the next.
+/// Time between new recordings.
 pub(super) const INTERVAL: Duration = Duration::from_secs(30);
 
-/// A recording is written in pieces, at an interval at which scans see it grow.
+/// A recording is written in pieces, slowly enough for scans to see it grow.
 const PIECES: usize = 6;
 const PIECE_INTERVAL: Duration = Duration::from_millis(600);
 
-/// Writes recordings until it is dropped, which waits for the end of the piece it is at.
+/// Writes recordings until dropped; the drop waits for the current piece.
 #[derive(Debug)]
 pub(super) struct Recorder {
     stop: Arc<Latch>,
@@ -37,7 +37,7 @@ pub(super) struct Recorder {
 }
 
 impl Recorder {
-    /// Starts to record `agent` on `mount`. Fails if no thread can be spawned.
+    /// Starts recording `agent` on `mount`. Fails if no thread can be spawned.
     pub(super) fn start(mount: PathBuf, agent: &'static str) -> io::Result<Recorder> {
         let stop = Arc::new(Latch::default());
         let until = Arc::clone(&stop);
@@ -75,10 +75,9 @@ impl Drop for Recorder {
     }
 }
 
-/// Where the recordings of `agent` lie that begin at `time`, below the mount, and the name such a
-/// recording has.
+/// Folder, relative to the mount, and file name of a recording of `agent` that begins at `time`.
 ///
-/// The day and the time are those of UTC: which ones a recorder uses is its own affair.
+/// Uses UTC; real recorders may use local time.
 pub(super) fn recording_path(agent: &str, time: SystemTime) -> (String, String) {
     let seconds = time
         .duration_since(UNIX_EPOCH)
@@ -97,7 +96,7 @@ pub(super) fn recording_path(agent: &str, time: SystemTime) -> (String, String) 
     )
 }
 
-/// The calendar day, `yyyymmdd`, that is `days` after 1970-01-01.
+/// The date `days` after 1970-01-01, as `yyyymmdd`.
 fn day(days: u64) -> String {
     // Days from 0000-03-01, in eras of 400 years (H. Hinnant, "chrono-compatible low-level date
     // algorithms").
@@ -113,7 +112,7 @@ fn day(days: u64) -> String {
     format!("{year:04}{month:02}{day:02}")
 }
 
-/// Writes one recording piece by piece; what is left is left out once `stop` is set.
+/// Writes one recording piece by piece, stopping early once `stop` is set.
 fn write(mount: &Path, agent: &str, sample: &[u8], stop: &Latch) -> io::Result<()> {
     let (folder, name) = recording_path(agent, SystemTime::now());
     let folder = mount.join(folder);

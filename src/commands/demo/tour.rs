@@ -1,4 +1,4 @@
-//! The lines that the demo prints, ready to paste.
+//! The instructions that the demo prints, ready to paste.
 
 use std::fmt::Write as _;
 use std::net::SocketAddr;
@@ -7,7 +7,7 @@ use super::recorder::INTERVAL;
 use super::{AGENT, CERTIFICATE, DemoDirectory, PASSWORD};
 
 impl DemoDirectory {
-    /// The lines for a gateway that listens on `address`.
+    /// The instructions for a gateway listening on `address`.
     pub(super) fn tour(&self, address: SocketAddr) -> String {
         let (mount, certificate) = (self.mount(), self.directory.join(CERTIFICATE));
         let (mount, certificate) = (mount.display(), certificate.display());
