@@ -1,15 +1,14 @@
-//! Sets of IP addresses that begin with the same bits, written as in RFC 4632 and RFC 4291:
-//! `10.0.0.0/8`, `fd00::/8`.
+//! IP prefixes as in RFC 4632 and RFC 4291: `10.0.0.0/8`, `fd00::/8`.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// All addresses of one family that begin with the same bits. A single address is one with all its
-/// bits.
+/// All addresses of one family that begin with the same bits. A single address is a prefix of full
+/// length.
 ///
-/// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, RFC 4291 2.5.5.2) is the IPv4 address it stands
-/// for, here and in [`contains`](Self::contains): which of the two forms the kernel hands out
-/// depends on the socket alone.
+/// An IPv4-mapped IPv6 address (`::ffff:192.0.2.1`, RFC 4291 2.5.5.2) counts as the IPv4 address,
+/// here and in [`contains`](Self::contains): which form the kernel reports depends only on the
+/// socket.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct IpPrefix {
     network: IpAddr,
@@ -20,8 +19,9 @@ impl IpPrefix {
     /// Reads `ADDRESS` or `ADDRESS/LENGTH`.
     ///
     /// # Errors
-    /// What is wrong and what to write, to follow the text in quotes. Bits beyond the length are
-    /// refused, because they show that the one or the other is not what was meant.
+    /// What is wrong and what to write instead, as the predicate of a sentence about the quoted
+    /// text. Bits set beyond the length are an error: either they or the length are not what was
+    /// meant.
     pub(crate) fn parse(text: &str) -> Result<IpPrefix, String> {
         const NO_PREFIX: &str =
             "is not an address or a prefix; write for example 192.0.2.7 or 10.0.0.0/8";
@@ -31,7 +31,7 @@ impl IpPrefix {
         let written: IpAddr = address.parse().map_err(|_| NO_PREFIX)?;
         let bits = width(written);
         let length = match length {
-            // The standard library would take a plus sign, too.
+            // The standard library would accept a plus sign.
             Some(digits) if digits.bytes().all(|byte| byte.is_ascii_digit()) => {
                 digits.parse().ok().filter(|&length| length <= bits)
             }
@@ -46,7 +46,7 @@ impl IpPrefix {
                 "has bits set beyond its length; write {network}/{length}"
             ));
         }
-        // A shorter prefix than that of all mapped addresses holds other IPv6 addresses as well.
+        // A prefix shorter than /96 also covers IPv6 addresses that are not mapped ones.
         let (network, length) = match network.to_canonical() {
             mapped if mapped != network && length >= 96 => (mapped, length - 96),
             _ => (network, length),
@@ -54,14 +54,14 @@ impl IpPrefix {
         Ok(IpPrefix { network, length })
     }
 
-    /// Whether the address is one of the set. No IPv6 prefix holds an IPv4 address, `::/0`
-    /// included.
+    /// Whether the prefix covers the address. No IPv6 prefix covers an IPv4 address, not even
+    /// `::/0`.
     pub(crate) fn contains(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         address.is_ipv4() == self.network.is_ipv4() && first(address, self.length) == self.network
     }
 
-    /// Whether every address of the family is in the set.
+    /// Whether it covers every address of its family.
     pub(crate) fn is_everyone(&self) -> bool {
         self.length == 0
     }
@@ -77,7 +77,7 @@ impl fmt::Display for IpPrefix {
     }
 }
 
-/// Bits of an address of this family.
+/// Length in bits of an address of this family.
 fn width(address: IpAddr) -> u32 {
     if address.is_ipv4() {
         Ipv4Addr::BITS
@@ -86,9 +86,9 @@ fn width(address: IpAddr) -> u32 {
     }
 }
 
-/// The first address that shares `length` bits with this one.
+/// The address with all but its first `length` bits cleared.
 fn first(address: IpAddr, length: u32) -> IpAddr {
-    // A shift by the full width overflows in Rust; here it is an empty mask.
+    // In Rust a shift by the full width overflows; here it means an empty mask.
     match address {
         IpAddr::V4(address) => {
             let mask = u32::MAX.checked_shl(Ipv4Addr::BITS - length).unwrap_or(0);

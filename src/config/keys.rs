@@ -1,35 +1,33 @@
-//! The keys of basic.properties that belong to the gateway; every other key belongs to another
-//! component.
+//! The keys of basic.properties that the gateway reads. All other keys belong to other components.
 
-/// One key, or one form of a key where its name has variable parts.
+/// A key, or one form of a key whose name has variable parts.
 ///
 /// The installed sample, the manual page and docs/configuration.md are generated from this table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Key {
-    /// The name; variable parts stand in angle brackets, as in `MOUNT_DIR.<drive>`.
+    /// The name, with variable parts in angle brackets, as in `MOUNT_DIR.<drive>`.
     pub name: &'static str,
-    /// The value in force where the file has none.
+    /// The value if the file does not set it.
     pub default: DefaultValue,
-    /// What the key decides, with units and bounds, in full sentences.
+    /// What the key controls, with units and bounds, in full sentences.
     pub meaning: &'static str,
-    /// The line of the installed sample where it is not `name = default`; a leading `#` makes it a
-    /// comment.
+    /// Its line in the installed sample, if not `name = default`. A leading `#` comments it out.
     pub sample: Option<&'static str>,
 }
 
-/// What is in force where the file does not set a key.
+/// The value of a key that the file does not set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultValue {
-    /// Nothing: the key is optional, or must be set.
+    /// None: the key is optional, or must be set.
     Unset,
-    /// This value, written as in a file.
+    /// This value, as written in a file.
     Fixed(&'static str),
-    /// A value that follows from another key; the text says how.
+    /// A value derived from another key, described by the text.
     Derived(&'static str),
 }
 
 impl DefaultValue {
-    /// The value where it is the same for every file.
+    /// The value, if it does not depend on the file.
     pub fn fixed(self) -> Option<&'static str> {
         match self {
             DefaultValue::Fixed(value) => Some(value),
@@ -37,7 +35,7 @@ impl DefaultValue {
         }
     }
 
-    /// The value, or the rule it follows, for the documentation; `None` if unset.
+    /// The value, or the rule to derive it, for the documentation; `None` if unset.
     pub fn shown(self) -> Option<&'static str> {
         match self {
             DefaultValue::Fixed(text) | DefaultValue::Derived(text) => Some(text),
@@ -46,16 +44,16 @@ impl DefaultValue {
     }
 }
 
-/// Keys that belong together, under the title that the documentation gives them.
+/// A group of related keys, with its title in the documentation.
 #[derive(Debug, Clone, Copy)]
 pub struct Section {
     /// The title.
     pub title: &'static str,
-    /// The name of its first key; the section ends where the next one begins.
+    /// The name of its first key. The section ends where the next one begins.
     pub first: &'static str,
 }
 
-/// The sections of [`KEYS`], in their order.
+/// The sections of [`KEYS`], in order.
 pub const SECTIONS: &[Section] = &[
     section("Set before the first start", "MOUNT_DIR"),
     section("Recordings", "MAPPINGDISK"),
@@ -66,10 +64,10 @@ pub const SECTIONS: &[Section] = &[
     section("Operation", "DRAIN_TIMEOUT"),
 ];
 
-/// Every key, in the order in which the documentation and the `check` command show them.
+/// Every key, in the order used by the documentation and the `check` command.
 ///
-/// docs/migration.md lists the keys whose names and defaults are those of existing gateways; the
-/// rest are ours.
+/// docs/migration.md lists the keys that have the names and defaults of existing gateways; the rest
+/// are our own.
 pub const KEYS: &[Key] = &[
     without_default(
         "MOUNT_DIR",
@@ -178,10 +176,10 @@ pub const KEYS: &[Key] = &[
     key("LOG_LEVEL", "info", "One of error, warn, info, debug and trace."),
 ];
 
-/// The part that all keys of mount directories begin with.
+/// The common start of all mount directory keys.
 pub(super) const MOUNT_DIR: &str = "MOUNT_DIR";
 
-/// Whether `key` is one of a mount directory, well-formed or not.
+/// Whether `key` is a mount directory key, well-formed or not.
 pub(super) fn is_mount_key(key: &str) -> bool {
     key.strip_prefix(MOUNT_DIR)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
@@ -192,16 +190,15 @@ pub(super) fn is_known(key: &str) -> bool {
     is_mount_key(key) || find(key).is_some()
 }
 
-/// The key of that name; the forms of `MOUNT_DIR` are found under the names they have in [`KEYS`].
+/// The key of that name. Forms of `MOUNT_DIR` go by their names in [`KEYS`].
 pub(super) fn find(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.name == name)
 }
 
-/// The key an unknown one was probably meant to be: it differs in at most two characters, in one
-/// where it is short, or in upper and lower case only. Two characters next to each other count as
-/// one when swapped.
+/// The key that an unknown one was probably meant to be: one that differs in at most two characters
+/// (one if it is short), ignoring case. Swapping two adjacent characters counts as one difference.
 pub(super) fn closest_match(unknown: &str) -> Option<&'static str> {
-    // The variable parts of MOUNT_DIR follow a dot, and no other key has one.
+    // Only the forms of MOUNT_DIR contain a dot.
     let stem = unknown.split('.').next().unwrap_or(unknown);
     let names = KEYS
         .iter()
@@ -215,10 +212,10 @@ pub(super) fn closest_match(unknown: &str) -> Option<&'static str> {
     close.min().map(|(_, name)| name)
 }
 
-/// How many characters to insert, remove, change or swap to get from one text to the other in any
-/// case; `None` if more than `limit`.
+/// The edit distance between two texts, ignoring case, with swaps of adjacent characters; `None` if
+/// above `limit`.
 fn distance(from: &str, to: &str, limit: usize) -> Option<usize> {
-    // Keeps the work small for keys of any length: they are not even looked at.
+    // Bounds the work: long keys are not compared at all.
     if from.len().abs_diff(to.len()) > limit {
         return None;
     }

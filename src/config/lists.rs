@@ -4,11 +4,10 @@ use super::ip_prefix::IpPrefix;
 use super::values::{bounded, quoted};
 use std::net::{Ipv6Addr, SocketAddr};
 
-/// The highest number of entries in a list: far more than anyone writes by hand, few enough to be
-/// searched in order.
+/// Most entries in a list: far more than anyone writes by hand, few enough for a linear search.
 const LIST_MAX: usize = 64;
 
-/// Suffixes of file names, without dot and in lower case; a leading dot may be written.
+/// File name suffixes, converted to lower case and stripped of a leading dot.
 pub(super) fn suffixes(value: &str) -> Result<Vec<String>, String> {
     list(value, |entry| {
         let suffix = entry.strip_prefix('.').unwrap_or(entry);
@@ -19,7 +18,7 @@ pub(super) fn suffixes(value: &str) -> Result<Vec<String>, String> {
     })
 }
 
-/// Addresses to listen on, each with its port. No names: the static binary has no name service.
+/// Addresses with ports to listen on. No names: the static binary has no name service.
 pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
     let addresses = list(value, |entry| {
         entry
@@ -42,7 +41,7 @@ pub(super) fn addresses(value: &str) -> Result<Vec<SocketAddr>, String> {
     Ok(addresses)
 }
 
-/// Addresses and prefixes of proxies; empty for none.
+/// Addresses and prefixes of proxies.
 pub(super) fn prefixes(value: &str) -> Result<Vec<IpPrefix>, String> {
     let read = |written: &str| {
         IpPrefix::parse(written).map_err(|reason| format!("{} {reason}", quoted(written)))
@@ -51,10 +50,10 @@ pub(super) fn prefixes(value: &str) -> Result<Vec<IpPrefix>, String> {
 }
 
 /// Origins as browsers send them: `scheme://host` or `scheme://host:port`, in lower case, without
-/// the port that the scheme implies. Empty for no origin.
+/// the default port of the scheme.
 ///
-/// No `*`: agents may have an empty password, and any page an agent looks at could sign in as one
-/// of them.
+/// `*` is not allowed: agents may have an empty password, so any page that an agent visits could
+/// sign in as one of them.
 pub(super) fn origins(value: &str) -> Result<Vec<String>, String> {
     list(value, |entry| {
         origin(&entry.to_ascii_lowercase())
@@ -68,7 +67,8 @@ fn origin(value: &str) -> Option<String> {
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    // Only an IPv6 address has colons besides the one before the port, and it stands in brackets.
+    // Only an IPv6 address contains other colons than the one before the port, and it is in
+    // brackets.
     let (host, port) = match authority.rsplit_once(':') {
         Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
         _ => (authority, None),
@@ -93,7 +93,7 @@ fn origin(value: &str) -> Option<String> {
     (is_scheme && is_host).then(|| format!("{scheme}://{host}{port}"))
 }
 
-/// A list between commas; `read` says what an entry is not that it refuses.
+/// A comma-separated list. If `read` refuses an entry, it says what the entry is not.
 fn list<T: PartialEq>(
     value: &str,
     read: impl Fn(&str) -> Result<T, &'static str>,
@@ -103,7 +103,7 @@ fn list<T: PartialEq>(
     })
 }
 
-/// A list between commas. An entry written twice counts once.
+/// A comma-separated list without duplicates.
 fn entries<T: PartialEq>(
     value: &str,
     read: impl Fn(&str) -> Result<T, String>,

@@ -1,4 +1,4 @@
-//! Parsing of basic.properties into settings: every key with its type and bounds.
+//! Parses basic.properties into settings: each key with its type and bounds.
 
 use super::lists;
 use super::mounts::{self, Drive};
@@ -17,22 +17,21 @@ use std::time::Duration;
 #[cfg(test)]
 mod tests;
 
-/// The largest file that is read, in bytes; whatever is larger is some other file, named by
-/// mistake.
+/// Largest file to read, in bytes. Anything larger is some other file, named by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
 
-/// A day, in milliseconds: no session is meant to be silent, and no Guid to last, for longer.
+/// A day in milliseconds: the upper bound for a silent session or the life of a Guid.
 const DAY_MS: u64 = 86_400_000;
 
-/// The highest limit on clients and downloads: twice as many descriptors are within the unit's
-/// LimitNOFILE, and an agent desktop beyond that number belongs to another node.
+/// Upper bound for the limits on clients and downloads. The unit's LimitNOFILE has room for twice
+/// as many descriptors; more agents than that need another node.
 const CLIENTS_MAX: usize = 16_384;
 
-/// Reads the settings from a file, with the remarks there are on it.
+/// Reads the settings from a file, with any warnings and notes.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the file, in the order of its lines; never empty.
+/// Everything wrong with the file, in line order; never empty.
 pub fn read(path: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
     match read_text(path, FILE_BYTES_MAX, "name another file with --config FILE") {
         Ok(text) => from_text(&text, path),
@@ -40,12 +39,12 @@ pub fn read(path: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
     }
 }
 
-/// Reads the settings from the text of a file; `file` is where it came from, and where the relative
-/// paths in it start.
+/// Reads the settings from the text of `file`. Relative paths in it are relative to the folder of
+/// `file`.
 ///
 /// # Errors
 ///
-/// Everything that is wrong with the text, in the order of its lines; never empty.
+/// Everything wrong with the text, in line order; never empty.
 pub fn from_text(text: &str, file: &Path) -> Result<(Settings, Vec<Notice>), Vec<Problem>> {
     let (entries, malformed) = properties::parse(text);
     let mut source = Source::new(file, &entries);
@@ -62,7 +61,7 @@ pub fn from_text(text: &str, file: &Path) -> Result<(Settings, Vec<Notice>), Vec
     Ok((settings, notices))
 }
 
-/// Takes every key.
+/// Parses every key.
 fn parse_settings(source: &mut Source<'_>) -> Settings {
     const PAIR: &str =
         "name a PEM file; `cc-gateway certificate --out DIR` makes a pair for a first start";

@@ -1,4 +1,4 @@
-//! Configuration: `.properties` files, the settings they hold, and what is wrong with them.
+//! Configuration: `.properties` files, the settings in them, and their problems.
 
 mod ip_prefix;
 mod keys;

@@ -1,4 +1,4 @@
-//! The `MOUNT_DIR...` keys: which directory serves which drive of which node.
+//! The `MOUNT_DIR` keys: which directory serves which drive of which node.
 
 use super::keys::{MOUNT_DIR, is_mount_key};
 use super::source::Source;
@@ -12,7 +12,7 @@ use std::path::PathBuf;
 pub(crate) struct Drive(char);
 
 impl Drive {
-    /// The drive of an ASCII letter of either case; `None` for any other character.
+    /// The drive of an ASCII letter in either case; `None` for any other character.
     pub(crate) fn new(letter: char) -> Option<Drive> {
         letter
             .is_ascii_alphabetic()
@@ -31,7 +31,7 @@ impl Drive {
     }
 }
 
-/// Drive Y, which existing gateways use where `MAPPINGDISK` is not set.
+/// Drive Y, the default of existing gateways without `MAPPINGDISK`.
 impl Default for Drive {
     fn default() -> Drive {
         Drive('Y')
@@ -44,13 +44,13 @@ impl fmt::Display for Drive {
     }
 }
 
-/// The node and drive that a mount directory serves. Shown as the key that names it in full, as in
+/// The node and drive that a mount directory serves. Displayed as its full key, as in
 /// `MOUNT_DIR.256.Y`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct MountPoint {
-    /// The node that made the recordings; used in pool mode, and there only.
+    /// The node that made the recordings; only in pool mode.
     pub(crate) location: Option<u32>,
-    /// The drive their paths begin with.
+    /// The drive that their paths begin with.
     pub(crate) drive: Drive,
 }
 
@@ -64,13 +64,13 @@ impl fmt::Display for MountPoint {
     }
 }
 
-/// The mount directories in force; a key without a value names none.
+/// Parses the mount directories. A key with an empty value names none.
 pub(super) fn parse(
     source: &mut Source<'_>,
     mapping_disk: Drive,
     pool_mode: bool,
 ) -> BTreeMap<MountPoint, PathBuf> {
-    // A wrong MAPPINGDISK would make drives equal that are not meant to be.
+    // An invalid MAPPINGDISK could make drives look equal that are not.
     let comparable = source.are_valid(&["MAPPINGDISK"]);
     let mut mounts = BTreeMap::new();
     for entry in source.entries_in_force(is_mount_key) {
@@ -114,7 +114,7 @@ fn useless(pool_mode: bool) -> &'static str {
     }
 }
 
-/// What a key of the family names.
+/// The node and drive that a key names.
 fn point(key: &str, mapping_disk: Drive) -> Result<MountPoint, String> {
     let parts: Vec<&str> = key.split('.').skip(1).collect();
     let (location, drive) = match parts.as_slice() {

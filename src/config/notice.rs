@@ -5,20 +5,20 @@ use log::Level;
 use std::fmt;
 use std::path::PathBuf;
 
-/// One remark on a configuration file; it stops nothing.
+/// A warning or note about a configuration file, which does not stop the start.
 ///
-/// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
+/// Displayed as `FILE:LINE: KEY: TEXT`, without the parts that are unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Notice {
-    /// Warn for a likely mistake, info where nothing needs to be done.
+    /// Warn for a likely mistake, info if nothing needs to be done.
     pub(crate) level: Level,
-    /// The file it is about.
+    /// The file concerned.
     pub(crate) file: PathBuf,
-    /// The natural line, counted from 1; `None` where a default or the file as a whole is meant.
+    /// The natural line, counted from 1; `None` for a default or the whole file.
     pub line: Option<u32>,
     /// The key as written, escapes resolved.
     pub(crate) key: Option<String>,
-    /// What there is to know, and what to do about it.
+    /// What is the matter, and what to do about it.
     pub(crate) text: String,
 }
 

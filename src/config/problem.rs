@@ -1,22 +1,21 @@
-//! Errors in configuration files: where, and what the operator should write.
+//! Errors in configuration files: where they are, and what to write instead.
 
 use crate::ops::fatal_error::{Exit, FatalError};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// One thing that is wrong with a configuration file.
+/// An error in a configuration file.
 ///
-/// Shown as `FILE:LINE: KEY: TEXT`, without the parts that are not known.
+/// Displayed as `FILE:LINE: KEY: TEXT`, without the parts that are unknown.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Problem {
-    /// The exit code of a process that ends because of it: 78, or 77 or 74 where the file cannot be
+    /// The exit code of a process that ends because of it: 78, or 77 or 74 if the file cannot be
     /// read.
     pub(crate) exit: Exit,
-    /// The file to look into.
+    /// The file concerned.
     pub(crate) file: PathBuf,
-    /// The natural line, counted from 1; `None` where the file as a whole is meant, as for a
-    /// missing key.
+    /// The natural line, counted from 1; `None` for the whole file, as with a missing key.
     pub line: Option<u32>,
     /// The key as written, escapes resolved.
     pub(crate) key: Option<String>,
@@ -25,7 +24,7 @@ pub struct Problem {
 }
 
 impl Problem {
-    /// A problem with what a file says.
+    /// A problem with the content of a file.
     pub(crate) fn in_config(
         file: &Path,
         line: Option<u32>,
@@ -41,18 +40,16 @@ impl Problem {
         }
     }
 
-    /// A file that cannot be read because of `error`; `advice` says what to do unless the reason is
-    /// a missing permission.
+    /// A file that cannot be read. `advice` says what to do unless permission was refused.
     ///
-    /// A missing file counts as a configuration problem: somewhere a wrong name is written.
+    /// A missing file counts as a configuration problem: some setting has the wrong name.
     pub(crate) fn from_io(file: &Path, error: &io::Error, advice: &str) -> Problem {
         let (exit, text) = match error.kind() {
             io::ErrorKind::PermissionDenied => (
                 Exit::Permission,
                 format!("is not readable ({error}); let the user of the service read it"),
             ),
-            // Not a regular file, or a file of another size than such files have: another one is
-            // meant.
+            // Not a regular file, or far too large: some other file was meant.
             io::ErrorKind::InvalidInput | io::ErrorKind::FileTooLarge => {
                 (Exit::Config, format!("cannot be read: {error}; {advice}"))
             }
@@ -66,8 +63,8 @@ impl Problem {
     }
 }
 
-/// One error for all that is wrong with the files, so that the operator can correct them at once.
-/// The first problem decides on the exit code.
+/// Reports all problems at once, so that the operator can fix them together. The first one decides
+/// the exit code.
 impl From<Vec<Problem>> for FatalError {
     fn from(problems: Vec<Problem>) -> FatalError {
         let exit = problems
@@ -85,7 +82,7 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Writes `FILE:LINE: KEY:`, without the parts that are not known.
+/// Writes `FILE:LINE: KEY:`, without the parts that are unknown.
 pub(super) fn write_place(
     f: &mut fmt::Formatter<'_>,
     file: &Path,
@@ -97,7 +94,7 @@ pub(super) fn write_place(
         write!(f, "{line}:")?;
     }
     if let Some(key) = key {
-        // A key can hold any character; none of them may begin another line of a log.
+        // A key can contain any character, but must not start a new line in the log.
         write!(f, " {}:", key.escape_debug())?;
     }
     Ok(())

@@ -1,17 +1,17 @@
-//! Java `.properties` syntax, read as `java.util.Properties.load(Reader)` of JDK 17 reads it.
+//! Java `.properties` syntax, parsed like `java.util.Properties.load(Reader)` of JDK 17.
 //!
-//! The rules are those of that method's documentation, and of its behaviour where the documentation
-//! is silent: `properties/corpus.rs` pins each corner, and the comparison described in
-//! `tests/java/PropertiesOracle.java` runs the same texts through a real JDK. Three points have no
-//! counterpart in Java: a malformed escape spoils its own entry only (Java stops there with an
-//! exception), lone surrogates become U+FFFD, and [`decode`] chooses the character set.
+//! Follows the documentation of that method, and its behaviour where the documentation is silent:
+//! `properties/corpus.rs` pins each corner case, and `tests/java/PropertiesOracle.java` runs the
+//! same texts through a real JDK. It differs from Java in three points: a malformed escape spoils
+//! only its own entry (Java throws an exception), lone surrogates become U+FFFD, and [`decode`]
+//! chooses the character set.
 
 use std::borrow::Cow;
 
 #[cfg(test)]
 mod corpus;
 
-/// Why an entry is malformed; Java knows no other way to fail, and throws on this one.
+/// Why an entry is malformed. This is the only error that Java knows, too.
 const MALFORMED_ESCAPE: &str = "\\u is not followed by four hexadecimal digits; write for example \\u00e9, \
      or two backslashes where one is meant";
 
@@ -20,13 +20,13 @@ const MALFORMED_ESCAPE: &str = "\\u is not followed by four hexadecimal digits; 
 pub struct Entry {
     /// The natural line, counted from 1, that holds the first character of the key.
     pub line: u32,
-    /// The key; empty for a line such as `= value`.
+    /// The key; may be empty, as in `= value`.
     pub key: String,
-    /// The value; empty where only a key is written. Blanks at its end belong to it, as in Java.
+    /// The value; empty if only a key is written. Includes trailing blanks, as in Java.
     pub value: String,
 }
 
-/// An entry that cannot be read.
+/// An entry that cannot be parsed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Malformed {
     /// The natural line, counted from 1, that holds the first character of the entry.
@@ -35,11 +35,10 @@ pub struct Malformed {
     pub(crate) reason: &'static str,
 }
 
-/// Reads every entry of `text`, in the order of the file and with duplicates, and names the lines
-/// that cannot be read.
+/// Parses every entry of `text`, in file order and with duplicates, and lists the malformed ones.
 ///
-/// Takes time in proportion to the length of `text` and fails on no input. A `\u` escape of half a
-/// surrogate pair that meets no other half becomes U+FFFD, since a `String` cannot hold it.
+/// Takes linear time and fails on no input. A `\u` escape for a lone surrogate becomes U+FFFD,
+/// since a `String` cannot hold it.
 pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
     let mut entries = Vec::new();
     let mut malformed = Vec::new();
@@ -56,12 +55,12 @@ pub fn parse(text: &str) -> (Vec<Entry>, Vec<Malformed>) {
     (entries, malformed)
 }
 
-/// The text of a file: UTF-8, or ISO-8859-1 where the bytes are not UTF-8.
+/// The text of a file: UTF-8, or ISO-8859-1 if the bytes are not valid UTF-8.
 ///
-/// Java reads such a file in either way, depending on how it is opened (`load(Reader)` over UTF-8,
-/// `load(InputStream)` always as ISO-8859-1); files of both kinds are found on gateways. A byte
-/// order mark in front of UTF-8 is dropped: Java would make it part of the first key, which some
-/// editors then break without a visible trace.
+/// Java reads such a file either way, depending on how it is opened (`load(Reader)` over UTF-8,
+/// `load(InputStream)` always as ISO-8859-1), and gateways have files of both kinds. A byte order
+/// mark before UTF-8 is dropped: Java would make it part of the first key, so an editor that adds
+/// one would break that key invisibly.
 pub fn decode(bytes: Vec<u8>) -> String {
     match String::from_utf8(bytes) {
         Ok(mut text) => {
@@ -74,8 +73,8 @@ pub fn decode(bytes: Vec<u8>) -> String {
     }
 }
 
-/// Joins natural lines into logical ones, without their leading blanks, comments and blank lines.
-/// Each comes with the number of its first natural line.
+/// Joins natural lines into logical ones, dropping leading blanks, comments and blank lines. Each
+/// comes with the number of its first natural line.
 fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, str>)> {
     let mut natural = NaturalLines {
         rest: Some(text),
@@ -91,8 +90,7 @@ fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, str>)> {
         } in natural.by_ref()
         {
             let text = text.trim_start_matches(is_blank);
-            // A continuation that has brought nothing yet leaves the next line as good as a first
-            // one.
+            // After an empty continuation the next line counts as a first one.
             if joined.is_empty() {
                 if text.is_empty() || text.starts_with(['#', '!']) {
                     continue;
@@ -116,9 +114,8 @@ fn logical_lines(text: &str) -> impl Iterator<Item = (u32, Cow<'_, str>)> {
 struct NaturalLine<'a> {
     line: u32,
     text: &'a str,
-    /// Whether at most one CR or LF follows. After a lone backslash Java makes an empty entry
-    /// there, but not where CR LF follows, because it looks for the end of the text between the
-    /// two.
+    /// Whether at most one CR or LF follows. There Java turns a lone backslash into an empty entry,
+    /// but not before CR LF, because it looks for the end of the text between the two.
     is_last: bool,
 }
 
@@ -156,10 +153,10 @@ impl<'a> Iterator for NaturalLines<'a> {
     }
 }
 
-/// Splits a logical line into key and value, neither of them unescaped yet.
+/// Splits a logical line into key and value, both still escaped.
 ///
-/// The key ends before the first `=`, `:` or blank that no backslash escapes; blanks and at most
-/// one `=` or `:` stand between it and the value.
+/// The key ends before the first unescaped `=`, `:` or blank. Blanks and at most one `=` or `:`
+/// separate it from the value.
 fn split(line: &str) -> (&str, &str) {
     let mut escaped = false;
     let end = line.find(|c| {
@@ -173,14 +170,14 @@ fn split(line: &str) -> (&str, &str) {
     (key, value.trim_start_matches(is_blank))
 }
 
-/// Resolves the escapes of a key or a value; `None` if a `\u` lacks its four digits.
+/// Resolves the escapes in a key or value; `None` if a `\u` lacks its four digits.
 ///
-/// A backslash before any other character is dropped.
+/// Drops a backslash before any other character.
 fn unescape(text: &str) -> Option<String> {
     if !text.contains('\\') {
         return Some(text.to_owned());
     }
-    // UTF-16, as in Java, so that two escapes in a row can make one character.
+    // UTF-16, as in Java: two escapes in a row can make up one character.
     let mut units = Vec::with_capacity(text.len());
     let mut chars = text.chars();
     while let Some(c) = chars.next() {
@@ -204,7 +201,7 @@ fn unescape(text: &str) -> Option<String> {
     Some(String::from_utf16_lossy(&units))
 }
 
-/// Takes the four hexadecimal digits after `\u`.
+/// Parses the four hexadecimal digits after `\u`.
 fn code_unit(chars: &mut std::str::Chars<'_>) -> Option<u16> {
     (0..4).try_fold(0, |unit, _| {
         let digit = u16::try_from(chars.next()?.to_digit(16)?).ok()?;
@@ -212,7 +209,7 @@ fn code_unit(chars: &mut std::str::Chars<'_>) -> Option<u16> {
     })
 }
 
-/// White space inside a line; Java's rule names these three, not Unicode's.
+/// White space within a line: these three in Java, not Unicode's.
 fn is_blank(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\u{c}')
 }

@@ -1,4 +1,4 @@
-//! Rules between keys: contradictions are problems, likely mistakes are warnings.
+//! Rules across keys: contradictions are problems, likely mistakes are warnings.
 
 use super::ip_prefix::IpPrefix;
 use super::keys::{MOUNT_DIR, is_mount_key};
@@ -6,15 +6,14 @@ use super::settings::Settings;
 use super::source::Source;
 use std::time::Duration;
 
-/// The longest poll: far beyond what any known client waits for, so a longer one is a slip of the
-/// pen.
+/// The longest poll allowed. No known client waits nearly as long, so a longer one is a typo.
 const POLL_WAIT_MAX: Duration = Duration::from_secs(600);
 
-/// The shortest time after which one of the known clients gives up a poll.
+/// The shortest time after which a known client gives up a poll.
 const CLIENT_POLL_TIMEOUT: Duration = Duration::from_secs(12);
 
-/// Checks `settings` against each other; a value that was refused must not be blamed for a second
-/// problem, while warnings are of no account then.
+/// Checks the settings against each other. Values that were already refused must not cause a second
+/// problem; warnings do not matter then.
 pub(super) fn check(settings: &Settings, source: &mut Source<'_>) {
     guid_lifetimes(settings, source);
     poll_wait(settings, source);
@@ -33,7 +32,7 @@ fn guid_lifetimes(settings: &Settings, source: &mut Source<'_>) {
         settings.guid_interval.as_millis(),
         settings.guid_timeout.as_millis(),
     );
-    // One of the two may be a default, which nobody can correct in the file.
+    // One of the two may be a default, which has no line to correct.
     let key = if source.line(INTERVAL).is_some() {
         INTERVAL
     } else {
@@ -91,8 +90,7 @@ fn switches(settings: &Settings, source: &mut Source<'_>) {
     );
 }
 
-/// A gateway that is to serve videos and has none of them can only answer every download with a
-/// failure, which nobody but the agents would see.
+/// Without a mount every video download would fail, and only the agents would notice.
 fn mounts(settings: &Settings, source: &mut Source<'_>) {
     let downloads = settings.video_download && settings.support_video;
     if !downloads
@@ -120,7 +118,7 @@ fn mounts(settings: &Settings, source: &mut Source<'_>) {
     source.add_missing(MOUNT_DIR, text);
 }
 
-/// Whoever is trusted as a proxy may claim any address, this machine's own included.
+/// A trusted proxy may claim any client address, including this machine's own.
 fn proxies(settings: &Settings, source: &mut Source<'_>) {
     const KEY: &str = "TRUSTED_PROXIES";
     if settings.trusted_proxies.iter().any(IpPrefix::is_everyone) {

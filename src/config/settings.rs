@@ -1,4 +1,4 @@
-//! The settings of the gateway, as the other layers use them.
+//! The settings, as the other layers use them.
 
 use super::ip_prefix::IpPrefix;
 use super::mounts::{Drive, MountPoint};
@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// The settings of the gateway; [`KEYS`](super::KEYS) says which key each comes from.
+/// The settings of the gateway. [`KEYS`](super::KEYS) lists the keys they come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Whether videos may be downloaded; both this and `support_video` must be set.
@@ -22,14 +22,13 @@ pub struct Settings {
     pub(crate) guid_interval: Duration,
     /// The age at which a Guid expires; 1 ms to a day.
     pub(crate) guid_timeout: Duration,
-    /// How long a poll waits for an event, at most 10 minutes; `None` if polls are answered at
-    /// once.
+    /// How long a poll waits for an event, at most 10 minutes; `None`: polls are answered at once.
     pub(crate) poll_wait: Option<Duration>,
-    /// How long an agent may be silent, 1 ms to a day; `None` if it may be for ever.
+    /// How long an agent may be silent, 1 ms to a day; `None`: forever.
     pub(crate) idle_timeout: Option<Duration>,
-    /// The drive of mount directories that name none.
+    /// The drive of mount directories whose key names none.
     pub(crate) mapping_disk: Drive,
-    /// Whether a download names its node, which then selects the mount.
+    /// Whether downloads name their node, which selects the mount.
     pub(crate) pool_mode: bool,
     /// The absolute directory for each drive, or in pool mode for each node and drive.
     pub(crate) mounts: BTreeMap<MountPoint, PathBuf>,
@@ -37,24 +36,24 @@ pub struct Settings {
     pub(crate) mount_check: bool,
     /// Whether voice recordings may be downloaded.
     pub(crate) record_download: bool,
-    /// What a recording's name may end with, in lower case and without dot; never empty.
+    /// Suffixes of videos, in lower case and without dot; never empty.
     pub(crate) video_suffixes: Vec<String>,
-    /// What a voice recording's name may end with, in lower case and without dot; never empty.
+    /// Suffixes of voice recordings, in lower case and without dot; never empty.
     pub(crate) audio_suffixes: Vec<String>,
-    /// The time between two looks for new recordings, 100 ms to an hour; `None` for no events at
-    /// all.
+    /// The interval between scans for new recordings, 100 ms to an hour; `None`: no recording
+    /// events.
     pub(crate) record_scan_interval: Option<Duration>,
     /// Whose recordings an agent may download.
     pub(crate) download_scope: DownloadScope,
     /// The highest agent id, 101 to 999999.
     pub agent_id_max: u32,
-    /// The file that names the agents.
+    /// The agents file.
     pub agents_file: PathBuf,
     /// The name at the end of each Guid: up to 32 letters, digits and hyphens.
     pub(crate) server_name: String,
     /// The number after that name, up to 65535.
     pub(crate) node_index: u32,
-    /// Where to listen, each address once; never empty.
+    /// Addresses to listen on, without duplicates; never empty.
     pub listen: Vec<SocketAddr>,
     /// The PEM file of the certificate and its chain.
     pub tls_certificate: PathBuf,
@@ -62,43 +61,42 @@ pub struct Settings {
     pub tls_private_key: PathBuf,
     /// Threads that answer requests, 1 to 256.
     pub worker_threads: usize,
-    /// Client connections at once, 1 to 16384. A start that finds too few descriptors lowers the
-    /// default.
+    /// Client connections at once, 1 to 16384. The start lowers the default if there are too few
+    /// descriptors.
     pub max_connections: usize,
-    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`. Half
-    /// of `max_connections`, rounded up, where the file does not set it.
+    /// Client connections at once from one address, 1 to 16384; may exceed `max_connections`.
+    /// Defaults to half of `max_connections`, rounded up.
     pub max_connections_per_address: usize,
-    /// The proxies whose word on the client's address counts; empty for none.
+    /// Proxies that are trusted to name the client's address.
     pub trusted_proxies: Vec<IpPrefix>,
     /// Downloads at once, 1 to 16384.
     pub(crate) max_downloads: usize,
     /// Downloads at once of one agent, 1 to 16384; may exceed `max_downloads`.
     pub(crate) max_downloads_per_agent: usize,
-    /// The origins whose pages may call from a browser, spelt as browsers do; empty for none.
+    /// Origins whose pages may call from a browser, spelt as browsers do.
     pub(crate) cors_allow_origin: Vec<String>,
     /// How long running downloads may take to finish on shutdown, up to an hour.
     pub(crate) drain_timeout: Duration,
-    /// The least important messages that are logged.
+    /// The most verbose level that is logged.
     pub(crate) log_level: LevelFilter,
-    /// Every key with the value the file or its default gives it, in the order of
+    /// Every key with its value from the file or its default, in the order of
     /// [`KEYS`](super::KEYS).
     ///
-    /// Paths are resolved, mount directories have their full key, and an empty value says that a
-    /// key without default is not set. Written as `KEY = VALUE` lines, these make a file with the
-    /// same meaning.
+    /// Paths are resolved, mount directories have their full key, and an unset key without default
+    /// has an empty value. Written as `KEY = VALUE` lines, they form a file with the same meaning.
     pub(crate) lines: Vec<(String, String)>,
 }
 
 impl Settings {
-    /// Whether `MAX_CONNECTIONS` has another value than its default. The default itself counts as
-    /// not chosen even where the file repeats it, as the installed one does.
+    /// Whether `MAX_CONNECTIONS` differs from its default. A file that repeats the default, as the
+    /// installed one does, does not count as choosing it.
     pub(crate) fn has_custom_max_connections(&self) -> bool {
         self.max_connections != MAX_CONNECTIONS_DEFAULT
     }
 
-    /// Lowers `max_connections` to `fitting`, and with it the limit for one address where that is
-    /// half of it. [`lines`](Settings::lines) keeps what the file asks for, so that a reload compares
-    /// like with like.
+    /// Lowers `max_connections` to `fitting`, and the limit per address with it if that is half of
+    /// it. [`lines`](Settings::lines) keeps the values of the file, so that a reload compares like
+    /// with like.
     pub(crate) fn lower_max_connections(&mut self, fitting: usize) {
         let is_half = self.max_connections_per_address == half_rounded_up(self.max_connections);
         self.max_connections = self.max_connections.min(fitting);
@@ -107,9 +105,8 @@ impl Settings {
         }
     }
 
-    /// Applies what a running service can change from newly read settings. Returns every difference
-    /// there was, with whether it is in force now; the others stay differences until the service is
-    /// started with them.
+    /// Applies those of the newly read settings that a running service can change. Returns every
+    /// difference, and whether it is now in force; the others need a restart.
     pub(crate) fn reload(&mut self, read: &Settings) -> Vec<Change> {
         let change = |key: &String, value: &str| Change {
             key: key.clone(),
@@ -118,7 +115,7 @@ impl Settings {
         };
         let changed = read.lines.iter().filter(|line| !self.lines.contains(line));
         let mut changes: Vec<_> = changed.map(|(key, value)| change(key, value)).collect();
-        // Only mount directories can be in one of them and not in the other.
+        // Only mount directories can be missing from one of the two.
         let is_gone = |key: &String| !read.lines.iter().any(|(other, _)| other == key);
         let gone = self.lines.iter().filter(|(key, _)| is_gone(key));
         changes.extend(gone.map(|(key, _)| change(key, "")));
@@ -136,7 +133,7 @@ impl Settings {
     }
 }
 
-/// `MAX_CONNECTIONS` where the file does not set it; [`KEYS`](super::KEYS) holds the same as text.
+/// The default of `MAX_CONNECTIONS`; [`KEYS`](super::KEYS) has the same value as text.
 const MAX_CONNECTIONS_DEFAULT: usize = 10_000;
 
 /// The default of `MAX_CONNECTIONS_PER_ADDRESS`: one address may be the middle tier of a whole CRM,
@@ -145,7 +142,7 @@ pub(super) fn half_rounded_up(connections: usize) -> usize {
     connections.div_ceil(2)
 }
 
-/// The keys that `Settings::reload` puts in force; every other one needs a start.
+/// The keys that `Settings::reload` applies; all others need a restart.
 pub const RELOADABLE: &[&str] = &[
     "AGENTS_FILE",
     "TLS_CERTIFICATE",
@@ -154,14 +151,14 @@ pub const RELOADABLE: &[&str] = &[
     "LOG_LEVEL",
 ];
 
-/// A setting that is not what it was.
+/// A setting that has changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Change {
     /// Its key, as in [`Settings::lines`].
     pub(crate) key: String,
-    /// The value that was read; empty where the key is gone.
+    /// The new value; empty if the key is gone.
     pub(crate) value: String,
-    /// Whether a reload puts it in force.
+    /// Whether a reload applies it.
     pub(crate) in_force: bool,
 }
 

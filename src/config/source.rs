@@ -1,5 +1,5 @@
-//! The entries of one file on their way into settings: which of them is in force, and what is wrong
-//! or worth a remark.
+//! The entries of a file while it is parsed: which of them are in force, and the problems and
+//! notices found.
 
 use super::keys::{self, DefaultValue};
 use super::notice::Notice;
@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::path::{Path, PathBuf};
 
-/// The entries of a file, with everything there is to say about them.
+/// The entries of a file, with the problems and notices found so far.
 pub(super) struct Source<'a> {
     file: &'a Path,
     in_force: BTreeMap<&'a str, &'a Entry>,
@@ -21,7 +21,7 @@ pub(super) struct Source<'a> {
 }
 
 impl<'a> Source<'a> {
-    /// Puts the last of each key in force.
+    /// The last entry of each key is in force.
     pub(super) fn new(file: &'a Path, entries: &'a [Entry]) -> Source<'a> {
         let in_force = entries
             .iter()
@@ -39,10 +39,11 @@ impl<'a> Source<'a> {
         source
     }
 
-    /// The value of a key, or its default; a bad one becomes a problem and some value of the type.
+    /// Parses the value of a key, or its default. A bad value adds a problem and yields the type's
+    /// default.
     ///
-    /// Blanks around a value are ignored: at its end Java keeps them, but nobody sees them. An
-    /// empty value says that a key without default is not set, and is a problem for any other key.
+    /// Ignores blanks around the value: Java keeps trailing ones, but nobody sees them. An empty
+    /// value means unset for a key without default, and is a problem for any other key.
     pub(super) fn parse<T: Default>(
         &mut self,
         name: &str,
@@ -53,8 +54,7 @@ impl<'a> Source<'a> {
         self.parse_value(line, name, value, read)
     }
 
-    /// As [`parse`](Self::take), for a key whose default follows from another key: it is `derived`
-    /// where the file has no line for it.
+    /// Like [`parse`](Self::parse), for a key whose default is derived from another key.
     pub(super) fn parse_or<T: Default + Display>(
         &mut self,
         name: &str,
@@ -68,7 +68,7 @@ impl<'a> Source<'a> {
         derived
     }
 
-    /// The path of a file, found from the folder of this file; empty if the key is not set.
+    /// The path of a file, relative to the folder of this one; empty if the key is not set.
     pub(super) fn parse_path(&mut self, name: &str) -> PathBuf {
         let folder = self.file.parent().unwrap_or(Path::new(""));
         let (line, value) = self.value(name);
@@ -77,7 +77,7 @@ impl<'a> Source<'a> {
         path
     }
 
-    /// The same for a key that must be set; `advice` says how to get such a file.
+    /// The same for a required key. `advice` says how to get such a file.
     pub(super) fn parse_required_path(&mut self, name: &str, advice: &str) -> PathBuf {
         let path = self.parse_path(name);
         if path.as_os_str().is_empty() && self.are_valid(&[name]) {
@@ -86,9 +86,9 @@ impl<'a> Source<'a> {
         path
     }
 
-    /// Notes a key that is needed and not there.
+    /// Adds a problem for a missing key.
     pub(super) fn add_missing(&mut self, name: &str, text: &str) {
-        // A misspelt key is only a warning, and warnings are not shown where there are problems.
+        // A misspelt key only causes a warning, and warnings are not shown along with problems.
         let misspelt = self
             .entries_in_force(|key| !keys::is_known(key) && keys::closest_match(key) == Some(name));
         match misspelt.first() {
@@ -101,7 +101,7 @@ impl<'a> Source<'a> {
         }
     }
 
-    /// The entries in force whose key is `wanted`, in the order of the file.
+    /// The entries in force whose key is `wanted`, in file order.
     pub(super) fn entries_in_force(&self, wanted: impl Fn(&str) -> bool) -> Vec<&'a Entry> {
         let mut entries: Vec<_> = self
             .in_force
@@ -113,8 +113,7 @@ impl<'a> Source<'a> {
         entries
     }
 
-    /// Whether nothing is wrong with any of these keys, so that they can be compared with each
-    /// other.
+    /// Whether these keys have no problems, so that their values can be compared.
     pub(super) fn are_valid(&self, names: &[&str]) -> bool {
         let mut wrong = self
             .problems
@@ -128,30 +127,29 @@ impl<'a> Source<'a> {
         self.in_force.get(name).map(|entry| entry.line)
     }
 
-    /// Notes an entry that cannot be read at all.
+    /// Adds a problem for an entry that cannot be parsed.
     pub(super) fn add_line_problem(&mut self, line: u32, reason: &str) {
         self.problems
             .push(Problem::in_config(self.file, Some(line), None, reason));
     }
 
-    /// Notes a problem with a key.
+    /// Adds a problem with a key.
     pub(super) fn add_problem(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
         self.problems
             .push(Problem::in_config(self.file, line, Some(key), text));
     }
 
-    /// Notes a warning about a key.
+    /// Adds a warning about a key.
     pub(super) fn add_warning(&mut self, line: Option<u32>, key: &str, text: impl Into<String>) {
         self.add_notice(Level::Warn, line, Some(key), text.into());
     }
 
-    /// Notes a value in force, in a form that a properties file could hold.
+    /// Records a value in force, escaped as in a properties file.
     pub(super) fn show(&mut self, key: String, value: &str) {
         self.shown.push((key, value.replace('\\', "\\\\")));
     }
 
-    /// All that was noted: the problems in the order of the file, the notices, and the values in
-    /// force in the order of the table.
+    /// The problems in file order, the notices, and the values in force in the order of the table.
     pub(super) fn finish(mut self) -> (Vec<Problem>, Vec<Notice>, Vec<(String, String)>) {
         self.problems
             .sort_by_key(|problem| problem.line.unwrap_or(u32::MAX));

@@ -1,4 +1,4 @@
-//! Reading of configuration files, whatever their encoding.
+//! Reads configuration files in any common encoding.
 
 use std::path::Path;
 
@@ -9,16 +9,17 @@ use crate::ops::bounded_file::BoundedFile;
 /// Reads a properties file of at most `max` bytes; `advice` says what to do if it is missing.
 ///
 /// # Errors
-/// Why it cannot be read. Only regular files are, so that a pipe or a device is an error at once.
+/// Why it cannot be read. Anything but a regular file is an error, so a pipe or device cannot
+/// block.
 pub(super) fn read_text(path: &Path, max: u64, advice: &str) -> Result<String, Problem> {
     read_secret_text(path, max, advice).map(|(text, _)| text)
 }
 
-/// Reads a properties file that holds secrets, as one without, and gives a warning if others than
-/// the service may read or change it.
+/// Like [`read_text`], for a file that holds secrets: also returns a warning if anybody but the
+/// service may read or change it.
 ///
 /// # Errors
-/// Why it cannot be read. Only regular files are.
+/// As with [`read_text`].
 pub(crate) fn read_secret_text(
     path: &Path,
     max: u64,
@@ -30,8 +31,7 @@ pub(crate) fn read_secret_text(
     if is_utf16(&file.bytes) {
         return Err(problem("is UTF-16 text; save it as UTF-8 or ISO 8859-1"));
     }
-    // UTF-32, something packed, or the zeros that a file system leaves of a file when the power
-    // fails.
+    // UTF-32, a compressed file, or zeros left behind by a power failure.
     if file.bytes.contains(&0) {
         return Err(problem(
             "is no text, it holds NUL bytes; save it as UTF-8 or ISO 8859-1",
@@ -46,10 +46,10 @@ pub(crate) fn read_secret_text(
     Ok((properties::decode(file.bytes.to_vec()), warning))
 }
 
-/// Whether this is UTF-16, which editors of Windows call Unicode: its byte order mark, or every
-/// other byte of the beginning zero, as for any text of ASCII.
+/// Whether this is UTF-16, which Windows editors call Unicode: it has a byte order mark, or every
+/// other byte at the start is zero, as with ASCII text.
 pub(crate) fn is_utf16(bytes: &[u8]) -> bool {
-    /// Pairs that are looked at: fewer than any key with its value has.
+    /// Byte pairs to check: fewer than any entry has.
     const PAIRS: usize = 4;
     let marked = bytes.starts_with(&[0xff, 0xfe]) || bytes.starts_with(&[0xfe, 0xff]);
     let (pairs, _) = bytes.as_chunks::<2>();

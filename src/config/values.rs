@@ -1,5 +1,4 @@
-//! Parsing of single values. An error says what to write instead; blanks around the value are
-//! gone already.
+//! Parsers for single values, already trimmed. Errors say what to write instead.
 
 use log::LevelFilter;
 use std::fmt::Display;
@@ -8,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
-/// The longest value that a message repeats in full, in characters.
+/// Longest value that a message quotes in full, in characters.
 const QUOTED_CHARS_MAX: usize = 60;
 
 /// How long a Guid lasts.
@@ -16,7 +15,7 @@ const QUOTED_CHARS_MAX: usize = 60;
 pub(crate) enum AuthMode {
     /// As long as its session.
     Static,
-    /// Until `guid_timeout` after its issue; a new one is handed out every `guid_interval`.
+    /// Until `guid_timeout` after its issue; renewed every `guid_interval`.
     #[default]
     Dynamic,
 }
@@ -24,14 +23,14 @@ pub(crate) enum AuthMode {
 /// Whose recordings an agent may download.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) enum DownloadScope {
-    /// Its own; an inspector everyone's.
+    /// Its own; inspectors may download everyone's.
     #[default]
     Own,
     /// Everyone's.
     All,
 }
 
-/// `value` quoted, on one line and shortened, for a message.
+/// `value` for a message: quoted, on one line, shortened.
 pub(super) fn quoted(value: &str) -> String {
     match value.char_indices().nth(QUOTED_CHARS_MAX) {
         Some((end, _)) => format!("{:?}...", value.split_at(end).0),
@@ -39,7 +38,7 @@ pub(super) fn quoted(value: &str) -> String {
     }
 }
 
-/// One of a few words, in upper or lower case.
+/// One of a few words, ignoring case.
 pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&str) -> Result<T, String> {
     move |value| {
         let mut choices = words.iter();
@@ -52,7 +51,7 @@ pub(super) fn choice<T: Copy>(words: &[(&str, T)]) -> impl FnOnce(&str) -> Resul
     }
 }
 
-/// `ON` or `OFF`, in upper or lower case.
+/// `ON` or `OFF`, ignoring case.
 pub(super) fn switch(value: &str) -> Result<bool, String> {
     choice(&[("ON", true), ("OFF", false)])(value)
 }
@@ -83,8 +82,8 @@ pub(super) fn millis(bounds: RangeInclusive<u64>) -> impl FnOnce(&str) -> Result
     move |value| bounded(value, "a number of milliseconds", &bounds).map(Duration::from_millis)
 }
 
-/// The time between two looks for new recordings; 0 is never. A shorter one than 100 ms would keep
-/// a file server busy with nothing else.
+/// The interval between scans for new recordings; 0 means never. Below 100 ms, scans would keep a
+/// file server busy.
 pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
     const INTERVAL_MIN: Duration = Duration::from_millis(100);
     let interval = millis(0..=3_600_000)(value)?;
@@ -100,13 +99,13 @@ pub(super) fn scan_interval(value: &str) -> Result<Option<Duration>, String> {
     Ok(Some(interval))
 }
 
-/// A whole number within bounds, called `what` where it is refused.
+/// A whole number within bounds, called `what` in errors.
 pub(super) fn bounded<T>(value: &str, what: &str, bounds: &RangeInclusive<T>) -> Result<T, String>
 where
     T: FromStr + PartialOrd + Display,
 {
     let (low, high) = (bounds.start(), bounds.end());
-    // The standard library would take a plus sign, too.
+    // The standard library would accept a plus sign.
     if value.is_empty() || !value.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!(
             "{} is not {what}; write one from {low} to {high}",
@@ -122,8 +121,8 @@ where
     })
 }
 
-/// The name at the end of a Guid: clients cut Guids at `:` and `=`, and some drop other signs as
-/// well.
+/// The name at the end of a Guid. Clients cut Guids at `:` and `=`, and some drop other
+/// punctuation.
 pub(super) fn server_name(value: &str) -> Result<String, String> {
     let is_plain = value
         .bytes()
@@ -137,7 +136,7 @@ pub(super) fn server_name(value: &str) -> Result<String, String> {
     ))
 }
 
-/// The path of a file; a relative one starts at `folder`.
+/// The path of a file, relative to `folder`.
 pub(super) fn file(value: &str, folder: &Path) -> Result<PathBuf, String> {
     path(value).map(|path| folder.join(path))
 }
@@ -156,7 +155,7 @@ pub(super) fn directory(value: &str) -> Result<PathBuf, String> {
 
 fn path(value: &str) -> Result<PathBuf, String> {
     if value.chars().any(char::is_control) {
-        // What an unescaped backslash leaves behind, as in C:\new.
+        // The result of an unescaped backslash, as in C:\new.
         return Err(format!(
             "{} holds a control character; write two backslashes for one",
             quoted(value)

@@ -1,5 +1,5 @@
-//! tiny_http as the backend: started on a private socket, connected once for each I/O thread, and
-//! then unreachable.
+//! tiny_http as the backend: started on a private socket, connected once per I/O thread, and
+//! unreachable from then on.
 
 use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
@@ -20,18 +20,17 @@ use crate::api::{Gateway, SlotId};
 use crate::ops::fatal_error::FatalError;
 use crate::ops::sync::lock;
 
-/// Nobody but this user may enter the directory of the socket.
+/// Only this user may enter the directory of the socket.
 const PRIVATE_MODE: u32 = 0o700;
-/// Names tried for that directory before its parent is called full.
+/// Most names to try for that directory.
 const NAME_ATTEMPTS_MAX: usize = 100;
-/// How long tiny_http may take to show that it reads a new connection. It takes less than a
-/// millisecond on an idle machine; beyond this the machine cannot start a service.
+/// How long tiny_http may take to read from a new connection. An idle machine needs less than a
+/// millisecond; one that needs longer than this cannot run a service.
 const GREETING_TIMEOUT: Duration = Duration::from_secs(10);
-/// What is written at once, in bytes: some thirty requests, while more are being read on another
-/// core.
+/// Bytes to collect before a write: some thirty requests, while another core reads more.
 const BATCH_BYTES: usize = 8 * 1024;
-/// What may wait for tiny_http to read it, in bytes: far more than all requests of ten thousand
-/// clients at once. Beyond it the connection counts as broken.
+/// Most bytes waiting for tiny_http to read them: far more than the requests of ten thousand
+/// clients at once. Beyond that the connection counts as broken.
 const UNSENT_MAX_BYTES: usize = 64 << 20;
 
 /// The interfaces behind tiny_http and its workers.
@@ -42,10 +41,10 @@ pub(crate) struct Http<C> {
 }
 
 impl<C: PendingClient> Http<C> {
-    /// Starts tiny_http with `workers` workers, and makes `connections` connections to it.
+    /// Starts tiny_http with `workers` workers and opens `connections` connections to it.
     ///
     /// # Errors
-    /// When the socket, a connection or a thread cannot be made.
+    /// When the socket, a connection or a thread cannot be created.
     pub(crate) fn start(
         gateway: Arc<Gateway>,
         workers: usize,
@@ -72,8 +71,8 @@ impl<C: PendingClient> Http<C> {
         &self.in_flight
     }
 
-    /// Another connection in place of one that broke, to a server of its own: only a defect can
-    /// have broken the first, and its server may be of no use any more.
+    /// Replaces a broken connection with one to a new server: only a bug can break a connection,
+    /// and the old server may be unusable.
     ///
     /// # Errors
     /// As [`Http::start`].
@@ -83,7 +82,7 @@ impl<C: PendingClient> Http<C> {
             .ok_or_else(|| io::ErrorKind::NotConnected.into())
     }
 
-    /// Stops the workers. Requests that are still queued are not answered.
+    /// Stops the workers. Requests still queued stay unanswered.
     pub(crate) fn close(&self) {
         for server in lock(&self.servers).drain(..) {
             (0..self.workers).for_each(|_| server.unblock());
@@ -102,7 +101,8 @@ impl<C: PendingClient> Http<C> {
         let streams = (0..connections)
             .map(|_| BackendConnection::connect(&path, &server))
             .collect::<io::Result<Vec<_>>>();
-        // Ends the accept thread. From here on nobody can reach tiny_http, not even this process.
+        // Ends the accept thread. From here on nobody can connect to tiny_http, not even this
+        // process.
         let _ = rustix::net::shutdown(&listening, rustix::net::Shutdown::Both);
         drop(directory);
         let streams = streams?;
@@ -120,8 +120,7 @@ impl<C: PendingClient> Http<C> {
     }
 }
 
-/// An I/O thread's own connection to tiny_http, over which its requests follow each other without
-/// waiting for answers.
+/// An I/O thread's own connection to tiny_http, which pipelines its requests.
 #[derive(Debug)]
 pub(crate) struct BackendConnection {
     stream: UnixStream,
@@ -131,9 +130,9 @@ pub(crate) struct BackendConnection {
 impl BackendConnection {
     /// Connects, and waits until tiny_http has read from the connection.
     ///
-    /// tiny_http counts a thread as idle until it wakes: of connections that come faster than its
-    /// threads wake, all are given to the same few, and the others are never read. So each is used
-    /// before the next one is made. No worker is there yet to take the greeting.
+    /// tiny_http counts a thread as idle until it wakes. If connections arrive faster than its
+    /// threads wake, several go to the same thread, and all but one are never read. So each
+    /// connection is used before the next one is made. There is no worker yet to take the greeting.
     fn connect(path: &Path, server: &Server) -> io::Result<BackendConnection> {
         let mut stream = UnixStream::connect(path)?;
         stream.write_all(b"GET / HTTP/1.1\r\n\r\n")?;
@@ -148,9 +147,9 @@ impl BackendConnection {
         })
     }
 
-    /// Puts the request of the client in `slot` behind those that wait for
-    /// [`BackendConnection::flush`]: every write wakes a thread of tiny_http, so the requests that
-    /// come together are better written together. Returns whether that is many by now.
+    /// Queues the request of the client in `slot` until [`BackendConnection::flush`]: every write
+    /// wakes a thread of tiny_http, so requests that arrive together are written together. Returns
+    /// whether enough are queued for a write.
     pub(crate) fn queue(&mut self, request: &ForwardedRequest, slot: SlotId) -> bool {
         request.write(slot, &mut self.unsent);
         self.unsent.len() >= BATCH_BYTES
@@ -161,8 +160,8 @@ impl BackendConnection {
         !self.unsent.is_empty()
     }
 
-    /// Sends what has not left yet. Returns whether all of it has; if not, this is to be called
-    /// again once the connection can be written to.
+    /// Writes what is queued. Returns whether everything was written; if not, call this again once
+    /// the connection is writable.
     ///
     /// # Errors
     /// When the connection is broken.
@@ -188,11 +187,11 @@ impl BackendConnection {
         Ok(all)
     }
 
-    /// Looks at a connection that has become readable.
+    /// Checks a connection that has become readable.
     ///
     /// # Errors
-    /// When it has ended, or tiny_http has answered on it, which it only does before it gives a
-    /// connection up.
+    /// When it has ended, or when tiny_http has answered on it, which it only does before it gives
+    /// up a connection.
     pub(crate) fn check_alive(&mut self) -> io::Result<()> {
         match self.stream.read(&mut [0; 64]) {
             Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
@@ -211,7 +210,7 @@ impl AsFd for BackendConnection {
     }
 }
 
-/// A directory only this process's user can enter, removed when this is dropped.
+/// A directory that only this process's user can enter; removed on drop.
 #[derive(Debug)]
 struct PrivateDirectory {
     path: PathBuf,
@@ -225,8 +224,8 @@ impl PrivateDirectory {
         for _ in 0..NAME_ATTEMPTS_MAX {
             let number = getrandom::u64().map_err(io::Error::other)?;
             let path = parent.join(format!("cc-gateway-{number:016x}"));
-            // mkdir fails on a name that exists, whatever that is, so nobody can prepare the
-            // directory for us.
+            // mkdir fails if the name exists in any form, so nobody can prepare the directory for
+            // us.
             match DirBuilder::new().mode(PRIVATE_MODE).create(&path) {
                 Ok(()) => {
                     let opened = File::open(&path).inspect_err(|_| drop(fs::remove_dir(&path)))?;
@@ -239,8 +238,8 @@ impl PrivateDirectory {
         Err(io::ErrorKind::AlreadyExists.into())
     }
 
-    /// The path of the socket, by way of the opened directory: a socket's path may have 107 bytes
-    /// (unix(7)), and the temporary directory's alone may have more.
+    /// The path of the socket, relative to the open directory: it may have at most 107 bytes
+    /// (unix(7)), and the path of the temporary directory alone may be longer.
     fn socket_path(&self) -> PathBuf {
         PathBuf::from(format!(
             "/proc/self/fd/{}/{}",

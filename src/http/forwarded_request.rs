@@ -1,21 +1,21 @@
-//! The copy of a client's request that goes to tiny_http: the only thing tiny_http ever reads.
+//! The copy of a client's request that is forwarded to tiny_http, which reads nothing else.
 
 use std::io::Write as _;
 
 use crate::api::{Headers, Method, SlotId};
 
-/// The header that names the slot of the request's client.
+/// The header that names the client's slot.
 pub(super) const SLOT_HEADER: &str = "X-Slot";
 
-/// A request that the front has read whole and checked, in the only form that travels on.
+/// A request that the front has read completely and checked, reduced to what is forwarded.
 #[derive(Debug)]
 pub(crate) struct ForwardedRequest {
     pub(crate) method: Method,
-    /// Path and query in origin form; printable ASCII without blanks.
+    /// Path and query in origin form; printable ASCII without spaces.
     pub(crate) target: String,
     /// The headers the interfaces read; printable ASCII.
     pub(crate) headers: Headers,
-    /// The content, at most 64 KiB, whatever framing the client used.
+    /// The content, at most 64 KiB, however the client framed it.
     pub(crate) body: Vec<u8>,
 }
 
@@ -41,7 +41,7 @@ impl ForwardedRequest {
     }
 }
 
-/// Reads the value of the header [`SLOT_HEADER`].
+/// Parses the value of [`SLOT_HEADER`].
 pub(super) fn parse_slot(text: &str) -> Option<SlotId> {
     let (index, generation) = text.split_once('.')?;
     Some(SlotId {

@@ -1,4 +1,4 @@
-//! The requests in flight: each client waits in a slot and is answered by whoever takes it out.
+//! The requests in flight: each client waits in a slot, and whoever takes it out answers it.
 
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -11,13 +11,13 @@ use crate::api::{
 use crate::ops::sync::lock;
 use crate::recording::Download;
 
-/// A client whose request is in flight: what the front puts into a slot.
+/// A client whose request is in flight, as the front puts it into a slot.
 pub(crate) trait PendingClient: Send + Sized + 'static {
-    /// The client's address, and the trusted proxy that the request came through, if it did.
+    /// The client's address, and the trusted proxy that the request came through, if any.
     fn client(&self) -> (IpAddr, Option<IpAddr>);
 
-    /// The request waits in `slot` until `until`: sees to it that the slot is completed then, and
-    /// emptied when the client leaves. Called with the slots locked, so it must not touch them.
+    /// The request is deferred in `slot`. Arranges for the slot to be completed at `until`, and
+    /// cancelled if the client leaves. Called with the slots locked, so it must not touch them.
     fn park(&mut self, slot: SlotId, until: Instant);
 
     /// Sends the answer to the client.
@@ -29,14 +29,14 @@ pub(crate) trait PendingClient: Send + Sized + 'static {
 pub(crate) struct Response {
     /// Status, result code, headers and content.
     pub(crate) reply: Reply,
-    /// The opened recording that makes up the content instead.
+    /// The recording to send as content instead.
     pub(crate) download: Option<Box<Download>>,
-    /// What is known of the request, unless a panic lost it.
+    /// The context of the request, unless a panic lost it.
     pub(crate) context: Option<Box<RequestContext>>,
 }
 
 impl Response {
-    /// An answer that no interface gave.
+    /// An answer that comes from no interface.
     pub(crate) fn without_context(reply: Reply) -> Response {
         Response {
             reply,
@@ -50,11 +50,11 @@ impl Response {
 pub(crate) struct InFlight<C> {
     gateway: Arc<Gateway>,
     table: Mutex<Table<C>>,
-    /// Itself, for the tickets.
+    /// A reference to itself, for tickets.
     this: Weak<InFlight<C>>,
 }
 
-/// A slot is empty or has one client. The generation invalidates old ids.
+/// A slot is empty or holds one client. The generation invalidates old ids.
 struct Slot<C> {
     generation: u32,
     request: Option<Request<C>>,
@@ -63,7 +63,7 @@ struct Slot<C> {
 enum Request<C> {
     /// On its way to a worker.
     Forwarded(C),
-    /// An interface has put the answer off.
+    /// Its answer is deferred.
     Deferred {
         client: C,
         context: Box<RequestContext>,
@@ -78,7 +78,7 @@ struct Table<C> {
 }
 
 impl<C: PendingClient> InFlight<C> {
-    /// No request yet.
+    /// An empty table.
     pub(crate) fn new(gateway: Arc<Gateway>) -> Arc<InFlight<C>> {
         let table = Mutex::new(Table {
             slots: Vec::new(),
@@ -91,18 +91,18 @@ impl<C: PendingClient> InFlight<C> {
         })
     }
 
-    /// The interfaces behind the slots.
+    /// The interfaces that answer.
     pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
-    /// Puts a client into a slot, before its request is sent to the workers.
+    /// Puts a client into a slot before its request goes to the workers.
     pub(crate) fn insert(&self, client: C) -> SlotId {
         lock(&self.table).insert(Request::Forwarded(client))
     }
 
-    /// Takes a client out whose request is still on its way: for the worker that handles it, or on
-    /// a timeout.
+    /// Takes out a client whose request is still on its way to a worker: for that worker, or on a
+    /// timeout.
     pub(crate) fn take_forwarded(&self, slot: SlotId) -> Option<C> {
         let is_forwarded = |request: &Request<C>| matches!(request, Request::Forwarded(_));
         match lock(&self.table).take_if(slot, is_forwarded)? {
@@ -110,9 +110,9 @@ impl<C: PendingClient> InFlight<C> {
         }
     }
 
-    /// Empties a slot whose client has left.
+    /// Empties the slot of a client that has left.
     pub(crate) fn cancel(&self, slot: SlotId) -> Option<C> {
-        // What the request was waiting for is dropped without the lock.
+        // Unlocked here: dropping what the request waited for may run any code.
         let request = lock(&self.table).take_if(slot, |_| true)?;
         if let Request::Deferred { is_poll, .. } = request {
             self.count_finished(is_poll);
@@ -121,7 +121,7 @@ impl<C: PendingClient> InFlight<C> {
         Some(client)
     }
 
-    /// Gives `client` the answer, or puts it back into a slot until there is one.
+    /// Sends `client` the answer, or puts it back into a slot until there is one.
     pub(super) fn answer(&self, client: C, context: Box<RequestContext>, answer: Answer) {
         let (reply, download) = match answer {
             Answer::Reply(reply) => (reply, None),
@@ -138,7 +138,7 @@ impl<C: PendingClient> InFlight<C> {
         );
     }
 
-    /// Answers for a panic, which the panic hook has reported.
+    /// Answers 500 after a panic, which the panic hook has logged.
     pub(super) fn answer_panic(&self, client: C) {
         self.gateway.counters().worker_panics.add(1);
         client.respond(
@@ -234,7 +234,7 @@ impl<C> Table<C> {
         SlotId { index, generation }
     }
 
-    /// The slot, unless another request has had it since.
+    /// The slot, unless it has been reused since.
     fn slot(&mut self, id: SlotId) -> Option<&mut Slot<C>> {
         self.slots
             .get_mut(id.index as usize)

@@ -1,10 +1,10 @@
 //! tiny_http on a private Unix socket, its worker pool, and the requests in flight.
 //!
-//! tiny_http is never on the network: its own network side has no limits and no timeouts. What
-//! reaches it is a request that the front has read whole and checked, rewritten with nothing but
-//! what the interfaces read. The request's client waits in a slot meanwhile. A worker takes it out
-//! of there, has the interfaces answer, and gives it the answer. So each request goes one way, and
-//! nobody waits for anybody.
+//! tiny_http is never exposed to the network: its own network side has no limits and no timeouts.
+//! The front reads and checks each request, and forwards only the parts that the interfaces use.
+//! Meanwhile the client waits in a slot. A worker takes the client out of the slot, lets the
+//! interfaces answer, and sends the answer. Each request moves in one direction, and no thread
+//! waits for another.
 
 mod backend;
 mod forwarded_request;

@@ -1,8 +1,8 @@
-//! A worker: takes a request from tiny_http and its client out of the slot, has the interfaces
-//! answer, and gives the client the answer.
+//! A worker: takes a request from tiny_http and its client out of the slot, lets the interfaces
+//! answer, and sends the answer.
 //!
-//! The answer does not go through tiny_http: its connection is the front's own, and only the front
-//! knows the client's.
+//! The answer does not go through tiny_http, whose connection leads to the front, not to the
+//! client.
 
 use std::cell::Cell;
 use std::io::{self, Read as _};
@@ -17,10 +17,10 @@ use super::forwarded_request::{SLOT_HEADER, parse_slot};
 use super::in_flight::{InFlight, PendingClient};
 use crate::api::{self, Answer, HeaderName, Headers, Method, RequestContext, SlotId};
 
-/// A worker calls a few shallow functions; hashing and file access happen elsewhere. Encrypting an
-/// answer is the deepest.
+/// A worker has shallow call stacks; encrypting an answer is the deepest. Hashing and file access
+/// happen on other threads.
 const STACK_BYTES: usize = 256 * 1024;
-/// Largest content of a request, in bytes; the front has refused anything longer.
+/// Largest content of a request, in bytes. The front refuses anything longer.
 const BODY_MAX_BYTES: u64 = 64 * 1024;
 
 /// Starts one worker. It ends when the server is unblocked.
@@ -32,13 +32,13 @@ pub(super) fn start<C: PendingClient>(
     let work = move || {
         loop {
             match server.recv() {
-                // A panic while an answer is written leaves nobody to be answered, and must cost no
-                // worker.
+                // After a panic while writing the answer there is no client left to answer, but the
+                // worker must survive.
                 Ok(request) => drop(catch_unwind(AssertUnwindSafe(|| {
                     handle(&in_flight, request)
                 }))),
-                // tiny_http's accept thread has ended, as it is meant to; the connections that are
-                // there work on.
+                // tiny_http's accept thread has ended, as intended; the existing connections still
+                // work.
                 Err(error) if error.kind() != io::ErrorKind::Other => {}
                 Err(_) => return,
             }
@@ -52,7 +52,7 @@ pub(super) fn start<C: PendingClient>(
 }
 
 fn handle<C: PendingClient>(in_flight: &Arc<InFlight<C>>, mut request: Request) {
-    // Else its client has left, or has been answered that no worker came.
+    // Otherwise the client has left, or was answered 503 because no worker came in time.
     if let Some(client) = find_slot(&request).and_then(|slot| in_flight.take_forwarded(slot)) {
         match catch_unwind(AssertUnwindSafe(|| {
             call_gateway(in_flight, &mut request, client.client())
@@ -61,7 +61,7 @@ fn handle<C: PendingClient>(in_flight: &Arc<InFlight<C>>, mut request: Request) 
             Err(_) => in_flight.answer_panic(client),
         }
     }
-    // tiny_http would answer for a request that is dropped; nobody reads what it writes.
+    // Dropping the request would make tiny_http write an answer, which nobody reads.
     drop(request.into_writer());
 }
 
