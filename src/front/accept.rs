@@ -1,4 +1,4 @@
-//! Accepting clients, and errors of accept.
+//! Accepts clients, and handles errors of accept(2).
 
 use std::io;
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -13,12 +13,12 @@ use super::tls_stream::{UNSENT_MAX_BYTES, USER_TIMEOUT_MS};
 use crate::ops::counters::Counters;
 use crate::ops::rate_limited_log::RateLimitedLog;
 
-/// Most clients accepted from one listener before other events are handled.
+/// Most clients to accept from one listener before handling other events.
 const ACCEPT_BATCH: usize = 64;
 
-/// Receive buffer of a client's socket, in bytes, of which the kernel takes twice as much: room for
-/// a request's head, or a few round trips for the largest content. Whoever sends more than we read
-/// costs no more than that.
+/// Receive buffer of a client's socket, in bytes; the kernel allocates twice as much. Holds a
+/// request's head; the largest content needs a few round trips. Bounds what a client costs that
+/// sends more than we read.
 const RECEIVE_BUFFER_BYTES: usize = 16 * 1024;
 
 /// Rate limits for log lines about refused clients.
@@ -54,8 +54,8 @@ pub(super) fn set_options(listener: &TcpListener) {
 /// Accepts up to [`ACCEPT_BATCH`] clients of a listener and hands their sockets to `take`.
 ///
 /// # Errors
-/// One of the whole process, such as too many open files. Errors of a single client are passed
-/// over.
+/// An error of the whole process, such as too many open files. Errors of a single client are
+/// counted and skipped.
 pub(super) fn accept_batch(
     listener: &TcpListener,
     counters: &Counters,
@@ -66,8 +66,8 @@ pub(super) fn accept_batch(
             match acceptfrom_with(listener, SocketFlags::CLOEXEC | SocketFlags::NONBLOCK) {
                 Ok((socket, peer)) => (TcpStream::from(socket), peer),
                 Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
-                // accept(2): errors already pending on the new connection are reported by accept
-                // itself.
+                // accept(2): Linux reports pending network errors of the new connection through
+                // accept.
                 Err(
                     Errno::CONNABORTED
                     | Errno::PROTO

@@ -1,16 +1,16 @@
-//! Limits of connections for each network.
+//! Connection limits per network.
 
 use std::collections::HashMap;
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// An IPv6 site has a /64 at least, often a /56 or a /48 (RFC 6177), and as many addresses in it as
-/// it likes.
+/// An IPv6 site has at least a /64, often a /56 or /48 (RFC 6177), and any number of addresses in
+/// it.
 const V6_PREFIXES: [u8; 3] = [64, 56, 48];
-/// Below this capacity a table is not made smaller; some 2 KB.
+/// Tables are not shrunk below this capacity, some 2 KB.
 const CAPACITY_MIN: usize = 64;
 
-/// Counts connections by network and says when one has its share.
+/// Counts connections by network, and enforces a limit for each.
 ///
 /// With a limit of L for an address and M connections in all:
 ///
@@ -20,26 +20,25 @@ const CAPACITY_MIN: usize = 64;
 /// | IPv6 /56 | twice L, at most halfway from L to M |
 /// | IPv6 /48 | four times L, at most three quarters of the way from L to M |
 ///
-/// So a larger network may have more, as more people stand behind it, and none of them can take all
-/// connections as long as L is below M. Each step costs one lookup in a table, three for IPv6;
-/// memory is in proportion to the connections there are now.
+/// A larger network may have more connections, since there are more people behind it, but no
+/// network can take all of them as long as L is below M. Each operation costs one table lookup for
+/// IPv4, three for IPv6. Memory is proportional to the current connections.
 ///
-/// The connection of a trusted proxy is not to be counted before its client is known: it is
-/// nobody's yet.
+/// The connection of a trusted proxy must not be counted before its client is known.
 #[derive(Debug)]
 pub(super) struct AddressLimits {
     limits: [u32; V6_PREFIXES.len()],
     counts: HashMap<Network, u32>,
 }
 
-/// A network that connections are counted for.
+/// A network whose connections are counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Network {
     base: IpAddr,
     prefix: u8,
 }
 
-/// A network that has as many connections as it may.
+/// A network that has reached its limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct NetworkFull {
     /// The smallest such network.
@@ -49,7 +48,7 @@ pub(super) struct NetworkFull {
 }
 
 impl fmt::Display for Network {
-    /// As operators write it: an IPv4 address, or an IPv6 prefix with its length.
+    /// An IPv4 address, or an IPv6 prefix with its length.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.base {
             IpAddr::V4(address) => address.fmt(f),
@@ -59,23 +58,23 @@ impl fmt::Display for Network {
 }
 
 impl AddressLimits {
-    /// Nobody yet. `per_address` is MAX_CONNECTIONS_PER_ADDRESS, `max` is MAX_CONNECTIONS.
+    /// Without connections. `per_address` is MAX_CONNECTIONS_PER_ADDRESS, `max` is MAX_CONNECTIONS.
     pub(super) fn new(per_address: u32, max: u32) -> AddressLimits {
         let address = per_address.min(max);
         let rest = max - address;
         let site = address.saturating_mul(2).min(address + rest / 2);
         let sites = address.saturating_mul(4).min(address + rest / 4 * 3);
-        // Rounding must not give a larger network less.
+        // Rounding must not lower the limit of the larger network.
         AddressLimits {
             limits: [address, site, sites.max(site)],
             counts: HashMap::new(),
         }
     }
 
-    /// Counts a connection of this address.
+    /// Counts a connection from this address.
     ///
     /// # Errors
-    /// The smallest network of it that is full; then nothing is counted.
+    /// The smallest network of the address that is full. Nothing is counted then.
     pub(super) fn insert(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
         for (network, limit) in networks(address).zip(self.limits) {
             if self.count(network) >= limit {
@@ -88,8 +87,8 @@ impl AddressLimits {
         Ok(())
     }
 
-    /// Takes back what [`AddressLimits::insert`] counted for a connection of this address. One that
-    /// was never counted changes nothing.
+    /// Undoes [`AddressLimits::insert`] for a connection from this address; no effect if none was
+    /// counted.
     pub(super) fn remove(&mut self, address: IpAddr) {
         for network in networks(address) {
             if let Some(count) = self.counts.get_mut(&network) {
@@ -99,7 +98,7 @@ impl AddressLimits {
                 }
             }
         }
-        // After a flood its memory goes back; halving keeps the cost of it in proportion to the
+        // Releases memory after a flood, in large steps, so that the cost stays proportional to the
         // removals.
         if self.counts.capacity() > CAPACITY_MIN && self.counts.len() < self.counts.capacity() / 8 {
             self.counts
@@ -112,7 +111,7 @@ impl AddressLimits {
     }
 }
 
-/// The networks an address counts for, the smallest first.
+/// The networks that an address counts towards, smallest first.
 fn networks(address: IpAddr) -> impl Iterator<Item = Network> {
     let address = address.to_canonical();
     let prefixes = if address.is_ipv4() {

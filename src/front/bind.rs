@@ -8,28 +8,29 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, ipproto, sockopt};
 
 use crate::ops::fatal_error::{Exit, FatalError};
 
-/// Clients the kernel keeps waiting while the loop is busy; it is cut to net.core.somaxconn.
+/// Clients that the kernel queues while the loop is busy. It caps this at net.core.somaxconn.
 const BACKLOG: i32 = 1024;
 
-/// Bound listeners, from which nobody accepts yet.
+/// Bound listeners; nothing accepts from them yet.
 #[derive(Debug)]
 pub struct Listeners(pub(super) Vec<TcpListener>);
 
-/// Why the addresses cannot be listened on.
+/// Why an address cannot be listened on.
 #[derive(Debug)]
 pub struct BindError {
     /// The error for the operator.
     pub(crate) cause: FatalError,
-    /// Whether a retry may succeed: another program ends, an interface comes up.
+    /// Whether a retry may succeed: another program may end, an interface may come up.
     pub(crate) is_transient: bool,
 }
 
 impl Listeners {
-    /// Listens on every address whose family this kernel has, and logs a warning of each other one.
+    /// Listens on every address whose family the kernel supports, and logs a warning for each other
+    /// one.
     ///
     /// # Errors
-    /// The first address that cannot be bound; then none of them is. Also if every family is
-    /// missing.
+    /// The first address that cannot be bound; none of them is then. Also if no family is
+    /// supported.
     pub fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
         let (listeners, skipped) = open_each(addresses, listen)?;
         skipped.iter().for_each(|warning| log::warn!("{warning}"));
@@ -45,11 +46,11 @@ impl Listeners {
     }
 }
 
-/// Tries what can be tried of [`Listeners::bind`] while a service may be listening already: any
-/// port will do. Returns what there would be to warn of.
+/// Tries [`Listeners::bind`] while a service may be running already, by using port 0 instead.
+/// Returns the warnings.
 ///
 /// # Errors
-/// As `bind`, but for ports that are taken or forbidden.
+/// As with `bind`, except for ports that are taken or forbidden.
 pub(crate) fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, BindError> {
     let bound = open_each(addresses, |mut address| {
         address.set_port(0);
@@ -58,8 +59,7 @@ pub(crate) fn try_addresses(addresses: &[SocketAddr]) -> Result<Vec<String>, Bin
     bound.map(|(_, skipped)| skipped)
 }
 
-/// Listens on one address. The socket does not block, because a client that waits may be gone again
-/// before it is accepted.
+/// Listens on one address. Nonblocking, because a waiting client may be gone before it is accepted.
 fn listen(address: SocketAddr) -> Result<TcpListener, Errno> {
     let socket = socket(address)?;
     rustix::net::listen(&socket, BACKLOG)?;
@@ -77,7 +77,7 @@ fn socket(address: SocketAddr) -> Result<OwnedFd, Errno> {
         rustix::net::socket_with(family, SocketType::STREAM, flags, Some(ipproto::TCP))?;
     sockopt::set_socket_reuseaddr(&socket, true)?;
     if address.is_ipv6() {
-        // LISTEN names IPv4 addresses by themselves.
+        // LISTEN has separate entries for IPv4.
         sockopt::set_ipv6_v6only(&socket, true)?;
     }
     rustix::net::bind(&socket, &address)?;
@@ -113,9 +113,9 @@ fn open_each<T>(
     }
 }
 
-/// Whether an address fails because the machine does not have its family at all: the kernel was
-/// started without it (`ipv6.disable=1`), or has it off, and then not even the loopback address can
-/// be bound.
+/// Whether the machine lacks the whole family of the address: the kernel was started without it
+/// (`ipv6.disable=1`), or has it switched off, in which case not even its loopback address can be
+/// bound.
 fn lacks_family(address: SocketAddr, error: Errno) -> bool {
     let is_everywhere = address.ip().is_unspecified() || address.ip().is_loopback();
     error == Errno::AFNOSUPPORT || error == Errno::ADDRNOTAVAIL && is_everywhere
@@ -125,10 +125,11 @@ fn family(address: SocketAddr) -> &'static str {
     if address.is_ipv6() { "IPv6" } else { "IPv4" }
 }
 
-/// 69, or 77 where a right is missing, or 78 where the family is, with what to do about it.
+/// Exits with 69, or with 77 for a missing permission, or with 78 for a missing family; says what
+/// to do.
 fn bind_error(address: SocketAddr, error: Errno) -> BindError {
     let (exit, is_transient, advice) = match error {
-        // Only another LISTEN, or another kernel, makes it work.
+        // Waiting does not help: it takes another LISTEN or another kernel.
         _ if lacks_family(address, error) => (
             Exit::Config,
             false,

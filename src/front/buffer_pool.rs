@@ -7,8 +7,8 @@ use crate::ops::sync::lock;
 
 /// Idle buffers of one size.
 ///
-/// A download has one only while it reads and encrypts. While its client takes what was encrypted,
-/// which is nearly all of the time of a slow one, another download can have it.
+/// A download needs one only while it reads and encrypts. While its client receives, which is most
+/// of the time for a slow one, other downloads can use it.
 #[derive(Debug)]
 pub(super) struct BufferPool {
     size: usize,
@@ -17,7 +17,7 @@ pub(super) struct BufferPool {
 }
 
 impl BufferPool {
-    /// A pool of buffers of `size` bytes each, which keeps up to `max_idle` idle ones.
+    /// A pool of buffers of `size` bytes that keeps up to `max_idle` idle ones.
     pub(super) fn new(size: usize, max_idle: usize) -> BufferPool {
         BufferPool {
             size,

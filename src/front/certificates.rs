@@ -1,4 +1,4 @@
-//! Checks of the certificate chain: what clients would reject, reported before they do.
+//! Checks the certificate chain, to report what clients would reject before they do.
 
 use rustls::crypto::aws_lc_rs;
 use rustls::pki_types::CertificateDer;
@@ -9,18 +9,17 @@ use super::der::{self, Reader, tag};
 use super::pem::{Block, Flaw};
 use super::x509::{Certificate, PublicKey, oid};
 
-/// How long before its end a certificate is worth a warning, in seconds: 30 days, a third of the
-/// shortest usual life.
+/// How long before expiry to warn, in seconds: 30 days, a third of the shortest usual lifetime.
 const EXPIRES_SOON: i64 = 30 * DAY;
 const DAY: i64 = 24 * 3600;
 
-/// What to do about a certificate that is not whole.
+/// Advice for an incomplete certificate.
 const COPY_AGAIN: &str = "copy it again";
 
-/// The certificates among the blocks of a file, each with its line.
+/// The certificates in a file, each with its line.
 ///
 /// # Errors
-/// The first block that does not belong there, or that no certificate was found.
+/// The first block that does not belong there, or a file without certificates.
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'static>)>, Flaw> {
     let mut certificates = Vec::new();
     for block in blocks {
@@ -39,7 +38,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
                 };
                 certificates.push((block.line, der));
             }
-            // One file may hold all that a server needs, as other servers want it.
+            // Some servers want everything in one file, so this file may have it all.
             _ if block.is_private_key() => {}
             "DH PARAMETERS" | "EC PARAMETERS" => {}
             label => return Err(Flaw::at(block.line, misplaced(label))),
@@ -72,21 +71,21 @@ fn misplaced(label: &str) -> String {
     }
 }
 
-/// The result of examining a chain that can be served.
+/// What was found in a chain that can be served.
 #[derive(Debug)]
 pub(super) struct Findings {
-    /// Problems that some clients will have with it.
+    /// Problems that some clients will have.
     pub(super) warnings: Vec<Flaw>,
-    /// When the first certificate that clients look at ends, in seconds since 1970.
+    /// When the first of the certificates that clients check expires, in seconds since 1970.
     pub(super) expiry: i64,
 }
 
-/// Looks at every certificate: whether each is whole, the first one that of the private key (`key`,
-/// the bits of its public key, where it is known), each other one the issuer of one before it, and
-/// all in force at `now`, in seconds since 1970.
+/// Checks that every certificate is complete, that the first one belongs to the private key, that
+/// each other one issued one before it, and that all are valid at `now`, in seconds since 1970.
+/// `key` has the bits of the public key, if known.
 ///
 /// # Errors
-/// The first thing for which a client would refuse the chain whatever its clock says.
+/// The first flaw for which clients would reject the chain regardless of their clock.
 pub(super) fn examine(
     chain: &[(u32, CertificateDer<'_>)],
     key: Option<&[u8]>,
@@ -115,7 +114,7 @@ pub(super) fn examine(
     }
     can_be_served(leaf)?;
     if let Some((_, der)) = chain.first() {
-        // rustls looks at this one, at the first handshake.
+        // rustls parses this one only at the first handshake.
         ParsedCertificate::try_from(der).map_err(|error| leaf.flaw(unservable(&error)))?;
     }
     let mut warnings = Vec::new();
@@ -146,9 +145,9 @@ pub(super) fn examine(
     Ok(Findings { warnings, expiry })
 }
 
-/// Why rustls does not take a certificate.
+/// Why rustls rejects a certificate.
 fn unservable(error: &rustls::Error) -> String {
-    // The type of this error is not rustls's own.
+    // The specific error type belongs to webpki, not to rustls.
     match error.to_string() {
         text if text.contains("UnsupportedCriticalExtension") => {
             "has a critical extension that is not known here, so that it cannot be served; have it reissued without it"
@@ -158,7 +157,7 @@ fn unservable(error: &rustls::Error) -> String {
     }
 }
 
-/// A certificate with its place in the file.
+/// A certificate and its position in the file.
 struct Numbered<'a> {
     /// Counted from 1.
     position: usize,
@@ -237,8 +236,7 @@ fn version(version: u8) -> String {
     )
 }
 
-/// Whether an issuer stands behind a certificate that it issued; a warning if it issued none of
-/// them.
+/// Checks that an issuer follows a certificate that it issued; a warning if it issued none.
 fn has_its_place(
     issuer: &Numbered<'_>,
     certificates: &[Numbered<'_>],
@@ -269,10 +267,9 @@ fn has_its_place(
     }
 }
 
-/// Whether the signature of a certificate was made with a key; `None` where rustls does not check
-/// signatures or keys of this kind.
+/// Whether a certificate was signed with a key; `None` if rustls does not support the algorithm.
 fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bool> {
-    // The algorithms refuse shorter RSA keys whatever the signature.
+    // rustls rejects RSA keys of other sizes, whatever the signature.
     if key.kind == oid::RSA {
         let modulus =
             Reader::new(Reader::new(key.bits).expect(tag::SEQUENCE)?).expect(tag::INTEGER)?;
@@ -297,7 +294,7 @@ fn is_signed_by(certificate: &Certificate<'_>, key: &PublicKey<'_>) -> Option<bo
     }))
 }
 
-/// What clients require of a server certificate and this one lacks.
+/// What clients require of a server certificate that this one lacks.
 fn usage(leaf: &Numbered<'_>) -> Option<Flaw> {
     if !leaf.facts.has_alt_name {
         let text = "has no subjectAltName with a host name or an address, the only place where clients look for the name of \

@@ -1,4 +1,4 @@
-//! Chunk sizes: how much of a video is read, encrypted and sent at once.
+//! Chunk sizes: how much of a recording is read, encrypted and sent at once.
 
 use std::hint::black_box;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -6,34 +6,33 @@ use std::time::Duration;
 
 use super::buffer_pool::{BufferPool, Pooled};
 
-/// Bytes of a video in a TLS record, the most it may have (RFC 8446 section 5.1). Whole records are
-/// the cheapest.
+/// Maximum plaintext of a TLS record, in bytes (RFC 8446 section 5.1). Full records are the
+/// cheapest.
 const RECORD_BYTES: usize = 16 * 1024;
-/// The largest chunk, in bytes: the most that rustls gives to the socket in one call, 64 records.
+/// Largest chunk, in bytes: 64 records, the most that rustls passes to the socket in one call.
 ///
-/// The larger, the fewer wake-ups and system calls a byte costs: in server CPU per GB over TLS 1.3
-/// from the page cache, one download with 256 KiB cost 5 % less than with 96, and 20 % less with 1
-/// MiB. With many downloads at once 256 KiB are the best, as the processor's cache holds no more.
+/// Larger chunks cost fewer wake-ups and system calls per byte: in server CPU per GB over TLS 1.3
+/// from the page cache, a single download costs 5 % less with 256 KiB than with 96 KiB, and 20 %
+/// less with 1 MiB. With many downloads at once 256 KiB is best, since the CPU cache holds no more.
 const CHUNK_BYTES_MAX: usize = 64 * RECORD_BYTES;
-/// The smallest chunk, in bytes. What is encrypted and not yet taken stays in memory with each
-/// stalled download, of which 200 are to fit into 40 MB.
+/// Smallest chunk, in bytes. Each stalled download keeps its encrypted chunk in memory, and 200 of
+/// them must fit into 40 MB.
 const CHUNK_BYTES_MIN: usize = 5 * RECORD_BYTES;
-/// What all chunks above the smallest may have together, encrypted, in bytes; the next one gets a
-/// third of what is left. So there are seven of them at most, which may have as many of the large
-/// buffers at worst.
+/// Budget for all chunks above the smallest size together, in bytes. Each new one gets a third of
+/// what is left, so there are at most seven, using at most as many large buffers.
 const BUDGET_BYTES: usize = 3 * CHUNK_BYTES_MAX;
-/// Idle buffers kept for the smallest chunks.
+/// Idle buffers to keep for the smallest chunks.
 const SMALL_IDLE_MAX: usize = 16;
-/// Idle buffers kept for all others; few threads read and encrypt at the same moment.
+/// Idle buffers to keep for larger ones; few threads read and encrypt at the same moment.
 const LARGE_IDLE_MAX: usize = 2;
-/// Bytes a client takes in a microsecond to be called quick. A slow one would only keep the budget
-/// from the others.
+/// Rate, in bytes per microsecond, from which a client counts as quick. A slow one would only keep
+/// the budget from others.
 const QUICK_BYTES_PER_MICROSECOND: u64 = 4;
-/// Bytes of a video after which a client can be judged: the first ones are taken by the buffers of
-/// both kernels, whether or not it reads (2.5 MB on the loopback as Linux has it).
+/// Bytes sent before a client is judged: the first ones fill the buffers of both kernels, whether
+/// or not the client reads (2.5 MB on loopback with Linux defaults).
 const JUDGED_AFTER_BYTES: u64 = 4 * 1024 * 1024;
 
-/// The chunk buffers, and the remaining budget.
+/// The buffers for chunks, and the remaining budget.
 #[derive(Debug)]
 pub(super) struct ChunkBudget {
     small: BufferPool,
@@ -44,10 +43,10 @@ pub(super) struct ChunkBudget {
 impl ChunkBudget {
     /// A full budget.
     pub(super) fn new() -> ChunkBudget {
-        // From the first large piece that comes back, the C library's allocator learns how much
-        // comes and goes, and keeps twice as much for the next time (mallopt(3), M_MMAP_THRESHOLD
-        // and M_TRIM_THRESHOLD). Else it would return what was encrypted to the system after each
-        // chunk, and get it back page by page for the next one: a third more CPU per GB.
+        // Freeing a large block once makes glibc raise its dynamic thresholds, so that it keeps
+        // that much memory (mallopt(3), M_MMAP_THRESHOLD and M_TRIM_THRESHOLD). Otherwise it would
+        // return the encrypted data to the system after each chunk and fault it in again for the
+        // next: a third more CPU per GB.
         drop(black_box(vec![0_u8; CHUNK_BYTES_MAX]));
         ChunkBudget {
             small: BufferPool::new(CHUNK_BYTES_MIN, SMALL_IDLE_MAX),
@@ -56,7 +55,8 @@ impl ChunkBudget {
         }
     }
 
-    /// A chunk for a client that was sent `sent` bytes, the last `taken` of them in `time`.
+    /// The next chunk for a client that has been sent `sent` bytes, the last `taken` of them in
+    /// `time`.
     pub(super) fn next(&self, sent: u64, taken: usize, time: Duration) -> ChunkGrant<'_> {
         let is_quick = sent >= JUDGED_AFTER_BYTES
             && time <= Duration::from_micros(taken as u64 / QUICK_BYTES_PER_MICROSECOND);
@@ -71,7 +71,7 @@ impl ChunkBudget {
         }
     }
 
-    /// Claims a share of the budget.
+    /// Claims a share of the budget, and returns the size of the chunk.
     fn claim(&self) -> usize {
         let share = |remaining: usize| remaining / 3 / RECORD_BYTES * RECORD_BYTES;
         let claimed =
@@ -83,20 +83,20 @@ impl ChunkBudget {
     }
 }
 
-/// A chunk; to be kept until the client has taken its bytes.
+/// A chunk. Keep it until the client has taken its bytes.
 pub(super) struct ChunkGrant<'a> {
     budget: &'a ChunkBudget,
-    /// How many bytes it may have.
+    /// Its size in bytes.
     pub(super) bytes: usize,
 }
 
 impl ChunkGrant<'_> {
-    /// Whether it is larger than what everybody gets.
+    /// Whether it is larger than the smallest size.
     pub(super) fn is_large(&self) -> bool {
         self.bytes > CHUNK_BYTES_MIN
     }
 
-    /// A buffer to read it into, which may have more room than that; to be kept until its bytes are
+    /// A buffer to read it into, which may be larger than the chunk. Keep it until its bytes are
     /// encrypted.
     pub(super) fn buffer(&self) -> Pooled<'_> {
         if self.is_large() {

@@ -1,41 +1,39 @@
-//! The client's address behind proxies: `X-Forwarded-For`, which each proxy on the way adds the
-//! address of its own peer to.
+//! The client's address behind proxies, from `X-Forwarded-For`, to which each proxy appends the
+//! address of its peer.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
-/// Most entries that are looked at. A chain of trusted proxies has a few; whatever lies further to
-/// the left cannot matter but by someone's intention.
+/// Most entries to read. A chain of trusted proxies has a few; a longer list is deliberate.
 const ENTRIES_MAX: usize = 32;
 
 /// The client of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ClientAddress {
-    /// The client, for limits, throttle and log; an IPv4 address however it was written.
+    /// The client, for limits, throttle and log; never an IPv4-mapped address.
     pub(super) client: IpAddr,
-    /// The trusted proxy whose connection it is; the same as `client` where it asks for itself or
-    /// names nobody. `None` on a connection of the client's own. What is open to this machine alone
-    /// must not be open where this is `Some`, whatever address the client has.
+    /// The trusted proxy that the connection comes from, if any; same as `client` if it acts for
+    /// itself or names nobody. What is reserved for this machine must be refused if this is `Some`,
+    /// whatever the client's address.
     pub(super) via: Option<IpAddr>,
 }
 
-/// Finds the client of a request on a connection from `peer`, on which a PROXY header named
-/// `source`, with this `X-Forwarded-For`: several field lines are to be joined with commas in their
-/// order (RFC 9110 section 5.3).
+/// Finds the client of a request on a connection from `peer`. `source` is the client named by a
+/// PROXY header; `forwarded_for` is the `X-Forwarded-For` field, with several lines joined by
+/// commas in order (RFC 9110 section 5.3).
 ///
 /// From the connection outwards, each hop is believed as long as every hop before it is a trusted
-/// proxy. The field is therefore read from the right: only its right end was written by proxies
-/// that are trusted, and anything further left may be a client's invention.
+/// proxy. So the field is read from the right: only its right end was written by trusted proxies,
+/// and a client may have made up anything further left.
 ///
 /// - A peer that is not trusted is the client, whatever it sends.
-/// - Else the first hop that is not a trusted proxy is the client.
-/// - An entry that is not an address (`unknown`, an obfuscated name, garbage, nothing between two
-///   commas) was vouched for by the hop to its right, which could not or would not say more. What
-///   stands left of it is nobody's word, so the client is that hop: the last trusted address that
-///   could be read.
-/// - Where all hops are trusted proxies, the outermost is the client: a request of the proxy's own,
-///   such as a health check.
+/// - Otherwise the first hop that is not a trusted proxy is the client.
+/// - An entry that is not an address (`unknown`, an obfuscated name, garbage, empty) was written by
+///   the hop to its right, which could not or would not say more. Nothing to the left of it can be
+///   trusted, so that hop, the last trusted address, is the client.
+/// - If all hops are trusted proxies, the outermost is the client: the proxy's own request, such as
+///   a health check.
 ///
-/// Entries may carry a port, brackets around IPv6, and quotes, as some proxies write them.
+/// Entries may have a port, brackets around IPv6, and quotes, as some proxies write them.
 pub(super) fn client_address(
     peer: IpAddr,
     source: Option<IpAddr>,
@@ -79,7 +77,7 @@ fn address(entry: &str) -> Option<IpAddr> {
             .ok()
             .map(IpAddr::V6)
     };
-    // An address of no one cannot be a client's; who writes it does not know.
+    // The unspecified address cannot be a client's; it means unknown.
     let address = plain()
         .or_else(with_port)
         .or_else(bracketed)?

@@ -1,8 +1,8 @@
-//! One client's connection: its stages from the handshake to the end, request after request.
+//! One client's connection, from the handshake through its requests to the close.
 //!
-//! A connection belongs to one thread at a time. Its I/O thread has it while it waits for its
-//! client; with a request it goes into a slot; whoever answers takes it out of there, writes the
-//! response and gives it back. A download thread has it while it sends a recording.
+//! A connection belongs to one thread at a time. Its I/O thread owns it while it waits for the
+//! client. Once a request is complete, the connection goes into a slot; whoever answers takes it
+//! out, writes the response and returns it. A download thread owns it while sending a recording.
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -33,18 +33,18 @@ use crate::ops::sync::lock;
 
 /// Most requests on one connection; after that it closes.
 const REQUESTS_MAX: u32 = 1000;
-/// How much of what a client sends after its last response is read and dropped, in bytes.
+/// Most bytes to read and drop after the last response.
 const LINGER_MAX_BYTES: usize = 1024 * 1024;
-/// How fast a client must take a response that is not a download and does not go out at once.
+/// Rate at which a client must take a response that is not a download and does not fit the socket.
 const RESPONSE_MIN_BYTES_PER_SECOND: u64 = 8 * 1024;
 
 /// What a connection is waiting for.
 enum Stage {
-    /// The first bytes: what a trusted proxy says of its client, and the ClientHello.
+    /// The first bytes: the PROXY header of a trusted proxy, and the ClientHello.
     Opening { proxied: bool },
     /// The end of the TLS handshake.
     Handshake,
-    /// A request's head, of which the first byte may have come.
+    /// A request's head; whether its first byte has arrived.
     Head { begun: bool },
     /// A request's content.
     Body(Box<Head>, ChunkedDecoder),
@@ -52,10 +52,10 @@ enum Stage {
     InFlight,
     /// The client to take the rest of a response.
     Sending { keep_alive: bool },
-    /// The client to take what is left of everything, the close_notify included.
+    /// The client to take everything left unsent, including the close_notify.
     Closing,
-    /// The client to end its side, so that the end of ours cannot overtake the last response (RFC
-    /// 9112 section 9.6).
+    /// The client to close its side, so that a reset cannot overtake the last response (RFC 9112
+    /// section 9.6).
     Lingering { dropped: usize },
     /// Nothing: the connection is dead.
     Gone,
@@ -76,17 +76,16 @@ pub(super) struct Connection {
     pub(super) tls: TlsStream,
     pub(super) context: Arc<Context>,
     io_handle: Arc<IoHandle>,
-    /// Its place in the I/O thread's table.
+    /// Its key in the I/O thread's table.
     pub(super) key: Key,
     peer: SocketAddr,
     /// The client that a trusted proxy has named for the whole connection.
     source: Option<SocketAddr>,
     /// The client of the request in flight.
     client: ClientAddress,
-    /// The client's server name is hidden from rustls, and has to be so in a second ClientHello as
-    /// well.
+    /// The server name was hidden from rustls, and must be in a second ClientHello, too.
     hides_name: bool,
-    /// What the client has sent and nobody has looked at yet.
+    /// Received bytes that are not parsed yet.
     inbound: Vec<u8>,
     stage: Stage,
     /// When [`Connection::expire`] is to be called.
@@ -97,13 +96,13 @@ pub(super) struct Connection {
     /// Whether another request may follow the one in flight.
     pub(super) keep_alive: bool,
     is_authenticated: bool,
-    /// Takes back what the response being sent carries.
+    /// Undoes the response being sent, if it does not reach the client.
     undelivered: Option<Undelivered>,
     permit: ConnectionPermit,
 }
 
 impl Connection {
-    /// A client that has just been accepted.
+    /// A newly accepted client.
     pub(super) fn new(
         tls: TlsStream,
         context: Arc<Context>,
@@ -144,8 +143,8 @@ impl Connection {
         self.client.client
     }
 
-    /// The client of the request in flight, for the log: with the port where the connection is the
-    /// client's own or its proxy has named it.
+    /// The client of the request in flight, for the log; with its port if the connection is the
+    /// client's own or a PROXY header named it.
     pub(super) fn peer_text(&self) -> String {
         let ClientAddress { client, via } = self.client;
         let known = [self.source, Some(self.peer)].into_iter().flatten();
@@ -165,8 +164,8 @@ impl Connection {
         }
     }
 
-    /// The events to wait for when the connection returns to its I/O thread: the next request may
-    /// be there already, and a socket that can be written to says so at once.
+    /// The events to wait for when the connection returns to its I/O thread. If the next request is
+    /// already buffered, waits for a writable socket as well, which fires at once.
     pub(super) fn interest_on_return(&self) -> EventFlags {
         match self.stage {
             Stage::Head { .. } if !self.inbound.is_empty() => EventFlags::IN | EventFlags::OUT,
@@ -174,8 +173,8 @@ impl Connection {
         }
     }
 
-    /// Whether the connection may be closed for a new one: not authenticated, and no request in
-    /// flight.
+    /// Whether the connection may be closed to make room for a new one: it is not authenticated and
+    /// has no request in flight.
     pub(super) fn is_evictable(&self) -> bool {
         !self.is_authenticated && (self.is_idle() || matches!(self.stage, Stage::Body(..)))
     }
@@ -230,7 +229,7 @@ impl Connection {
         }
     }
 
-    /// Closes the connection in order, unless a request is in progress.
+    /// Closes the connection in an orderly way, unless a request is in progress.
     pub(super) fn close_idle(&mut self) -> Action {
         match self.stage {
             Stage::Opening { .. } | Stage::Handshake => Action::Close,
@@ -242,12 +241,12 @@ impl Connection {
         }
     }
 
-    /// Answers 503, since no worker took the request in time.
+    /// Answers 503 because no worker took the request in time.
     pub(super) fn refuse_overloaded(&mut self) {
         self.refuse(HttpError::Overloaded);
     }
 
-    /// Handles the PROXY header and the server name, before rustls sees the bytes.
+    /// Handles the PROXY header and the server name before rustls sees the bytes.
     fn open(&mut self, proxied: bool) -> Option<Action> {
         if proxied {
             match proxy_protocol::parse(&self.inbound) {
@@ -299,7 +298,7 @@ impl Connection {
             self.handshake_failed(&error.to_string());
             return Some(Action::Close);
         }
-        // The client sends its hello once more, and its name with it.
+        // After a HelloRetryRequest the client sends its server name again.
         self.stage = match self.hides_name && self.tls.awaits_second_hello() {
             true => Stage::Opening { proxied: false },
             false => Stage::Handshake,
@@ -319,7 +318,7 @@ impl Connection {
         }
     }
 
-    /// Counts the connection for the client its proxy has named, unless that is a trusted proxy
+    /// Counts the connection for the client named by the proxy, unless that is a trusted proxy
     /// itself.
     fn count_client(&mut self) -> Result<(), NetworkFull> {
         match self.source {
@@ -356,7 +355,7 @@ impl Connection {
         self.stage = Stage::Head { begun: false };
         self.deadline = Instant::now() + timeout;
         if self.inbound.is_empty() {
-            // An idle connection may last for long: its buffer is worth more to others.
+            // An idle connection may last long; frees its buffer.
             self.inbound = Vec::new();
         }
     }
@@ -390,7 +389,7 @@ impl Connection {
     fn begin_body(&mut self, head: Head) {
         self.deadline = Instant::now() + self.context.timeouts.body;
         if head.expects_continue && self.inbound.is_empty() && head.framing != Framing::Length(0) {
-            // A client that is gone shows when its content is read.
+            // An error will show again when the content is read.
             let _ = self
                 .tls
                 .queue(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -439,7 +438,7 @@ impl Connection {
         }
     }
 
-    /// The request that is now whole.
+    /// Forwards the completed request.
     fn forward(&mut self, body: Vec<u8>) -> Action {
         let stage = std::mem::replace(&mut self.stage, Stage::InFlight);
         let Stage::Body(head, _) = stage else {
@@ -455,7 +454,7 @@ impl Connection {
         self.keep_alive = head.keep_alive && self.requests < REQUESTS_MAX;
         self.is_head = head.method == Method::Head;
         if self.inbound.is_empty() {
-            // A poll may be parked for long.
+            // A poll may be parked for long; frees the buffer.
             self.inbound = Vec::new();
         }
         Action::Forward(Box::new(ForwardedRequest {
@@ -466,7 +465,7 @@ impl Connection {
         }))
     }
 
-    /// Answers a malformed request and closes the connection, since the begin of the next request
+    /// Answers a malformed request and closes the connection, since the start of the next request
     /// is unknown.
     fn refuse(&mut self, error: HttpError) {
         self.context.counters.requests_malformed.add(1);
@@ -476,15 +475,15 @@ impl Connection {
         );
         self.keep_alive = false;
         self.is_head = false;
-        // A client that is gone shows in the stage.
+        // An error shows in the stage.
         let _ = self.send_reply(&error.reply());
     }
 
-    /// Writes a response without a download, as far as the socket accepts it, and enters the next
-    /// stage.
+    /// Writes a response, except for a download, as far as the socket accepts it, and enters the
+    /// next stage.
     ///
     /// # Errors
-    /// The socket's error; the connection is dead then.
+    /// The socket's error. The connection is dead then.
     fn send_reply(&mut self, reply: &Reply) -> io::Result<()> {
         let framing = response::Framing {
             length: reply.body.len() as u64,
@@ -529,7 +528,7 @@ impl Connection {
         }
     }
 
-    /// Begins to end the connection in order.
+    /// Starts an orderly close.
     pub(super) fn begin_close(&mut self) {
         self.tls.queue_close();
         self.stage = Stage::Closing;
@@ -539,9 +538,8 @@ impl Connection {
     fn close_rest(&mut self) -> Option<Action> {
         match self.tls.flush() {
             Ok(false) => Some(Action::Wait),
-            // What the client does not take is reset when its time is up. It keeps its place among
-            // the connections until then, so that nobody can fill the kernel's memory by coming
-            // again.
+            // If the client does not take the rest in time, it is reset. Until then it counts as
+            // connected, so that nobody can fill the kernel's memory by reconnecting.
             Ok(true) if !self.tls.is_all_sent() => Some(Action::Wait),
             Ok(true) => {
                 self.tls.shut_down_writing();
@@ -571,7 +569,7 @@ impl Connection {
         }
     }
 
-    /// Answers 503, since no thread could be started for the download.
+    /// Answers 503 because no thread could be started for the download.
     pub(super) fn refuse_download(
         self: Box<Self>,
         error: &io::Error,
@@ -585,7 +583,7 @@ impl Connection {
         self.send(Reply::busy(), context);
     }
 
-    /// Sends an answer, logs the request and gives the connection back.
+    /// Sends an answer, logs the request and returns the connection.
     fn send(mut self: Box<Self>, mut reply: Reply, context: Option<&RequestContext>) {
         self.undelivered = reply.undelivered.take();
         let result = self.send_reply(&reply);
@@ -599,16 +597,15 @@ impl Connection {
         self.return_to_io_thread();
     }
 
-    /// Goes on after a download, which has left nothing unsent.
+    /// Continues after a download, which has left nothing unsent.
     pub(super) fn after_download(mut self: Box<Self>, keep_alive: bool) {
         self.after_response(keep_alive);
         self.return_to_io_thread();
     }
 
-    /// Gives the connection back to its I/O thread.
+    /// Returns the connection to its I/O thread.
     fn return_to_io_thread(mut self: Box<Self>) {
-        // Most clients take a response at once, and what is left of an end is a matter of system
-        // calls.
+        // Most clients have taken the response already, so the close can finish here.
         if matches!(self.stage, Stage::Closing | Stage::Gone)
             && let Action::Close = self.advance()
         {
@@ -616,7 +613,7 @@ impl Connection {
         }
         let (io_handle, context) = (Arc::clone(&self.io_handle), Arc::clone(&self.context));
         io_handle.return_connection(self);
-        // Its I/O thread may have closed the idle connections just before.
+        // Its I/O thread may have closed idle connections just before.
         if context.connections.is_draining() {
             io_handle.wake();
         }

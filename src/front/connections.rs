@@ -1,4 +1,4 @@
-//! Open connections: their limits, and draining at shutdown.
+//! Open connections: limits, and draining at shutdown.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Shutdown, TcpStream};
@@ -9,12 +9,12 @@ use std::time::Instant;
 use super::address_limits::{AddressLimits, NetworkFull};
 use crate::ops::sync::{lock, wait_while};
 
-/// The limit that refuses a client.
+/// The limit for which a client is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LimitReached {
     /// `MAX_CONNECTIONS` clients are connected.
     Connections,
-    /// This network has its share.
+    /// This network has reached its limit.
     Network(NetworkFull),
 }
 
@@ -32,13 +32,13 @@ pub(super) struct Connections {
 struct State {
     connections: usize,
     per_network: AddressLimits,
-    /// The sockets of running downloads, by a number of their own: their threads can only be
-    /// reached by these.
+    /// The sockets of running downloads, by download number: shutting them down is the only way to
+    /// stop their threads.
     downloads: HashMap<u64, Arc<TcpStream>>,
     next_download: u64,
 }
 
-/// A connection's place within the limits, released on drop.
+/// A connection's share of the limits, released on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     connections: Arc<Connections>,
@@ -53,7 +53,7 @@ pub(super) struct RunningDownload {
 }
 
 impl Connections {
-    /// Nobody yet.
+    /// Without connections.
     pub(super) fn new(max: usize, max_per_address: usize) -> Connections {
         Connections {
             max,
@@ -69,8 +69,8 @@ impl Connections {
         }
     }
 
-    /// Counts a client, or says which limit refuses it. `address` is `None` for a trusted proxy,
-    /// whose client is not known yet.
+    /// Counts a client, or returns the limit for which it is refused. `address` is `None` for a
+    /// trusted proxy, whose client is not known yet.
     pub(super) fn acquire(
         self: &Arc<Connections>,
         address: Option<IpAddr>,
@@ -95,13 +95,13 @@ impl Connections {
         })
     }
 
-    /// Counts a download until the result is dropped; `None` when everything is being cut.
+    /// Counts a download until the result is dropped; `None` if downloads are being cut.
     pub(super) fn begin_download(
         self: &Arc<Connections>,
         socket: &Arc<TcpStream>,
     ) -> Option<RunningDownload> {
         let mut state = lock(&self.state);
-        // Looked at with the lock that `abort_all` takes after it has set this.
+        // Checked under the lock, which `abort_all` takes after setting the flag.
         if self.is_aborting() {
             return None;
         }
@@ -119,12 +119,12 @@ impl Connections {
         self.draining.store(true, Ordering::SeqCst);
     }
 
-    /// Whether the service is about to end.
+    /// Whether the service is shutting down.
     pub(super) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 
-    /// Cuts the running downloads; no other begins.
+    /// Cuts the running downloads and prevents new ones.
     pub(super) fn abort_all(&self) {
         self.aborting.store(true, Ordering::SeqCst);
         for socket in lock(&self.state).downloads.values() {
@@ -132,12 +132,12 @@ impl Connections {
         }
     }
 
-    /// Whether running downloads are to end at once.
+    /// Whether running downloads must end at once.
     pub(super) fn is_aborting(&self) -> bool {
         self.aborting.load(Ordering::SeqCst)
     }
 
-    /// Waits until no connection is left or `deadline` has passed; true if none is left.
+    /// Waits until no connection is left or `deadline` has passed; returns whether none is left.
     pub(super) fn wait_empty(&self, deadline: Instant) -> bool {
         let state = lock(&self.state);
         wait_while(&self.changed, state, deadline, |state| {
@@ -154,10 +154,10 @@ impl Connections {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection for the client that its proxy has named.
+    /// Counts the connection for the client named by its proxy.
     ///
     /// # Errors
-    /// The network that has its share already.
+    /// The network that has reached its limit.
     pub(super) fn count_for(&mut self, address: IpAddr) -> Result<(), NetworkFull> {
         if self.address.is_none() {
             lock(&self.connections.state).per_network.insert(address)?;

@@ -3,10 +3,9 @@
 use super::head::CONTENT_MAX_BYTES;
 use super::http_error::HttpError;
 
-/// Longest line of a chunk's size with its extensions, and of a trailer field, in bytes.
+/// Longest chunk size line, including extensions, and longest trailer field, in bytes.
 const LINE_MAX_BYTES: usize = 256;
-/// Longest trailer section, in bytes. Trailers are read and dropped (RFC 9112 section 7.1.2 allows
-/// it).
+/// Longest trailer section, in bytes. Trailers are discarded, as RFC 9112 section 7.1.2 allows.
 const TRAILERS_MAX_BYTES: usize = 2048;
 
 /// The part of the chunked format that comes next.
@@ -29,10 +28,10 @@ pub struct ChunkedDecoder {
 }
 
 impl ChunkedDecoder {
-    /// Takes what it can from the beginning of `bytes` and says how many bytes that was.
+    /// Consumes what it can from the start of `bytes` and returns how many bytes that was.
     ///
     /// # Errors
-    /// The error to answer with; the connection has to close after it.
+    /// The error to answer with. The connection must close after it.
     pub fn feed(&mut self, bytes: &[u8]) -> Result<usize, HttpError> {
         let mut used = 0;
         while self.state != ChunkState::Done {
@@ -73,7 +72,7 @@ impl ChunkedDecoder {
         Ok(used)
     }
 
-    /// The whole content, once the last chunk and the trailers were read.
+    /// The content, once the last chunk and the trailers have been read.
     pub fn finished(&mut self) -> Option<Vec<u8>> {
         (self.state == ChunkState::Done).then(|| std::mem::take(&mut self.content))
     }
@@ -84,8 +83,7 @@ impl ChunkedDecoder {
             .take_while(|byte| byte.is_ascii_hexdigit())
             .count();
         let (digits, extension) = line.split_at(digits);
-        // An extension begins with a semicolon, after optional blanks; its content is nobody's
-        // business.
+        // Extensions begin with a semicolon, after optional blanks, and are ignored.
         if digits.is_empty()
             || !(extension.is_empty() || extension.trim_ascii_start().starts_with(b";"))
         {
@@ -122,7 +120,7 @@ impl ChunkedDecoder {
     }
 }
 
-/// Whether `name` can be that of a field (RFC 9110 section 5.6.2).
+/// Whether `name` is a token (RFC 9110 section 5.6.2), as field names must be.
 pub(super) fn is_token(name: &[u8]) -> bool {
     !name.is_empty()
         && name
@@ -130,7 +128,7 @@ pub(super) fn is_token(name: &[u8]) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(byte))
 }
 
-/// The line at the beginning of `bytes`, without its CRLF; `None` while it is incomplete.
+/// The line at the start of `bytes`, without its CRLF; `None` while it is incomplete.
 fn line(bytes: &[u8]) -> Result<Option<&[u8]>, HttpError> {
     let within = bytes.get(..LINE_MAX_BYTES).unwrap_or(bytes);
     let end = within

@@ -27,19 +27,19 @@ pub(super) struct Context {
     pub(super) refusals: RefusalLimit,
 }
 
-/// Log lines that a stranger, or a machine short of something, could bring about over and over.
+/// Rate limits for log lines that strangers, or a lack of resources, could trigger over and over.
 #[derive(Debug, Default)]
 pub(super) struct LogLimits {
-    /// Downloads that no thread could be had for.
+    /// Downloads for which no thread could be started.
     pub(super) threads: Mutex<RateLimitedLog>,
-    /// Headers of proxies that could not be read.
+    /// Malformed PROXY headers.
     pub(super) proxy_headers: Mutex<RateLimitedLog>,
     /// Networks with too many connections through proxies.
     pub(super) full_networks: Mutex<RateLimitedLog>,
 }
 
 impl Context {
-    /// Whether what this peer says of its clients is believed.
+    /// Whether this peer is trusted to name its clients.
     pub(super) fn is_trusted_proxy(&self, address: IpAddr) -> bool {
         self.trusted_proxies
             .iter()

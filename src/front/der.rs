@@ -1,7 +1,7 @@
-//! The subset of DER (X.690) that certificates and keys need: elements one after the other, each
-//! with tag and content. Definite lengths only, as DER has them.
+//! The subset of DER (X.690) that certificates and keys need: a sequence of elements, each with
+//! tag, definite length and content.
 
-/// The tags that certificates and keys are read by.
+/// The tags used in certificates and keys.
 pub(super) mod tag {
     pub(crate) const BOOLEAN: u8 = 0x01;
     pub(crate) const INTEGER: u8 = 0x02;
@@ -21,29 +21,29 @@ pub(super) mod tag {
 /// One element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Element<'a> {
-    /// The identifier octet; numbers beyond 30 do not occur in what is read here.
+    /// The identifier octet. Tag numbers above 30 do not occur here.
     pub(super) tag: u8,
-    /// What it holds.
+    /// Its content.
     pub(super) content: &'a [u8],
-    /// All of it, tag and length included.
+    /// All of it, including tag and length.
     pub(super) whole: &'a [u8],
 }
 
 /// How the bytes of a block differ from one whole element.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Damage {
-    /// They do not begin with the header of an element.
+    /// They do not start with the header of an element.
     NoElement,
-    /// So many bytes are missing at the end.
+    /// This many bytes are missing at the end.
     Missing(usize),
-    /// So many bytes follow the end.
+    /// This many bytes follow the end.
     Excess(usize),
 }
 
-/// The one sequence that `bytes` are.
+/// Parses `bytes` as exactly one sequence.
 ///
 /// # Errors
-/// How they differ from one.
+/// How the bytes differ from one.
 pub(super) fn whole_sequence(bytes: &[u8]) -> Result<Element<'_>, Damage> {
     let (tag, length, content) = header(bytes).ok_or(Damage::NoElement)?;
     if tag != tag::SEQUENCE {
@@ -60,15 +60,14 @@ pub(super) fn whole_sequence(bytes: &[u8]) -> Result<Element<'_>, Damage> {
     }
 }
 
-/// Tag, length of the content, and what follows the header; the length may be more than what
-/// follows.
+/// Tag, content length, and the bytes after the header, which may be fewer than that.
 fn header(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
     let (&tag, rest) = bytes.split_first()?;
     let (&first, rest) = rest.split_first()?;
     if first < 0x80 {
         return Some((tag, usize::from(first), rest));
     }
-    // 0x80 is the indefinite form. Four octets are more than any file that is read.
+    // 0x80 is the indefinite form. Four octets can express more than any file to be read.
     let octets = usize::from(first & 0x7f);
     if !(1..=4).contains(&octets) {
         return None;
@@ -80,7 +79,7 @@ fn header(bytes: &[u8]) -> Option<(u8, usize, &[u8])> {
     Some((tag, usize::try_from(length).ok()?, rest))
 }
 
-/// Reads elements one after the other.
+/// Reads elements in sequence.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reader<'a>(&'a [u8]);
 
@@ -90,7 +89,7 @@ impl<'a> Reader<'a> {
         Reader(content)
     }
 
-    /// The next element, if it is whole.
+    /// The next element, if it is complete.
     pub(super) fn next(&mut self) -> Option<Element<'a>> {
         let (tag, length, rest) = header(self.0)?;
         let (content, after) = rest.split_at_checked(length)?;
@@ -108,7 +107,7 @@ impl<'a> Reader<'a> {
         self.optional(tag).map(|element| element.content)
     }
 
-    /// The next element, if it has this tag; otherwise it stays the next one.
+    /// The next element, if it has this tag. Otherwise it stays the next one.
     pub(super) fn optional(&mut self, tag: u8) -> Option<Element<'a>> {
         let mut ahead = *self;
         let element = ahead.next().filter(|element| element.tag == tag)?;
@@ -117,12 +116,12 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The bits of a BIT STRING's content; only whole octets occur in what is read here.
+/// The bits in the content of a BIT STRING, which must be whole octets.
 pub(super) fn bits(content: &[u8]) -> Option<&[u8]> {
     content.strip_prefix(&[0])
 }
 
-/// How many bits an INTEGER that is not negative has, without zeros in front.
+/// The bit length of a non-negative INTEGER, without leading zeros.
 pub(super) fn bit_length(content: &[u8]) -> usize {
     let zeros = content.iter().take_while(|octet| **octet == 0).count();
     let significant = content.get(zeros..).unwrap_or_default();

@@ -1,8 +1,7 @@
-//! The head of a request: RFC 9112 read strictly, under limits.
+//! Strict parsing of request heads (RFC 9112), within limits.
 //!
-//! httparse does the parsing. What it accepts and a second parser might read differently is refused
-//! first, because two readers who disagree about where a request ends are how requests are
-//! smuggled.
+//! httparse does the parsing. Anything that it accepts but another parser might read differently is
+//! refused first: request smuggling relies on two parsers disagreeing about where a request ends.
 
 use std::borrow::Cow;
 
@@ -11,19 +10,19 @@ use crate::api::{HeaderName, Headers, Method};
 use super::content::is_token;
 use super::http_error::HttpError;
 
-/// Longest head, in bytes, with its final empty line.
+/// Longest head, in bytes, including the final empty line.
 pub const HEAD_MAX_BYTES: usize = 16 * 1024;
 /// Most fields in a head.
 pub const HEADERS_MAX: usize = 64;
 /// Longest content, in bytes.
 pub const CONTENT_MAX_BYTES: u64 = 64 * 1024;
-/// Empty lines that may come before a request (RFC 9112 section 2.2 asks for at least one).
+/// Most empty lines before a request (RFC 9112 section 2.2 asks for at least one).
 const LEADING_LINES_MAX: usize = 2;
 
 /// How the content is framed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Framing {
-    /// A length in bytes, 0 without content.
+    /// A length in bytes; 0 if there is no content.
     Length(usize),
     /// Chunks (RFC 9112 section 7.1).
     Chunked,
@@ -35,10 +34,10 @@ pub struct Head {
     pub(crate) method: Method,
     /// Path and query, in origin form.
     pub target: String,
-    /// The fields the interfaces read.
+    /// The fields that the interfaces use.
     pub headers: Headers,
-    /// The `X-Forwarded-For` of the request, its lines joined by commas in their order (RFC 9110
-    /// section 5.3).
+    /// The `X-Forwarded-For` field, with several lines joined by commas in order (RFC 9110 section
+    /// 5.3).
     pub(crate) forwarded_for: Option<String>,
     /// How the content is framed.
     pub framing: Framing,
@@ -49,12 +48,12 @@ pub struct Head {
 }
 
 impl Head {
-    /// Reads a head from the beginning of `bytes`: the head and its length, or `None` if more bytes
-    /// are needed.
+    /// Parses a head from the start of `bytes`. Returns the head and its length, or `None` if more
+    /// bytes are needed.
     ///
     /// # Errors
-    /// The error to answer with. The connection has to close after it, because the begin of the
-    /// next request is unknown.
+    /// The error to answer with. The connection must close after it, because the start of the next
+    /// request is unknown.
     pub fn parse(bytes: &[u8]) -> Result<Option<(Head, usize)>, HttpError> {
         let blank = leading_lines(bytes)?;
         let rest = bytes.get(blank..).unwrap_or_default();
@@ -66,7 +65,7 @@ impl Head {
         else {
             check_bytes(within)?;
             return match rest.len() >= HEAD_MAX_BYTES {
-                // RFC 9112 section 3: it is the target that is too long.
+                // RFC 9112 section 3: a target that is too long gets 414.
                 true if !within.contains(&b'\r') => Err(HttpError::TargetTooLong),
                 true => Err(HttpError::HeadTooLarge),
                 false => Ok(None),
@@ -125,13 +124,13 @@ impl Head {
                 coding = check_transfer_coding(value);
                 chunked = true;
             } else if ["Content_Length", "Transfer_Encoding"].into_iter().any(is) {
-                // To a gateway that makes variables of fields these are the same as with a hyphen.
+                // CGI-style gateways cannot tell these from the names with a hyphen.
                 return Err(HttpError::Malformed("a framing field with an underscore"));
             } else if is("Connection") {
                 keep_alive = wants_keep_alive(value, keep_alive);
             } else if is("Expect") {
-                // RFC 9110 section 10.1.1: an HTTP/1.0 client's expectation is ignored.
-                // Else it is a list: empty elements mean nothing, and the same one twice is one.
+                // RFC 9110 section 10.1.1: ignored in HTTP/1.0. The value is a list that may have
+                // empty and repeated elements.
                 for expectation in value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii) {
                     if http_1_1 && !expectation.is_empty() {
                         expects_continue = expectation.eq_ignore_ascii_case(b"100-continue");
@@ -141,7 +140,7 @@ impl Head {
                     }
                 }
             } else if is("X-Forwarded-For") {
-                // A value that is not text names no address.
+                // A value that is not UTF-8 names no address.
                 let text = std::str::from_utf8(value).unwrap_or("unknown");
                 forwarded_for = Some(
                     forwarded_for
@@ -158,8 +157,7 @@ impl Head {
         if hosts > 1 || (hosts == 0 && http_1_1) {
             return Err(HttpError::Malformed("not exactly one host"));
         }
-        // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, are what smuggling is made
-        // of.
+        // RFC 9112 section 6.1: both together, or chunks in HTTP/1.0, indicate request smuggling.
         let framing = match (chunked, length) {
             (true, None) if http_1_1 => {
                 coding?;
@@ -186,8 +184,8 @@ impl Head {
     }
 }
 
-/// Whether anything of a request is there. Empty lines before it are not (RFC 9112 section 2.2): a
-/// client that ends a content with one too many begins no timeout with it.
+/// Whether a request has begun. Empty lines before it do not count (RFC 9112 section 2.2): a client
+/// that sends an extra one after its content must not start the timeout.
 pub(super) fn is_begun(bytes: &[u8]) -> bool {
     bytes.iter().any(|byte| !matches!(byte, b'\r' | b'\n'))
 }
@@ -204,8 +202,8 @@ fn leading_lines(bytes: &[u8]) -> Result<usize, HttpError> {
     Ok(blank)
 }
 
-/// Refuses what RFC 9112 section 2.2 allows a recipient to repair: CR or LF alone, NUL and other
-/// controls, and folded lines (section 5.2).
+/// Refuses what RFC 9112 section 2.2 allows a recipient to repair: bare CR or LF, NUL and other
+/// control characters, and folded lines (section 5.2).
 fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     let mut before = b'\n';
     for &byte in head {
@@ -222,8 +220,9 @@ fn check_bytes(head: &[u8]) -> Result<(), HttpError> {
     Ok(())
 }
 
-/// Only chunks are understood. Any other coding, alone or beside them, is 501 (RFC 9112 section
-/// 6.1), and anything but a list of codings is malformed, as are nested chunks and parameters.
+/// Only `chunked` is supported. Any other coding, alone or in addition, is answered with 501 (RFC
+/// 9112 section 6.1). Anything but a list of codings is malformed, as are repeated chunked codings
+/// and parameters.
 fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
     const MALFORMED: HttpError = HttpError::Malformed("not a transfer coding");
     let mut chunked = 0;
@@ -248,12 +247,12 @@ fn check_transfer_coding(value: &[u8]) -> Result<(), HttpError> {
 enum MinorVersion {
     /// 0 or 1.
     Known,
-    /// A later one, to be taken for 1 (RFC 9110 section 2.5); the place of its digit.
+    /// A later one, to be treated as 1 (RFC 9110 section 2.5); the position of its digit.
     Newer(usize),
 }
 
-/// The request line is three parts with one blank between them, all printable ASCII, and names a
-/// version.
+/// Checks that the request line has three parts separated by single spaces, all printable ASCII,
+/// and returns its version.
 fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
     let line = head.split(|&byte| byte == b'\r').next().unwrap_or_default();
     if !line.iter().all(|byte| matches!(byte, b' '..=b'~')) {
@@ -281,8 +280,8 @@ fn check_request_line(head: &[u8]) -> Result<MinorVersion, HttpError> {
     }
 }
 
-/// A host is a name or an address with an optional port; it is not used, only a forged one is
-/// refused.
+/// Checks that a host could be a name or an address with an optional port. It is not used
+/// otherwise.
 fn check_host(value: &[u8]) -> Result<(), HttpError> {
     let fine = |byte: &u8| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=:[]".contains(byte);
     if value.iter().all(fine) {
@@ -292,19 +291,19 @@ fn check_host(value: &[u8]) -> Result<(), HttpError> {
     }
 }
 
-/// Digits only: no sign, no list, no white space inside (RFC 9110 section 8.6).
+/// Digits only: no sign, list or inner white space (RFC 9110 section 8.6).
 fn parse_length(value: &[u8]) -> Result<u64, HttpError> {
     if value.is_empty() || !value.iter().all(u8::is_ascii_digit) {
         return Err(HttpError::Malformed("a length that is not a decimal"));
     }
-    // A number that a u64 cannot hold is too large.
+    // A number that does not fit a u64 is too large.
     std::str::from_utf8(value)
         .ok()
         .and_then(|digits| digits.parse().ok())
         .ok_or(HttpError::ContentTooLarge)
 }
 
-/// `Connection` is a list of tokens in any case (RFC 9110 section 7.6.1); `close` wins over
+/// `Connection` is a list of case-insensitive tokens (RFC 9110 section 7.6.1). `close` wins over
 /// `keep-alive`.
 fn wants_keep_alive(value: &[u8], before: bool) -> bool {
     let mut tokens = value.split(|&byte| byte == b',').map(<[u8]>::trim_ascii);
@@ -317,7 +316,7 @@ fn wants_keep_alive(value: &[u8], before: bool) -> bool {
     before || tokens.any(|token| token.eq_ignore_ascii_case(b"keep-alive"))
 }
 
-/// Path and query. A server has to take the absolute form too (RFC 9112 section 3.2.2); `*` is for
+/// Path and query. Servers must accept the absolute form, too (RFC 9112 section 3.2.2). `*` is for
 /// OPTIONS.
 fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if target.contains('#') {
@@ -335,7 +334,7 @@ fn origin_form(target: &str, method: Method) -> Result<String, HttpError> {
     if authority.is_empty() {
         return Err(HttpError::Malformed("a target without host"));
     }
-    // No user and password in front of it either (RFC 9110 section 4.2.4).
+    // Also refuses userinfo (RFC 9110 section 4.2.4).
     check_host(authority.as_bytes())?;
     Ok(if rest.starts_with('/') {
         rest.to_owned()

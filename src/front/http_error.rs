@@ -1,11 +1,11 @@
-//! Errors of HTTP itself, before a request reaches an interface.
+//! HTTP errors, before a request reaches an interface.
 
 use crate::api::{Reply, ResultCode};
 
-/// A breach of the rules of HTTP or of our limits, each with its status.
+/// A violation of HTTP or of our limits, each with its status.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HttpError {
-    /// 400: the grammar of RFC 9112 is broken, or the message could be framed in more than one way.
+    /// 400: violates the grammar of RFC 9112, or could be framed in more than one way.
     Malformed(&'static str),
     /// 408: the head or the content took too long.
     TooSlow,
@@ -26,7 +26,7 @@ pub enum HttpError {
 }
 
 impl HttpError {
-    /// The answer, in the shape every failure has.
+    /// The answer, in the form that all failures have.
     pub fn reply(self) -> Reply {
         let code = ResultCode::INVALID_PARAMETER;
         match self {

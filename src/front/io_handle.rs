@@ -12,30 +12,30 @@ use super::connection::Connection;
 use crate::api::SlotId;
 use crate::ops::sync::lock;
 
-/// Names a connection to its I/O thread; never used again for another one.
+/// Identifies a connection within its I/O thread; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Key {
-    /// Place in the thread's table.
+    /// Index in the thread's table.
     pub(super) index: u32,
-    /// Number of the connection among those that have had the place.
+    /// Counts the connections that have used the index.
     pub(super) generation: u32,
 }
 
-/// The epoll token of the eventfd. Tokens from here down are not keys; no table has that many
+/// The epoll token of the eventfd. Tokens from here downwards are not keys; no table has that many
 /// entries.
 pub(super) const WAKE_TOKEN: u64 = u64::MAX;
-/// The connection to the backend.
+/// The epoll token of the connection to the backend.
 pub(super) const BACKEND_TOKEN: u64 = u64::MAX - 1;
-/// The listener of each number, counted downwards from here.
+/// The epoll token of the first listener; the others count downwards from here.
 pub(super) const FIRST_LISTENER_TOKEN: u64 = u64::MAX - 2;
 
 impl Key {
-    /// The key as epoll carries it.
+    /// The epoll token of the connection.
     pub(super) fn token(self) -> u64 {
         u64::from(self.index) << 32 | u64::from(self.generation)
     }
 
-    /// The key of a connection's token.
+    /// The inverse of [`Key::token`].
     pub(super) fn from_token(token: u64) -> Key {
         let half = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or(u32::MAX);
         Key {
@@ -47,13 +47,13 @@ impl Key {
 
 /// A message to an I/O thread.
 pub(super) enum Message {
-    /// A connection returns; its socket is armed already.
+    /// A connection returns. Its socket is armed already.
     Returned(Box<Connection>),
-    /// A connection's request is deferred in this slot until then.
+    /// A connection's request is deferred in this slot, until this time.
     Parked(Key, SlotId, Instant),
     /// A connection is closed.
     Closed(Key),
-    /// A new client, and how many other threads had no room for it.
+    /// A new client, and the number of other threads that had no room for it.
     Accepted(TcpStream, SocketAddr, usize),
 }
 
@@ -67,15 +67,15 @@ pub(super) struct IoHandle {
 #[derive(Default)]
 struct Inbox {
     messages: Vec<Message>,
-    /// Until when the thread sleeps at most; `None` while it works.
+    /// The time until which the thread may sleep; `None` while it works.
     sleeping_until: Option<Instant>,
 }
 
 impl IoHandle {
-    /// A handle whose thread is not started yet.
+    /// A handle for a thread yet to be started.
     ///
     /// # Errors
-    /// When no descriptor is available.
+    /// When out of descriptors.
     pub(super) fn new() -> io::Result<IoHandle> {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC)?;
         let wake = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -100,7 +100,7 @@ impl IoHandle {
     /// Waits for `interest` on a connection's socket, once.
     ///
     /// # Errors
-    /// When the kernel has no memory.
+    /// When the kernel is out of memory.
     pub(super) fn arm(
         &self,
         socket: impl AsFd,
@@ -119,8 +119,8 @@ impl IoHandle {
     /// Returns a connection to the thread.
     pub(super) fn return_connection(&self, connection: Box<Connection>) {
         let mut inbox = lock(&self.inbox);
-        // Armed with the inbox locked: the thread that is woken by the event finds the connection
-        // there.
+        // Armed with the inbox locked, so that the thread finds the connection there when the event
+        // wakes it.
         let armed = self
             .arm(
                 &connection.tls,
@@ -133,8 +133,8 @@ impl IoHandle {
         self.wake_before(inbox, if armed { deadline } else { Instant::now() });
     }
 
-    /// A connection's request waits in `slot` until `until`; from now on its client's leaving is
-    /// noticed.
+    /// Parks a connection whose request is deferred in `slot` until `until`, and watches for the
+    /// client leaving.
     pub(super) fn park(&self, socket: impl AsFd, key: Key, slot: SlotId, until: Instant) {
         let mut inbox = lock(&self.inbox);
         let armed = self.arm(socket, key, epoll::EventFlags::RDHUP);
@@ -150,7 +150,7 @@ impl IoHandle {
         lock(&self.inbox).messages.push(Message::Closed(key));
     }
 
-    /// Passes on a client for whom `declined` threads, this one's not among them, had no room.
+    /// Passes on a client for which `declined` other threads had no room.
     pub(super) fn hand_over(&self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         lock(&self.inbox)
             .messages
@@ -160,19 +160,19 @@ impl IoHandle {
 
     /// Wakes the thread.
     pub(super) fn wake(&self) {
-        // The only error is a counter that is full, which wakes as well.
+        // Fails only if the counter is full, in which case the thread wakes anyway.
         let _ = rustix::io::write(&self.wake, &1_u64.to_ne_bytes());
     }
 
-    /// Takes the messages that have come; `sleeping_until` says until when the thread will sleep if
-    /// there are none.
+    /// Takes the pending messages. `sleeping_until` is how long the thread will sleep if there are
+    /// none.
     pub(super) fn take_messages(&self, sleeping_until: Option<Instant>) -> Vec<Message> {
         let mut inbox = lock(&self.inbox);
         inbox.sleeping_until = sleeping_until.filter(|_| inbox.messages.is_empty());
         std::mem::take(&mut inbox.messages)
     }
 
-    /// Makes the eventfd unreadable again.
+    /// Resets the eventfd.
     pub(super) fn acknowledge_wake(&self) {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }

@@ -26,17 +26,17 @@ use crate::http::{BackendConnection, ForwardedRequest};
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
-/// Deep enough for a TLS handshake with room to spare.
+/// Enough for a TLS handshake with room to spare.
 const STACK_BYTES: usize = 512 * 1024;
 /// How long accepting pauses after an error of the whole process, such as too few descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
-/// How long a request may wait for a worker. Workers wait for nothing outside the process, so this
-/// passes only on a machine that cannot keep up at all.
+/// How long a request may wait for a worker. Workers wait for nothing outside the process, so only
+/// a hopelessly overloaded machine exceeds this.
 const WORKER_TIMEOUT: Duration = Duration::from_secs(10);
 /// Longest sleep without a deadline.
 const SLEEP_MAX: Duration = Duration::from_secs(3600);
-/// Exit code after an unrecoverable defect (sysexits.h, EX_SOFTWARE); the service manager restarts
-/// the process.
+/// Exit code after an unrecoverable bug (sysexits.h, EX_SOFTWARE). The service manager restarts the
+/// process.
 const EXIT_SOFTWARE: i32 = 70;
 
 /// The service's handle of an I/O thread.
@@ -49,11 +49,11 @@ pub(super) struct IoThread {
 /// State shared between the service and the thread.
 #[derive(Default)]
 struct Control {
-    /// Iterations of the loop; they stop when the thread is stuck.
+    /// Iterations of the loop. They stop when the thread is stuck.
     iterations: AtomicU64,
     /// The thread has closed idle connections and accepts no more.
     drained: AtomicBool,
-    /// Everything but running downloads is to close at once.
+    /// Request to close everything but running downloads at once.
     close_all: AtomicBool,
     stop: AtomicBool,
 }
@@ -66,7 +66,7 @@ struct Entry {
     /// The step at which the connection's next timer fires.
     timer: Option<u64>,
     deadline: Option<Instant>,
-    /// Since when the connection may be evicted.
+    /// When the connection became evictable.
     evictable_since: Option<Instant>,
 }
 
@@ -80,7 +80,7 @@ enum EntryState {
     Forwarded(SlotId),
     /// Its request waits in this slot for something else.
     Deferred(SlotId),
-    /// A worker or download thread has the connection.
+    /// A worker or download thread owns the connection.
     Elsewhere,
 }
 
@@ -100,17 +100,17 @@ struct IoLoop {
     entries: Vec<Entry>,
     vacant: Vec<u32>,
     timers: Timers,
-    /// Connections that may be evicted, the longest idle first.
+    /// Connections that may be evicted, longest idle first.
     evictable: BTreeSet<(Instant, Key)>,
     tick: Option<Duration>,
 }
 
 impl IoThread {
-    /// Starts a thread that accepts clients and serves them; `tick` is the longest time between two
+    /// Starts a thread that accepts and serves clients. `tick` is the longest time between two
     /// iterations.
     ///
     /// # Errors
-    /// When a descriptor or the thread cannot be made.
+    /// When a descriptor or the thread cannot be created.
     pub(super) fn start(
         (number, io_handles): (usize, Arc<[Arc<IoHandle>]>),
         context: Arc<Context>,
@@ -144,8 +144,8 @@ impl IoThread {
         io_loop.watch_backend()?;
         io_loop.listen()?;
         let run = move || {
-            // Its connections would be lost to their clients for as long as the process lives. The
-            // panic hook has said why.
+            // Otherwise its connections would hang for as long as the process lives. The panic hook
+            // has logged the cause.
             if catch_unwind(AssertUnwindSafe(|| io_loop.run())).is_err() {
                 log::logger().flush();
                 std::process::exit(EXIT_SOFTWARE);
@@ -162,7 +162,7 @@ impl IoThread {
         })
     }
 
-    /// Turns the loop has taken.
+    /// Iterations of the loop so far.
     pub(super) fn iterations(&self) -> u64 {
         self.control.iterations.load(Ordering::Relaxed)
     }
@@ -214,7 +214,7 @@ impl IoLoop {
                 Err(error) => log::error!("waiting for clients failed: {error}"),
             }
             self.control.iterations.fetch_add(1, Ordering::Relaxed);
-            // Who has come home since: an event may be about it.
+            // Connections may have returned meanwhile, and events may concern them.
             let messages = self.io_handle.take_messages(None);
             self.handle_messages(messages);
             for event in &events {
@@ -241,7 +241,7 @@ impl IoLoop {
     fn handle_messages(&mut self, messages: Vec<Message>) {
         for message in messages {
             match message {
-                // Whoever had it has armed it already.
+                // Already armed by the thread that returned it.
                 Message::Returned(connection) => self.store(connection),
                 Message::Parked(key, slot, until) => {
                     if let Some(entry) = self.entry(key) {
@@ -277,7 +277,7 @@ impl IoLoop {
                 let next = connection.advance();
                 self.apply(connection, next);
             }
-            // Only an end is watched for: the client has left.
+            // Only the end is watched for, so the client has left.
             EntryState::Deferred(slot) => drop(self.context.http.in_flight().cancel(slot)),
             state => entry.state = state,
         }
@@ -288,7 +288,7 @@ impl IoLoop {
         match action {
             Action::Wait => self.wait_here(connection),
             Action::Forward(request) => self.forward(connection, &request),
-            // Its place goes with the message of its end.
+            // Its entry is vacated by the message that the drop sends.
             Action::Close => drop(connection),
         }
     }
@@ -386,7 +386,7 @@ impl IoLoop {
     fn listen(&mut self) -> io::Result<()> {
         for (number, listener) in (0..).zip(self.listeners.iter()) {
             let data = epoll::EventData::new_u64(FIRST_LISTENER_TOKEN - number);
-            // One thread is woken for a client, not all of them.
+            // Wakes one thread per client, not all of them.
             epoll::add(
                 self.io_handle.epoll(),
                 listener,
@@ -425,8 +425,8 @@ impl IoLoop {
         }
     }
 
-    /// Admits a client if there is room or another can be evicted, here or by the other threads, of
-    /// which `declined` could not.
+    /// Admits a client if there is room or if this thread can evict another. Otherwise offers it to
+    /// the next thread, unless all of them have declined.
     fn admit_or_offer(&mut self, socket: TcpStream, peer: SocketAddr, declined: usize) {
         let address = (!self.context.is_trusted_proxy(peer.ip())).then(|| peer.ip());
         let connections = Arc::clone(&self.context.connections);
@@ -526,7 +526,8 @@ impl IoLoop {
         }
     }
 
-    /// Only a defect can break the connection to the backend. What was on its way over it is lost.
+    /// Replaces the connection to the backend, which only a bug can break. The requests on it are
+    /// lost.
     fn replace_backend(&mut self, cause: &io::Error) {
         match self.context.http.reconnect() {
             Ok(backend) => self.backend = backend,
@@ -553,7 +554,7 @@ impl IoLoop {
             .for_each(|slot| self.refuse_forwarded(slot));
     }
 
-    /// Closes idle connections; with `close_all`, all without a running download.
+    /// Closes idle connections; with `close_all`, all but running downloads.
     fn drain(&mut self) {
         self.stop_listening();
         self.accept_paused_until = None;
@@ -603,7 +604,7 @@ impl IoLoop {
     fn vacate(&mut self, key: Key) {
         self.unmark_evictable(key);
         let Some(entry) = self.entry(key) else { return };
-        // A timer that still goes off finds another generation.
+        // A timer still set will find another generation.
         *entry = Entry {
             generation: entry.generation.wrapping_add(1),
             ..Entry::default()

@@ -1,4 +1,4 @@
-//! Loading of the certificate and its private key.
+//! Loads the certificate and its private key.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,19 +18,19 @@ use crate::ops::bounded_file::BoundedFile;
 const CERTIFICATE: &str = "TLS_CERTIFICATE";
 const PRIVATE_KEY: &str = "TLS_PRIVATE_KEY";
 
-/// The largest file that is read, in bytes; chains and keys have a few thousand.
+/// Largest file to read, in bytes. Chains and keys have a few thousand.
 const FILE_MAX: u64 = 1 << 20;
 
 /// The files of the certificate and its key.
 #[derive(Debug, Clone)]
 pub struct KeyPairFiles {
-    /// PEM file of the certificate, followed by those of its issuers.
+    /// PEM file of the certificate, followed by its issuers.
     pub certificate: PathBuf,
     /// PEM file of the private key (PKCS #8, PKCS #1 or SEC1).
     pub private_key: PathBuf,
 }
 
-/// A certificate with its issuers and its key, ready to be served.
+/// A certificate with its issuers and its key, ready to serve.
 #[derive(Debug, Clone)]
 pub struct KeyPair {
     pub(super) certified: Arc<CertifiedKey>,
@@ -48,10 +48,10 @@ impl From<&Settings> for KeyPairFiles {
 }
 
 impl KeyPairFiles {
-    /// Reads both files, at most 1 MiB of each, and checks that clients can do something with them.
+    /// Reads both files, at most 1 MiB each, and checks that clients will accept them.
     ///
     /// # Errors
-    /// What is wrong with each file, and what to do; never empty.
+    /// What is wrong with either file and what to do; never empty.
     pub fn load(&self) -> Result<KeyPair, Vec<Problem>> {
         let (certificate, private_key) = both(
             read(&self.certificate, CERTIFICATE),
@@ -60,7 +60,7 @@ impl KeyPairFiles {
         let mut pair = self.from_pem(&certificate.bytes, &private_key.bytes, SystemTime::now())?;
         pair.warnings
             .extend(exposure(&private_key, &self.private_key, PRIVATE_KEY));
-        // A file that holds both is a secret, whichever setting names it.
+        // A file with both is secret, whichever setting names it.
         let has_key = pem::blocks(&certificate.bytes)
             .is_ok_and(|blocks| blocks.iter().any(Block::is_private_key));
         if has_key && self.certificate != self.private_key {
@@ -70,10 +70,10 @@ impl KeyPairFiles {
         Ok(pair)
     }
 
-    /// Makes a pair of what the files hold, as of `now`.
+    /// Makes a pair from the content of the files, as of `now`.
     ///
     /// # Errors
-    /// As [`load`](Self::load).
+    /// As with [`load`](Self::load).
     pub fn from_pem(
         &self,
         certificate: &[u8],
@@ -99,7 +99,7 @@ impl KeyPairFiles {
         let chain = chain.map_err(|flaw| problem(&flaw, &self.certificate, CERTIFICATE));
         let ((chain, findings), key) = both(chain, key)?;
         let certified = CertifiedKey::new(chain.into_iter().map(|(_, der)| der).collect(), key);
-        // The keys were compared already; this is rustls's own word on it.
+        // The keys have been compared above; lets rustls check as well.
         if let Err(error @ rustls::Error::InconsistentKeys(rustls::InconsistentKeys::KeyMismatch)) =
             certified.keys_match()
         {
@@ -121,18 +121,18 @@ impl KeyPairFiles {
 }
 
 impl KeyPair {
-    /// Warnings for the operator: dates, superfluous certificates, files that others may read.
+    /// Warnings for the operator: expiry, superfluous certificates, files that others may read.
     pub fn warnings(&self) -> &[Notice] {
         &self.warnings
     }
 
-    /// When the first of the certificates that clients look at ends, in seconds since 1970.
+    /// When the first of the certificates that clients check expires, in seconds since 1970.
     pub fn expiry(&self) -> i64 {
         self.expiry
     }
 }
 
-/// Both values, or what is wrong with either.
+/// Both values, or the problems of both.
 fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Vec<Problem>> {
     match (a, b) {
         (Ok(a), Ok(b)) => Ok((a, b)),
@@ -143,7 +143,7 @@ fn both<A, B>(a: Result<A, Problem>, b: Result<B, Problem>) -> Result<(A, B), Ve
 fn signing_key(bytes: &[u8]) -> Result<Arc<dyn SigningKey>, Flaw> {
     let blocks = pem::blocks(bytes)?;
     let private_key::FoundKey { key, likely_flaw } = private_key::find(&blocks)?;
-    // The provider does not say why it refuses a key.
+    // The provider does not say why it rejects a key.
     aws_lc_rs::default_provider()
         .key_provider
         .load_private_key(key)

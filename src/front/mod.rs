@@ -1,8 +1,8 @@
-//! The network side: the only code that touches a client's socket. Listener, TLS, the grammar of
-//! requests, timeouts, responses, and recordings on their way to clients.
+//! The network side, and the only code that touches a client's socket: listeners, TLS, request
+//! parsing, timeouts, responses and downloads.
 //!
-//! A few I/O threads wait for all clients at once. A client that is slow, silent or hostile costs
-//! memory, no thread.
+//! A few I/O threads serve all clients. A client that is slow, silent or hostile costs memory, but
+//! no thread.
 
 mod accept;
 mod address_limits;

@@ -1,6 +1,6 @@
-//! PEM (RFC 7468), read strictly: whatever looks like a block must be one. What rustls-pemfile
-//! passes over in silence, a certificate behind a byte order mark for one, is missing later, and
-//! only clients notice.
+//! Strict PEM (RFC 7468): whatever looks like a block must be one. rustls-pemfile silently skips
+//! malformed ones, such as a certificate after a byte order mark, and then only clients would
+//! notice that it is missing.
 
 use rustls_pemfile::Item;
 use zeroize::Zeroizing;
@@ -13,24 +13,24 @@ use crate::config::is_utf16;
 pub(super) struct Block<'a> {
     /// The line of its BEGIN, counted from 1.
     pub(super) line: u32,
-    /// What it says it is, as in `CERTIFICATE`.
+    /// Its label, such as `CERTIFICATE`.
     pub(super) label: &'a str,
-    /// Whether its header says that it is encrypted (RFC 1421 4.6.1.1).
+    /// Whether its header declares it encrypted (RFC 1421 4.6.1.1).
     pub(super) is_encrypted: bool,
     base64: Zeroizing<String>,
 }
 
-/// A defect of a file. `{file}` in the text is replaced by its path.
+/// A flaw in a file. `{file}` in the text stands for its path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Flaw {
-    /// The line, counted from 1; `None` for the file as a whole.
+    /// The line, counted from 1; `None` for the whole file.
     pub(super) line: Option<u32>,
     /// What is wrong and what to do about it.
     pub(super) text: String,
 }
 
 impl Flaw {
-    /// A flaw of one line, or of the block that begins there.
+    /// A flaw in a line, or in the block that begins there.
     pub(super) fn at(line: u32, text: impl Into<String>) -> Flaw {
         Flaw {
             line: Some(line),
@@ -48,17 +48,17 @@ impl Flaw {
 }
 
 impl Block<'_> {
-    /// Whether it says that it is a private key, of whatever kind.
+    /// Whether its label is that of a private key of any kind.
     pub(super) fn is_private_key(&self) -> bool {
         self.label.ends_with("PRIVATE KEY")
     }
 
-    /// The decoded item; `None` for a kind that rustls does not use.
+    /// The decoded item; `None` for kinds that rustls does not use.
     pub(super) fn decode(&self) -> Result<Option<Item>, Flaw> {
         const DAMAGED: &str =
             "is damaged: characters of its base64 text are missing or too many; copy it again";
         let Block { label, base64, .. } = self;
-        // rustls-pemfile would fill up what is missing (RFC 4648 4 has groups of four).
+        // rustls-pemfile would add missing padding (RFC 4648 4 has groups of four).
         if base64.len() % 4 != 0 {
             return Err(Flaw::at(self.line, DAMAGED));
         }
@@ -78,15 +78,15 @@ const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; 
 enum LineKind<'a> {
     Begin(&'a str),
     End(&'a str),
-    /// Meant as one of these, but not written as one.
+    /// Meant to be one of these, but malformed.
     Malformed(&'static str),
     Other,
 }
 
-/// The blocks of a file in order. Other text may be between them, as openssl writes it.
+/// The blocks of a file, in order. Other text may come between them, as openssl writes it.
 ///
 /// # Errors
-/// The first thing that is wrong.
+/// The first flaw.
 pub(super) fn blocks(bytes: &[u8]) -> Result<Vec<Block<'_>>, Flaw> {
     let bytes = content(bytes)?;
     let mut blocks = Vec::new();
@@ -172,13 +172,13 @@ impl Block<'_> {
     }
 }
 
-/// What a file is if it is not text, with a byte order mark at its beginning taken off.
+/// The bytes without a leading byte order mark, or an error if the file is not text.
 fn content(bytes: &[u8]) -> Result<&[u8], Flaw> {
     let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
     other_format(bytes).map_or(Ok(bytes), |kind| Err(Flaw::whole_file(kind)))
 }
 
-/// What a file is that is not text, with the way to PEM.
+/// What a file is that is not PEM, and how to convert it.
 fn other_format(bytes: &[u8]) -> Option<&'static str> {
     if is_utf16(bytes) {
         return Some("is UTF-16 text; save it as UTF-8");
@@ -219,8 +219,8 @@ fn other_format(bytes: &[u8]) -> Option<&'static str> {
         .then_some("is not a PEM file: it holds NUL bytes")
 }
 
-/// The lines, whether they end with LF, CR LF or, as in old files, CR alone; `None` for one that is
-/// not UTF-8, as names around the blocks may be.
+/// The lines, ended by LF, CR LF or, in old files, CR alone; `None` for a line that is not UTF-8,
+/// which may occur in names between blocks.
 fn lines(bytes: &[u8]) -> impl Iterator<Item = Option<&str>> {
     let end = if bytes.contains(&b'\n') { b'\n' } else { b'\r' };
     bytes
@@ -250,7 +250,7 @@ fn line_kind(line: &str) -> LineKind<'_> {
     )
 }
 
-/// A line that is exactly a BEGIN or END line.
+/// Parses a well-formed BEGIN or END line.
 fn boundary(line: &str) -> Option<LineKind<'_>> {
     const DASHES: &str = "-----";
     let framed = line.strip_prefix(DASHES)?.strip_suffix(DASHES)?;
@@ -264,8 +264,8 @@ fn boundary(line: &str) -> Option<LineKind<'_>> {
     (!label.contains(DASHES) && !label.starts_with('-') && !label.ends_with('-')).then_some(kind)
 }
 
-/// Whether somebody meant this as a BEGIN or END line: hyphens, or the dashes that word processors
-/// make of them, stand before one of the words.
+/// Whether this was meant as a BEGIN or END line: hyphens, or the dashes that word processors turn
+/// them into, precede one of the words.
 fn looks_like_boundary(line: &str) -> bool {
     let is_dash = |letter: char| matches!(letter, '\u{2010}'..='\u{2015}' | '\u{2212}');
     ["BEGIN ", "END "].iter().any(|word| {
@@ -276,7 +276,7 @@ fn looks_like_boundary(line: &str) -> bool {
     })
 }
 
-/// Whether a line outside every block can only have come from within one.
+/// Whether a line outside of blocks can only come from within one.
 fn is_stray_base64(line: &str) -> bool {
     line.len() >= 40 && line.bytes().all(is_base64)
 }

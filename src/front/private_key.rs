@@ -1,4 +1,4 @@
-//! Checks of the private key: its kind, and the actual reason why rustls cannot use it.
+//! Checks the private key: its kind, and the actual reason if rustls cannot use it.
 
 use rustls::pki_types::PrivateKeyDer;
 use rustls_pemfile::Item;
@@ -7,14 +7,14 @@ use super::der::{self, Damage, Element, Reader, tag};
 use super::pem::{Block, Flaw};
 use super::x509::oid;
 
-/// Curves whose keys rustls signs with.
+/// OIDs of the curves that rustls can sign with.
 const CURVES: [&[u8]; 3] = [
     &[0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07],
     &[0x2b, 0x81, 0x04, 0x00, 0x22],
     &[0x2b, 0x81, 0x04, 0x00, 0x23],
 ];
 
-/// Names of kinds that clients or rustls do not take.
+/// Names of kinds that clients or rustls do not accept.
 const OTHER_KINDS: [(&[u8], &str); 7] = [
     (&[0x2a, 0x86, 0x48, 0xce, 0x38, 0x04, 0x01], "a DSA key"),
     (
@@ -31,11 +31,11 @@ const OTHER_KINDS: [(&[u8], &str); 7] = [
     ),
 ];
 
-/// What to do about a key of a kind that cannot be used.
+/// Advice for a key of an unusable kind.
 const NEW_KEY: &str =
     "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
-/// A key that looks as if it could be used.
+/// A key that looks usable.
 pub(super) struct FoundKey {
     pub(super) key: PrivateKeyDer<'static>,
     /// The likely reason if the crypto library rejects it.
@@ -45,7 +45,7 @@ pub(super) struct FoundKey {
 /// Finds the key among the blocks of a file, which may also hold certificates and parameters.
 ///
 /// # Errors
-/// Why no usable key was found. No part of the key is repeated.
+/// Why no usable key was found. Never contains any part of a key.
 pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     let keys: Vec<_> = blocks
         .iter()
@@ -101,7 +101,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<FoundKey, Flaw> {
     }
 }
 
-/// What a key is to be marked as by its content, where that is one of the three forms.
+/// The label that fits the content of a key, if it has one of the three forms.
 fn true_label(der: &[u8]) -> Option<&'static str> {
     let forms = [
         ("PRIVATE KEY", pkcs8(der)),
@@ -113,15 +113,15 @@ fn true_label(der: &[u8]) -> Option<&'static str> {
         .find_map(|(label, kind)| kind.is_ok().then_some(label))
 }
 
-/// What would be wrong with a key of this kind that cannot be used, or else why its kind cannot be
-/// used.
+/// For a usable kind, what is probably wrong if rustls rejects the key anyway; else why the kind is
+/// unusable.
 type Kind = Result<&'static str, String>;
 
-/// The suspicion of a key of a good kind.
+/// The likely flaw of a key of a usable kind.
 const BROKEN: &str = "is damaged: its parts do not make a key; copy it again";
 
-/// The suspicion of a key with its curve written out. aws-lc knows the usual curves by their
-/// parameters, too.
+/// The likely flaw of a key with explicit curve parameters. aws-lc recognises the usual curves by
+/// those, too.
 const EXPLICIT: &str = "is an EC key with explicit parameters in place of a curve's name, which TLS does not have \
      (RFC 8422 5.1.1); name the curve with: openssl ec -in {file} -param_enc named_curve -out NEW";
 
@@ -182,7 +182,7 @@ fn sec1(der: &[u8]) -> Kind {
     let (Some(_), Some(_)) = head else {
         return Err(damaged());
     };
-    // The curve may be left out; rustls then tries each.
+    // The curve may be omitted; rustls then tries each.
     match key
         .expect(tag::context(0))
         .and_then(|parameters| Reader::new(parameters).next())
@@ -192,7 +192,7 @@ fn sec1(der: &[u8]) -> Kind {
     }
 }
 
-/// The kind of a key on a curve.
+/// The kind of an EC key, by its curve.
 fn curve(parameters: Element<'_>) -> Kind {
     match parameters.content {
         _ if parameters.tag == tag::SEQUENCE => Ok(EXPLICIT),
@@ -213,7 +213,7 @@ fn damaged() -> String {
     "is damaged: its content is not a private key; copy it again".to_owned()
 }
 
-/// The content of the key, if all of it is there.
+/// The content of the key, if it is complete.
 fn whole(der: &[u8]) -> Result<&[u8], String> {
     match der::whole_sequence(der) {
         Ok(element) => Ok(element.content),

@@ -1,22 +1,21 @@
-//! The PROXY protocol header, versions 1 and 2, that a load balancer sends ahead of everything else
-//! to name the client it speaks for. The rules are those of haproxy's `doc/proxy-protocol.txt`.
+//! The PROXY protocol header, versions 1 and 2, in which a load balancer names its client ahead of
+//! everything else. Follows haproxy's `doc/proxy-protocol.txt`.
 //!
-//! Only what comes from a trusted proxy may be read with this: the header is a claim, and nothing
-//! in it proves it.
+//! Use this only on connections from trusted proxies: the header is an unproven claim.
 //!
-//! No crate reads it as that document says. ppp 2.3, proxy-header 0.1, proxy-protocol 0.5 and
-//! haproxy-protocol 0.0.4 ignore the checksum, take extensions that run past the header, and refuse
-//! LOCAL with an unassigned family; all but the first also misread lines of version 1, and
-//! proxy-protocol panics on a length that is not true.
+//! No crate follows that document. ppp 2.3, proxy-header 0.1, proxy-protocol 0.5 and
+//! haproxy-protocol 0.0.4 ignore the checksum, accept extensions that run past the header, and
+//! refuse LOCAL with an unassigned family. All but the first also misread version 1 lines, and
+//! proxy-protocol panics on a wrong length.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
-/// Longest line of version 1, with its CRLF (section 2.1).
+/// Longest line of version 1, including CRLF (section 2.1).
 pub(crate) const V1_MAX: usize = 107;
 
-/// Longest header of version 2 that is read. The length field allows 65 551 bytes, but the document
-/// promises one segment; nginx reads 4096 as well, which leaves room for addresses and a client
+/// Longest header of version 2 to read. The length field allows 65 551 bytes, but the document
+/// promises a single segment. 4096, the limit of nginx, leaves room for addresses and a client
 /// certificate.
 pub const V2_MAX: usize = 4096;
 
@@ -30,35 +29,35 @@ const TLV_FIXED: usize = 3;
 /// What the first bytes of a connection are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Parsed {
-    /// More bytes are needed; no more than `V2_MAX` are ever asked for.
+    /// More bytes are needed, up to `V2_MAX` in all.
     Incomplete,
     /// Something else, for instance a ClientHello; all bytes belong to it.
     NotProxy,
-    /// A whole header; what follows it belongs to TLS.
+    /// A complete header; TLS follows it.
     Header(Header),
 }
 
-/// A whole header.
+/// A complete header.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Header {
-    /// The client. `None` where the proxy speaks for itself (LOCAL, as in a health check) or does
-    /// not say for whom in a way that means anything for TCP (UNKNOWN, UNSPEC, Unix sockets,
-    /// datagrams): then the addresses of the connection itself are the right ones.
+    /// The client. `None` if the proxy acts for itself (LOCAL, as in a health check), or names
+    /// nobody in terms of TCP (UNKNOWN, UNSPEC, Unix sockets, datagrams); then the addresses of the
+    /// connection itself apply.
     pub source: Option<SocketAddr>,
-    /// Bytes of the header, all of them to be skipped.
+    /// Length of the header, in bytes, to skip.
     pub len: usize,
 }
 
-/// Why a header is not one; the connection is to be closed.
+/// Why a header is malformed. The connection must be closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Malformed {
     /// No CRLF within `V1_MAX` bytes, or a length above `V2_MAX`.
     TooLong,
-    /// CR or LF alone in a line of version 1.
+    /// Bare CR or LF in a version 1 line.
     LineEnd,
-    /// A line of version 1 of another form.
+    /// A version 1 line of another form.
     Line,
-    /// An address or a port of version 1 that is not written as the document demands.
+    /// A version 1 address or port in another notation than the document demands.
     Address,
     /// A version other than 2 after the signature, or an unassigned command.
     Command,
@@ -66,9 +65,9 @@ pub enum Malformed {
     Family,
     /// Fewer bytes than the addresses of the family need.
     Length,
-    /// Extensions that do not end where the header ends.
+    /// Extensions that do not end with the header.
     Extension,
-    /// The checksum does not fit the header.
+    /// The checksum does not match.
     Checksum,
 }
 
@@ -88,12 +87,11 @@ impl fmt::Display for Malformed {
     }
 }
 
-/// Reads the header at the start of `bytes`, which may hold any part of what has come so far and
-/// more than the header. Reading again with more bytes never changes an answer other than
-/// [`Parsed::Incomplete`].
+/// Parses the header at the start of `bytes`, the bytes received so far. Parsing again with more
+/// bytes changes no answer other than [`Parsed::Incomplete`].
 ///
 /// # Errors
-/// When the bytes begin like a header and are malformed. The connection is to be closed.
+/// When the bytes begin like a header but are malformed. The connection must be closed.
 pub fn parse(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if bytes.starts_with(V2_SIGNATURE) {
         return v2(bytes);
@@ -132,9 +130,9 @@ fn v1(bytes: &[u8]) -> Result<Parsed, Malformed> {
     }))
 }
 
-/// The client of a line, which begins after `PROXY`.
+/// The client in the part of a line after `PROXY`.
 fn v1_source(line: &[u8]) -> Result<Option<SocketAddr>, Malformed> {
-    // Whatever stands behind UNKNOWN has to be ignored, text or not.
+    // Anything after UNKNOWN must be ignored, even if it is not text.
     if let Some([] | [b' ', ..]) = line.strip_prefix(b" UNKNOWN") {
         return Ok(None);
     }
@@ -172,7 +170,7 @@ fn port(text: &str) -> Result<u16, Malformed> {
 }
 
 fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
-    // What is there is judged at once, so that a connection ends as early as it can.
+    // Checks each byte as soon as it is there, to close a bad connection early.
     let Some(&command) = bytes.get(12) else {
         return Ok(Parsed::Incomplete);
     };
@@ -194,8 +192,7 @@ fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
     if len > V2_MAX {
         return Err(Malformed::TooLong);
     }
-    // The family of LOCAL is ignored, and where the family is unspecified nobody knows how long
-    // addresses are.
+    // LOCAL ignores the family, and an unspecified family has addresses of unknown length.
     let addresses = match family >> 4 {
         _ if is_local => None,
         1 => Some(12),
@@ -222,7 +219,7 @@ fn v2(bytes: &[u8]) -> Result<Parsed, Malformed> {
 fn v2_source(header: &[u8], family: u8) -> Option<SocketAddr> {
     let port = |at: usize| Some(u16::from_be_bytes(*header.get(at..)?.first_chunk()?));
     let addresses = header.get(V2_FIXED..)?;
-    // Source and destination address, then the ports in the same order.
+    // Source and destination address come first, then the ports in the same order.
     let (source, port) = match family {
         0x11 => (
             IpAddr::from(*addresses.first_chunk::<4>()?),
@@ -237,9 +234,9 @@ fn v2_source(header: &[u8], family: u8) -> Option<SocketAddr> {
     Some(SocketAddr::new(source.to_canonical(), port))
 }
 
-/// Walks the extensions from `start` to the end of the header. None of them is of use here, but a
-/// checksum has to be checked (section 2.2.3), and lengths that do not add up mean that sender and
-/// receiver disagree on where the header ends.
+/// Walks the extensions from `start` to the end of the header. None of them is used here, but a
+/// checksum must be verified (section 2.2.3), and inconsistent lengths mean that sender and
+/// receiver disagree about the end of the header.
 fn check_extensions(header: &[u8], start: usize) -> Result<(), Malformed> {
     let mut at = start;
     while at < header.len() {
@@ -259,8 +256,8 @@ fn check_extensions(header: &[u8], start: usize) -> Result<(), Malformed> {
     Ok(())
 }
 
-/// CRC32c (RFC 3720 appendix B.4) of `bytes` with those of `zeroed` taken as zeros. Bit by bit:
-/// headers are short and checksums rare.
+/// CRC32c (RFC 3720 appendix B.4) of `bytes`, with those in `zeroed` taken as zeros. Bit by bit,
+/// since headers are short and checksums rare.
 fn crc32c(bytes: &[u8], zeroed: std::ops::Range<usize>) -> u32 {
     let mut crc = u32::MAX;
     for (at, &byte) in bytes.iter().enumerate() {

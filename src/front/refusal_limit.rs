@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use crate::ops::client_prefix::client_prefix;
 use crate::ops::sync::lock;
 
-/// Lines a client has in each [`WINDOW`]: enough to see what is wrong with one that means well.
+/// Lines per client in each [`WINDOW`]: enough to diagnose a well-meaning client.
 const LINES_MAX: u32 = 50;
 /// How long a count lasts.
 const WINDOW: Duration = Duration::from_secs(10);
-/// Clients that are counted separately. Further ones share one count.
+/// Most clients to count separately. Further ones share one count.
 const CLIENTS_MAX: usize = 4096;
 
 /// Counts the refused requests of each client, so that clients without a Guid cannot fill the log.
@@ -34,11 +34,11 @@ struct Count {
 /// Whether to log a refused request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum LogDecision {
-    /// It is written.
+    /// Log it.
     Log,
-    /// It is written as the last one of this client for a while.
+    /// Log it as the last one of this client for a while.
     LogLast,
-    /// It is left out; the request is in the metrics all the same.
+    /// Leave it out; the request is still counted in the metrics.
     Suppress,
 }
 

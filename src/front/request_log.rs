@@ -1,5 +1,6 @@
-//! The one log line of a request, and remarks about clients who get no request through. No Guid and
-//! no password is near them, and of path and query nothing but the recording that a download names.
+//! The log line of each request, and remarks about clients that get no request through. They
+//! contain no Guid and no password, and nothing of path and query but the recording that a download
+//! names.
 
 use std::fmt;
 use std::io;
@@ -12,16 +13,16 @@ use super::refusal_limit::LogDecision;
 use crate::api::{Interface, Reply, RequestContext, ResultCode};
 use crate::ops::log_lines::Quoted;
 
-/// What is logged of every request, whoever it comes from, since intrusion detection reads it: the
-/// password checks and the delay of a locked sign-in bound its number.
+/// Results that are always logged, since intrusion detection reads them. Password checks and the
+/// delay of a locked sign-in bound their number.
 const UNLIMITED: [ResultCode; 2] = [ResultCode::WRONG_PASSWORD, ResultCode::LOCKED];
-/// The end of the last line that a client without a session has for a while.
+/// Suffix of the last line of a client without a session for a while.
 const SUPPRESSION_NOTE: &str =
     " (further requests of this client without a session are not logged for up to 10 s)";
 
 /// Counts and logs an answered request.
 ///
-/// `bytes` is what was sent of the content, and `cut` why it was not all of it.
+/// `bytes` is how much content was sent; `cut` is why it was not all.
 pub(super) fn record(
     connection: &Connection,
     reply: &Reply,
@@ -36,7 +37,7 @@ pub(super) fn record(
         .counters
         .count_request(interface.log_name(), code);
     let level = match interface {
-        // Monitoring asks every few seconds, and strangers may ask for anything.
+        // Monitoring asks every few seconds, and strangers ask for anything.
         Interface::Health | Interface::Metrics | Interface::Unknown => Level::Debug,
         _ => Level::Info,
     };
@@ -64,17 +65,15 @@ pub(super) fn record(
     );
 }
 
-/// Logs at debug what is wrong with a client that has not got a request through, within the limit
-/// of its requests.
+/// Logs at debug why a client got no request through, under the same limit as its requests.
 pub(super) fn remark(connection: &Connection, text: fmt::Arguments<'_>) {
     if let Some(suppression_note) = suppression_note(connection, Level::Debug) {
         log::debug!(target: "cc_gateway", "{text}{suppression_note}");
     }
 }
 
-/// Counts a line of a client without a session and gives its end, or `None` if it is to be left
-/// out. What the level of the log leaves out anyway does not count, or else the line that says so
-/// could be among it.
+/// Counts a line of a client without a session. Returns its suffix, or `None` to leave it out.
+/// Lines below the log level do not count, since the one with the note might be among them.
 fn suppression_note(connection: &Connection, level: Level) -> Option<&'static str> {
     if !log::log_enabled!(target: "cc_gateway", level) {
         return None;

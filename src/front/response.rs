@@ -5,15 +5,15 @@ use std::time::SystemTime;
 
 use crate::api::Reply;
 
-/// Room for the head of a response that is not unusually long, in bytes.
+/// Room for a usual response head, in bytes.
 const HEAD_USUAL_BYTES: usize = 512;
 
-/// What the connection adds to an answer.
+/// The parts of a response that the connection decides.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Framing {
     /// Length of the content, in bytes.
     pub(super) length: u64,
-    /// Whether the content itself follows: not for HEAD, nor where a download sends it.
+    /// Whether to append the content: not for HEAD, nor for a download, which sends it separately.
     pub(super) with_body: bool,
     /// Whether another request may follow.
     pub(super) keep_alive: bool,

@@ -1,26 +1,24 @@
 //! Server names (RFC 6066 section 3) that rustls refuses.
 //!
 //! Some balancers and clients put something other than a DNS name into the server name: the Host
-//! field with its port, a name in brackets, a wildcard, nothing. There is one certificate here, so
-//! the name decides nothing, but rustls ends the handshake with `illegal_parameter` or
+//! field with its port, a name in brackets, a wildcard, nothing. There is only one certificate, so
+//! the name does not matter here, but rustls aborts the handshake with `illegal_parameter` or
 //! `decode_error` (rustls 0.23.46: `msgs/handshake.rs`, `HostNamePayload::read`; `server/hs.rs`,
-//! `process_client_hello`), before a resolver of certificates is asked and within
-//! `Acceptor::accept` as well. Its switch for this, `InvalidSniPolicy`, exists on the way to 0.24
-//! only.
+//! `process_client_hello`), before it asks the certificate resolver, and in `Acceptor::accept` as
+//! well. Its switch for this, `InvalidSniPolicy`, will only come with 0.24.
 //!
-//! To take the name out of the ClientHello is not enough: client and server must agree on every
-//! byte of it, because both hash the handshake's messages (RFC 8446 section 4.4.1, RFC 5246 section
-//! 7.4.9). Hence two halves:
+//! Removing the name from the ClientHello is not enough: client and server must agree on every byte
+//! of it, because both hash the handshake messages (RFC 8446 section 4.4.1, RFC 5246 section
+//! 7.4.9). So there are two parts:
 //!
-//! 1. [`examine`] looks at the raw ClientHello. If rustls would refuse the name, the type of the
-//!    extension is to be replaced, in place, by one that is reserved for private use. rustls
-//!    ignores extensions it does not know (RFC 8446 section 4.1.2 demands it), so it sees a client
-//!    that sent no name.
-//! 2. `tolerant_provider` gives cipher suites that hash the ClientHello with the type put back. So
-//!    the transcript is that of the bytes the client has sent, and everything that protects the
-//!    handshake stays as it is.
+//! 1. [`examine`] parses the raw ClientHello. If rustls would refuse the name, [`BadName::hide`]
+//!    changes the type of the extension, in place, to one reserved for private use. rustls ignores
+//!    unknown extensions, as RFC 8446 section 4.1.2 demands, so it sees a client that sent no name.
+//! 2. `tolerant_provider` has cipher suites that restore the type before they hash the ClientHello.
+//!    So the transcript is of the bytes that the client sent, and the handshake is as well
+//!    protected as ever.
 //!
-//! Only connections with such a name get this provider; all others never meet any of it.
+//! Only connections with such a name use this provider.
 
 mod hello;
 mod transcript;
@@ -30,23 +28,22 @@ use rustls::pki_types::ServerName;
 use hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length};
 pub(crate) use transcript::tolerant_provider;
 
-/// Longest ClientHello that is looked at, in bytes with its records. One with post-quantum key
-/// shares has some 2 KB; a longer one than this goes to rustls as it is.
+/// Longest ClientHello to examine, in bytes including record headers. One with post-quantum key
+/// shares has some 2 KB. A longer one than this goes to rustls unchanged.
 pub const HELLO_MAX: usize = 16 * 1024;
-/// Longest name that is kept for the log, in bytes; a DNS name has no more than 255.
+/// Longest name to keep for the log, in bytes; DNS names have at most 255.
 const NAME_MAX: usize = 255;
 
 const CHANGE_CIPHER_SPEC: u8 = 20;
 const HANDSHAKE: u8 = 22;
 const RECORD_FIXED: usize = 5;
 
-/// What the first bytes of a TLS connection ask for.
+/// The result of examining the first bytes of a TLS connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Examined {
-    /// The ClientHello is not complete; no more than [`HELLO_MAX`] bytes are ever asked for.
+    /// The ClientHello is incomplete. More bytes are needed, up to [`HELLO_MAX`] in all.
     Incomplete,
-    /// rustls is to judge the bytes as they are: a name it takes, no name, or no ClientHello at
-    /// all.
+    /// The bytes go to rustls unchanged: a name it accepts, no name, or no ClientHello at all.
     Unchanged,
     /// rustls would refuse the name.
     BadName(BadName),
@@ -55,15 +52,15 @@ pub enum Examined {
 /// A server name that rustls refuses, and its position.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BadName {
-    /// The name for the log, to be escaped; empty if unreadable.
+    /// The name, not escaped; empty if unreadable.
     pub(crate) name: String,
     type_offsets: [usize; 2],
 }
 
 impl BadName {
-    /// Makes the extension one that rustls ignores. `bytes` are those that were examined, in full
-    /// or with more behind them; they may go to rustls then, on a connection with
-    /// `tolerant_provider` and no other.
+    /// Changes the extension into one that rustls ignores. `bytes` are those that were examined,
+    /// possibly with more after them. They may then go to rustls, but only on a connection with
+    /// `tolerant_provider`.
     pub fn hide(&self, bytes: &mut [u8]) {
         for (at, byte) in self.type_offsets.iter().zip(HIDDEN.to_be_bytes()) {
             if let Some(place) = bytes.get_mut(*at) {
@@ -73,13 +70,12 @@ impl BadName {
     }
 }
 
-/// Looks at the first bytes a client sends, or at those after a HelloRetryRequest, when it sends
-/// its ClientHello again: rustls says so by [`rustls::HandshakeKind::FullWithHelloRetryRequest`]
-/// while still handshaking.
+/// Examines the first bytes from a client, or those after a HelloRetryRequest, which contain
+/// another ClientHello. rustls indicates the latter by
+/// [`rustls::HandshakeKind::FullWithHelloRetryRequest`] while still handshaking.
 pub fn examine(bytes: &[u8]) -> Examined {
     let bytes = bytes.get(..HELLO_MAX).unwrap_or(bytes);
-    // Handshake messages may be spread over records; where each byte of the message stands has to
-    // be known.
+    // A handshake message may span records, so the position of each byte of the message is needed.
     let mut message: Vec<u8> = Vec::new();
     let mut places: Vec<usize> = Vec::new();
     let mut at = 0;
@@ -100,7 +96,7 @@ pub fn examine(bytes: &[u8]) -> Examined {
         let content = at + RECORD_FIXED;
         at = content + length;
         match kind {
-            // Sent before the second ClientHello for the sake of middleboxes (RFC 8446 appendix
+            // Sent before the second ClientHello for middlebox compatibility (RFC 8446 appendix
             // D.4).
             CHANGE_CIPHER_SPEC if message.is_empty() && length == 1 => {}
             HANDSHAKE if major == 3 && length > 0 => {
@@ -125,7 +121,7 @@ fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {
     let mut found = None;
     for extension in extensions(message) {
         match extension.kind {
-            // What a client must not send twice, or sends of our own, is left to rustls.
+            // A repeated name, or our own private type, is left to rustls.
             SERVER_NAME if found.is_some() => return None,
             HIDDEN => return None,
             SERVER_NAME => found = Some(extension),
@@ -146,7 +142,7 @@ fn bad_name(message: &[u8], places: &[usize]) -> Option<BadName> {
     })
 }
 
-/// Whether rustls takes the content of a server name extension; the same steps as its own.
+/// Whether rustls accepts the content of a server name extension; follows its steps.
 fn is_taken(content: &[u8]) -> bool {
     let Some((length, mut list)) = content.split_first_chunk() else {
         return false;
@@ -155,7 +151,7 @@ fn is_taken(content: &[u8]) -> bool {
         return false;
     }
     let mut names = 0;
-    // The form of a name of another type is unknown, and so is what follows it.
+    // Names of other types have an unknown format, so parsing stops at one.
     while let [0, rest @ ..] = list {
         let Some((name, rest)) = split_name(rest) else {
             return false;
@@ -169,7 +165,7 @@ fn is_taken(content: &[u8]) -> bool {
     names == 1
 }
 
-/// A name with its length before it, which must not be 0.
+/// Splits off a name with a length prefix, which must not be 0.
 fn split_name(list: &[u8]) -> Option<(&[u8], &[u8])> {
     let (length, rest) = list.split_first_chunk()?;
     let length = usize::from(u16::from_be_bytes(*length));

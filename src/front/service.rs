@@ -22,23 +22,24 @@ use crate::ops::counters::Counters;
 use crate::ops::fatal_error::FatalError;
 use crate::ops::notify::ServiceManager;
 
-/// Most I/O threads. Beyond as many, requests wait for the interfaces and downloads for the disk.
+/// Most I/O threads. With more, requests would only wait for the interfaces, and downloads for the
+/// disk.
 const IO_THREADS_MAX: usize = 4;
 
-/// How many clients there may be.
+/// Limits on clients.
 #[derive(Debug, Clone)]
 pub struct Limits {
-    /// In all.
+    /// Connections in all.
     pub connections: usize,
-    /// Of one address.
+    /// Connections from one address.
     pub connections_per_address: usize,
-    /// Workers behind them, at most; one a processor suffices.
+    /// Most workers; the service starts no more than there are processors.
     pub workers: usize,
-    /// Whose word is taken for who the client is.
+    /// Proxies that are trusted to name the client.
     pub trusted_proxies: Vec<IpPrefix>,
 }
 
-/// The front at work.
+/// The running front.
 pub struct Service {
     context: Arc<Context>,
     io_threads: Arc<Vec<IoThread>>,
@@ -50,7 +51,7 @@ impl Service {
     /// Begins to accept clients.
     ///
     /// # Errors
-    /// When a socket, a descriptor or a thread cannot be made.
+    /// When a socket, descriptor or thread cannot be created.
     pub fn start(
         listeners: Listeners,
         tls: Tls,
@@ -64,9 +65,9 @@ impl Service {
             FatalError::from_io(&error, format!("cannot accept clients: {error}"))
         };
         let processors = thread::available_parallelism().map_or(1, usize::from);
-        // A worker never waits for anything but the next request, so more of them than processors
-        // only take turns: with eight on two processors a small request costs a fifth more than
-        // with two.
+        // Workers never block except for the next request, so more of them than processors only
+        // take turns: with eight on two processors a small request costs a fifth more than with
+        // two.
         let workers = limits.workers.min(processors);
         let (http, backends) = Http::start(gateway, workers, processors.min(IO_THREADS_MAX))?;
         let connections = Connections::new(limits.connections, limits.connections_per_address);
@@ -112,15 +113,15 @@ impl Service {
         })
     }
 
-    /// Longest time [`Service::stop`] takes beyond its `drain`: threads notice that their clients
-    /// were cut.
+    /// Longest time that [`Service::stop`] takes beyond its `drain`: threads have to notice that
+    /// their clients were cut.
     pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(1);
-    /// How long everything but running downloads may take to end. The operator is promised two
-    /// seconds for all of it.
+    /// How long everything but running downloads may take to end. Operators are promised two
+    /// seconds in all.
     const DRAIN_GRACE: Duration = Duration::from_millis(1500);
 
-    /// Stops accepting, closes idle connections and answers waiting polls. Returns how many
-    /// downloads are running once no further request is read.
+    /// Stops accepting, closes idle connections and answers waiting polls. Returns the number of
+    /// running downloads once no further request is read.
     pub(crate) fn begin_drain(&self) -> usize {
         let connections = &self.context.connections;
         connections.begin_drain();
@@ -133,10 +134,10 @@ impl Service {
         connections.downloads()
     }
 
-    /// Ends the service, draining it first: time until `drain` has passed or `force` says so for
-    /// running downloads. Returns how many downloads were cut meanwhile, by whatever.
+    /// Drains and ends the service. Running downloads may finish until `drain` has passed or
+    /// `force` returns true. Returns how many downloads were cut short, for any reason.
     pub fn stop(mut self, drain: Duration, mut force: impl FnMut() -> bool) -> u64 {
-        /// How often `force` is asked and the watchdog fed.
+        /// How often to call `force` and ping the watchdog.
         const POLL_INTERVAL: Duration = Duration::from_millis(100);
 
         let cut = &self.context.counters.downloads_cut;
@@ -163,7 +164,7 @@ impl Service {
                 break;
             }
         }
-        // Those who are left wait for a file server, and are not counted yet.
+        // Downloads still there are waiting for a file server and not counted yet.
         let cut = cut.value() - before + connections.downloads() as u64;
         self.end_threads();
         cut

@@ -3,8 +3,8 @@
 use std::io;
 use std::time::{Duration, Instant};
 
-/// How long each stage of a connection may take. Each is the whole time of a stage, not the pause
-/// between two bytes, so that a client sending a byte a second gains nothing.
+/// How long each stage of a connection may take. Each is for the whole stage, not for the pause
+/// between two bytes, so that sending a byte a second gains nothing.
 #[derive(Debug, Clone, Copy)]
 pub struct Timeouts {
     /// The TLS handshake.
@@ -15,24 +15,24 @@ pub struct Timeouts {
     pub head: Duration,
     /// A request's content.
     pub body: Duration,
-    /// Between two requests of a connection.
+    /// Between two requests on a connection.
     pub idle: Duration,
-    /// A response that is not a download, until the client has taken all of it; and what is left of
+    /// A response that is not a download, until the client has taken all of it; also the rest of
     /// any response when the connection closes.
     pub response: Duration,
     /// In each window of this length a client must take [`Timeouts::WINDOW_BYTES`] of its download,
-    /// unless it was faster before: [`Timeouts::WINDOWS_AHEAD_MAX`].
+    /// unless it is ahead: [`Timeouts::WINDOWS_AHEAD_MAX`].
     pub window: Duration,
-    /// After the last response, how long what the client is still sending is read and thrown away.
+    /// How long to read and discard what the client sends after the last response.
     pub linger: Duration,
 }
 
 impl Timeouts {
-    /// What a client must take of a download in each window, in bytes.
+    /// Bytes of a download that a client must take in each window.
     pub const WINDOW_BYTES: u64 = 64 * 1024;
-    /// How many windows a client may be ahead. A buffer of some MB between us and a client, in its
-    /// kernel or a relay, fills in a moment; then it takes nothing for as long as an even client
-    /// needs to make room in it, and a player takes nothing until it has played some.
+    /// How many windows a client may be ahead. A buffer of some MB between us and the client, in
+    /// its kernel or a relay, fills in a moment, and then takes nothing until the client has made
+    /// room. A player takes nothing until it has played some.
     pub const WINDOWS_AHEAD_MAX: u32 = 4;
 }
 
@@ -51,7 +51,7 @@ impl Default for Timeouts {
     }
 }
 
-/// Watches that a client takes its download fast enough.
+/// Checks that a client takes its download fast enough.
 #[derive(Debug)]
 pub(super) struct MinRate {
     window: Duration,
@@ -72,7 +72,7 @@ impl MinRate {
         }
     }
 
-    /// Leaves a pause out of the window: the file server's, not the client's.
+    /// Excludes a pause of the file server from the window.
     pub(super) fn exclude(&mut self, pause: Duration) {
         self.since = self.since.checked_add(pause).unwrap_or(self.since);
     }
@@ -80,8 +80,7 @@ impl MinRate {
     /// Notes that the client took `bytes`.
     ///
     /// # Errors
-    /// `TimedOut` when a window has passed, too little was taken in it, and the client was not
-    /// ahead.
+    /// `TimedOut` if a window has passed in which the client took too little, and it was not ahead.
     pub(super) fn taken(&mut self, bytes: usize, now: Instant) -> io::Result<()> {
         self.taken += bytes as u64;
         let elapsed = now.saturating_duration_since(self.since);

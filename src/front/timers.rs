@@ -1,24 +1,24 @@
-//! Timers of connections, in steps.
+//! Connection timers with a coarse resolution.
 
 use std::time::{Duration, Instant};
 
 use super::io_handle::Key;
 
-/// Timers fire at multiples of this, never early. Thousands of polls end every second, and a thread
-/// that wakes for each of them spends more on waking than on the answer.
+/// Timers fire at multiples of this, never early. Thousands of polls end every second, and waking
+/// for each of them would cost more than the answer.
 const STEP: Duration = Duration::from_millis(10);
-/// Steps that are kept apart: 82 s, longer than an idle connection may last. What is due later is
-/// looked at then, and set again.
+/// Number of distinct steps: 82 s, longer than an idle connection may last. A later timer fires at
+/// the end of that time, and is set again.
 const SLOTS: usize = 8192;
 
-/// The deadlines of an I/O thread's connections.
+/// A timer wheel with the deadlines of an I/O thread's connections.
 ///
-/// A deadline that moves away, as that of a connection does with each request, moves nothing here:
-/// the timer that is there goes off, its owner checks the current deadline and sets it again.
+/// Postponing a deadline, as each request does, changes nothing here: the old timer fires, and its
+/// owner checks the current deadline and sets it again.
 #[derive(Debug)]
 pub(super) struct Timers {
     started: Instant,
-    /// The connections of each step, by its number modulo `SLOTS`.
+    /// The connections of each step, by step modulo `SLOTS`.
     slots: Vec<Vec<Key>>,
     /// A bit for each slot that is not empty.
     occupied: Vec<u64>,
@@ -26,12 +26,12 @@ pub(super) struct Timers {
     done: u64,
     /// The next step with a timer.
     next: Option<u64>,
-    /// Connections of the current step that were not returned yet.
+    /// Connections of the current step that are not returned yet.
     expired: Vec<Key>,
 }
 
 impl Timers {
-    /// No timer is set; `now` is the first step.
+    /// Without timers; `now` is step 0.
     pub(super) fn new(now: Instant) -> Timers {
         Timers {
             started: now,
@@ -70,7 +70,7 @@ impl Timers {
         self.next.map(|step| self.time(step))
     }
 
-    /// The next expired timer, and its step.
+    /// The next expired timer and its step.
     pub(super) fn pop_expired(&mut self, now: Instant) -> Option<(u64, Key)> {
         if let Some(key) = self.expired.pop() {
             return Some((self.done, key));
@@ -84,11 +84,11 @@ impl Timers {
         self.expired.pop().map(|key| (step, key))
     }
 
-    /// The first step after those that are done that has a timer.
+    /// The first step after `done` that has a timer.
     fn find_next(&self) -> Option<u64> {
         let first = index(self.done);
         let words = self.occupied.len();
-        // The word of the first slot comes again at the end, with the bits before that slot.
+        // The word of the first slot is visited again at the end, for the bits before that slot.
         (0..=words).find_map(|offset| {
             let word = (first / 64 + offset) % words;
             let mask = match offset {

@@ -1,4 +1,4 @@
-//! TLS: one configuration for all clients, and the certificate that a reload may replace.
+//! TLS: the configuration for all clients, and the certificate, which a reload may replace.
 
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -12,7 +12,7 @@ use super::key_pair::KeyPair;
 use super::server_name::tolerant_provider;
 use crate::ops::fatal_error::{Exit, FatalError};
 
-/// The configuration every connection is made with.
+/// The TLS configuration of all connections.
 #[derive(Debug, Clone)]
 pub struct Tls {
     pair: Arc<CurrentKeyPair>,
@@ -26,7 +26,7 @@ impl Tls {
     /// TLS 1.2 and 1.3 with this certificate.
     ///
     /// # Errors
-    /// When the crypto library cannot give what it promises, which no input can bring about.
+    /// When the crypto library fails, which no input can cause.
     pub fn new(pair: KeyPair) -> Result<Tls, FatalError> {
         let pair = Arc::new(CurrentKeyPair(RwLock::new(pair.certified)));
         let provider = aws_lc_rs::default_provider();
@@ -37,10 +37,10 @@ impl Tls {
         })
     }
 
-    /// Puts a certificate in force for new connections; false if it is the one in force already.
+    /// Replaces the certificate for new connections; false if it is the current one.
     pub fn replace(&self, pair: KeyPair) -> bool {
         let mut in_force = self.pair.0.write().unwrap_or_else(PoisonError::into_inner);
-        // The key belongs to the certificate, so it is the same where the certificate is.
+        // The key belongs to the certificate, so the same certificate means the same key.
         let is_other = in_force.cert != pair.certified.cert;
         *in_force = pair.certified;
         is_other
@@ -59,17 +59,17 @@ fn server_config(
         .map_err(broken)?
         .with_no_client_auth()
         .with_cert_resolver(Arc::clone(pair) as Arc<dyn ResolvesServerCert>);
-    // Two vendor clients would take HTTP/2 if it were offered, and lose the case of our field
-    // names. Old clients offer HTTP/1.0 alone.
+    // Two vendor clients would use HTTP/2 if offered, and lose the case of our field names. Old
+    // clients offer only HTTP/1.0.
     config.alpn_protocols = vec![b"http/1.1".to_vec(), b"http/1.0".to_vec()];
-    // Tickets alone resume a session: no memory is spent on clients who may never come back.
+    // Sessions resume by ticket only, which costs no memory for clients that may never return.
     config.session_storage = Arc::new(NoServerSessionStorage {});
     config.ticketer = aws_lc_rs::Ticketer::new().map_err(broken)?;
     config.send_tls13_tickets = 1;
     Ok(Arc::new(config))
 }
 
-/// The pair in force.
+/// The certificate and key in force.
 #[derive(Debug)]
 struct CurrentKeyPair(RwLock<Arc<CertifiedKey>>);
 

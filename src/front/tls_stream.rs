@@ -11,19 +11,19 @@ use rustix::net::sockopt;
 use rustls::{HandshakeKind, ServerConfig, ServerConnection};
 use socket2::SockRef;
 
-/// Bytes that may wait unsent in the kernel, beyond which nothing more is written, for all
-/// responses but downloads. A client that does not read costs no more than that and one response.
+/// Most bytes unsent in the kernel before writing stops, for all responses but downloads. A client
+/// that does not read costs no more than that and one response.
 pub(super) const UNSENT_MAX_BYTES: u32 = 4 * 1024;
-/// How long the kernel waits for a client to acknowledge anything of what was sent, or to open its
-/// window, in ms. Longer than any response but a download may take.
+/// How long the kernel waits for a client to acknowledge data or open its window, in ms. Longer
+/// than any response but a download may take.
 pub(super) const USER_TIMEOUT_MS: u32 = 60_000;
-/// How long the kernel tries to deliver what a closed socket has left, in ms.
+/// How long the kernel tries to deliver the rest of a closed socket, in ms.
 const ORPHAN_TIMEOUT_MS: u32 = 5_000;
 
 /// The result of a read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Received {
-    /// More of the client's bytes are there.
+    /// Some bytes were received.
     Bytes,
     /// The client has closed its side.
     End,
@@ -31,7 +31,7 @@ pub(super) enum Received {
     Nothing,
 }
 
-/// A TLS connection. Its socket does not block, except while a download thread has it.
+/// A TLS connection. Its socket is nonblocking, except while a download thread owns it.
 pub(super) struct TlsStream {
     socket: Arc<TcpStream>,
     tls: ServerConnection,
@@ -41,7 +41,7 @@ impl TlsStream {
     /// A connection before its handshake.
     ///
     /// # Errors
-    /// When the configuration cannot be used, which its tests exclude.
+    /// When the configuration is unusable, which tests rule out.
     pub(super) fn new(socket: TcpStream, config: Arc<ServerConfig>) -> io::Result<TlsStream> {
         Ok(TlsStream {
             socket: Arc::new(socket),
@@ -49,22 +49,23 @@ impl TlsStream {
         })
     }
 
-    /// Restarts the handshake with another configuration. Only before the client's first bytes have
-    /// been taken.
+    /// Restarts the handshake with another configuration. Only before the first call of
+    /// [`TlsStream::feed`].
     ///
     /// # Errors
-    /// As [`TlsStream::new`].
+    /// As with [`TlsStream::new`].
     pub(super) fn restart(&mut self, config: Arc<ServerConfig>) -> io::Result<()> {
         self.tls = server_connection(config)?;
         Ok(())
     }
 
-    /// Reads from the socket what is not TLS yet, or has to be looked at before it is.
+    /// Reads raw bytes from the socket: those before TLS, and those to examine before rustls gets
+    /// them.
     ///
     /// # Errors
-    /// `UnexpectedEof` at the end of the connection; what the socket says.
+    /// `UnexpectedEof` at the end of the connection; else the socket's error.
     pub(super) fn receive_raw(&mut self, bytes: &mut Vec<u8>) -> io::Result<Received> {
-        // The client waits for what is still to be sent.
+        // The client may be waiting for unsent data.
         self.flush()?;
         let mut chunk = [0; 4096];
         match (&*self.socket).read(&mut chunk) {
@@ -80,10 +81,10 @@ impl TlsStream {
         }
     }
 
-    /// Takes bytes that were read by [`TlsStream::receive_raw`].
+    /// Processes bytes read by [`TlsStream::receive_raw`].
     ///
     /// # Errors
-    /// `InvalidData` when the client breaks the protocol.
+    /// `InvalidData` when the client violates the protocol.
     pub(super) fn feed(&mut self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
             self.tls.read_tls(&mut bytes)?;
@@ -106,7 +107,7 @@ impl TlsStream {
     /// Continues the handshake until the socket blocks; true once it is complete and flushed.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the client goes away, `InvalidData` when it breaks the protocol.
+    /// `UnexpectedEof` when the client leaves, `InvalidData` when it violates the protocol.
     pub(super) fn handshake(&mut self) -> io::Result<bool> {
         while self.tls.is_handshaking() {
             if !self.flush()? || !self.read_records()? {
@@ -121,11 +122,11 @@ impl TlsStream {
         self.tls.wants_write()
     }
 
-    /// Appends what the client has sent to `inbound`: all that one read of the socket brings, so
-    /// that nothing is left behind that no socket event would report.
+    /// Appends received data to `inbound`: everything that one read of the socket yields, since no
+    /// socket event would report leftovers.
     ///
     /// # Errors
-    /// `UnexpectedEof` when the connection ended without close_notify; what the socket says.
+    /// `UnexpectedEof` when the connection ended without close_notify; else the socket's error.
     pub(super) fn receive(&mut self, inbound: &mut Vec<u8>) -> io::Result<Received> {
         let before = inbound.len();
         loop {
@@ -143,7 +144,7 @@ impl TlsStream {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Err(error),
             }
-            // Refusals to renegotiate, answers to key updates and the like.
+            // Sends refusals to renegotiate, answers to key updates and the like.
             self.flush()?;
             if !self.read_records()? {
                 return Ok(Received::Nothing);
@@ -151,13 +152,12 @@ impl TlsStream {
         }
     }
 
-    /// Encrypts `bytes`, which then wait for [`TlsStream::flush`]. Nothing of the caller's is
-    /// needed any more.
+    /// Encrypts `bytes` into a buffer for [`TlsStream::flush`].
     pub(super) fn queue(&mut self, bytes: &[u8]) -> io::Result<()> {
         self.tls.writer().write_all(bytes)
     }
 
-    /// Sends what was queued, as far as the socket accepts it; true if all was sent.
+    /// Sends what was queued, as far as the socket accepts it; true if everything was sent.
     ///
     /// # Errors
     /// The socket's error.
@@ -172,10 +172,10 @@ impl TlsStream {
         Ok(true)
     }
 
-    /// Hands encrypted records to the socket once; how many bytes it took.
+    /// Writes encrypted records to the socket once; returns how many bytes it took.
     ///
     /// # Errors
-    /// `WouldBlock` when it takes none now; what else the socket says.
+    /// `WouldBlock` if it takes none now; else the socket's error.
     pub(super) fn write_records(&mut self) -> io::Result<usize> {
         loop {
             match self.tls.write_tls(&mut &*self.socket) {
@@ -186,18 +186,18 @@ impl TlsStream {
         }
     }
 
-    /// Queues the close_notify, which marks the end as intended.
+    /// Queues the close_notify, which marks the end as intentional.
     pub(super) fn queue_close(&mut self) {
         self.tls.send_close_notify();
     }
 
-    /// Says that nothing more will be sent. Only once nothing is left unsent.
+    /// Shuts down the sending side. Only once nothing is left unsent.
     pub(super) fn shut_down_writing(&self) {
         let _ = self.socket.shutdown(Shutdown::Write);
     }
 
-    /// Reads and drops what the client is still sending; `None` once it has ended, by whatever
-    /// means.
+    /// Reads and drops what the client is still sending; `None` once the connection has ended in
+    /// any way.
     pub(super) fn discard(&self) -> Option<usize> {
         let mut scratch = [0; 4096];
         match (&*self.socket).read(&mut scratch) {
@@ -210,53 +210,54 @@ impl TlsStream {
         }
     }
 
-    /// How many bytes may wait unsent before the socket takes no more.
+    /// Limits how many bytes may be unsent before the socket takes no more.
     pub(super) fn limit_unsent(&self, bytes: u32) {
-        // Zero would mean the default of the machine (tcp(7), TCP_NOTSENT_LOWAT); with one, the
-        // socket is writable once nothing waits. Fails only on a dead socket, which the next write
+        // Zero would mean the system default (tcp(7), TCP_NOTSENT_LOWAT); with 1, the socket is
+        // writable once nothing is unsent. Fails only on a dead socket, which the next write
         // reports.
         let _ = SockRef::from(&*self.socket).set_tcp_notsent_lowat(bytes.max(1));
     }
 
-    /// Waits until fewer bytes wait unsent than the limit; whether that is so within `timeout`.
+    /// Waits up to `timeout` until fewer bytes are unsent than the limit; returns whether that is
+    /// so.
     pub(super) fn wait_writable(&self, timeout: Duration) -> bool {
         let timeout = Timespec::try_from(timeout).ok();
         let mut descriptors = [PollFd::new(&*self.socket, PollFlags::OUT)];
         matches!(poll(&mut descriptors, timeout.as_ref()), Ok(1..))
     }
 
-    /// Whether nothing waits unsent. From then on the socket is writable only once that is so.
+    /// Whether nothing is unsent. From now on the socket is writable only in that case.
     pub(super) fn is_all_sent(&self) -> bool {
         self.limit_unsent(0);
         self.wait_writable(Duration::ZERO)
     }
 
-    /// Bounds how long the kernel waits for the client to take anything, in ms.
+    /// Limits how long the kernel waits for the client to take anything, in ms.
     pub(super) fn limit_standstill(&self, ms: u32) {
         let _ = sockopt::set_tcp_user_timeout(&*self.socket, ms);
     }
 
-    /// Whether writes wait for the socket, up to `timeout` each, as a download thread wants it.
+    /// Makes writes block up to `timeout` each, for a download thread; `None` makes them
+    /// nonblocking.
     pub(super) fn set_blocking(&self, timeout: Option<Duration>) -> io::Result<()> {
         self.socket.set_nonblocking(timeout.is_none())?;
         self.socket.set_write_timeout(timeout)
     }
 
-    /// Whether full segments alone are sent, or whatever there is. Our writes end somewhere within
-    /// a segment: without the cork each of them makes a small one too, and the kernel's work is by
-    /// the segment. The kernel itself sends what has waited for 200 ms (tcp(7)).
+    /// Whether to send full segments only. Our writes end in the middle of a segment, so without
+    /// the cork each would add a small segment, and the kernel's cost is per segment. The kernel
+    /// sends anything corked for 200 ms (tcp(7)).
     pub(super) fn cork(&self, corked: bool) {
         let _ = sockopt::set_tcp_cork(&*self.socket, corked);
     }
 
-    /// Makes the end of the connection a reset: what the client does not take would else stay in
+    /// Makes closing reset the connection. Otherwise what the client does not take would stay in
     /// the kernel.
     pub(super) fn reset_on_close(&self) {
         let _ = sockopt::set_socket_linger(&*self.socket, Some(Duration::ZERO));
     }
 
-    /// Bounds how long the kernel keeps what has been sent and not acknowledged when the socket is
-    /// closed.
+    /// Limits how long the kernel keeps unacknowledged data after the socket is closed.
     pub(super) fn limit_orphan(&self) {
         let _ = sockopt::set_tcp_user_timeout(&*self.socket, ORPHAN_TIMEOUT_MS);
     }
@@ -282,7 +283,7 @@ impl TlsStream {
             }
             Ok(_) => Ok(()),
             Err(error) => {
-                // The alert says what was wrong with what the client sent.
+                // Sends the alert that tells the client what was wrong.
                 let _ = self.flush();
                 Err(io::Error::new(ErrorKind::InvalidData, error))
             }
@@ -292,7 +293,7 @@ impl TlsStream {
 
 fn server_connection(config: Arc<ServerConfig>) -> io::Result<ServerConnection> {
     let mut tls = ServerConnection::new(config).map_err(io::Error::other)?;
-    // What is queued is bounded by those who queue: a response, or one chunk of a recording.
+    // Callers bound what they queue: a response, or one chunk of a recording.
     tls.set_buffer_limit(None);
     Ok(tls)
 }

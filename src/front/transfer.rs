@@ -1,5 +1,5 @@
-//! Sending a recording on a thread of its own: the only work that may hold a thread while its
-//! client is slow.
+//! Sends a recording on a thread of its own: the only work that may hold a thread while its client
+//! is slow.
 
 use std::io;
 use std::sync::{Arc, Mutex};
@@ -16,19 +16,18 @@ use crate::api::{Reply, RequestContext};
 use crate::ops::sync::lock;
 use crate::recording::{Download, ReadError};
 
-/// Deep enough for encrypting; the buffers are on the heap.
+/// Enough for encryption; buffers are on the heap.
 const STACK_BYTES: usize = 256 * 1024;
-/// How long a write waits for the socket before the thread checks whether to continue.
+/// How long a write blocks before the thread checks whether to continue.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(1);
-/// Bytes that may wait unsent in the kernel for a client that is not known to be quick. Together
-/// with the time a client has for them it bounds what 200 stalled downloads hold; and what a client
-/// has taken is known to that accuracy.
+/// Most bytes unsent in the kernel for a client not known to be quick. This bounds what 200 stalled
+/// downloads hold, and is the accuracy to which we know what a client has taken.
 const DOWNLOAD_UNSENT_BYTES: u32 = 128 * 1024;
-/// The same for a quick client, to whom the kernel can go on sending while the thread reads and
+/// The same for a quick client, so that the kernel can keep sending while the thread reads and
 /// encrypts.
 const QUICK_UNSENT_BYTES: u32 = 2 * 1024 * 1024;
 /// How long the kernel lets a client take nothing of a download, in ms: longer than [`MinRate`]
-/// does, which counts the windows the client was ahead.
+/// does, which credits windows that the client was ahead.
 const STANDSTILL_MS: u32 = 180_000;
 
 /// What a download thread needs.
@@ -39,16 +38,14 @@ struct DownloadJob {
     context: Option<Box<RequestContext>>,
 }
 
-/// Sends `reply` and the recording that follows it, on a thread of its own; gives the connection
-/// back afterwards.
+/// Sends `reply` and the recording on a thread of its own, and then returns the connection.
 pub(super) fn start(
     connection: Box<Connection>,
     reply: Reply,
     download: Box<Download>,
     context: Option<Box<RequestContext>>,
 ) {
-    // A thread that cannot be started takes what it was given with it. What it would find here
-    // stays.
+    // Shared with the thread, since a failed spawn drops its closure, and the connection with it.
     let job_cell = Arc::new(Mutex::new(Some(DownloadJob {
         connection,
         reply,
@@ -118,8 +115,8 @@ impl DownloadJob {
         drop((download, running));
         match result {
             Ok(()) => connection.after_download(keep_alive && !server.connections.is_draining()),
-            // The client has less than it was promised. A close_notify would say that this was all
-            // (RFC 9112 section 8), and without a reset what it has not taken would stay in the
+            // The client got less than it was promised. A close_notify would claim that this was
+            // all (RFC 9112 section 8), and without a reset what it has not taken would stay in the
             // kernel.
             Err(_) => connection.tls.reset_on_close(),
         }
@@ -131,9 +128,9 @@ struct Transfer<'a> {
     download: &'a mut Download,
     context: &'a Context,
     rate: MinRate,
-    /// Bytes that may wait unsent now.
+    /// Current limit on unsent bytes.
     unsent_max: u32,
-    /// Bytes of the recording that were handed to the socket.
+    /// Bytes of the recording written to the socket.
     sent: u64,
 }
 
@@ -169,7 +166,7 @@ impl Transfer<'_> {
                 break;
             }
             let began = Instant::now();
-            // The file server may have been slow.
+            // A slow file server must not count against the client.
             self.rate.exclude(began - asked);
             self.flush()?;
             (taken, time) = (count, began.elapsed());
@@ -177,21 +174,21 @@ impl Transfer<'_> {
             context.counters.video_bytes.add(count as u64);
         }
         self.tls.cork(false);
-        // Until the client has taken all of it, the download counts.
+        // The download counts until the client has taken all of it.
         self.limit_unsent(0)?;
         self.tls.limit_unsent(UNSENT_MAX_BYTES);
         self.tls.limit_standstill(USER_TIMEOUT_MS);
         self.tls.set_blocking(None)
     }
 
-    /// Sets how many bytes may wait unsent, and waits until no more do. Step by step, so that what
-    /// the client takes meanwhile is seen: a slow one needs many windows for what a quick one may
-    /// have waiting.
+    /// Limits the unsent bytes, and waits until no more are unsent. Proceeds in steps to see what
+    /// the client takes meanwhile: a slow one needs many windows for what a quick one may have
+    /// unsent.
     ///
     /// # Errors
-    /// As [`Transfer::flush`].
+    /// As with [`Transfer::flush`].
     fn limit_unsent(&mut self, bytes: u32) -> io::Result<()> {
-        /// As much as a window asks for.
+        /// As much as a client must take in a window.
         const STEP_BYTES: u32 = 64 * 1024;
 
         while self.unsent_max > bytes {
@@ -214,8 +211,8 @@ impl Transfer<'_> {
     /// Sends what was queued.
     ///
     /// # Errors
-    /// `TimedOut` when the client takes too little in a window, else as [`Transfer::check_aborted`]
-    /// or what the socket says.
+    /// `TimedOut` if the client takes too little in a window; else as with
+    /// [`Transfer::check_aborted`], or the socket's error.
     fn flush(&mut self) -> io::Result<()> {
         while self.tls.wants_write() {
             match self.tls.write_records() {
@@ -233,7 +230,8 @@ impl Transfer<'_> {
     /// Checks whether the download may continue.
     ///
     /// # Errors
-    /// `ConnectionAborted` when the service ends, or the agent may no longer have the recording.
+    /// `ConnectionAborted` if the service ends, or if the agent has lost the right to the
+    /// recording.
     fn check_aborted(&self) -> io::Result<()> {
         if self.context.connections.is_aborting() {
             return Err(io::Error::new(

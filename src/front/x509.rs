@@ -1,14 +1,14 @@
-//! The facts of a certificate (RFC 5280) that operators need: rustls serves a chain without looking
-//! at most of it, and clients then refuse it for reasons that only they know.
+//! The parts of a certificate (RFC 5280) that matter to operators: rustls serves a chain without
+//! looking at most of it, and clients then reject it for reasons that only they know.
 //!
-//! Whether a certificate is sound is decided by rustls and by the signatures; this reads a few
-//! facts and trusts none.
+//! This only reads a few facts and trusts none of them. rustls and the signatures decide whether a
+//! certificate is valid.
 
 use std::fmt;
 
 use super::der::{self, Damage, Element, Reader, tag};
 
-/// OIDs, as the content octets of their DER form.
+/// OIDs, as the content octets of their DER encoding.
 pub(super) mod oid {
     pub(crate) const RSA: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
     pub(crate) const RSA_PSS: &[u8] = &[0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x0a];
@@ -37,11 +37,11 @@ pub(super) struct Certificate<'a> {
     pub(super) key: PublicKey<'a>,
     /// Whether it has a subjectAltName, the only name that clients compare (RFC 9525 6.3).
     pub(super) has_alt_name: bool,
-    /// Whether a server may use it: it says so, or does not say for what it may be used.
+    /// Whether servers may use it: it says so, or does not restrict its use.
     pub(super) is_for_servers: bool,
-    /// What is signed.
+    /// The signed part.
     pub(super) signed: &'a [u8],
-    /// Content of the AlgorithmIdentifier of the signature.
+    /// Content of the signature's AlgorithmIdentifier.
     pub(super) signature_algorithm: &'a [u8],
     pub(super) signature: &'a [u8],
 }
@@ -60,7 +60,7 @@ pub(super) struct PublicKey<'a> {
 }
 
 impl<'a> PublicKey<'a> {
-    /// Reads a whole SubjectPublicKeyInfo.
+    /// Parses a SubjectPublicKeyInfo.
     pub(super) fn parse(der: &'a [u8]) -> Option<PublicKey<'a>> {
         PublicKey::from_content(der::whole_sequence(der).ok()?.content)
     }
@@ -80,10 +80,10 @@ impl<'a> PublicKey<'a> {
 }
 
 impl<'a> Certificate<'a> {
-    /// Reads the facts.
+    /// Parses a certificate.
     ///
     /// # Errors
-    /// How the certificate is damaged, as the rest of a sentence about it.
+    /// How the certificate is damaged, as the predicate of a sentence.
     pub(super) fn parse(bytes: &'a [u8]) -> Result<Certificate<'a>, String> {
         let whole = der::whole_sequence(bytes).map_err(|damage| match damage {
             Damage::NoElement => "is damaged: its content is not a certificate".to_owned(),
@@ -123,7 +123,7 @@ impl<'a> Certificate<'a> {
 
         let mut has_alt_name = false;
         let mut is_for_servers = true;
-        // The unique identifiers [1] and [2] of version 2 may stand in front of the extensions.
+        // The unique identifiers [1] and [2] of version 2 may come before the extensions.
         while let Some(element) = inner.next() {
             if element.tag != tag::context(3) {
                 continue;
@@ -156,13 +156,13 @@ impl<'a> Certificate<'a> {
         })
     }
 
-    /// Whether its issuer is itself, as a root's is.
+    /// Whether it names itself as its issuer, as a root does.
     pub(super) fn is_self_issued(&self) -> bool {
         self.issuer == self.subject
     }
 }
 
-/// Whether a subjectAltName has a DNS name or an IP address (RFC 5280 4.2.1.6), the only kinds
+/// Whether a subjectAltName has a DNS name or an IP address (RFC 5280 4.2.1.6), the only kinds that
 /// clients compare.
 fn names_hosts(alt_name: &[u8]) -> Option<bool> {
     const DNS_NAME: u8 = 0x82;
@@ -178,7 +178,7 @@ fn names_servers(extended_key_usage: &[u8]) -> Option<bool> {
     Some(purposes.any(|purpose| [oid::SERVER_AUTH, oid::ANY_KEY_USAGE].contains(&purpose)))
 }
 
-/// A moment of a certificate, in UTC. Shown as `2026-11-25 12:00:00 UTC`.
+/// A time in a certificate, in UTC. Displayed as `2026-11-25 12:00:00 UTC`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Time {
     year: u16,
@@ -190,7 +190,7 @@ pub(super) struct Time {
 }
 
 impl Time {
-    /// Reads a UTCTime or GeneralizedTime in the one form each that RFC 5280 4.1.2.5 allows.
+    /// Parses a UTCTime or GeneralizedTime, in the only form of each that RFC 5280 4.1.2.5 allows.
     fn parse(element: Element<'_>) -> Option<Time> {
         let digits = element
             .content
@@ -231,7 +231,8 @@ impl Time {
 
     /// Seconds since 1970, negative before.
     pub(super) fn unix_seconds(self) -> i64 {
-        // Days from civil (Hinnant): years begin in March, so that the leap day is the last one.
+        // "Days from civil" (H. Hinnant): years begin in March, so that the leap day is the last
+        // one.
         let (month, day) = (i64::from(self.month), i64::from(self.day));
         let year = i64::from(self.year) - i64::from(month <= 2);
         let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;

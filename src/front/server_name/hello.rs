@@ -1,16 +1,16 @@
-//! The structure of a ClientHello, as far as needed. It is validated by rustls.
+//! The structure of a ClientHello, as far as needed. rustls does the validation.
 
-/// The type of the message.
+/// The message type of a ClientHello.
 pub(super) const CLIENT_HELLO: u8 = 1;
-/// The type of the extension.
+/// The extension type of the server name.
 pub(super) const SERVER_NAME: u16 = 0;
-/// The type it gets instead: reserved for private use (IANA, TLS ExtensionType Values: 0xff00 and
-/// above), and sent by nobody known.
+/// The type that hides it: reserved for private use (IANA, TLS ExtensionType Values: 0xff00 and
+/// above), and not used by any known client.
 pub(super) const HIDDEN: u16 = 0xff53;
-/// Type and length of a handshake message.
+/// Length of the header of a handshake message: type and length.
 pub(super) const MESSAGE_FIXED: usize = 4;
 
-/// The whole length of the message that begins here.
+/// The length of the message that starts here, including its header.
 pub(super) fn message_length(message: &[u8]) -> Option<usize> {
     let [_, high, middle, low] = *message.first_chunk()?;
     usize::try_from(u32::from_be_bytes([0, high, middle, low]))
@@ -20,15 +20,15 @@ pub(super) fn message_length(message: &[u8]) -> Option<usize> {
 
 /// An extension of a ClientHello.
 pub(super) struct Extension<'a> {
-    /// Where it begins in the message.
+    /// Its offset in the message.
     pub(super) offset: usize,
     pub(super) kind: u16,
-    /// As much of it as there is.
+    /// Its content, possibly truncated.
     pub(super) content: &'a [u8],
 }
 
-/// The extensions of a ClientHello, as far as the message goes: for the binders of a resumption its
-/// end is left out.
+/// The extensions of a ClientHello, which may be truncated: the binders of a resumption hash it
+/// without its end.
 pub(super) fn extensions(message: &[u8]) -> impl Iterator<Item = Extension<'_>> {
     let mut at = first_extension(message).unwrap_or(message.len());
     std::iter::from_fn(move || {
@@ -46,8 +46,8 @@ pub(super) fn extensions(message: &[u8]) -> impl Iterator<Item = Extension<'_>> 
     })
 }
 
-/// Where the extensions begin: behind version, random, session id, cipher suites, compression
-/// methods and their own length (RFC 8446 section 4.1.2).
+/// Offset of the first extension: after version, random, session id, cipher suites, compression
+/// methods and the length of the extensions (RFC 8446 section 4.1.2).
 pub(super) fn first_extension(message: &[u8]) -> Option<usize> {
     let short = |at: usize| message.get(at).map(|&length| at + 1 + usize::from(length));
     let long = |at: usize| {

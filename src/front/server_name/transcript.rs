@@ -1,4 +1,4 @@
-//! Hashes of handshakes in which the server name was hidden from rustls.
+//! Hashing of handshakes whose server name was hidden from rustls.
 
 use std::sync::OnceLock;
 
@@ -8,8 +8,8 @@ use rustls::{CipherSuiteCommon, SupportedCipherSuite, Tls12CipherSuite, Tls13Cip
 
 use super::hello::{CLIENT_HELLO, HIDDEN, SERVER_NAME, extensions, message_length};
 
-/// `provider` with cipher suites for connections whose server name was hidden. The suites are made
-/// once, from those of the first provider that is given, and kept for the life of the process.
+/// `provider` with cipher suites for connections whose server name was hidden. The suites are
+/// created once, from the first provider passed, and live as long as the process.
 pub(crate) fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
     static SUITES: OnceLock<Vec<SupportedCipherSuite>> = OnceLock::new();
     let suites =
@@ -20,8 +20,8 @@ pub(crate) fn tolerant_provider(provider: CryptoProvider) -> CryptoProvider {
     }
 }
 
-/// The suite with a hash that restores the name. rustls wants suites that live for ever: this leaks
-/// one.
+/// The suite with a hash that restores the name. Leaks memory, since rustls wants `&'static`
+/// suites.
 fn restoring_suite(suite: &SupportedCipherSuite) -> SupportedCipherSuite {
     match suite {
         SupportedCipherSuite::Tls13(suite) => {
@@ -52,7 +52,7 @@ fn restoring(common: &CipherSuiteCommon) -> CipherSuiteCommon {
     }
 }
 
-/// A hash that sees what the client has sent, where rustls sees a hidden name.
+/// A hash over what the client sent, where rustls sees a hidden name.
 struct Restoring(&'static dyn Hash);
 
 struct RestoringContext(Box<dyn Context>);
@@ -107,8 +107,8 @@ impl Context for RestoringContext {
     }
 }
 
-/// Where the type of a hidden name stands in what is hashed: handshake messages, of which rustls
-/// may give several at once, the last of them cut off.
+/// Offset of the type of a hidden name in hashed data: one or more handshake messages, the last of
+/// which may be truncated.
 pub(super) fn hidden_type(data: &[u8]) -> Option<usize> {
     let mut at = 0;
     loop {
