@@ -82,9 +82,9 @@ impl FileStat {
 /// Asks the file server for size and times, past what the kernel remembers.
 ///
 /// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask again whatever
-/// their attribute caches hold. Local file systems always answer with what is true now. Over CIFS
-/// the answer was seen to keep the old time of a file that a program on the server overwrote in
-/// place while it was open here (Linux 6.1, Samba 4.17): docs/operations.md, Reliability.
+/// their attribute caches hold. Local file systems always answer with what is true now. Samba does
+/// not: while a file is open it reports the mtime from before, and the mtime as the ctime, whatever
+/// programs of the server write to it (docs/operations.md, Reliability).
 pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
     let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
     match statx(&file, c"", flags, StatxFlags::BASIC_STATS) {
