@@ -368,6 +368,20 @@ fn an_agent_has_so_many_downloads_and_whoever_is_removed_meanwhile_none() {
 }
 
 #[test]
+fn all_agents_together_have_so_many_downloads() {
+    let desk = desk("MAX_DOWNLOADS=1");
+    let [first, second] = [101, 102].map(|number| desk.sign_in(number));
+    let running = desk.end(desk.begin(&video(&format!("recordId=Y:/{VIDEO}")).guid(&first)));
+    let other = get(&format!(
+        "recordfile/102/videofiledownloadEx?recordId=Y:/{OTHER}"
+    ))
+    .guid(&second);
+    assert_eq!(desk.ask(&other).status, 503);
+    drop(running);
+    assert_eq!(desk.ask(&other).status, 200);
+}
+
+#[test]
 fn in_a_pool_the_node_selects_the_mount() {
     let desk = Desk::with("CTI_POOL_MODE=ON\nMOUNT_DIR.255.Y=@/a\nMOUNT_DIR.256.Y=@/b");
     desk.mount.file(&format!("a/{VIDEO}"), b"at 255");

@@ -313,3 +313,130 @@ fn the_descriptors_of_a_mount_are_those_of_all_its_threads() {
     // 8 open, 2 search, with 4 each; 20 files wait for 2 threads that close them.
     assert_eq!(DESCRIPTORS, 20 + 2 + 4 * 10 + 8 + 2);
 }
+
+#[test]
+fn threads_that_hang_are_counted_whatever_they_do() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let pools = [
+        (&mount.openers, 3),
+        (&mount.searchers, 2),
+        (&mount.scanners, 1),
+        (&mount.probers, 1),
+    ];
+    let held = pools.map(|(pool, threads)| hang(pool, threads));
+    assert_eq!(mount.hung(), 7);
+    assert_eq!(mount.stuck_reason(), None, "there are others that open");
+    held.iter().for_each(|release| release.set());
+    eventually(|| mount.hung() == 0);
+}
+
+#[test]
+fn a_search_may_wait_for_its_turn_before_its_file_server_has_to_answer() {
+    let mount = Mount::with_timeout("/mnt".into(), false, Duration::from_secs(3));
+    let timeout = |request: &OpenRequest| mount.open_timeout(&request.target).as_secs();
+    assert_eq!(
+        (timeout(&path("1", "a.mp4")), timeout(&latest(101))),
+        (3, 8)
+    );
+    assert_eq!(mount.probe_timeout().as_secs(), 3);
+}
+
+#[test]
+fn what_somebody_else_than_the_watch_asks_for_is_a_use() {
+    let scratch = Scratch::new();
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let _ = open(&mount, path("1", "a.mp4"));
+    assert_eq!((mount.uses(), probe(&mount), mount.uses()), (1, Ok(()), 2));
+    let (tell, told) = sync_channel(1);
+    mount.probe_uncounted(move |result| tell.send(result).unwrap());
+    assert_eq!(
+        (told.recv_timeout(LONG).unwrap(), mount.uses()),
+        (Ok(()), 2)
+    );
+}
+
+#[test]
+fn a_status_is_kept_and_whether_it_was_lost_before_is_told() {
+    let mount = Mount::new("/mnt".into(), false);
+    assert_eq!(mount.status(), MountStatus::Unknown);
+    for (status, was_lost) in [
+        (MountStatus::Up, false),
+        (MountStatus::Lost, false),
+        (MountStatus::Lost, true),
+        (MountStatus::Up, true),
+        (MountStatus::Unknown, false),
+    ] {
+        assert_eq!(mount.set_status(status), was_lost, "{status:?}");
+        assert_eq!(mount.status(), status);
+        assert!(!mount.is_backing_off(), "it is no automount");
+    }
+    mount.set_automount(true);
+    for status in [MountStatus::Lost, MountStatus::Up] {
+        mount.set_status(status);
+        assert_eq!(mount.is_backing_off(), status == MountStatus::Lost);
+    }
+}
+
+#[test]
+fn a_failure_that_the_operator_can_mend_is_told_unless_the_whole_mount_is_lost() {
+    use crate::ops::log_capture::logged;
+    let scratch = Scratch::new();
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let root = mount.open_root().unwrap();
+    let unreadable = |errno| OpenError::Unreadable(Unreadable::Failed(errno));
+    for (error, line) in [
+        (OpenError::NotFound, None),
+        (OpenError::Busy, None),
+        (OpenError::Unreadable(Unreadable::Empty), None),
+        (
+            OpenError::Unreadable(Unreadable::Irregular),
+            Some("\"a\" is not a regular file and cannot be downloaded"),
+        ),
+        (
+            unreadable(Errno::ACCESS),
+            Some("\"a\" cannot be opened: Permission denied (EACCES)"),
+        ),
+    ] {
+        let lines = logged(|| {
+            let classified = mount.classify(root.as_fd(), "a", error.clone());
+            assert_eq!(classified, error);
+        });
+        let line = line.map(|line| format!("WARN mount {}: {line}", scratch.path().display()));
+        assert_eq!(lines, Vec::from_iter(line));
+    }
+    mount.set_status(MountStatus::Lost);
+    for (error, classified) in [
+        (OpenError::NotFound, TIMED_OUT),
+        (unreadable(Errno::ACCESS), TIMED_OUT),
+        (OpenError::Busy, OpenError::Busy),
+    ] {
+        let lines = logged(|| assert_eq!(mount.classify(root.as_fd(), "a", error), classified));
+        assert_eq!(lines, [""; 0]);
+    }
+}
+
+#[test]
+fn a_link_in_the_place_of_a_recording_is_told() {
+    use crate::ops::log_capture::logged;
+    let scratch = Scratch::new();
+    scratch.file("1/a.mp4", b"video");
+    scratch.link("1/b.mp4", Path::new("a.mp4"));
+    let mount = Mount::new(scratch.path().to_owned(), false);
+    let root = mount.open_root().unwrap();
+    let open = |file: &str| {
+        let OpenRequest {
+            target: Target::Path(path),
+            conditions,
+        } = path("1", file)
+        else {
+            panic!("a search");
+        };
+        let deadline = Instant::now() + LONG;
+        mount.open_at(root.as_fd(), path, &conditions, deadline)
+    };
+    for (file, lines) in [("a.mp4", 0), ("c.mp4", 0), ("b.mp4", 1), ("b.mp4", 0)] {
+        let told = logged(|| assert_eq!(open(file).is_ok(), file == "a.mp4"));
+        assert_eq!(told.len(), lines, "{file} {told:?}");
+    }
+}
