@@ -178,28 +178,32 @@ impl Schedule<'_> {
             if reasons.stop {
                 return;
             }
-            let now = Instant::now();
-            if now >= self.sweep_at {
-                self.sweep_at = now + SWEEP_INTERVAL;
-                self.gateway.sessions.sweep(now);
-            }
-            self.has_new_agents |= reasons.new_agents;
-            if self.has_new_agents && now >= self.new_agents_from {
-                self.has_new_agents = false;
-                self.new_agents_from = now + NEW_AGENTS_INTERVAL;
-                self.mounts
-                    .iter_mut()
-                    .for_each(|mount| mount.requested = mount.requested.or(Some(Scope::NewAgents)));
-            }
-            if let (Some(at), Some(interval)) = (self.round_at, self.events.interval)
-                && now >= at
-            {
-                self.round_at = Some(now + interval);
-                self.begin_round();
-            }
-            if !self.gateway.is_draining() {
-                self.scan(now);
-            }
+            self.step(reasons.new_agents, Instant::now());
+        }
+    }
+
+    /// Does what is due.
+    fn step(&mut self, are_new_agents: bool, now: Instant) {
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP_INTERVAL;
+            self.gateway.sessions.sweep(now);
+        }
+        self.has_new_agents |= are_new_agents;
+        if self.has_new_agents && now >= self.new_agents_from {
+            self.has_new_agents = false;
+            self.new_agents_from = now + NEW_AGENTS_INTERVAL;
+            self.mounts
+                .iter_mut()
+                .for_each(|mount| mount.requested = mount.requested.or(Some(Scope::NewAgents)));
+        }
+        if let (Some(at), Some(interval)) = (self.round_at, self.events.interval)
+            && now >= at
+        {
+            self.round_at = Some(now + interval);
+            self.begin_round();
+        }
+        if !self.gateway.is_draining() {
+            self.scan(now);
         }
     }
 
@@ -614,5 +618,50 @@ mod tests {
             eventually(|| !watch.is_scanning());
             watch.counted().scans.store(1, Ordering::Relaxed);
         }
+    }
+
+    #[test]
+    fn each_thing_is_done_when_it_is_due_and_no_earlier() {
+        let scratch = Scratch::new();
+        let gateway = watching(&scratch);
+        let mut schedule = Schedule::new(&gateway);
+        let watch = &gateway.recording_events.watches[0];
+        let began = schedule.new_agents_from;
+        let after = |ms| began + Duration::from_millis(ms);
+        // What is requested waits for a scan that does not end.
+        let hold = watch.hold();
+        schedule.new_agents_from = after(100);
+        for (ms, are_new_agents, requested, has_new_agents) in [
+            (0, false, None, false),
+            (0, true, None, true),
+            (99, false, None, true),
+            (100, false, Some(Scope::NewAgents), false),
+            (150, true, Some(Scope::NewAgents), true),
+            (200, false, Some(Scope::NewAgents), false),
+        ] {
+            schedule.step(are_new_agents, after(ms));
+            assert_eq!(schedule.mounts[0].requested, requested, "{ms}");
+            assert_eq!(schedule.has_new_agents, has_new_agents, "{ms}");
+        }
+        assert_eq!(schedule.new_agents_from, after(300));
+        for (ms, next_sweep) in [(999, 1000), (1000, 2000), (2500, 3500)] {
+            schedule.step(false, after(ms));
+            assert_eq!(schedule.sweep_at, after(next_sweep), "{ms}");
+        }
+        for (ms, next_round, scope) in [
+            (3_599_999, 3_600_000, Scope::NewAgents),
+            (3_600_000, 7_200_000, Scope::All),
+        ] {
+            schedule.step(false, after(ms));
+            assert_eq!(schedule.round_at, Some(after(next_round)));
+            assert_eq!(schedule.mounts[0].requested, Some(scope), "{ms}");
+        }
+        // A scan for all is one for new agents, too.
+        schedule.step(true, after(3_600_500));
+        assert_eq!(schedule.mounts[0].requested, Some(Scope::All));
+        drop(hold);
+        gateway.drain();
+        schedule.step(false, after(3_600_501));
+        assert_eq!(schedule.mounts[0].requested, Some(Scope::All), "a drain");
     }
 }
