@@ -271,21 +271,25 @@ impl Gateway {
 /// Kernel memory of TCP sockets, for the network namespace: the kernel has no count for each
 /// process.
 fn tcp_memory_bytes() -> u64 {
-    let pages = std::fs::read_to_string("/proc/self/net/sockstat")
-        .ok()
-        .and_then(|text| tcp_memory_pages(&text));
-    pages.unwrap_or(0) * rustix::param::page_size() as u64
+    let sockstat = std::fs::read_to_string("/proc/self/net/sockstat").ok();
+    let page = rustix::param::page_size() as u64;
+    sockstat
+        .and_then(|sockstat| tcp_memory(&sockstat, page))
+        .unwrap_or(0)
 }
 
-fn tcp_memory_pages(sockstat: &str) -> Option<u64> {
+/// The bytes that `sockstat` tells in pages.
+fn tcp_memory(sockstat: &str, page: u64) -> Option<u64> {
     let line = sockstat
         .lines()
         .find_map(|line| line.strip_prefix("TCP:"))?;
-    line.split_whitespace()
+    let pages: u64 = line
+        .split_whitespace()
         .skip_while(|word| *word != "mem")
         .nth(1)?
         .parse()
-        .ok()
+        .ok()?;
+    Some(pages * page)
 }
 
 /// A label value, escaped as the text format demands.
@@ -325,8 +329,8 @@ mod tests {
     fn the_memory_of_tcp_sockets_is_read() {
         let sockstat =
             "sockets: used 298\nTCP: inuse 7 orphan 0 tw 3 alloc 9 mem 42\nUDP: inuse 3 mem 4\n";
-        assert_eq!(tcp_memory_pages(sockstat), Some(42));
-        assert_eq!(tcp_memory_pages("TCP: inuse 7 mem"), None);
-        assert_eq!(tcp_memory_pages(""), None);
+        assert_eq!(tcp_memory(sockstat, 4096), Some(172_032));
+        assert_eq!(tcp_memory("TCP: inuse 7 mem", 4096), None);
+        assert_eq!(tcp_memory("", 4096), None);
     }
 }

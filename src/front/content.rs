@@ -216,6 +216,11 @@ mod tests {
 
     #[test]
     fn contents_beyond_the_limit_are_refused_before_they_come() {
+        let whole = format!("10000\r\n{}\r\n0\r\n\r\n", "x".repeat(65_536));
+        assert_eq!(
+            decode(whole.as_bytes()).unwrap().0,
+            Some(vec![b'x'; 65_536])
+        );
         for size in [
             "10001",
             "ffffffff",

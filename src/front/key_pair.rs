@@ -372,4 +372,166 @@ mod tests {
             ("/c".into(), "/k".into())
         );
     }
+
+    #[test]
+    fn each_file_of_the_corpus_is_told_what_it_is() {
+        const NO_NAME: &str = "certificate 1 has no subjectAltName with a host name or an address";
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/key_pair");
+        let files = KeyPairFiles {
+            certificate: "c".into(),
+            private_key: "k".into(),
+        };
+        // Every one of them was valid then.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_737_600);
+        for (name, of_certificate, of_key) in [
+            ("bom", None, None),
+            ("chain", None, None),
+            ("ed25519", None, None),
+            ("explicit_key", None, None),
+            ("leaf", None, None),
+            ("leaf.bags", None, None),
+            ("p384", None, None),
+            ("rsa2048", None, None),
+            ("text", None, None),
+            ("bare", Some((":1", NO_NAME)), None),
+            ("root", Some((":1", NO_NAME)), None),
+            (
+                "cut",
+                Some((
+                    ":1",
+                    "certificate 1 is damaged: 48 bytes are missing, lines were lost",
+                )),
+                None,
+            ),
+            (
+                "empty_block",
+                Some((":1", "is empty: there is nothing between BEGIN and END")),
+                Some((":1", "is empty: there is nothing between BEGIN and END")),
+            ),
+            (
+                "encrypted",
+                None,
+                Some((":13", "is encrypted, and nobody can type")),
+            ),
+            (
+                "traditional",
+                None,
+                Some((":13", "is encrypted, and nobody can type")),
+            ),
+            (
+                "explicit",
+                Some((":1", "certificate 1 has an EC key with explicit parameters")),
+                None,
+            ),
+            (
+                "leaf.der",
+                Some((
+                    "",
+                    "is DER, not PEM; convert a certificate with: openssl x509 -inform der -in c ",
+                )),
+                Some((
+                    "",
+                    "is DER, not PEM; convert a certificate with: openssl x509 -inform der -in k ",
+                )),
+            ),
+            (
+                "leaf.key.der",
+                Some((
+                    "",
+                    "is a key in DER, not PEM; convert it with: openssl pkey -inform der -in c ",
+                )),
+                Some((
+                    "",
+                    "is a key in DER, not PEM; convert it with: openssl pkey -inform der -in k ",
+                )),
+            ),
+            (
+                "leaf.p12",
+                Some(("", "is a PKCS #12 key store, not PEM")),
+                Some(("", "is a PKCS #12 key store, not PEM")),
+            ),
+            (
+                "leaf.p7",
+                Some((":1", "is PKCS #7; take the certificates out")),
+                Some(("", "holds no private key")),
+            ),
+            (
+                "leaf.p7.der",
+                Some(("", "is PKCS #7 in DER, not PEM")),
+                Some(("", "is PKCS #7 in DER, not PEM")),
+            ),
+            (
+                "leaf.parameters",
+                Some(("", "holds no certificate")),
+                Some(("", "holds the parameters of a key, but no private key")),
+            ),
+            (
+                "namesake",
+                Some((
+                    ":13",
+                    "certificate 2 has the name of the issuer of certificate 1, but its key did not",
+                )),
+                None,
+            ),
+            (
+                "pss",
+                Some((":1", "certificate 1 is for an RSA key restricted to PSS")),
+                Some((":17", "is an RSA key for PSS alone and cannot be used")),
+            ),
+            (
+                "root_first",
+                Some((
+                    ":12",
+                    "certificate 2 belongs to the private key and must be first",
+                )),
+                None,
+            ),
+            (
+                "rsa1024",
+                None,
+                Some((
+                    ":14",
+                    "is an RSA key of 1024 bits, and at least 2048 are needed",
+                )),
+            ),
+            (
+                "stranger",
+                Some((
+                    ":13",
+                    "certificate 2 did not issue any certificate before it",
+                )),
+                None,
+            ),
+            (
+                "trusted",
+                Some((":13", "is a TRUSTED CERTIFICATE, which only openssl reads")),
+                None,
+            ),
+            (
+                "version_1",
+                Some((":1", "certificate 1 has version 1 of X.509")),
+                None,
+            ),
+        ] {
+            let bytes = std::fs::read(folder.join(name)).unwrap();
+            let told: Vec<_> = match files.from_pem(&bytes, &bytes, now) {
+                Ok(pair) => pair.warnings().iter().map(Notice::to_string).collect(),
+                Err(problems) => problems.iter().map(Problem::to_string).collect(),
+            };
+            let expected: Vec<_> = [
+                ("c", CERTIFICATE, of_certificate),
+                ("k", PRIVATE_KEY, of_key),
+            ]
+            .into_iter()
+            .filter_map(|(file, setting, flaw)| {
+                let (line, text) = flaw?;
+                Some(format!("{file}{line}: {setting}: {text}"))
+            })
+            .collect();
+            assert_eq!(told.len(), expected.len(), "{name} {told:?}");
+            for (told, expected) in told.iter().zip(expected) {
+                assert!(told.starts_with(&expected), "{name} {told}");
+            }
+        }
+    }
 }

@@ -456,4 +456,20 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn a_header_says_whether_its_block_is_encrypted() {
+        for (header, is_encrypted) in [
+            ("", false),
+            ("Proc-Type: 4,ENCRYPTED\nDEK-Info: AES-256-CBC,00\n\n", true),
+            ("DEK-Info: AES-256-CBC,00\nProc-Type: 4,ENCRYPTED\n\n", true),
+            ("Proc-Type: 4,MIC-ONLY\n\n", false),
+            ("Comment: ENCRYPTED\n\n", false),
+        ] {
+            let text = ONE.replacen("MIIB", &format!("{header}MIIB"), 1);
+            let blocks = blocks(text.as_bytes()).unwrap();
+            assert_eq!(blocks.len(), 1);
+            assert_eq!(blocks[0].is_encrypted, is_encrypted, "{header}");
+        }
+    }
 }

@@ -226,3 +226,170 @@ fn whole(der: &[u8]) -> Result<&[u8], String> {
         Err(Damage::NoElement) => Err(damaged()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn element(tag: u8, content: &[u8]) -> Vec<u8> {
+        let length = u8::try_from(content.len()).unwrap();
+        assert!(length < 0x80);
+        [&[tag, length], content].concat()
+    }
+
+    fn sequence(parts: &[Vec<u8>]) -> Vec<u8> {
+        element(tag::SEQUENCE, &parts.concat())
+    }
+
+    /// A key of PKCS #8 with these parameters of its algorithm and this content.
+    fn key(kind: &[u8], parameters: Option<Vec<u8>>, inner: &[u8]) -> Vec<u8> {
+        let algorithm: Vec<_> = [element(tag::OBJECT_ID, kind)]
+            .into_iter()
+            .chain(parameters)
+            .collect();
+        sequence(&[
+            element(tag::INTEGER, &[0]),
+            sequence(&algorithm),
+            element(tag::OCTET_STRING, inner),
+        ])
+    }
+
+    fn cannot(kind: &str) -> Kind {
+        Err(format!("is {kind} and cannot be used; {NEW_KEY}"))
+    }
+
+    #[test]
+    fn a_key_of_another_kind_is_named() {
+        for (oid, name) in OTHER_KINDS {
+            assert_eq!(pkcs8(&key(oid, None, b"")), cannot(name), "{name}");
+        }
+        assert_eq!(
+            pkcs8(&key(&[1, 2, 3], None, b"")),
+            cannot("a key of a kind that TLS does not use")
+        );
+    }
+
+    #[test]
+    fn a_curve_is_known_by_its_name() {
+        let name = |curve: &[u8]| Some(element(tag::OBJECT_ID, curve));
+        let k1 = &[0x2b, 0x81, 0x04, 0x00, 0x0a];
+        for (parameters, kind) in [
+            (name(CURVES[0]), Ok(BROKEN)),
+            (name(CURVES[1]), Ok(BROKEN)),
+            (name(CURVES[2]), Ok(BROKEN)),
+            (name(k1), cannot("an EC key of the curve secp256k1")),
+            (Some(sequence(&[])), Ok(EXPLICIT)),
+        ] {
+            assert_eq!(pkcs8(&key(oid::EC, parameters.clone(), b"")), kind);
+            let parts = [
+                element(tag::INTEGER, &[1]),
+                element(tag::OCTET_STRING, b"x"),
+            ];
+            let parameters = parameters.map(|curve| element(tag::context(0), &curve));
+            let parts: Vec<_> = parts.into_iter().chain(parameters).collect();
+            assert_eq!(sec1(&sequence(&parts)), kind);
+        }
+        let without = sequence(&[
+            element(tag::INTEGER, &[1]),
+            element(tag::OCTET_STRING, b"x"),
+        ]);
+        assert_eq!(sec1(&without), Ok(BROKEN));
+        assert_eq!(sec1(&sequence(&[])), Err(damaged()));
+    }
+
+    #[test]
+    fn what_is_not_whole_is_told_by_its_bytes() {
+        let whole_key = key(oid::EC, Some(element(tag::OBJECT_ID, CURVES[0])), b"");
+        for (der, told) in [
+            (
+                whole_key[..whole_key.len() - 3].to_vec(),
+                "3 bytes are missing",
+            ),
+            ([&*whole_key, b"ab"].concat(), "2 bytes are too many"),
+            (vec![0; 5], "its content is not a private key"),
+            (sequence(&[]), "its content is not a private key"),
+        ] {
+            let text = pkcs8(&der).unwrap_err();
+            assert!(text.starts_with(&format!("is damaged: {told}")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_file_without_a_key_is_told_what_it_holds() {
+        let block = |label: &str| format!("-----BEGIN {label}-----\nMAA=\n-----END {label}-----\n");
+        for (labels, told) in [
+            (&[][..], "holds no private key"),
+            (
+                &["EC PARAMETERS"],
+                "holds the parameters of a key, but no private key",
+            ),
+            (&["PUBLIC KEY"], "holds a public key, not the private one"),
+            (
+                &["RSA PUBLIC KEY"],
+                "holds a public key, not the private one",
+            ),
+            (
+                &["EC PARAMETERS", "PUBLIC KEY", "CERTIFICATE"],
+                "holds a certificate but no private key; are the two settings exchanged?",
+            ),
+        ] {
+            let text: String = labels.iter().map(|label| block(label)).collect();
+            let blocks = super::super::pem::blocks(text.as_bytes()).unwrap();
+            let Err(flaw) = find(&blocks) else {
+                panic!("a key in {text}");
+            };
+            assert_eq!((flaw.line, &*flaw.text), (None, told));
+        }
+        for (label, told) in [
+            ("ENCRYPTED PRIVATE KEY", "is encrypted, and nobody can type"),
+            ("OPENSSH PRIVATE KEY", "is a key in the form of OpenSSH"),
+            (
+                "DSA PRIVATE KEY",
+                "is a DSA PRIVATE KEY, a kind that cannot be used",
+            ),
+        ] {
+            let text = block(label);
+            let blocks = super::super::pem::blocks(text.as_bytes()).unwrap();
+            let Err(flaw) = find(&blocks) else {
+                panic!("a key in {text}");
+            };
+            assert_eq!(flaw.line, Some(1));
+            assert!(flaw.text.starts_with(told), "{}", flaw.text);
+        }
+        let two = block("PRIVATE KEY").repeat(2);
+        let blocks = super::super::pem::blocks(two.as_bytes()).unwrap();
+        let flaw = find(&blocks).err().unwrap();
+        assert_eq!(flaw.line, Some(4));
+        assert!(flaw.text.contains("after that of line 1"), "{}", flaw.text);
+    }
+
+    #[test]
+    fn a_key_with_the_label_of_another_kind_is_told_its_own() {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/fuzz/corpus/key_pair");
+        for (file, label) in [
+            ("leaf", "EC PRIVATE KEY"),
+            ("rsa2048", "PRIVATE KEY"),
+            ("ed25519", "PRIVATE KEY"),
+        ] {
+            let text = std::fs::read_to_string(format!("{folder}/{file}")).unwrap();
+            for wrong in ["PRIVATE KEY", "RSA PRIVATE KEY", "EC PRIVATE KEY"] {
+                let text = text
+                    .replace(&format!("BEGIN {label}"), &format!("BEGIN {wrong}"))
+                    .replace(&format!("END {label}"), &format!("END {wrong}"));
+                let blocks = super::super::pem::blocks(text.as_bytes()).unwrap();
+                let found = find(&blocks);
+                if wrong == label {
+                    assert!(found.is_ok());
+                    continue;
+                }
+                let told = found.err().unwrap().text;
+                assert_eq!(
+                    told,
+                    format!(
+                        "is marked {wrong}, but is a key of the kind {label}; write {label} in both lines"
+                    )
+                );
+            }
+        }
+    }
+}

@@ -365,6 +365,42 @@ mod tests {
         assert_eq!(facts.key.kind, oid::EC);
     }
 
+    #[test]
+    fn the_purposes_and_names_of_a_certificate_are_told() {
+        use rcgen::{ExtendedKeyUsagePurpose as Purpose, SanType};
+        let key = rcgen::KeyPair::generate().unwrap();
+        let email = SanType::Rfc822Name("a@example.org".try_into().unwrap());
+        let address = SanType::IpAddress(std::net::Ipv4Addr::LOCALHOST.into());
+        for (purposes, names, has_alt_name, is_for_servers) in [
+            (vec![], vec![], false, true),
+            (vec![Purpose::ServerAuth], vec![email.clone()], false, true),
+            (
+                vec![Purpose::ClientAuth],
+                vec![address.clone()],
+                true,
+                false,
+            ),
+            (vec![Purpose::Any], vec![email, address], true, true),
+            (
+                vec![Purpose::ClientAuth, Purpose::ServerAuth],
+                vec![],
+                false,
+                true,
+            ),
+        ] {
+            let mut asked = rcgen::CertificateParams::default();
+            asked.extended_key_usages.clone_from(&purposes);
+            asked.subject_alt_names = names;
+            let made = asked.self_signed(&key).unwrap();
+            let facts = Certificate::parse(made.der()).unwrap();
+            assert_eq!(
+                (facts.has_alt_name, facts.is_for_servers),
+                (has_alt_name, is_for_servers),
+                "{purposes:?}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn a_damaged_certificate_is_refused_or_read_and_never_a_defect(

@@ -356,6 +356,12 @@ impl Mount {
         self.files.reading()
     }
 
+    /// As if one more thread were inside a read.
+    #[cfg(test)]
+    pub(super) fn pretend_to_read(&self) {
+        self.files.pretend_to_read();
+    }
+
     /// What is known of the mount now, if it is watched; never blocks on its file server.
     pub(crate) fn status(&self) -> MountStatus {
         match self.status.load(Ordering::Relaxed) {

@@ -178,5 +178,6 @@ not a line
             let _ = parse(text.as_bytes());
         }
         assert_eq!(unescape(b"\\777\\134\\0"), b"\\777\\\\0");
+        assert_eq!(unescape(b"\\000\\101\\127\\377"), b"\0AW\xff");
     }
 }

@@ -184,6 +184,12 @@ mod tests {
             .filter(|(_, status)| *status == MountStatus::Lost)
             .collect();
         assert!(mounts.any_lost());
+        assert_eq!(mounts.stalled(), 0);
+        for (drive, stalled) in [('Y', 0), ('Z', 1), ('Z', 2)] {
+            let mount = mounts.find(None, Drive::new(drive).unwrap()).unwrap();
+            mount.pretend_to_read();
+            assert_eq!(mounts.stalled(), stalled);
+        }
         assert_eq!(
             lost.iter()
                 .map(|(mount, _)| mount.directory())

@@ -73,6 +73,12 @@ impl OpenFiles {
         self.reading.load(Ordering::Relaxed)
     }
 
+    /// As if one more thread were inside a read.
+    #[cfg(test)]
+    pub(super) fn pretend_to_read(&self) {
+        self.reading.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// Threads whose `close` has taken too long.
     pub(super) fn overdue(&self) -> usize {
         let now = Instant::now();

@@ -453,4 +453,35 @@ mod tests {
             "1/0/20190101/300/0.mp4"
         );
     }
+
+    #[test]
+    fn a_link_at_any_depth_is_told() {
+        use crate::ops::log_capture::logged;
+        let outside = Scratch::new();
+        outside.file("20201202/503/1.mp4", b"video");
+        for path in [
+            "1",
+            "1/0",
+            "1/0/20201202",
+            "1/0/20201202/503",
+            "1/0/20201202/503/1.mp4",
+        ] {
+            let scratch = Scratch::new();
+            scratch.file("2/0/20201201/503/2.mp4", b"video");
+            scratch.link(path, outside.path());
+            let lines = logged(|| {
+                assert_eq!(
+                    find(&scratch, 503, SEARCH_LIMITS).unwrap(),
+                    "2/0/20201201/503/2.mp4"
+                );
+            });
+            let told = lines
+                .iter()
+                .filter(|line| line.contains("is a symbolic link"));
+            assert!(
+                told.count() == 1 && lines[0].contains(path),
+                "{path} {lines:?}"
+            );
+        }
+    }
 }

@@ -389,4 +389,15 @@ mod tests {
         drop(verifier);
         assert!(told.iter().all(|told| outcome(told) == Some(true)));
     }
+
+    #[test]
+    fn a_check_shows_no_password_in_logs() {
+        let job = Job {
+            hash: PasswordHash::dummy(1000),
+            password: Zeroizing::new("swordfish".to_owned()),
+            is_wanted: Box::new(|| true),
+            done: Box::new(|_| ()),
+        };
+        assert_eq!(format!("{job:?}"), "Job(secret)");
+    }
 }

@@ -298,4 +298,15 @@ mod tests {
             );
         }
     }
+
+    #[test]
+    fn an_exhaustion_is_told_anew_once_half_of_the_budget_is_free() {
+        for (seconds, tells) in [(150, false), (151, true)] {
+            let (mut budgets, start) = (PrefixBudgets::default(), Instant::now());
+            fail(&mut budgets, 60, prefix(1), start);
+            let later = start + Duration::from_secs(seconds);
+            let told = (0..60).filter(|_| budgets.failed(prefix(1), later)).count();
+            assert_eq!(told, usize::from(tells), "{seconds}");
+        }
+    }
 }

@@ -10,8 +10,12 @@ const MESSAGE: &str = "3rdfile/1/record/20201202/101/0900000.V3";
 
 fn desk(lines: &str) -> Desk {
     let desk = Desk::with(lines);
-    desk.mount.file(CALL, b"a call");
-    desk.mount.file(VIDEO, b"a video");
+    for (path, content) in [(CALL, "a call"), (VIDEO, "a video")] {
+        let path = desk.mount.file(path, content.as_bytes());
+        let written = std::time::UNIX_EPOCH + Duration::from_secs(1_606_867_200);
+        let file = std::fs::File::options().write(true).open(path);
+        file.unwrap().set_modified(written).unwrap();
+    }
     desk.mount.file(OTHER, b"another's");
     desk.mount.file("1/0/20201202/101/empty.mp4", b"");
     desk
@@ -108,7 +112,11 @@ fn a_recording_comes_whole_with_what_a_client_needs_to_resume_it() {
             ]
             .map(Some)
         );
-        assert!(head.field("ETag").is_some() && head.field("Last-Modified").is_some());
+        assert!(head.field("ETag").is_some());
+        assert_eq!(
+            head.field("Last-Modified"),
+            Some("Wed, 02 Dec 2020 00:00:00 GMT")
+        );
         assert_eq!(head.field("Content-Range"), None);
     }
     assert_eq!(desk.gateway.downloads.running(), 0);

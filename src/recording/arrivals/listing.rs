@@ -155,3 +155,129 @@ fn nanoseconds(seconds: i64, ns: u32) -> i64 {
         .saturating_mul(1_000_000_000)
         .saturating_add(ns.into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::recording::resolve;
+    use crate::recording::scratch::Scratch;
+    use rustix::io::{FdFlags, fcntl_getfd};
+    use std::collections::BTreeSet;
+    use std::os::fd::AsFd;
+
+    fn site() -> Scratch {
+        let scratch = Scratch::new();
+        scratch.file("folder/file", b"12345");
+        scratch.link("link", &scratch.path().join("folder"));
+        scratch.link("broken", std::path::Path::new("missing"));
+        scratch
+    }
+
+    #[test]
+    fn only_a_folder_is_opened_and_no_link_to_one() {
+        let scratch = site();
+        let root = resolve::open_root(scratch.path(), false).unwrap();
+        for access in [OFlags::PATH, OFlags::RDONLY] {
+            for (name, opens) in [
+                ("folder", true),
+                ("link", false),
+                ("broken", false),
+                ("folder/file", false),
+                ("missing", false),
+            ] {
+                let opened = open(root.as_fd(), &name, access).unwrap();
+                assert_eq!(opened.is_some(), opens, "{name}");
+                if let Some(folder) = opened {
+                    assert_eq!(fcntl_getfd(&folder).unwrap(), FdFlags::CLOEXEC);
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn an_entry_has_its_own_kind_size_and_times() {
+        let scratch = site();
+        let root = resolve::open_root(scratch.path(), false).unwrap();
+        let stat = |name: &str| stat_entry(root.as_fd(), name, AtFlags::empty()).unwrap();
+        for (name, kind) in [
+            ("folder", Some(FileType::Directory)),
+            ("folder/file", Some(FileType::RegularFile)),
+            ("link", Some(FileType::Symlink)),
+            ("broken", Some(FileType::Symlink)),
+            ("missing", None),
+        ] {
+            assert_eq!(stat(name).map(|found| found.kind), kind, "{name}");
+        }
+        let itself = stat_entry(root.as_fd(), "", AtFlags::EMPTY_PATH).unwrap();
+        assert_eq!(itself.map(|found| found.kind), Some(FileType::Directory));
+        let file = std::fs::File::options()
+            .write(true)
+            .open(scratch.path().join("folder/file"))
+            .unwrap();
+        let written = std::time::UNIX_EPOCH + std::time::Duration::new(1_606_867_200, 7);
+        file.set_modified(written).unwrap();
+        let found = stat("folder/file").unwrap();
+        assert_eq!(found.seen.size, 5);
+        assert_eq!(found.seen.modified_ns, 1_606_867_200_000_000_007);
+        assert_eq!(found.times[0], (1_606_867_200, 7));
+        // As a machine without statx has it.
+        let plain = statat(root.as_fd(), "folder/file", AtFlags::SYMLINK_NOFOLLOW).unwrap();
+        let plain = from_stat(&plain);
+        assert_eq!(plain.kind, found.kind);
+        assert_eq!(plain.times, found.times);
+        assert_eq!(
+            (
+                plain.seen.size,
+                plain.seen.modified_ns,
+                plain.seen.created_ns
+            ),
+            (5, found.seen.modified_ns, None)
+        );
+    }
+
+    #[test]
+    fn a_listing_has_each_name_once_up_to_its_bound() {
+        let scratch = Scratch::new();
+        let names: BTreeSet<String> = (0..5).map(|number| format!("{number}.mp4")).collect();
+        names.iter().for_each(|name| {
+            scratch.file(name, b"");
+        });
+        for (max, ends) in [
+            (7, Listed::Whole),
+            (6, Listed::Whole),
+            (5, Listed::Whole),
+            (4, Listed::TooMany),
+        ] {
+            let root = resolve::open_root(scratch.path(), false).unwrap();
+            let folder = open(root.as_fd(), &".", OFlags::RDONLY).unwrap().unwrap();
+            let (mut seen, mut entries) = (BTreeSet::new(), 10);
+            let listed = list(
+                &folder,
+                &mut Vec::with_capacity(4096),
+                max,
+                &mut entries,
+                |name, kind| {
+                    assert_eq!(kind, FileType::RegularFile);
+                    assert!(seen.insert(name.to_owned()));
+                },
+            );
+            assert_eq!(listed.unwrap(), ends, "{max}");
+            if ends == Listed::Whole {
+                assert_eq!((&seen, entries), (&names, 15));
+            }
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_what_nanoseconds_count_ends_there() {
+        for (seconds, nanos, expected) in [
+            (0, 0, 0),
+            (2, 5, 2_000_000_005),
+            (-1, 5, -999_999_995),
+            (i64::MAX, 5, i64::MAX),
+            (i64::MIN, 5, i64::MIN + 5),
+        ] {
+            assert_eq!(nanoseconds(seconds, nanos), expected, "{seconds}");
+        }
+    }
+}

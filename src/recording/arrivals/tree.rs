@@ -224,4 +224,17 @@ mod tests {
             "the later one was taken away"
         );
     }
+
+    #[test]
+    fn of_days_in_which_something_grows_the_latest_four_are_kept() {
+        let (mut media, now) = (Media::default(), Instant::now());
+        let all = [
+            "20261120", "20261121", "20261122", "20261123", "20261124", "20261125",
+        ];
+        for last in 1..=all.len() {
+            media.set_days(&days(&all[..last]), None, now);
+            media.days.values_mut().for_each(|day| day.grows = true);
+            assert_eq!(kept(&media), all[last.saturating_sub(4)..last]);
+        }
+    }
 }

@@ -648,3 +648,81 @@ fn who_is_signed_in_is_listed_with_the_session_and_its_begin() {
         [open(102, forced.session, later + SECOND)]
     );
 }
+
+/// A table in which 101 has a full queue and a rest whose time is over in a second.
+fn full_and_resting(start: Instant) -> (SessionTable, SessionId) {
+    use super::super::agent_state::StateCommand;
+    let table = table(true);
+    let session = signed_in(&table, start).session;
+    let rest = StateCommand::Rest {
+        time: SECOND,
+        cause: 0,
+        prolong: None,
+    };
+    table
+        .change_state(agent(101), session, rest, start, 0)
+        .unwrap();
+    for _ in 1..64 {
+        let event = Event::new(EventKind::Ready, 0);
+        table.push_event(agent(101), None, event, start);
+    }
+    (table, session)
+}
+
+#[test]
+fn every_event_that_a_full_queue_loses_is_counted() {
+    let start = Instant::now();
+    let event = || Event::new(EventKind::Ready, 0);
+    let end = start + SECOND;
+    type Step = fn(&SessionTable, SessionId, Instant, Event);
+    let steps: [(&str, Step); 5] = [
+        ("poll", |table, session, end, _| {
+            table.poll_outcome(agent(101), session, end);
+        }),
+        ("park", |table, session, end, _| {
+            Poll::park(table, session, end);
+        }),
+        ("sweep", |table, _, end, _| {
+            table.sweep(end);
+        }),
+        ("push", |table, _, _, event| {
+            let now = Instant::now();
+            let outcome = table.push_event(agent(101), None, event, now);
+            assert_eq!(outcome, PushOutcome::OldestDropped);
+        }),
+        ("put back", |table, session, _, event| {
+            let now = Instant::now();
+            let outcome = table.requeue_front(agent(101), session, event, now);
+            assert_eq!(outcome, PushOutcome::Dropped);
+        }),
+    ];
+    for (name, step) in steps {
+        let (table, session) = full_and_resting(start);
+        assert_eq!(table.dropped_events(), 0);
+        step(&table, session, end, event());
+        assert_eq!(table.dropped_events(), 1, "{name}");
+        for lost in 2..4 {
+            table.push_event(agent(101), None, event(), end);
+            table.push_event(agent(101), None, event(), end);
+            // A poll has made room for one.
+            let room = u64::from(name == "poll");
+            assert_eq!(table.dropped_events(), 2 * lost - 2 - room + 1, "{name}");
+        }
+    }
+}
+
+#[test]
+fn an_event_is_put_back_into_the_session_it_was_taken_from() {
+    let (table, now) = (table(true), Instant::now());
+    let first = signed_in(&table, now).session;
+    let event = || Event::new(EventKind::Ready, 7);
+    let put_back = |session| table.requeue_front(agent(101), session, event(), now);
+    assert_eq!(put_back(first), PushOutcome::Queued);
+    let second = signed_in(&table, now).session;
+    assert_eq!(put_back(first), PushOutcome::NoSession);
+    assert_eq!(table.dropped_events(), 0);
+    assert_eq!(
+        table.poll_outcome(agent(101), second, now),
+        PollOutcome::Empty
+    );
+}

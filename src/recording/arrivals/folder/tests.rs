@@ -267,3 +267,50 @@ fn a_look_that_fails_loses_nothing() {
         assert_eq!(folder.scan().len(), usize::from(all_new));
     }
 }
+
+#[test]
+fn a_folder_grows_while_a_recording_in_it_may() {
+    let mut state = FolderState::new(true);
+    assert!(!state.is_growing());
+    let now = Instant::now();
+    let seen = FileInfo {
+        size: 1,
+        modified_ns: 1,
+        created_ns: None,
+    };
+    for (gone, until, is_growing) in [
+        (false, None, true),
+        (false, Some(now), true),
+        (true, Some(now), true),
+        (true, None, false),
+    ] {
+        let mut growing = Growing::new(Segment::parse("a").unwrap(), 0, seen, now, until);
+        growing.gone = gone;
+        state.growing = vec![growing];
+        assert_eq!(state.is_growing(), is_growing, "{gone} {until:?}");
+    }
+}
+
+#[test]
+fn a_recording_of_the_sign_in_that_is_gone_is_watched_for_as_long_as_one_that_is_there() {
+    let (mut state, start) = (FolderState::new(true), Instant::now());
+    let hasher = RandomState::new();
+    let seen = FileInfo {
+        size: 1,
+        modified_ns: 1,
+        created_ns: None,
+    };
+    let until = start + Duration::from_secs(60);
+    let name = Segment::parse("a").unwrap();
+    state.growing = vec![Growing::new(name, 0, seen, start, Some(until))];
+    for (second, is_watched) in [(0, true), (59, true), (60, false)] {
+        let now = start + Duration::from_secs(second);
+        let mut changes = Vec::new();
+        state
+            .check_growing(&hasher, now, &mut |_| Ok(None), &mut changes)
+            .unwrap();
+        assert_eq!(state.growing.len(), usize::from(is_watched), "{second}");
+        assert!(changes.is_empty());
+    }
+    assert_eq!(state.known.len(), 1, "it is remembered");
+}
