@@ -29,58 +29,22 @@ pub(crate) fn errno_name(errno: Errno) -> String {
     )
 }
 
-/// Those that file systems are known to give.
-const NAMES: &[(Errno, &str)] = &[
-    (Errno::PERM, "EPERM"),
-    (Errno::NOENT, "ENOENT"),
-    (Errno::INTR, "EINTR"),
-    (Errno::IO, "EIO"),
-    (Errno::NXIO, "ENXIO"),
-    (Errno::BADF, "EBADF"),
-    (Errno::AGAIN, "EAGAIN"),
-    (Errno::NOMEM, "ENOMEM"),
-    (Errno::ACCESS, "EACCES"),
-    (Errno::BUSY, "EBUSY"),
-    (Errno::NODEV, "ENODEV"),
-    (Errno::NOTDIR, "ENOTDIR"),
-    (Errno::ISDIR, "EISDIR"),
-    (Errno::INVAL, "EINVAL"),
-    (Errno::NFILE, "ENFILE"),
-    (Errno::MFILE, "EMFILE"),
-    (Errno::FBIG, "EFBIG"),
-    (Errno::PIPE, "EPIPE"),
-    (Errno::NAMETOOLONG, "ENAMETOOLONG"),
-    (Errno::NOSYS, "ENOSYS"),
-    (Errno::LOOP, "ELOOP"),
-    (Errno::NODATA, "ENODATA"),
-    (Errno::NOLINK, "ENOLINK"),
-    (Errno::PROTO, "EPROTO"),
-    (Errno::BADMSG, "EBADMSG"),
-    (Errno::OVERFLOW, "EOVERFLOW"),
-    (Errno::ILSEQ, "EILSEQ"),
-    (Errno::OPNOTSUPP, "EOPNOTSUPP"),
-    (Errno::NETDOWN, "ENETDOWN"),
-    (Errno::NETUNREACH, "ENETUNREACH"),
-    (Errno::NETRESET, "ENETRESET"),
-    (Errno::CONNABORTED, "ECONNABORTED"),
-    (Errno::CONNRESET, "ECONNRESET"),
-    (Errno::NOBUFS, "ENOBUFS"),
-    (Errno::NOTCONN, "ENOTCONN"),
-    (Errno::SHUTDOWN, "ESHUTDOWN"),
-    (Errno::TIMEDOUT, "ETIMEDOUT"),
-    (Errno::CONNREFUSED, "ECONNREFUSED"),
-    (Errno::HOSTDOWN, "EHOSTDOWN"),
-    (Errno::HOSTUNREACH, "EHOSTUNREACH"),
-    (Errno::STALE, "ESTALE"),
-    (Errno::UCLEAN, "EUCLEAN"),
-    (Errno::REMOTEIO, "EREMOTEIO"),
-    (Errno::DQUOT, "EDQUOT"),
-    (Errno::NOMEDIUM, "ENOMEDIUM"),
-    (Errno::NOKEY, "ENOKEY"),
-    (Errno::KEYEXPIRED, "EKEYEXPIRED"),
-    (Errno::KEYREVOKED, "EKEYREVOKED"),
-    (Errno::KEYREJECTED, "EKEYREJECTED"),
-];
+macro_rules! names {
+    ($($name:ident)*) => {
+        /// Those that file systems are known to give.
+        const NAMES: &[(Errno, &str)] = &[
+            (Errno::ACCESS, "EACCES"),
+            $((Errno::$name, concat!("E", stringify!($name)))),*
+        ];
+    };
+}
+
+names! {
+    PERM NOENT INTR IO NXIO BADF AGAIN NOMEM BUSY NODEV NOTDIR ISDIR INVAL NFILE MFILE FBIG PIPE
+    NAMETOOLONG NOSYS LOOP NODATA NOLINK PROTO BADMSG OVERFLOW ILSEQ OPNOTSUPP NETDOWN NETUNREACH
+    NETRESET CONNABORTED CONNRESET NOBUFS NOTCONN SHUTDOWN TIMEDOUT CONNREFUSED HOSTDOWN HOSTUNREACH
+    STALE UCLEAN REMOTEIO DQUOT NOMEDIUM NOKEY KEYEXPIRED KEYREVOKED KEYREJECTED
+}
 
 #[cfg(test)]
 mod tests {
