@@ -23,8 +23,25 @@ pub struct InterfaceSpec {
     pub summary: &'static str,
 }
 
+/// The codes of an interface that asks for a Guid and names no others.
+const GUID_CODES: &[ResultCode] = &[
+    ResultCode::SUCCESS,
+    ResultCode::INVALID_PARAMETER,
+    ResultCode::NO_RIGHT,
+    ResultCode::NOT_SIGNED_IN,
+];
+
+/// Those of an interface that changes the state of the agent as well.
+const STATE_CODES: &[ResultCode] = &[
+    ResultCode::SUCCESS,
+    ResultCode::INVALID_PARAMETER,
+    ResultCode::NO_RIGHT,
+    ResultCode::NOT_SIGNED_IN,
+    ResultCode::WRONG_STATE,
+];
+
 macro_rules! interfaces {
-    ($($name:ident: $method:ident $path:literal $log_name:literal $access:ident [$($code:ident)*] $summary:literal;)*) => {
+    ($($name:ident: $method:ident $path:literal $log_name:literal $access:ident $([$($code:ident)*])? $summary:literal;)*) => {
         /// The interfaces of the gateway.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
         pub enum Interface {
@@ -39,13 +56,16 @@ macro_rules! interfaces {
             method: Method::$method,
             path: $path,
             log_name: $log_name,
-            needs_guid: interfaces!(@$access),
-            codes: &[$(ResultCode::$code),*],
+            needs_guid: interfaces!(@needs_guid $access),
+            codes: interfaces!(@codes $access $($($code)*)?),
             summary: $summary,
         }),*];
     };
-    (@guid) => { true };
-    (@open) => { false };
+    (@needs_guid open) => { false };
+    (@needs_guid $access:ident) => { true };
+    (@codes guid) => { GUID_CODES };
+    (@codes guid_and_state) => { STATE_CODES };
+    (@codes $access:ident $($code:ident)+) => { &[$(ResultCode::$code),+] };
 }
 
 interfaces! {
@@ -56,127 +76,88 @@ interfaces! {
         [SUCCESS INVALID_PARAMETER BUSY INVALID_SIGN_IN WRONG_PASSWORD INTERNAL SIGNING_IN LOCKED]
         "signs in and ends an earlier session of the agent";
     Logout: Delete "onlineagent/{id}/logout" "logout" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "signs out";
     ForceLogout: Delete "onlineagent/{id}/forcelogout" "forceLogout" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "signs out";
     ForceLogoutWithReason: Delete "onlineagent/{id}/forcelogoutwithreason/{reason}" "forceLogoutWithReason" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT INVALID_SIGN_OUT NOT_SIGNED_IN]
         "signs out; the reason is 1 to 255";
     UpdateGuid: Put "onlineagent/{id}/updateGuid" "updateGuid" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "gives another Guid, in `result.guid` and `Set-GUID`";
     Handshake: Post "onlineagent/{id}/handshake" "handShake" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT INVALID_SIGN_IN NOT_SIGNED_IN]
         "keeps alive; carries a renewed Guid";
     Heartbeat: Put "onlineagent/{id}/heartbeat" "heartBeat" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "keeps alive, the older form";
     GetAgentEvent: Get "agentevent/{id}" "getAgentEvent" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "long poll; keeps alive; carries a renewed Guid and one event";
     ResetSkill: Post "onlineagent/{id}/resetskill/{autoflag}" "resetSkill" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "accepts `skillid` and `phonelinkage`; there are no skills to reset";
-    SayFree: Post "onlineagent/{id}/sayfree" "sayFree" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    SayFree: Post "onlineagent/{id}/sayfree" "sayFree" guid_and_state
         "makes a busy agent, or one in wrap-up, idle";
-    SayBusy: Post "onlineagent/{id}/saybusy" "sayBusy" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    SayBusy: Post "onlineagent/{id}/saybusy" "sayBusy" guid_and_state
         "makes busy; `reason` 200 to 250 and `prolong`, both mandatory for an agent that is busy";
-    CancelBusy: Post "onlineagent/{id}/cancelbusy" "cancelBusy" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    CancelBusy: Post "onlineagent/{id}/cancelbusy" "cancelBusy" guid_and_state
         "makes a busy agent idle";
-    SayWork: Post "onlineagent/{id}/work" "sayWork" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    SayWork: Post "onlineagent/{id}/work" "sayWork" guid_and_state
         "begins wrap-up";
-    CancelWork: Post "onlineagent/{id}/cancelwork" "cancelWork" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    CancelWork: Post "onlineagent/{id}/cancelwork" "cancelWork" guid_and_state
         "ends wrap-up";
-    Rest: Post "onlineagent/{id}/rest/{time}/{restcause}" "rest" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    Rest: Post "onlineagent/{id}/rest/{time}/{restcause}" "rest" guid_and_state
         "begins a rest of 1 to 86399 s for a cause of 0 to 255; `prolong` mandatory for an agent that rests";
-    CancelRest: Post "onlineagent/{id}/cancelrest" "cancelRest" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN WRONG_STATE]
+    CancelRest: Post "onlineagent/{id}/cancelrest" "cancelRest" guid_and_state
         "ends a rest";
     SetAgentAutoEnterIdle: Post "onlineagent/{id}/autoenteridle/{flag}" "setAgentAutoEnterIdle" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "whether the agent is idle after a call: `true` in any case of letters, or not";
     SetAgentAutoAnswer: Post "onlineagent/{id}/autoanswer/{isautoanswer}" "setAgentAutoAnswer" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "accepted, without effect; there are no calls to answer";
     SyncAgentInfo: Post "onlineagent/{id}/syncagentinfo" "syncagentinfo" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "reports the state of the agent and empties its queue of events";
     GetAgentStatus: Get "onlineagent/{id}/agentstatus" "getAgentStatus" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the state of the agent";
     QueryAgentSkills: Get "onlineagent/{id}/agentskills" "queryAgentSkills" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skills of the agent: none";
     QueryAgentSkillsByWorkNo: Get "onlineagent/{id}/agentskillsbyworkno/{workno}" "queryAgentSkillsByWorkNo" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skills of another agent: none";
     IsCensor: Get "agentgroup/{id}/iscensor" "isCensor" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "whether the agent is an inspector";
     GetAllStatusAgents: Get "agentgroup/{id}/allagentstatus" "getAllStatusAgents" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the agents of the VDN who are signed in, with their states";
     QueryAllLoginedAgentInfoOnVdn: Get "agentgroup/{id}/onlineagentonvdn" "queryAllLoginedAgentInfoOnVdn" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the agents of the VDN who are signed in";
     GetIdleStatusAgents: Get "agentgroup/{id}/idleagent" "getIdleStatusAgents" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the agents of the VDN who are idle";
     GetAgentRestReason: Get "agentgroup/{id}/restreason" "getAgentRestReason" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the causes of a rest: none are configured";
     QueryGroupInfoOnVdn: Get "agentgroup/{id}/grouponvdn" "queryGroupInfoOnVdn" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the groups of the VDN: none";
     QueryGroupInfoByWorkNo: Get "agentgroup/{id}/groupbyagent/{workno}" "queryGroupInfoByWorkNo" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the group of a signed-in agent of the VDN: 0, which stands for none";
     QueryAllAgentWasNameOnVdn: Get "agentgroup/{id}/agentwasnameonvdn" "queryAllAgentWasNameOnVdn" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the names of the agents of the VDN who are signed in, by their ids";
     QueryAgentInfoByWorkNo: Get "agentgroup/{id}/agentbyworkno/{workno}" "queryAgentInfoByWorkNo" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "what is known of a signed-in agent of the VDN";
     QueryAllAgentInfoOnMyGroupEx: Get "agentgroup/{id}/agentongroupex" "queryAllAgentInfoOnMyGroupEx" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "what is known of the agents in group `groupid`: in 0, all of the VDN who are signed in; in others nobody";
     QueryAgentInfoWithoutSkills: Post "agentgroup/{id}/agentinfonoskills" "queryAgentInfoWithoutSkills" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "what is known of those agents in `agentlist` of the body who are signed in to the VDN";
     QueryIvrInfoOnVdn: Get "queuedevice/{id}/ivrinfo" "queryIVRInfoOnVdn" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the IVRs of the VDN: none";
     QuerySkillQueueOnAgentVdn: Get "queuedevice/{id}/agentvdnskill" "querySkillQueueOnAgentVDN" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skill queues of the VDN: none";
     QuerySkillQueueOnVdn: Get "queuedevice/{id}/vdnskill/{vdnid}" "querySkillQueueOnVDN" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skill queues of a VDN of 1 to 512: none";
     QuerySkillQueueOnAgent: Get "queuedevice/{id}/agentskill/{workno}" "querySkillQueueOnAgent" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the skill queues of an agent: none";
     QueryStatInfoOfAcd: Post "queuedevice/{id}/queryacdstat" "queryStatInfoOfAcd" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "figures of the skill queues in `skills` of the body: none";
     QueryInNoOnVdn: Get "queuedevice/{id}/innoinfo" "queryInNoOnVDN" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the access numbers of the VDN: none";
     BeginMonitor: Post "qualitycontrol/{id}/beginmonitor" "beginMonitor" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "accepted, without effect; an agent's events go to that agent alone";
     EndMonitor: Post "qualitycontrol/{id}/endmonitor" "endMonitor" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "accepted, without effect";
     QueryAllMonitoredAgents: Get "qualitycontrol/{id}/allagent" "queryAllMonitoredAgents" guid
-        [SUCCESS INVALID_PARAMETER NO_RIGHT NOT_SIGNED_IN]
         "the agents of the VDN who are signed in, with their states";
     DownloadVideoFileEx: Get "recordfile/{id}/videofiledownloadEx" "downloadVideoFileEx" guid
         [SUCCESS INVALID_PARAMETER NO_RIGHT BUSY NOT_SIGNED_IN NOT_OWN_RECORDING INVALID_RECORD_ID NO_LOCATION
