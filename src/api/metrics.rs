@@ -32,8 +32,37 @@ struct Samples<'a> {
 
 impl Samples<'_> {
     /// The only sample of a metric without labels.
-    fn value(&mut self, value: impl Display) {
-        self.labelled("", value);
+    fn value<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&Gateway) -> T) {
+        self.labelled("", value(gateway));
+    }
+
+    /// One sample for each interface and result code.
+    fn each_request(&mut self, gateway: &Gateway) {
+        for ((interface, code), count) in gateway.counters().requests() {
+            self.labelled(
+                &format!("{{interface=\"{interface}\",code=\"{code}\"}}"),
+                count,
+            );
+        }
+    }
+
+    /// One sample for each mount.
+    fn each_mount(&mut self, gateway: &Gateway, value: impl Fn(&Mount, MountStatus) -> usize) {
+        for (mount, status) in gateway.mounts.statuses() {
+            self.directory(mount, value(mount, status));
+        }
+    }
+
+    /// One sample for each mount that is looked at for new recordings.
+    fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&ScanCounters) -> T) {
+        for watch in &gateway.recording_events.watches {
+            self.directory(&watch.mount, value(&watch.counted));
+        }
+    }
+
+    fn directory(&mut self, mount: &Mount, value: impl Display) {
+        let directory = label(&mount.directory().to_string_lossy());
+        self.labelled(&format!("{{directory=\"{directory}\"}}"), value);
     }
 
     /// One sample; `labels` with their braces.
@@ -41,197 +70,93 @@ impl Samples<'_> {
         // Writing to a String cannot fail.
         let _ = writeln!(self.page, "{}{labels} {value}", self.name);
     }
-
-    /// One sample for each mount.
-    fn each_mount(&mut self, gateway: &Gateway, value: impl Fn(&Mount, MountStatus) -> usize) {
-        for (mount, status) in gateway.mounts.statuses() {
-            let directory = label(&mount.directory().to_string_lossy());
-            self.labelled(
-                &format!("{{directory=\"{directory}\"}}"),
-                value(mount, status),
-            );
-        }
-    }
 }
 
-impl Samples<'_> {
-    /// One sample for each mount that is looked at for new recordings.
-    fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&ScanCounters) -> T) {
-        for watch in &gateway.recording_events.watches {
-            let directory = label(&watch.mount().directory().to_string_lossy());
-            self.labelled(
-                &format!("{{directory=\"{directory}\"}}"),
-                value(watch.counted()),
-            );
-        }
-    }
+macro_rules! metrics {
+    ($($kind:ident $name:literal $help:literal $samples:ident($($value:expr)?);)*) => {
+        /// Every metric, in the order of the page.
+        pub const METRICS: &[Metric] = &[$(Metric {
+            name: $name,
+            kind: stringify!($kind),
+            help: $help,
+            labels: metrics!(@labels $samples),
+            read: |gateway, samples| samples.$samples(gateway $(, $value)?),
+        }),*];
+    };
+    (@labels value) => { &[] };
+    (@labels each_request) => { &["interface", "code"] };
+    (@labels each_mount) => { &["directory"] };
+    (@labels each_watch) => { &["directory"] };
 }
 
-impl Metric {
-    const fn labelled(mut self, labels: &'static [&'static str]) -> Metric {
-        self.labels = labels;
-        self
-    }
+metrics! {
+    gauge "cc_gateway_uptime_seconds" "Seconds since the service started."
+        value(|gateway| gateway.started.elapsed().as_secs());
+    gauge "cc_gateway_sessions" "Agents signed in."
+        value(|gateway| gateway.sessions.len(Instant::now()));
+    gauge "cc_gateway_connections" "Clients connected."
+        value(|gateway| gateway.counters().connected.value());
+    counter "cc_gateway_connections_total" "Clients accepted."
+        value(|gateway| gateway.counters().connections.value());
+    counter "cc_gateway_connections_refused_total" "Clients turned away at a connection limit."
+        value(|gateway| gateway.counters().connections_refused.value());
+    counter "cc_gateway_connections_evicted_total" "Idle clients without a Guid that made room for others."
+        value(|gateway| gateway.counters().connections_evicted.value());
+    counter "cc_gateway_accept_errors_total" "Failed calls of accept, for instance for lack of descriptors."
+        value(|gateway| gateway.counters().accept_errors.value());
+    counter "cc_gateway_thread_errors_total" "Clients lost because no thread could be started."
+        value(|gateway| gateway.counters().thread_errors.value());
+    counter "cc_gateway_handshakes_failed_total" "TLS handshakes that failed or timed out."
+        value(|gateway| gateway.counters().handshakes_failed.value());
+    counter "cc_gateway_requests_malformed_total" "Requests refused before they reached an interface."
+        value(|gateway| gateway.counters().requests_malformed.value());
+    counter "cc_gateway_requests_total" "Requests answered, by log name of the interface and result code."
+        each_request();
+    gauge "cc_gateway_requests_waiting" "Requests that wait without holding a worker."
+        value(|gateway| gateway.counters().waiting.value());
+    gauge "cc_gateway_polls_parked" "Polls among the requests that wait."
+        value(|gateway| gateway.counters().parked_polls.value());
+    counter "cc_gateway_worker_panics_total" "Panics of workers, which were contained; please report them."
+        value(|gateway| gateway.counters().worker_panics.value());
+    counter "cc_gateway_log_lines_dropped_total" "Log lines dropped because nobody read them."
+        value(|_| log_lines::dropped_lines());
+    gauge "cc_gateway_downloads" "Downloads running."
+        value(|gateway| gateway.downloads.running());
+    counter "cc_gateway_downloads_cut_total" "Downloads that ended early, for any reason."
+        value(|gateway| gateway.counters().downloads_cut.value());
+    counter "cc_gateway_video_bytes_total" "Bytes of recordings sent."
+        value(|gateway| gateway.counters().video_bytes.value());
+    gauge "cc_gateway_mount_up" "1 if the mount directory is there, mounted and answers."
+        each_mount(|_, status| usize::from(status == MountStatus::Up));
+    gauge "cc_gateway_mount_hung_threads" "Threads kept by the file server for more than five seconds: of 8 that open, 2 that search, 2 that close, 1 that probes, 1 that looks for new ones."
+        each_mount(|mount, _| mount.hung());
+    gauge "cc_gateway_mount_reading_threads" "Downloads inside a read of a recording right now; if it lasts, they wait for the file server."
+        each_mount(|mount, _| mount.reading());
+    counter "cc_gateway_looks_total" "Looks for new recordings."
+        each_watch(|counted| counted.scans.load(Ordering::Relaxed));
+    counter "cc_gateway_looks_failed_total" "Looks in which the file server failed."
+        each_watch(|counted| counted.failed.load(Ordering::Relaxed));
+    counter "cc_gateway_looks_cut_short_total" "Looks that met a limit and were continued by the next one; if it grows steadily, events are late."
+        each_watch(|counted| counted.cut_short.load(Ordering::Relaxed));
+    counter "cc_gateway_looks_skipped_total" "Looks skipped because the one before had not ended; if it grows, the file server is slow or hangs."
+        each_watch(|counted| counted.skipped.load(Ordering::Relaxed));
+    counter "cc_gateway_look_cpu_seconds_total" "Processor time of all looks."
+        each_watch(|counted| counted.cpu().as_secs_f64());
+    gauge "cc_gateway_look_folders" "Folders of agents in the last look for all of them."
+        each_watch(|counted| counted.folders.load(Ordering::Relaxed));
+    gauge "cc_gateway_look_entries" "Directory entries read by that look."
+        each_watch(|counted| counted.entries.load(Ordering::Relaxed));
+    gauge "cc_gateway_look_overfull_folders" "Folders with too many entries for that look, in which nothing is announced."
+        each_watch(|counted| counted.overfull.load(Ordering::Relaxed));
+    counter "cc_gateway_recording_events_total" "Events of recordings queued for agents."
+        value(|gateway| gateway.recording_events.queued.value());
+    counter "cc_gateway_events_dropped_total" "Events of any kind lost because an agent did not poll for them and 64 newer ones came."
+        value(|gateway| gateway.sessions.dropped_events());
+    gauge "cc_gateway_certificate_expiry_timestamp_seconds" "When the certificate in force expires, in seconds since 1970; 0 if that is not known."
+        value(|gateway| gateway.counters().certificate_expiry.load(Ordering::Relaxed));
+    gauge "cc_gateway_tcp_memory_bytes" "Memory of all TCP sockets of the network namespace, of this process and of others; 0 if that is not known."
+        value(|_| tcp_memory_bytes());
 }
-
-type Read = fn(&Gateway, &mut Samples<'_>);
-
-const fn gauge(name: &'static str, help: &'static str, read: Read) -> Metric {
-    metric("gauge", name, help, read)
-}
-
-const fn counter(name: &'static str, help: &'static str, read: Read) -> Metric {
-    metric("counter", name, help, read)
-}
-
-const fn metric(kind: &'static str, name: &'static str, help: &'static str, read: Read) -> Metric {
-    Metric {
-        name,
-        kind,
-        help,
-        labels: &[],
-        read,
-    }
-}
-
-/// Every metric, in the order of the page.
-pub const METRICS: &[Metric] = &[
-    gauge("cc_gateway_uptime_seconds", "Seconds since the service started.", |gateway, samples| {
-        samples.value(gateway.started.elapsed().as_secs());
-    }),
-    gauge("cc_gateway_sessions", "Agents signed in.", |gateway, samples| {
-        samples.value(gateway.sessions.len(Instant::now()));
-    }),
-    gauge("cc_gateway_connections", "Clients connected.", |gateway, samples| {
-        samples.value(gateway.counters().connected.value());
-    }),
-    counter("cc_gateway_connections_total", "Clients accepted.", |gateway, samples| {
-        samples.value(gateway.counters().connections.value());
-    }),
-    counter(
-        "cc_gateway_connections_refused_total",
-        "Clients turned away at a connection limit.",
-        |gateway, samples| samples.value(gateway.counters().connections_refused.value()),
-    ),
-    counter(
-        "cc_gateway_connections_evicted_total",
-        "Idle clients without a Guid that made room for others.",
-        |gateway, samples| samples.value(gateway.counters().connections_evicted.value()),
-    ),
-    counter("cc_gateway_accept_errors_total", "Failed calls of accept, for instance for lack of descriptors.", |gateway, samples| {
-        samples.value(gateway.counters().accept_errors.value());
-    }),
-    counter(
-        "cc_gateway_thread_errors_total",
-        "Clients lost because no thread could be started.",
-        |gateway, samples| samples.value(gateway.counters().thread_errors.value()),
-    ),
-    counter("cc_gateway_handshakes_failed_total", "TLS handshakes that failed or timed out.", |gateway, samples| {
-        samples.value(gateway.counters().handshakes_failed.value())
-    }),
-    counter(
-        "cc_gateway_requests_malformed_total",
-        "Requests refused before they reached an interface.",
-        |gateway, samples| samples.value(gateway.counters().requests_malformed.value()),
-    ),
-    counter("cc_gateway_requests_total", "Requests answered, by log name of the interface and result code.", |gateway, samples| {
-        for ((interface, code), count) in gateway.counters().requests() {
-            samples.labelled(&format!("{{interface=\"{interface}\",code=\"{code}\"}}"), count);
-        }
-    })
-    .labelled(&["interface", "code"]),
-    gauge("cc_gateway_requests_waiting", "Requests that wait without holding a worker.", |gateway, samples| {
-        samples.value(gateway.counters().waiting.value())
-    }),
-    gauge("cc_gateway_polls_parked", "Polls among the requests that wait.", |gateway, samples| {
-        samples.value(gateway.counters().parked_polls.value());
-    }),
-    counter("cc_gateway_worker_panics_total", "Panics of workers, which were contained; please report them.", |gateway, samples| {
-        samples.value(gateway.counters().worker_panics.value())
-    }),
-    counter("cc_gateway_log_lines_dropped_total", "Log lines dropped because nobody read them.", |_, samples| {
-        samples.value(log_lines::dropped_lines())
-    }),
-    gauge("cc_gateway_downloads", "Downloads running.", |gateway, samples| {
-        samples.value(gateway.downloads.running());
-    }),
-    counter("cc_gateway_downloads_cut_total", "Downloads that ended early, for any reason.", |gateway, samples| {
-        samples.value(gateway.counters().downloads_cut.value());
-    }),
-    counter("cc_gateway_video_bytes_total", "Bytes of recordings sent.", |gateway, samples| {
-        samples.value(gateway.counters().video_bytes.value());
-    }),
-    gauge("cc_gateway_mount_up", "1 if the mount directory is there, mounted and answers.", |gateway, samples| {
-        samples.each_mount(gateway, |_, status| usize::from(status == MountStatus::Up))
-    })
-    .labelled(&["directory"]),
-    gauge(
-        "cc_gateway_mount_hung_threads",
-        "Threads kept by the file server for more than five seconds: of 8 that open, 2 that search, 2 that close, 1 that probes, 1 that looks for new ones.",
-        |gateway, samples| samples.each_mount(gateway, |mount, _| mount.hung()),
-    )
-    .labelled(&["directory"]),
-    gauge("cc_gateway_mount_reading_threads", "Downloads inside a read of a recording right now; if it lasts, they wait for the file server.", |gateway, samples| {
-        samples.each_mount(gateway, |mount, _| mount.reading())
-    })
-    .labelled(&["directory"]),
-    counter("cc_gateway_looks_total", "Looks for new recordings.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.scans.load(Ordering::Relaxed));
-    })
-    .labelled(&["directory"]),
-    counter("cc_gateway_looks_failed_total", "Looks in which the file server failed.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.failed.load(Ordering::Relaxed));
-    })
-    .labelled(&["directory"]),
-    counter(
-        "cc_gateway_looks_cut_short_total",
-        "Looks that met a limit and were continued by the next one; if it grows steadily, events are late.",
-        |gateway, samples| samples.each_watch(gateway, |counted| counted.cut_short.load(Ordering::Relaxed)),
-    )
-    .labelled(&["directory"]),
-    counter(
-        "cc_gateway_looks_skipped_total",
-        "Looks skipped because the one before had not ended; if it grows, the file server is slow or hangs.",
-        |gateway, samples| samples.each_watch(gateway, |counted| counted.skipped.load(Ordering::Relaxed)),
-    )
-    .labelled(&["directory"]),
-    counter("cc_gateway_look_cpu_seconds_total", "Processor time of all looks.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.cpu().as_secs_f64());
-    })
-    .labelled(&["directory"]),
-    gauge("cc_gateway_look_folders", "Folders of agents in the last look for all of them.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.folders.load(Ordering::Relaxed));
-    })
-    .labelled(&["directory"]),
-    gauge("cc_gateway_look_entries", "Directory entries read by that look.", |gateway, samples| {
-        samples.each_watch(gateway, |counted| counted.entries.load(Ordering::Relaxed));
-    })
-    .labelled(&["directory"]),
-    gauge(
-        "cc_gateway_look_overfull_folders",
-        "Folders with too many entries for that look, in which nothing is announced.",
-        |gateway, samples| samples.each_watch(gateway, |counted| counted.overfull.load(Ordering::Relaxed)),
-    )
-    .labelled(&["directory"]),
-    counter("cc_gateway_recording_events_total", "Events of recordings queued for agents.", |gateway, samples| {
-        samples.value(gateway.recording_events.queued.value());
-    }),
-    counter(
-        "cc_gateway_events_dropped_total",
-        "Events of any kind lost because an agent did not poll for them and 64 newer ones came.",
-        |gateway, samples| samples.value(gateway.sessions.dropped_events()),
-    ),
-    gauge(
-        "cc_gateway_certificate_expiry_timestamp_seconds",
-        "When the certificate in force expires, in seconds since 1970; 0 if that is not known.",
-        |gateway, samples| samples.value(gateway.counters().certificate_expiry.load(Ordering::Relaxed)),
-    ),
-    gauge(
-        "cc_gateway_tcp_memory_bytes",
-        "Memory of all TCP sockets of the network namespace, of this process and of others; 0 if that is not known.",
-        |_, samples| samples.value(tcp_memory_bytes()),
-    ),
-];
 
 impl Gateway {
     /// The counters, for clients on this machine; to everyone else the path leads nowhere. A client

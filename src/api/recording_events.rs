@@ -10,9 +10,7 @@ use super::sign_in::epoch_ms;
 use crate::config::{MountPoint, Settings};
 use crate::ops::counters::Counter;
 use crate::ops::sync::{lock, wait_while};
-use crate::recording::{
-    Arrival, ArrivalWatch, MediaKind, Mounts, Recording, Scope, Suffixes, WatchedAgent,
-};
+use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Scope, Suffixes, WatchedAgent};
 use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
 
 /// How often expired sessions are removed and timed events are queued.
@@ -62,12 +60,6 @@ impl RecordingEvents {
     /// as new later.
     pub(super) fn agent_signed_in(&self) {
         self.wakeup.notify(|reasons| reasons.new_agents = true);
-    }
-
-    fn count(&self, outcome: PushOutcome) {
-        if matches!(outcome, PushOutcome::Queued | PushOutcome::OldestDropped) {
-            self.queued.add(1);
-        }
     }
 }
 
@@ -247,7 +239,7 @@ impl Schedule<'_> {
                     return;
                 };
                 if let Some(watch) = gateway.recording_events.watches.get(index) {
-                    gateway.announce(&sessions, watch.point(), &scan.arrivals);
+                    gateway.announce(&sessions, watch.point, &scan.arrivals);
                 }
                 gateway
                     .recording_events
@@ -293,76 +285,52 @@ impl Gateway {
                 event(arrival, point, now),
                 Instant::now(),
             );
-            self.recording_events.count(outcome);
+            if matches!(outcome, PushOutcome::Queued | PushOutcome::OldestDropped) {
+                self.recording_events.queued.add(1);
+            }
         }
     }
 }
 
 /// The event of an arrival. Who called whom is not to be seen on a mount, so both stay empty.
 fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
-    match arrival {
-        Arrival::Started {
-            recording,
-            task_id,
-            begin_time_ms,
-            ..
-        } => {
-            let serial = recording.serial(point.drive);
+    let recording = &arrival.recording;
+    let media = match recording.kind() {
+        MediaKind::Audio => Media::Audio,
+        MediaKind::Video => Media::Video,
+    };
+    let task_id = arrival.task_id.into();
+    let begin_ms = since_1970(arrival.begin_time_ms);
+    // In the form of the documented samples. No real call id is known.
+    let call_id = &format!("{}-{}", begin_ms / 1000, begin_ms % 1000);
+    match arrival.end_time_ms {
+        None => {
             let content = RecordContent {
-                task_id: (*task_id).into(),
+                task_id,
                 caller: "",
                 called: "",
-                // The event ends a video's with a dot itself.
-                record_id: serial
-                    .strip_suffix('.')
-                    .filter(|_| is_video(recording))
-                    .unwrap_or(&serial),
+                record_id: &recording.serial(point.drive),
                 location_id: point.location.unwrap_or(NO_LOCATION),
                 file_name: &recording.record_id(point.drive),
-                call_id: &call_id(*begin_time_ms),
+                call_id,
             };
-            Event::record(media(recording), &content, now_ms)
+            Event::record(media, &content, now_ms)
         }
-        Arrival::Finished {
-            recording,
-            task_id,
-            begin_time_ms,
-            end_time_ms,
-            ..
-        } => {
+        Some(end_time_ms) => {
             let content = StopRecordContent {
-                begin_ms: since_1970(*begin_time_ms),
-                end_ms: since_1970(*end_time_ms),
+                begin_ms,
+                end_ms: since_1970(end_time_ms),
                 record_format: DEFAULT_FORMAT,
-                task_id: (*task_id).into(),
-                call_id: &call_id(*begin_time_ms),
+                task_id,
+                call_id,
             };
-            Event::stop_record_done(media(recording), &content, now_ms)
+            Event::stop_record_done(media, &content, now_ms)
         }
     }
-}
-
-/// Made from the begin of the recording, in the form of the documented samples. No real call id is
-/// known.
-fn call_id(begin_time_ms: i64) -> String {
-    let begin = since_1970(begin_time_ms);
-    format!("{}-{}", begin / 1000, begin % 1000)
 }
 
 fn since_1970(time_ms: i64) -> u64 {
     u64::try_from(time_ms).unwrap_or(0)
-}
-
-fn is_video(recording: &Recording) -> bool {
-    recording.kind() == MediaKind::Video
-}
-
-fn media(recording: &Recording) -> Media {
-    if is_video(recording) {
-        Media::Video
-    } else {
-        Media::Audio
-    }
 }
 
 #[cfg(test)]
@@ -370,6 +338,7 @@ mod tests {
     use super::*;
     use crate::config::Drive;
     use crate::ops::counters::Counters;
+    use crate::recording::Recording;
     use crate::recording::scratch::{Scratch, eventually};
     use crate::session::{AgentId, InitialState, PollOutcome, Roster};
     use std::path::Path;
@@ -419,11 +388,12 @@ mod tests {
     }
 
     fn started(name: &str, kind: MediaKind) -> Arrival {
-        Arrival::Started {
+        Arrival {
             recording: recording(name, kind),
             task_id: 6110,
             size: 1,
             begin_time_ms: 1_795_511_730_412,
+            end_time_ms: None,
         }
     }
 
@@ -436,12 +406,12 @@ mod tests {
 
     #[test]
     fn an_arrival_becomes_the_event_of_its_kind() {
-        let finished = |kind, begin_time_ms, end_time_ms| Arrival::Finished {
+        let finished = |kind, begin_time_ms, end_time_ms| Arrival {
             recording: recording("0915307.V3", kind),
             task_id: 6110,
             size: 1,
             begin_time_ms,
-            end_time_ms,
+            end_time_ms: Some(end_time_ms),
         };
         for (arrival, location, content) in [
             (
@@ -576,7 +546,7 @@ mod tests {
         let mut schedule = Schedule::new(&gateway);
         let watch = &gateway.recording_events.watches[0];
         let counted = || {
-            let counted = watch.counted();
+            let counted = &watch.counted;
             [&counted.scans, &counted.skipped].map(|count| count.load(Ordering::Relaxed))
         };
         schedule.begin_round();
@@ -616,7 +586,7 @@ mod tests {
             );
             drop(hold);
             eventually(|| !watch.is_scanning());
-            watch.counted().scans.store(1, Ordering::Relaxed);
+            watch.counted.scans.store(1, Ordering::Relaxed);
         }
     }
 

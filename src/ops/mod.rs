@@ -7,6 +7,7 @@ pub mod console;
 pub mod counters;
 pub mod descriptors;
 pub mod fatal_error;
+pub(crate) mod in_progress;
 #[cfg(test)]
 pub(crate) mod log_capture;
 pub(crate) mod log_lines;

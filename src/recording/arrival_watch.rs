@@ -14,15 +14,18 @@ use crate::ops::sync::lock;
 /// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans
 /// that would come after it do not happen; other mounts and downloads know nothing of it.
 pub(crate) struct ArrivalWatch {
-    mount: Arc<Mount>,
-    point: MountPoint,
+    pub(crate) mount: Arc<Mount>,
+    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several
+    /// that one directory serves, the first.
+    pub(crate) point: MountPoint,
     suffixes: Suffixes,
     /// Locked for as long as a scan takes, which may be for ever: see `is_scanning`.
     watcher: Arc<Mutex<Watcher>>,
     /// Whether the watcher may know of any agent.
     has_agents: AtomicBool,
     is_scanning: Arc<AtomicBool>,
-    counted: Arc<ScanCounters>,
+    /// The counters of its scans.
+    pub(crate) counted: Arc<ScanCounters>,
 }
 
 /// Counters of the scans of one mount.
@@ -91,21 +94,6 @@ impl ArrivalWatch {
             is_scanning: Arc::default(),
             counted: Arc::default(),
         }
-    }
-
-    pub(crate) fn mount(&self) -> &Arc<Mount> {
-        &self.mount
-    }
-
-    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several
-    /// that one directory serves, the first.
-    pub(crate) fn point(&self) -> MountPoint {
-        self.point
-    }
-
-    /// The counters of its scans.
-    pub(crate) fn counted(&self) -> &ScanCounters {
-        &self.counted
     }
 
     /// Whether the latest scan has not ended.
@@ -210,7 +198,7 @@ mod tests {
         // The scan ends before its callback, which waits here.
         eventually(|| !watch.is_scanning());
         assert_eq!(told.recv().unwrap().figures.folders, 1);
-        let counted = watch.counted();
+        let counted = &watch.counted;
         let loads = [&counted.scans, &counted.failed, &counted.cut_short]
             .map(|count| count.load(Ordering::Relaxed));
         assert_eq!(
@@ -244,6 +232,6 @@ mod tests {
         }));
         assert_eq!(told.recv(), Err(RecvError));
         eventually(|| !watch.is_scanning());
-        assert_eq!(watch.counted().failed.load(Ordering::Relaxed), 1);
+        assert_eq!(watch.counted.failed.load(Ordering::Relaxed), 1);
     }
 }

@@ -20,7 +20,7 @@
 //!   mounted yet, so what it holds later was there before.
 //! - **Complete** is a recording which two scans in a row found with the same size and mtime, and
 //!   not empty.
-//! - Each is announced once in a session: [`Arrival::Started`], then [`Arrival::Finished`]. What
+//! - Each is announced once in a session when it appears, and once when it is complete. What
 //!   grows again, or goes and comes back under its name, is not announced again; a recording that
 //!   gets another name is recognised by size and mtime unless it grew at the same time.
 //! - **Cost.** A folder is listed when its times have changed, and until they are older than they
@@ -121,6 +121,7 @@ pub struct Recording {
 }
 
 impl Recording {
+    #[cfg(test)]
     pub(crate) fn new(folders: [Segment; 4], file: Segment, kind: MediaKind) -> Recording {
         Recording {
             folders,
@@ -153,48 +154,30 @@ impl Recording {
     fn folders(&self) -> [&str; 4] {
         self.folders.each_ref().map(Segment::as_str)
     }
-
-    fn file(&self) -> &Segment {
-        &self.file
-    }
 }
 
-/// What became known of a recording. Times are of the file server's clock, in milliseconds since
-/// the epoch.
+/// What became known of a recording: that it has appeared and has bytes, or that it is complete.
+/// Times are of the file server's clock, in milliseconds since the epoch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Arrival {
-    /// It has appeared and has bytes.
-    Started {
-        /// Which.
-        recording: Recording,
-        /// Joins its `Finished` to it: a number made of the path it has now, 1 to 2^31 - 1.
-        task_id: u32,
-        /// Its size so far, in bytes.
-        size: u64,
-        /// When it was created where the file system keeps that, else its mtime when it was seen
-        /// first.
-        begin_time_ms: i64,
-    },
-    /// It is complete. Its `Started` came before, in the same scan at the latest.
-    Finished {
-        /// Which; under another name than at the start if it has got one.
-        recording: Recording,
-        /// As in `Started`, whatever its name is now.
-        task_id: u32,
-        /// Its size in bytes.
-        size: u64,
-        /// As in `Started`.
-        begin_time_ms: i64,
-        /// Its mtime, never before the begin.
-        end_time_ms: i64,
-    },
+pub struct Arrival {
+    /// Which; once complete, under another name than at the start if it has got one.
+    pub recording: Recording,
+    /// Joins the two to each other: a number made of the path it appeared at, 1 to 2^31 - 1.
+    pub task_id: u32,
+    /// Its size so far, in bytes.
+    pub size: u64,
+    /// When it was created where the file system keeps that, else its mtime when it was seen first.
+    pub begin_time_ms: i64,
+    /// Its mtime, never before the begin, where it is complete; that it has appeared was announced
+    /// before, in the same scan at the latest.
+    pub end_time_ms: Option<i64>,
 }
 
 /// The result of a scan.
 #[derive(Debug, Default)]
 pub struct Scan {
-    /// To which session to announce what, in the order it was found; each recording's `Started`
-    /// before its `Finished`. The agent may have signed out or in again during the scan.
+    /// To which session to announce what, in the order it was found; each recording's
+    /// appearance before its completion. The agent may have signed out or in again during the scan.
     pub arrivals: Vec<(WatchedAgent, Arrival)>,
     /// What it cost.
     pub figures: Figures,

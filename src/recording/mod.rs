@@ -21,14 +21,15 @@ mod resolve;
 #[cfg(test)]
 pub(crate) mod scratch;
 mod search;
-mod searches;
 mod validators;
 mod video;
 mod watch;
 
 pub(crate) use arrival_watch::{ArrivalWatch, ScanCounters};
+pub(crate) use arrivals::MediaKind;
+#[cfg(test)]
+pub(crate) use arrivals::Recording;
 pub use arrivals::{Arrival, Limits, Scan, Scope, Suffixes, WatchedAgent, Watcher};
-pub(crate) use arrivals::{MediaKind, Recording};
 pub(crate) use disposition::attachment;
 pub(crate) use downloads::{Download, Downloads};
 pub(crate) use errno::errno_name;

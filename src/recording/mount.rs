@@ -15,9 +15,9 @@ use super::range::Conditions;
 use super::rel_path::RelPath;
 use super::resolve::{self, WalkError};
 use super::search;
-use super::searches::Searches;
 use super::video::Video;
 use crate::ops::ThreadPool;
+use crate::ops::in_progress::InProgress;
 
 /// How long a file server has to answer.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -76,7 +76,8 @@ pub(crate) struct Mount {
     probers: ThreadPool,
     scanners: ThreadPool,
     files: Arc<OpenFiles>,
-    searches: Searches,
+    /// The agents whose search for a latest recording waits or runs.
+    searches: InProgress<u32>,
     log: MountLog,
     status: AtomicU8,
     /// How often somebody other than the watch has asked for something.
@@ -128,7 +129,7 @@ impl Mount {
             probers: ThreadPool::new("mount-probe", 1, OPENING_QUEUE_LEN),
             scanners: ThreadPool::new("mount-look", 1, 1),
             files: OpenFiles::new(timeout),
-            searches: Searches::default(),
+            searches: InProgress::default(),
             status: AtomicU8::new(MountStatus::Unknown as u8),
             uses: AtomicU64::new(0),
             is_automount: AtomicBool::new(false),
@@ -452,28 +453,17 @@ impl Mount {
     /// more, every failure is that of the mount, and the watch logs it: an export that was
     /// withdrawn refuses each file as if it were the file's fault.
     fn classify(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
-        let lost = match error.errno() {
-            Some(_) => resolve::probe(root).err(),
-            None => None,
-        };
+        let lost = error.errno().and_then(|_| resolve::probe(root).err());
         let is_lost = lost.is_some() || self.status() == MountStatus::Lost;
-        match error {
-            OpenError::Unavailable(_) | OpenError::NotFound | OpenError::Unreadable(_)
-                if is_lost =>
-            {
-                OpenError::Unavailable(lost.unwrap_or(MountError::TimedOut))
-            }
-            OpenError::Unreadable(Unreadable::Irregular) => {
-                self.log.irregular(&name);
-                error
-            }
-            error => {
-                if error.errno().is_some() {
-                    self.log.failed(&name, &error);
-                }
-                error
-            }
+        if is_lost && error != OpenError::Busy {
+            return OpenError::Unavailable(lost.unwrap_or(MountError::TimedOut));
         }
+        if error == OpenError::Unreadable(Unreadable::Irregular) {
+            self.log.irregular(&name);
+        } else if error.errno().is_some() {
+            self.log.failed(&name, &error);
+        }
+        error
     }
 }
 

@@ -13,7 +13,7 @@ use crate::ops::rate_limited_log::RateLimitedLog;
 use crate::ops::sync::lock;
 
 /// The lines of one mount: refusals by policy once each, failures of the machine rate-limited.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct MountLog {
     mount: String,
     link: AtomicBool,
@@ -28,11 +28,7 @@ impl MountLog {
     pub(super) fn new(directory: &Path) -> MountLog {
         MountLog {
             mount: directory.display().to_string(),
-            link: AtomicBool::new(false),
-            irregular: AtomicBool::new(false),
-            failures: Mutex::default(),
-            searches: Mutex::default(),
-            looks: Mutex::default(),
+            ..MountLog::default()
         }
     }
 

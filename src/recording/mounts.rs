@@ -79,7 +79,7 @@ impl Mounts {
     pub(crate) fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
         self.watches
             .iter()
-            .map(|watch| (watch.mount(), watch.status()))
+            .map(|watch| (&watch.mount, watch.mount.status()))
     }
 
     /// Whether some mount is known not to serve.
@@ -160,7 +160,7 @@ mod tests {
         assert!(pool.has_location(255) && pool.has_location(256) && !pool.has_location(1));
         assert_eq!((pool.iter().count(), pool.each().len()), (3, 2));
         let watches = pool.arrival_watches(&Suffixes::default());
-        let points: Vec<_> = watches.iter().map(|watch| watch.point()).collect();
+        let points: Vec<_> = watches.iter().map(|watch| watch.point).collect();
         assert_eq!(points, [point(Some(256), 'Y'), point(Some(255), 'Y')]);
     }
 

@@ -3,13 +3,11 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
-use std::io;
-use std::os::unix::fs::FileExt;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustix::io::{Errno, pread, retry_on_intr};
 
 use super::resolve::{self, FileStat};
 use crate::ops::ThreadPool;
@@ -142,25 +140,14 @@ pub(super) struct MountFile {
 impl MountFile {
     /// The size and times of the file as its server has them now.
     pub(super) fn stat(&self) -> Result<FileStat, Errno> {
-        let Some(file) = &self.file else {
-            return Err(Errno::BADF);
-        };
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
         self.counted(|| resolve::stat_synced(file))
     }
 
     /// Reads at most `buffer.len()` bytes from `offset` on; 0 at the end of the file.
-    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
-        let Some(file) = &self.file else {
-            return Err(Errno::BADF.into());
-        };
-        self.counted(|| {
-            loop {
-                match file.read_at(buffer, offset) {
-                    Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                    read => return read,
-                }
-            }
-        })
+    pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
+        let file = self.file.as_ref().ok_or(Errno::BADF)?;
+        self.counted(|| retry_on_intr(|| pread(file, &mut *buffer, offset)))
     }
 
     /// The file itself, for advice to the kernel.

@@ -182,7 +182,9 @@ mod tests {
         ETag::from_stat(&FileStat {
             length: 10,
             modified: (1_606_867_200, 0),
-            is_regular: true,
+            changed: (0, 0),
+            created: None,
+            kind: rustix::fs::FileType::RegularFile,
         })
     }
 

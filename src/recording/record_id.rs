@@ -111,15 +111,20 @@ impl RecordId {
             return None;
         };
         Day::parse(day.as_str())?;
-        let number: u32 = agent.as_str().parse().ok()?;
-        // Only the one spelling: a file server may hold "503" and "0503" as different folders.
-        (number.to_string() == agent.as_str()).then_some(number)
+        agent_of(agent.as_str())
     }
 
     /// The path for a mount to open, without the drive.
     pub(crate) fn into_path(self) -> RelPath {
         self.path
     }
+}
+
+/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503"
+/// as different folders.
+pub(super) fn agent_of(folder: &str) -> Option<u32> {
+    let number: u32 = folder.parse().ok()?;
+    (number.to_string() == folder).then_some(number)
 }
 
 impl fmt::Display for RecordId {

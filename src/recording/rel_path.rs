@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::day::Day;
+
 /// One name in a [`RelPath`]: a single path component that names something inside its folder.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment(String);
@@ -21,9 +23,20 @@ impl Segment {
         plain.then(|| Segment(text.to_owned()))
     }
 
+    /// The name of an agent's folder.
+    pub(super) fn from_number(number: u32) -> Segment {
+        Segment(number.to_string())
+    }
+
     /// The name as text, never empty.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+}
+
+impl From<Day> for Segment {
+    fn from(day: Day) -> Segment {
+        Segment(day.to_string())
     }
 }
 

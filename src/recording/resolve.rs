@@ -10,10 +10,11 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, StatxAttributes, StatxFlags, fstat, openat, stat, statat,
-    statx,
+    AtFlags, FileType, Mode, OFlags, Stat, StatxAttributes, StatxFlags, fstat, openat, stat,
+    statat, statx,
 };
 use rustix::io::{Errno, retry_on_intr};
+use rustix::path::Arg;
 
 use super::mount_table;
 use super::open_error::MountError;
@@ -53,18 +54,37 @@ pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
         .map_err(MountError::Failed)
 }
 
-/// What distinguishes one state of a file from another.
+/// Size and times of a file; the times in seconds since 1970, and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStat {
+    /// What kind of file it is.
+    pub(crate) kind: FileType,
     /// Size in bytes.
     pub(crate) length: u64,
-    /// Time of the last change: seconds since 1970, and nanoseconds.
+    /// Time of the last change of its content.
     pub(crate) modified: (i64, u32),
-    /// Whether it is a regular file.
-    pub(crate) is_regular: bool,
+    /// Time of the last change of its attributes.
+    pub(crate) changed: (i64, u32),
+    /// The creation, where the file system keeps it and it was asked for.
+    pub(crate) created: Option<(i64, u32)>,
 }
 
 impl FileStat {
+    pub(super) fn from_stat(seen: &Stat) -> FileStat {
+        let [modified, changed] = [
+            (seen.st_mtime, seen.st_mtime_nsec),
+            (seen.st_ctime, seen.st_ctime_nsec),
+        ]
+        .map(|(seconds, ns)| (seconds, u32::try_from(ns).unwrap_or_default()));
+        FileStat {
+            kind: FileType::from_raw_mode(seen.st_mode),
+            length: u64::try_from(seen.st_size).unwrap_or_default(),
+            modified,
+            changed,
+            created: None,
+        }
+    }
+
     /// The time of the last change, cut to what a [`SystemTime`] can express.
     pub(super) fn modified_time(&self) -> SystemTime {
         let (seconds, nanoseconds) = self.modified;
@@ -86,22 +106,35 @@ impl FileStat {
 /// not: while a file is open it reports the mtime from before, and the mtime as the ctime, whatever
 /// programs of the server write to it (docs/operations.md, Reliability).
 pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
-    let flags = AtFlags::EMPTY_PATH | AtFlags::STATX_FORCE_SYNC;
-    match statx(&file, c"", flags, StatxFlags::BASIC_STATS) {
-        Ok(seen) => Ok(FileStat {
-            length: seen.stx_size,
-            modified: (seen.stx_mtime.tv_sec, seen.stx_mtime.tv_nsec),
-            is_regular: FileType::from_raw_mode(seen.stx_mode.into()) == FileType::RegularFile,
-        }),
+    let mask = StatxFlags::BASIC_STATS;
+    stat_synced_at(file.as_fd(), c"", AtFlags::EMPTY_PATH, mask)
+}
+
+/// [`stat_synced`] for `name` in `parent`.
+pub(super) fn stat_synced_at(
+    parent: BorrowedFd<'_>,
+    name: impl Arg + Clone,
+    flags: AtFlags,
+    mask: StatxFlags,
+) -> Result<FileStat, Errno> {
+    let synced = flags | AtFlags::STATX_FORCE_SYNC;
+    match statx(parent, name.clone(), synced, mask) {
+        Ok(seen) => {
+            let [modified, changed, created] = [seen.stx_mtime, seen.stx_ctime, seen.stx_btime]
+                .map(|time| (time.tv_sec, time.tv_nsec));
+            let has_created = seen.stx_mask & StatxFlags::BTIME.bits() != 0;
+            Ok(FileStat {
+                kind: FileType::from_raw_mode(seen.stx_mode.into()),
+                length: seen.stx_size,
+                modified,
+                changed,
+                created: has_created.then_some(created),
+            })
+        }
         // Some sandboxes and old kernels lack statx; there the plain question has to do.
-        Err(Errno::NOSYS | Errno::PERM) => fstat(&file).map(|seen| FileStat {
-            length: u64::try_from(seen.st_size).unwrap_or_default(),
-            modified: (
-                seen.st_mtime,
-                u32::try_from(seen.st_mtime_nsec).unwrap_or_default(),
-            ),
-            is_regular: FileType::from_raw_mode(seen.st_mode) == FileType::RegularFile,
-        }),
+        Err(Errno::NOSYS | Errno::PERM) => {
+            statat(parent, name, flags).map(|seen| FileStat::from_stat(&seen))
+        }
         Err(errno) => Err(errno),
     }
 }
@@ -115,40 +148,45 @@ pub(super) struct WalkError {
     pub(crate) is_link: bool,
 }
 
-/// Opens a folder below `parent`, following no link, for walking on (`OFlags::PATH`) or listing
-/// (`RDONLY`).
-pub(super) fn open_dir(
-    parent: BorrowedFd<'_>,
-    name: &Segment,
-    access: OFlags,
-) -> Result<OwnedFd, WalkError> {
-    open_below(parent, name, access | OFlags::DIRECTORY)
+/// Opens the last of `folders`, or `root` itself where there is none, for listing.
+pub(super) fn open_dir(root: BorrowedFd<'_>, folders: &[Segment]) -> Result<OwnedFd, WalkError> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY;
+    match folders.split_last() {
+        Some((name, above)) => open_below(root, above, name.as_str(), flags),
+        None => open_below(root, &[], ".", flags),
+    }
 }
 
 /// Opens the file at `path` below `root`, whatever kind of file it is.
 ///
 /// `O_NONBLOCK` keeps a FIFO from waiting for its writer; it means nothing to a regular file.
 pub(super) fn open_file(root: BorrowedFd<'_>, path: &RelPath) -> Result<File, WalkError> {
-    let mut parent: Option<OwnedFd> = None;
-    for name in path.folders() {
-        parent = Some(open_dir(
-            parent.as_ref().map_or(root, AsFd::as_fd),
-            name,
-            OFlags::PATH,
-        )?);
-    }
-    let above = parent.as_ref().map_or(root, AsFd::as_fd);
-    open_below(
-        above,
-        path.file(),
-        OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY,
-    )
-    .map(File::from)
+    let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+    open_below(root, path.folders(), path.file().as_str(), flags).map(File::from)
 }
 
-fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<OwnedFd, WalkError> {
+/// Opens `name` in the last of `folders` below `root`, following no link on the way.
+fn open_below(
+    root: BorrowedFd<'_>,
+    folders: &[Segment],
+    name: &str,
+    flags: OFlags,
+) -> Result<OwnedFd, WalkError> {
+    let mut parent: Option<OwnedFd> = None;
+    for folder in folders {
+        let above = parent.as_ref().map_or(root, AsFd::as_fd);
+        parent = Some(open_name(
+            above,
+            folder.as_str(),
+            OFlags::PATH | OFlags::DIRECTORY,
+        )?);
+    }
+    open_name(parent.as_ref().map_or(root, AsFd::as_fd), name, flags)
+}
+
+fn open_name(parent: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd, WalkError> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    retry_on_intr(|| openat(parent, name.as_str(), flags, Mode::empty())).map_err(|errno| {
+    retry_on_intr(|| openat(parent, name, flags, Mode::empty())).map_err(|errno| {
         // A link is ELOOP where a file is wanted and ENOTDIR where a folder is.
         let is_link = matches!(errno, Errno::LOOP | Errno::NOTDIR)
             && kind(parent, name).is_ok_and(|kind| kind == FileType::Symlink);
@@ -157,10 +195,9 @@ fn open_below(parent: BorrowedFd<'_>, name: &Segment, flags: OFlags) -> Result<O
 }
 
 /// What kind of file a name is, without following it.
-pub(super) fn kind(folder: BorrowedFd<'_>, name: &Segment) -> Result<FileType, Errno> {
-    Ok(FileType::from_raw_mode(
-        statat(folder, name.as_str(), AtFlags::SYMLINK_NOFOLLOW)?.st_mode,
-    ))
+pub(super) fn kind(folder: BorrowedFd<'_>, name: &str) -> Result<FileType, Errno> {
+    let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
+    Ok(FileType::from_raw_mode(found.st_mode))
 }
 
 fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
@@ -222,7 +259,8 @@ mod tests {
             ("Y:/1/fifo.mp4", None),
         ] {
             let stat = stat_synced(open(&scratch, id).unwrap()).unwrap();
-            assert_eq!(stat.is_regular.then_some(stat.length), length, "{id}");
+            let is_regular = stat.kind == FileType::RegularFile;
+            assert_eq!(is_regular.then_some(stat.length), length, "{id}");
         }
         let table = [
             ("Y:/1/socket.mp4", Errno::NXIO, false),
@@ -248,7 +286,9 @@ mod tests {
         let stat = |seconds, nanoseconds| FileStat {
             length: 1,
             modified: (seconds, nanoseconds),
-            is_regular: true,
+            changed: (0, 0),
+            created: None,
+            kind: FileType::RegularFile,
         };
         let at = |seconds| UNIX_EPOCH + Duration::from_secs(seconds);
         assert_eq!(stat(5, 7).modified_time(), at(5) + Duration::from_nanos(7));

@@ -2,17 +2,17 @@
 //! day.
 
 use std::collections::BTreeMap;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::time::Instant;
 
-use rustix::fs::{Dir, FileType, Mode, OFlags};
+use rustix::fs::{Dir, FileType};
 use rustix::io::Errno;
 
 use super::day::Day;
 use super::mount_log::MountLog;
 use super::open_error::{MountError, OpenError};
 use super::rel_path::{RelPath, Segment, has_suffix};
-use super::resolve::{self, WalkError};
+use super::resolve;
 
 /// Limits of one search.
 #[derive(Debug, Clone, Copy)]
@@ -93,16 +93,12 @@ enum Stop {
 
 impl Search<'_> {
     fn run(&mut self, agent: u32, days: usize) -> Result<Option<RelPath>, Stop> {
-        let Some(agent) = Segment::parse(&agent.to_string()) else {
-            return Ok(None);
-        };
+        let agent = Segment::from_number(agent);
         for (tried, (day, places)) in self.days()?.into_iter().rev().enumerate() {
             if tried >= days {
                 return Err(Stop::Bound);
             }
-            let Some(day) = Segment::parse(&day.to_string()) else {
-                continue;
-            };
+            let day = Segment::from(day);
             let mut first: Option<RelPath> = None;
             for [vdn, media] in places {
                 let folders = vec![vdn, media, day.clone(), agent.clone()];
@@ -195,7 +191,9 @@ impl Search<'_> {
                 // takes its time.
                 FileType::Unknown => {
                     self.check_time()?;
-                    let kind = listing.fd().and_then(|folder| resolve::kind(folder, &name));
+                    let kind = listing
+                        .fd()
+                        .and_then(|folder| resolve::kind(folder, name.as_str()));
                     self.missing_as_none(kind, folders)?
                 }
                 known => Some(known),
@@ -210,30 +208,7 @@ impl Search<'_> {
     }
 
     fn open(&self, folders: &[Segment]) -> Result<Option<OwnedFd>, Stop> {
-        let Some((last, above)) = folders.split_last() else {
-            let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            return self.missing_as_none(
-                rustix::fs::openat(self.root, c".", flags, Mode::empty()),
-                folders,
-            );
-        };
-        let mut parent: Option<OwnedFd> = None;
-        for name in above {
-            let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
-            parent = self.link_logged(resolve::open_dir(from, name, OFlags::PATH), folders)?;
-            if parent.is_none() {
-                return Ok(None);
-            }
-        }
-        let from = parent.as_ref().map_or(self.root, AsFd::as_fd);
-        self.link_logged(resolve::open_dir(from, last, OFlags::RDONLY), folders)
-    }
-
-    fn link_logged(
-        &self,
-        opened: Result<OwnedFd, WalkError>,
-        folders: &[Segment],
-    ) -> Result<Option<OwnedFd>, Stop> {
+        let opened = resolve::open_dir(self.root, folders);
         if opened.as_ref().is_err_and(|error| error.is_link) {
             self.log.link(&below(folders, None));
         }
@@ -280,6 +255,7 @@ fn below(folders: &[Segment], name: Option<&str>) -> String {
 mod tests {
     use super::*;
     use crate::recording::scratch::Scratch;
+    use std::os::fd::AsFd;
     use std::time::Duration;
 
     fn find(scratch: &Scratch, agent: u32, bounds: SearchLimits) -> Result<String, OpenError> {

@@ -209,7 +209,9 @@ mod tests {
         let stat = |length, seconds, nanoseconds| FileStat {
             length,
             modified: (seconds, nanoseconds),
-            is_regular: true,
+            changed: (0, 0),
+            created: None,
+            kind: rustix::fs::FileType::RegularFile,
         };
         assert_eq!(ETag::from_stat(&stat(255, 16, 1)).as_str(), "\"ff-10.1\"");
         let tags = [

@@ -3,8 +3,7 @@
 use std::fmt;
 use std::time::SystemTime;
 
-use rustix::fs::{Advice, fadvise};
-use rustix::io::Errno;
+use rustix::fs::{Advice, FileType, fadvise};
 
 use super::open_error::{OpenError, ReadError, Unreadable};
 use super::open_files::MountFile;
@@ -44,7 +43,7 @@ impl Video {
         conditions: &Conditions,
     ) -> Result<Video, OpenError> {
         let stat = file.stat().map_err(OpenError::from_first_read)?;
-        if !stat.is_regular {
+        if stat.kind != FileType::RegularFile {
             return Err(OpenError::Unreadable(Unreadable::Irregular));
         }
         if stat.length == 0 {
@@ -82,9 +81,7 @@ impl Video {
             prefetched: Vec::new(),
         };
         let count = video.read(&mut prefetched).map_err(|error| match error {
-            ReadError::Failed(error) => {
-                OpenError::from_first_read(Errno::from_io_error(&error).unwrap_or(Errno::IO))
-            }
+            ReadError::Failed(errno) => OpenError::from_first_read(errno),
             _ => OpenError::Unreadable(Unreadable::Shrunk),
         })?;
         prefetched.truncate(count);
@@ -185,17 +182,14 @@ impl Video {
                 self.remaining -= count as u64;
                 Ok(count)
             }
-            Err(error) => Err(ReadError::Failed(error)),
+            Err(errno) => Err(ReadError::Failed(errno)),
         }
     }
 
     /// Compares size and time of change with what was announced. Some file servers read zeros where
     /// a file was truncated, and one that is overwritten in place would be sent as a mixture.
     fn verify(&self) -> Result<(), ReadError> {
-        let now = self
-            .file
-            .stat()
-            .map_err(|errno| ReadError::Failed(errno.into()))?;
+        let now = self.file.stat().map_err(ReadError::Failed)?;
         if now.length < self.stat.length {
             return Err(ReadError::Shrunk);
         }
@@ -223,6 +217,7 @@ mod tests {
     use crate::recording::open_files::OpenFiles;
     use crate::recording::rel_path::Segment;
     use crate::recording::scratch::Scratch;
+    use rustix::io::Errno;
     use std::fs::File;
     use std::os::unix::fs::FileExt;
     use std::path::Path;

@@ -28,7 +28,8 @@ const STACK_SIZE: usize = 128 * 1024;
 /// fails, then in growing intervals: looking into it more often would mount it for nobody, keep it
 /// from idling, or hammer what does not work.
 pub(crate) struct MountWatch {
-    mount: Arc<Mount>,
+    /// The mount watched.
+    pub(super) mount: Arc<Mount>,
     stop: Arc<Latch>,
 }
 
@@ -40,16 +41,6 @@ impl MountWatch {
     /// thread can be spawned.
     pub(crate) fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
         MountWatch::every(PROBE_INTERVAL, mount)
-    }
-
-    /// The mount watched.
-    pub(crate) fn mount(&self) -> &Arc<Mount> {
-        &self.mount
-    }
-
-    /// What is known of the mount now; never blocks on its file server.
-    pub(crate) fn status(&self) -> MountStatus {
-        self.mount.status()
     }
 
     fn every(interval: Duration, mount: Arc<Mount>) -> io::Result<MountWatch> {
@@ -165,11 +156,11 @@ mod tests {
         let (here, away) = (scratch.folder("mount"), scratch.path().join("away"));
         let watch =
             MountWatch::every(Duration::from_millis(5), Mount::new(here.clone(), false)).unwrap();
-        eventually(|| watch.status() == MountStatus::Up);
+        eventually(|| watch.mount.status() == MountStatus::Up);
         std::fs::rename(&here, &away).unwrap();
-        eventually(|| watch.status() == MountStatus::Lost);
+        eventually(|| watch.mount.status() == MountStatus::Lost);
         std::fs::rename(&away, &here).unwrap();
-        eventually(|| watch.status() == MountStatus::Up);
+        eventually(|| watch.mount.status() == MountStatus::Up);
     }
 
     #[test]
@@ -210,7 +201,7 @@ mod tests {
         let scratch = Scratch::new();
         let mount = Mount::new(scratch.path().to_owned(), false);
         let watch = MountWatch::every(Duration::from_secs(3600), Arc::clone(&mount)).unwrap();
-        eventually(|| watch.status() == MountStatus::Up);
+        eventually(|| watch.mount.status() == MountStatus::Up);
         drop(watch);
         eventually(|| Arc::strong_count(&mount) == 1);
     }

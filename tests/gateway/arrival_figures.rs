@@ -118,12 +118,8 @@ fn figures(agents: usize, recordings: usize) {
         .flat_map(|_| site.scan().arrivals)
         .map(|(_, arrival)| arrival)
         .collect();
-    let new = |arrival: &&Arrival| match arrival {
-        Arrival::Started { recording, .. } | Arrival::Finished { recording, .. } => recording
-            .path()
-            .to_string()
-            .ends_with(&format!("9{LOOKS:06}.mp4")),
-    };
+    let name = format!("9{LOOKS:06}.mp4");
+    let new = |arrival: &&Arrival| arrival.recording.path().to_string().ends_with(&name);
     assert_eq!(arrivals.iter().filter(new).count(), 2 * agents);
 }
 

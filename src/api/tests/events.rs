@@ -15,7 +15,7 @@ fn a_recording_that_appears_is_announced_to_its_agent_and_counted() {
         desk.ask(&poll);
     }
     let watch = &desk.gateway.recording_events.watches[0];
-    let scans = || watch.counted().scans.load(Ordering::Relaxed);
+    let scans = || watch.counted.scans.load(Ordering::Relaxed);
     let deadline = Instant::now() + LONG;
     while scans() == 0 {
         assert!(Instant::now() < deadline);

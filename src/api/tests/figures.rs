@@ -85,7 +85,7 @@ fn each_counter_shows_under_its_own_name() {
     counters.certificate_expiry.store(77, Ordering::Relaxed);
     desk.sign_in(101);
     let _permit = desk.gateway.downloads.acquire(101, 0).unwrap();
-    let watch = &desk.gateway.recording_events.watches[0].counted();
+    let watch = &desk.gateway.recording_events.watches[0].counted;
     for (index, (counter, _)) in [
         (&watch.scans, "looks_total"),
         (&watch.failed, "looks_failed_total"),

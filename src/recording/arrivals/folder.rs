@@ -181,13 +181,7 @@ impl FolderState {
             let same = |known: &Known| known.identity == identity && !is_listed(known.name);
             if let Some(place) = self.known.iter().position(same) {
                 self.known.remove(place);
-                remember(
-                    &mut self.known,
-                    Known {
-                        name: hash,
-                        identity,
-                    },
-                );
+                remember(&mut self.known, hash, identity);
                 continue;
             }
             if !self.make_room() {
@@ -235,13 +229,7 @@ impl FolderState {
                 Ok(Some(seen)) => growing.follow(seen, now, out),
             };
             if !stays {
-                remember(
-                    known,
-                    Known {
-                        name: growing.hash,
-                        identity: identity(hasher, &growing.seen),
-                    },
-                );
+                remember(known, growing.hash, identity(hasher, &growing.seen));
             }
             stays
         });
@@ -372,15 +360,11 @@ fn identity(hasher: &RandomState, seen: &FileInfo) -> u64 {
     hasher.hash_one((seen.size, seen.modified_ns))
 }
 
-fn remember(known: &mut Vec<Known>, new: Known) {
-    match known.binary_search_by_key(&new.name, |known| known.name) {
-        Ok(place) => {
-            known
-                .get_mut(place)
-                .into_iter()
-                .for_each(|known| *known = new);
-        }
-        Err(place) => known.insert(place, new),
+fn remember(known: &mut Vec<Known>, name: u64, identity: u64) {
+    let place = known.partition_point(|known| known.name < name);
+    match known.get_mut(place) {
+        Some(known) if known.name == name => known.identity = identity,
+        _ => known.insert(place, Known { name, identity }),
     }
 }
 

@@ -2,26 +2,13 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RawDir, Stat, StatxFlags, openat, statat, statx,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RawDir, StatxFlags, openat};
 use rustix::io::{Errno, retry_on_intr};
 use rustix::path::Arg;
 
 use super::super::open_error::OpenError;
+use super::super::resolve::{FileStat, stat_synced_at};
 use super::folder::FileInfo;
-use super::stamp::FolderTimes;
-
-/// What is found under a name.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct EntryInfo {
-    /// A folder, a regular file, or something of no interest.
-    pub(crate) kind: FileType,
-    /// For a folder.
-    pub(crate) times: FolderTimes,
-    /// For a file.
-    pub(crate) seen: FileInfo,
-}
 
 /// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and
 /// `at` says so.
@@ -32,40 +19,16 @@ pub(super) fn stat_entry(
     parent: BorrowedFd<'_>,
     name: impl Arg + Clone,
     at: AtFlags,
-) -> Result<Option<EntryInfo>, OpenError> {
+) -> Result<Option<FileStat>, OpenError> {
     // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder
     // for half a minute.
-    let flags = at | AtFlags::SYMLINK_NOFOLLOW;
     let mask = StatxFlags::TYPE
         | StatxFlags::SIZE
         | StatxFlags::MTIME
         | StatxFlags::CTIME
         | StatxFlags::BTIME;
-    match statx(
-        parent,
-        name.clone(),
-        flags | AtFlags::STATX_FORCE_SYNC,
-        mask,
-    ) {
-        Ok(found) => {
-            let ns = |time: rustix::fs::StatxTimestamp| nanoseconds(time.tv_sec, time.tv_nsec);
-            let has_created = found.stx_mask & StatxFlags::BTIME.bits() != 0;
-            Ok(Some(EntryInfo {
-                kind: FileType::from_raw_mode(found.stx_mode.into()),
-                times: [found.stx_mtime, found.stx_ctime].map(|time| (time.tv_sec, time.tv_nsec)),
-                seen: FileInfo {
-                    size: found.stx_size,
-                    modified_ns: ns(found.stx_mtime),
-                    created_ns: has_created.then(|| ns(found.stx_btime)),
-                },
-            }))
-        }
-        // Some sandboxes and old kernels lack statx; there the plain question has to do.
-        Err(Errno::NOSYS | Errno::PERM) => {
-            Ok(missing_as_none(statat(parent, name, flags))?.map(|found| from_stat(&found)))
-        }
-        Err(errno) => missing_as_none(Err(errno)),
-    }
+    let flags = at | AtFlags::SYMLINK_NOFOLLOW;
+    missing_as_none(stat_synced_at(parent, name, flags, mask))
 }
 
 /// Opens the folder `name` below `parent` for walking on (`OFlags::PATH`) or listing (`RDONLY`);
@@ -132,25 +95,17 @@ fn missing_as_none<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> 
     }
 }
 
-fn from_stat(found: &Stat) -> EntryInfo {
-    let times = [
-        (found.st_mtime, found.st_mtime_nsec),
-        (found.st_ctime, found.st_ctime_nsec),
-    ]
-    .map(|(seconds, ns)| (seconds, u32::try_from(ns).unwrap_or(0)));
-    let [(seconds, ns), _] = times;
-    EntryInfo {
-        kind: FileType::from_raw_mode(found.st_mode),
-        times,
-        seen: FileInfo {
-            size: u64::try_from(found.st_size).unwrap_or(0),
-            modified_ns: nanoseconds(seconds, ns),
-            created_ns: None,
-        },
+impl From<FileStat> for FileInfo {
+    fn from(found: FileStat) -> FileInfo {
+        FileInfo {
+            size: found.length,
+            modified_ns: nanoseconds(found.modified),
+            created_ns: found.created.map(nanoseconds),
+        }
     }
 }
 
-fn nanoseconds(seconds: i64, ns: u32) -> i64 {
+fn nanoseconds((seconds, ns): (i64, u32)) -> i64 {
     seconds
         .saturating_mul(1_000_000_000)
         .saturating_add(ns.into())
@@ -161,6 +116,7 @@ mod tests {
     use super::*;
     use crate::recording::resolve;
     use crate::recording::scratch::Scratch;
+    use rustix::fs::statat;
     use rustix::io::{FdFlags, fcntl_getfd};
     use std::collections::BTreeSet;
     use std::os::fd::AsFd;
@@ -217,22 +173,19 @@ mod tests {
         let written = std::time::UNIX_EPOCH + std::time::Duration::new(1_606_867_200, 7);
         file.set_modified(written).unwrap();
         let found = stat("folder/file").unwrap();
-        assert_eq!(found.seen.size, 5);
-        assert_eq!(found.seen.modified_ns, 1_606_867_200_000_000_007);
-        assert_eq!(found.times[0], (1_606_867_200, 7));
+        assert_eq!(found.modified, (1_606_867_200, 7));
+        let seen = FileInfo::from(found);
+        assert_eq!(
+            (seen.size, seen.modified_ns),
+            (5, 1_606_867_200_000_000_007)
+        );
         // As a machine without statx has it.
         let plain = statat(root.as_fd(), "folder/file", AtFlags::SYMLINK_NOFOLLOW).unwrap();
-        let plain = from_stat(&plain);
-        assert_eq!(plain.kind, found.kind);
-        assert_eq!(plain.times, found.times);
-        assert_eq!(
-            (
-                plain.seen.size,
-                plain.seen.modified_ns,
-                plain.seen.created_ns
-            ),
-            (5, found.seen.modified_ns, None)
-        );
+        let found = FileStat {
+            created: None,
+            ..found
+        };
+        assert_eq!(FileStat::from_stat(&plain), found);
     }
 
     #[test]
@@ -277,7 +230,7 @@ mod tests {
             (i64::MAX, 5, i64::MAX),
             (i64::MIN, 5, i64::MIN + 5),
         ] {
-            assert_eq!(nanoseconds(seconds, nanos), expected, "{seconds}");
+            assert_eq!(nanoseconds((seconds, nanos)), expected, "{seconds}");
         }
     }
 }

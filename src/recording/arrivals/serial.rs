@@ -1,25 +1,20 @@
 //! The serial form of a recording's path, `recordID` of the events.
 
 use super::super::rel_path::Segment;
-use super::{MediaKind, Recording};
-
+use super::Recording;
 use crate::config::Drive;
 
 impl Recording {
-    /// The serial such as `Yc1v3a1203d20261124t0915307`; a video's ends in a dot.
+    /// The serial such as `Yc1v3a1203d20261124t0915307`; the event adds a dot to a video's.
     ///
     /// After the drive stand `c` and always 1 (what it counts is not public), `v` VDN, `a` agent,
     /// `d` day and `t` the file's name without its suffix (protocol.md 1.3, 9.4). It names nothing
     /// here: downloads take [`Recording::record_id`].
     pub(crate) fn serial(&self, drive: Drive) -> String {
         let [vdn, _, day, agent] = self.folders();
-        let name = self.file().as_str();
+        let name = self.file.as_str();
         let stem = name.rsplit_once('.').map_or(name, |(stem, _)| stem);
-        let end = match self.kind() {
-            MediaKind::Audio => "",
-            MediaKind::Video => ".",
-        };
-        format!("{drive}c1v{vdn}a{agent}d{day}t{stem}{end}")
+        format!("{drive}c1v{vdn}a{agent}d{day}t{stem}")
     }
 }
 
@@ -39,6 +34,7 @@ pub(super) fn task_id(folders: &[Segment; 4], file: &Segment) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::MediaKind;
     use super::*;
 
     #[test]
@@ -54,19 +50,19 @@ mod tests {
                 ["3", "0", "20261124", "1203"],
                 "0915307.mp4",
                 MediaKind::Video,
-                "Yc1v3a1203d20261124t0915307.",
+                "Yc1v3a1203d20261124t0915307",
             ),
             (
                 ["1", "0", "20201202", "503"],
                 "1714442.mp4",
                 MediaKind::Video,
-                "Yc1v1a503d20201202t1714442.",
+                "Yc1v1a503d20201202t1714442",
             ),
             (
                 ["1", "7", "20201202", "503"],
                 "a.b.mp4",
                 MediaKind::Video,
-                "Yc1v1a503d20201202ta.b.",
+                "Yc1v1a503d20201202ta.b",
             ),
         ];
         for (folders, file, kind, serial) in table {

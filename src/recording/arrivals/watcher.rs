@@ -13,10 +13,10 @@ use rustix::time::{ClockId, clock_gettime};
 
 use super::super::day::Day;
 use super::super::open_error::OpenError;
-use super::super::record_id::MAX_LEN;
+use super::super::record_id::{MAX_LEN, agent_of};
 use super::super::rel_path::{Segment, has_suffix};
-use super::folder::{Change, FolderState, Listing, MAX_NAMES};
-use super::listing::{EntryInfo, Listed, list, open, stat_entry};
+use super::folder::{Change, FileInfo, FolderState, Listing, MAX_NAMES};
+use super::listing::{Listed, list, open, stat_entry};
 use super::stamp::Stamp;
 use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
 use super::{Arrival, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent};
@@ -114,10 +114,9 @@ impl Watcher {
         self.rounds += u64::from(scope == Scope::All);
         self.take_sessions(agents);
         let (mut scan, mut buffer) = (Scan::default(), Vec::with_capacity(BUFFER_BYTES));
-        let resumed = if scope == Scope::All {
-            self.stopped_at.take()
-        } else {
-            None
+        let resumed = match scope {
+            Scope::All => self.stopped_at.take(),
+            Scope::NewAgents => None,
         };
         let parts = match resumed {
             Some(place) => vec![PassRange::After(place.clone()), PassRange::UpTo(place)],
@@ -125,10 +124,9 @@ impl Watcher {
         };
         for part in parts {
             // Where a scan that does nothing more goes on: at the same place, or at the first.
-            let unmoved = if let PassRange::After(place) = &part {
-                Some(place.clone())
-            } else {
-                None
+            let unmoved = match &part {
+                PassRange::After(place) => Some(place.clone()),
+                PassRange::All | PassRange::UpTo(_) => None,
             };
             let mut pass = Pass {
                 suffixes: &self.suffixes,
@@ -324,9 +322,7 @@ impl Pass<'_> {
         day: Day,
         found: &mut DayFolder,
     ) -> Result<(), OpenError> {
-        let Some(name) = Segment::parse(&day.to_string()) else {
-            return Ok(());
-        };
+        let name = Segment::from(day);
         let Some(folder) = open(media, &name.as_str(), OFlags::PATH)? else {
             return Ok(());
         };
@@ -379,7 +375,7 @@ impl Pass<'_> {
         self.unchecked += 1;
         let found = stat_entry(day, DecInt::new(number), AtFlags::empty())?
             .filter(|found| found.kind == FileType::Directory);
-        let Some(EntryInfo { times, .. }) = found else {
+        let Some(found) = found else {
             return agent.state.check_growing(
                 self.hasher,
                 self.now,
@@ -387,7 +383,9 @@ impl Pass<'_> {
                 &mut Vec::new(),
             );
         };
-        let stale = agent.stamp.is_stale(times, self.now);
+        let stale = agent
+            .stamp
+            .is_stale([found.modified, found.changed], self.now);
         if !stale && !agent.state.is_growing() {
             return Ok(());
         }
@@ -402,7 +400,7 @@ impl Pass<'_> {
             let found = stat_entry(folder.as_fd(), name.as_str(), AtFlags::empty())?;
             Ok(found
                 .filter(|found| found.kind == FileType::RegularFile)
-                .map(|found| found.seen))
+                .map(FileInfo::from))
         };
         let mut changes = Vec::new();
         let mut scanned =
@@ -476,7 +474,10 @@ impl Pass<'_> {
         let Some(found) = stat_entry(folder, c"", AtFlags::EMPTY_PATH)? else {
             return Ok(Names::Unknown);
         };
-        if !node.stamp.is_stale(found.times, self.now) {
+        if !node
+            .stamp
+            .is_stale([found.modified, found.changed], self.now)
+        {
             return Ok(if node.overfull {
                 Names::Unknown
             } else {
@@ -606,11 +607,10 @@ impl PassRange {
 
 impl Suffixes {
     fn kind(&self, name: &str) -> Option<MediaKind> {
-        let audio = || has_suffix(name, &self.audio).then_some(MediaKind::Audio);
         if has_suffix(name, &self.video) {
             Some(MediaKind::Video)
         } else {
-            audio()
+            has_suffix(name, &self.audio).then_some(MediaKind::Audio)
         }
     }
 
@@ -621,33 +621,20 @@ impl Suffixes {
         change: Change,
     ) -> Option<Arrival> {
         let kind = self.kind(change.name.as_str())?;
-        let folders = [vdn, media, day, Segment::parse(&number.to_string())?];
+        let folders = [vdn, media, day, Segment::from_number(number)];
         let task_id = super::serial::task_id(&folders, &change.started_as);
-        let recording = Recording::new(folders, change.name, kind);
-        let (size, begin_time_ms) = (change.size, milliseconds(change.begin_ns));
-        Some(match change.end_ns.map(milliseconds) {
-            None => Arrival::Started {
-                recording,
-                task_id,
-                size,
-                begin_time_ms,
+        Some(Arrival {
+            recording: Recording {
+                folders,
+                file: change.name,
+                kind,
             },
-            Some(end_time_ms) => Arrival::Finished {
-                recording,
-                task_id,
-                size,
-                begin_time_ms,
-                end_time_ms,
-            },
+            task_id,
+            size: change.size,
+            begin_time_ms: milliseconds(change.begin_ns),
+            end_time_ms: change.end_ns.map(milliseconds),
         })
     }
-}
-
-/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503"
-/// as different folders.
-fn agent_of(name: &str) -> Option<u32> {
-    let number: u32 = name.parse().ok()?;
-    (number.to_string() == name).then_some(number)
 }
 
 fn milliseconds(ns: i64) -> i64 {
@@ -655,9 +642,7 @@ fn milliseconds(ns: i64) -> i64 {
 }
 
 fn thread_cpu() -> Duration {
-    let time = clock_gettime(ClockId::ThreadCPUTime);
-    let (seconds, ns) = (u64::try_from(time.tv_sec), u32::try_from(time.tv_nsec));
-    Duration::new(seconds.unwrap_or(0), ns.unwrap_or(0))
+    Duration::try_from(clock_gettime(ClockId::ThreadCPUTime)).unwrap_or_default()
 }
 
 #[cfg(test)]

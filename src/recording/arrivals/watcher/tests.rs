@@ -78,9 +78,9 @@ impl Site {
 }
 
 fn short(arrivals: &[(WatchedAgent, Arrival)]) -> Vec<Short> {
-    let each = |(agent, arrival): &(WatchedAgent, Arrival)| match arrival {
-        Arrival::Started { recording, .. } => (agent.number, recording.path().to_string(), false),
-        Arrival::Finished { recording, .. } => (agent.number, recording.path().to_string(), true),
+    let each = |(agent, arrival): &(WatchedAgent, Arrival)| {
+        let path = arrival.recording.path().to_string();
+        (agent.number, path, arrival.end_time_ms.is_some())
     };
     arrivals.iter().map(each).collect()
 }
@@ -147,11 +147,12 @@ fn an_arrival_says_what_its_event_needs() {
     let [
         (
             told,
-            Arrival::Started {
+            Arrival {
                 recording,
                 task_id: task,
                 size: 5,
                 begin_time_ms,
+                end_time_ms: None,
             },
         ),
     ] = &scan.arrivals[..]
@@ -166,7 +167,7 @@ fn an_arrival_says_what_its_event_needs() {
     );
     assert_eq!(
         (recording.serial(drive).as_str(), recording.kind()),
-        ("Zc1v3a1203d20261124t0915307.", MediaKind::Video)
+        ("Zc1v3a1203d20261124t0915307", MediaKind::Video)
     );
     let modified = path.metadata().unwrap().modified().unwrap();
     let modified = modified
@@ -178,11 +179,11 @@ fn an_arrival_says_what_its_event_needs() {
     let [
         (
             _,
-            Arrival::Finished {
+            Arrival {
                 size: 5,
                 task_id,
                 begin_time_ms: begin,
-                end_time_ms,
+                end_time_ms: Some(end_time_ms),
                 ..
             },
         ),
