@@ -14,38 +14,35 @@ use crate::session::{AgentId, AuthError, Authenticated, Fingerprint};
 /// of a stranger who asks without a session.
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 
+/// A signed-in agent who makes a request.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Caller {
+    pub(super) agent: AgentId,
+    pub(super) authenticated: Authenticated,
+    pub(super) now: Instant,
+}
+
 impl Gateway {
-    /// The session of the request, or the refusal to answer with.
+    /// The caller of the request, or the code to refuse it with.
     pub(super) fn authenticate(
         &self,
         agent: AgentId,
         request: &Request<'_>,
         now: Instant,
-    ) -> Result<Authenticated, Answer> {
-        self.authenticate_or(agent, request, now, Reply::rejected)
-    }
-
-    /// [`Gateway::authenticate`] for an interface whose refusals look otherwise.
-    pub(super) fn authenticate_or(
-        &self,
-        agent: AgentId,
-        request: &Request<'_>,
-        now: Instant,
-        refusal: impl FnOnce(ResultCode) -> Reply,
-    ) -> Result<Authenticated, Answer> {
+    ) -> Result<Caller, ResultCode> {
         let guid = request
             .headers
             .value(HeaderName::Guid)
             .and_then(Fingerprint::from_header);
-        let authenticated = self.sessions.authenticate(agent, guid.as_ref(), now);
-        request.authenticated.set(authenticated.is_ok());
-        authenticated.map_err(|error| {
-            let code = match error {
-                AuthError::NotSignedIn => ResultCode::NOT_SIGNED_IN,
-                AuthError::NoRight => ResultCode::NO_RIGHT,
-            };
-            Gateway::delayed(now, refusal(code))
-        })
+        match self.sessions.authenticate(agent, guid.as_ref(), now) {
+            Ok(authenticated) => Ok(Caller {
+                agent,
+                authenticated,
+                now,
+            }),
+            Err(AuthError::NotSignedIn) => Err(ResultCode::NOT_SIGNED_IN),
+            Err(AuthError::NoRight) => Err(ResultCode::NO_RIGHT),
+        }
     }
 
     /// The refusal after [`REFUSAL_DELAY`], without holding a thread.

@@ -4,13 +4,13 @@
 use std::collections::HashSet;
 use std::time::{Instant, SystemTime};
 
-use super::agent_state::Caller;
+use super::access::Caller;
 use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::parameters::{list, number, value};
-use super::reply::Reply;
+use super::reply::{Outcome, Reply};
 use super::sign_in::{MEDIA_TYPE, epoch_ms};
-use crate::session::{AgentId, AgentState, Role, SignedInAgent};
+use crate::session::{AgentId, AgentState, SignedInAgent};
 
 /// The group that all agents are in, since there are none.
 const NO_GROUP: u32 = 0;
@@ -21,32 +21,26 @@ const VDN_MAX: u32 = 512;
 
 impl Gateway {
     /// `agentstatus`.
-    pub(super) fn agent_status(&self, caller: Caller) -> Reply {
-        match self.sessions.agent_status(caller.agent, caller.now) {
-            Some(state) => Reply::result(&format!(
-                r#"{{"agentState":{},"isWorking":{}}}"#,
-                state.number(),
-                state == AgentState::Work
-            )),
-            None => Reply::rejected(ResultCode::NOT_SIGNED_IN),
-        }
+    pub(super) fn agent_status(&self, caller: Caller) -> Outcome {
+        let state = self
+            .sessions
+            .agent_status(caller.agent, caller.now)
+            .ok_or(ResultCode::NOT_SIGNED_IN)?;
+        Ok(Reply::result(&format!(
+            r#"{{"agentState":{},"isWorking":{}}}"#,
+            state.number(),
+            state == AgentState::Work
+        )))
     }
 
-    /// `agentskillsbyworkno/{workno}`.
-    pub(super) fn skills_by_work_no(&self, work_no: &str) -> Reply {
-        match AgentId::parse(work_no, self.settings.agent_id_max) {
-            Some(_) => Reply::result("[]"),
-            None => Reply::rejected(ResultCode::INVALID_PARAMETER),
-        }
+    /// `agentskillsbyworkno/{workno}` and `agentskill/{workno}`.
+    pub(super) fn skills_by_work_no(&self, work_no: &str) -> Outcome {
+        empty_list(AgentId::parse(work_no, self.settings.agent_id_max).is_some())
     }
 
     /// `iscensor`: whether the agent may have the recordings of others.
     pub(super) fn is_censor(&self, agent: AgentId) -> Reply {
-        let is_inspector = self
-            .roster()
-            .agent(agent)
-            .is_some_and(|entry| entry.role == Role::Inspector);
-        Reply::result(if is_inspector { "true" } else { "false" })
+        Reply::result(&self.roster().is_inspector(agent).to_string())
     }
 
     /// `allagentstatus`.
@@ -88,13 +82,11 @@ impl Gateway {
     }
 
     /// `groupbyagent/{workno}`.
-    pub(super) fn group_of(&self, caller: Caller, work_no: &str) -> Reply {
-        match self.colleague(caller, work_no) {
-            Some(_) => Reply::result(&format!(
-                r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#
-            )),
-            None => Reply::rejected(ResultCode::INVALID_PARAMETER),
-        }
+    pub(super) fn group_of(&self, caller: Caller, work_no: &str) -> Outcome {
+        self.colleague(caller, work_no)?;
+        Ok(Reply::result(&format!(
+            r#"{{"id":{NO_GROUP},"name":"","monitorno":0,"monitorname":""}}"#
+        )))
     }
 
     /// `agentwasnameonvdn`. Agents have no names here, so their ids stand for them.
@@ -109,48 +101,38 @@ impl Gateway {
 
     /// `agentbyworkno/{workno}`. Says nothing of an agent that is not signed in, not even whether
     /// it exists.
-    pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Reply {
-        match self.colleague(caller, work_no) {
-            Some((vdn, known)) => Reply::result(&info(
-                &known,
-                known.state.number(),
-                vdn,
-                caller.now,
-                NO_SKILLS,
-            )),
-            None => Reply::rejected(ResultCode::INVALID_PARAMETER),
-        }
+    pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Outcome {
+        let (vdn, known) = self.colleague(caller, work_no)?;
+        let info = info(&known, known.state.number(), vdn, caller.now, NO_SKILLS);
+        Ok(Reply::result(&info))
     }
 
     /// `agentongroupex?groupid=`; without a group it is that of the caller.
-    pub(super) fn agents_of_group(&self, caller: Caller, query: &str) -> Reply {
-        let group = match value(query, "groupid").map(|text| text.map(|text| number(&text))) {
-            Ok(None) => NO_GROUP,
-            Ok(Some(Some(group))) => group,
-            _ => return Reply::rejected(ResultCode::INVALID_PARAMETER),
+    pub(super) fn agents_of_group(&self, caller: Caller, query: &str) -> Outcome {
+        let group = match value(query, "groupid")? {
+            Some(text) => number(&text).ok_or(ResultCode::INVALID_PARAMETER)?,
+            None => NO_GROUP,
         };
         let (vdn, mut agents) = self.colleagues(caller);
         agents.retain(|_| group == NO_GROUP);
         let infos = agents
             .iter()
             .map(|known| info(known, known.state.number(), vdn, caller.now, NO_SKILLS));
-        Reply::result(&array(infos))
+        Ok(Reply::result(&array(infos)))
     }
 
     /// `agentinfonoskills`. The client known reads its `status` by the table of `ctiStatus`.
-    pub(super) fn agent_infos(&self, caller: Caller, body: &[u8]) -> Reply {
-        let Some(wanted) = list(body, "agentlist") else {
-            return Reply::rejected(ResultCode::INVALID_PARAMETER);
-        };
-        let wanted: HashSet<_> = wanted
+    pub(super) fn agent_infos(&self, caller: Caller, body: &[u8]) -> Outcome {
+        let wanted: HashSet<_> = list(body, "agentlist")
+            .ok_or(ResultCode::INVALID_PARAMETER)?
             .iter()
             .filter_map(|text| AgentId::parse(text, self.settings.agent_id_max))
             .collect();
         let (vdn, agents) = self.colleagues(caller);
         let agents = agents.iter().filter(|known| wanted.contains(&known.agent));
-        Reply::result(&array(agents.map(|known| {
+        Ok(Reply::result(&array(agents.map(|known| {
             info(known, known.state.cti_number(), vdn, caller.now, "")
-        })))
+        }))))
     }
 
     /// The signed-in agents of the caller's VDN, as `line` has them.
@@ -179,13 +161,15 @@ impl Gateway {
     }
 
     /// One of the caller's VDN who is signed in, and the VDN.
-    fn colleague(&self, caller: Caller, work_no: &str) -> Option<(u32, SignedInAgent)> {
-        let agent = AgentId::parse(work_no, self.settings.agent_id_max)?;
+    fn colleague(&self, caller: Caller, work_no: &str) -> Result<(u32, SignedInAgent), ResultCode> {
+        let agent = AgentId::parse(work_no, self.settings.agent_id_max)
+            .ok_or(ResultCode::INVALID_PARAMETER)?;
         let (vdn, agents) = self.colleagues(caller);
         agents
             .into_iter()
             .find(|known| known.agent == agent)
             .map(|known| (vdn, known))
+            .ok_or(ResultCode::INVALID_PARAMETER)
     }
 }
 
@@ -212,18 +196,20 @@ fn array(entries: impl Iterator<Item = String>) -> String {
 }
 
 /// `vdnskill/{vdnid}`.
-pub(super) fn skill_queues_of_vdn(vdn: &str) -> Reply {
-    match number(vdn).filter(|vdn| (1..=VDN_MAX).contains(vdn)) {
-        Some(_) => Reply::result("[]"),
-        None => Reply::rejected(ResultCode::INVALID_PARAMETER),
-    }
+pub(super) fn skill_queues_of_vdn(vdn: &str) -> Outcome {
+    empty_list(number(vdn).is_some_and(|vdn| (1..=VDN_MAX).contains(&vdn)))
 }
 
 /// `queryacdstat`.
-pub(super) fn queue_figures(body: &[u8]) -> Reply {
-    match list(body, "skills") {
-        Some(_) => Reply::result("[]"),
-        None => Reply::rejected(ResultCode::INVALID_PARAMETER),
+pub(super) fn queue_figures(body: &[u8]) -> Outcome {
+    empty_list(list(body, "skills").is_some())
+}
+
+/// The answer to a query for which there is nothing to list.
+fn empty_list(is_valid: bool) -> Outcome {
+    match is_valid {
+        true => Ok(Reply::result("[]")),
+        false => Err(ResultCode::INVALID_PARAMETER),
     }
 }
 

@@ -19,12 +19,8 @@ const REPLY_FIELDS: &str =
 /// The request's origin, if the setting allows it. Origins are compared as they are serialised,
 /// byte for byte (RFC 6454 section 6.2).
 pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<HeaderValue> {
-    let origin = origin?;
-    setting
-        .iter()
-        .any(|allowed| allowed == origin)
-        .then(|| HeaderValue::new(origin))
-        .flatten()
+    let origin = origin.filter(|origin| setting.iter().any(|allowed| allowed == origin))?;
+    HeaderValue::new(origin)
 }
 
 /// The answer to a preflight for an interface.

@@ -71,14 +71,6 @@ impl Deferred {
     ) -> Deferred {
         Deferred::until_event(until, on_timeout, |_, ticket| ticket.detach())
     }
-
-    /// Counts as a parked poll while it waits.
-    pub(super) fn counted_as_poll(self) -> Deferred {
-        Deferred {
-            is_poll: true,
-            ..self
-        }
-    }
 }
 
 impl fmt::Debug for Deferred {
@@ -187,9 +179,9 @@ mod tests {
     #[test]
     fn what_waits_is_logged_with_its_deadline_and_its_slot() {
         let deferred = Deferred::until(Instant::now(), |_, _| Reply::empty().into());
-        let shown = format!("{:?}", deferred.counted_as_poll());
+        let shown = format!("{deferred:?}");
         assert!(shown.starts_with("Deferred { until: Instant"), "{shown}");
-        assert!(shown.ends_with("is_poll: true, .. }"), "{shown}");
+        assert!(shown.ends_with("is_poll: false, .. }"), "{shown}");
         let slot = SlotId {
             index: 7,
             generation: 3,

@@ -4,18 +4,20 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
+use super::access::Caller;
 use super::agent_queries;
-use super::agent_state::{self, Caller};
+use super::agent_state;
 use super::code::ResultCode;
 use super::cors;
 use super::deferred::{Answer, Finish};
 use super::download;
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
-use super::reply::Reply;
+use super::keep_alive::heartbeat;
+use super::reply::{Outcome, Reply};
 use super::request::{HeaderName, Method, Request};
 use super::router::{self, Route};
-use crate::session::{AgentId, SessionId, StateCommand};
+use crate::session::{AgentId, StateCommand};
 
 impl Gateway {
     /// Answers a request, or defers the answer.
@@ -25,18 +27,6 @@ impl Gateway {
             &self.settings.cors_allow_origin,
             request.headers.value(HeaderName::Origin),
         );
-        let context = |interface, agent| {
-            let (is_authenticated, trail) = (AtomicBool::new(false), OnceLock::new());
-            Box::new(RequestContext {
-                interface,
-                agent,
-                peer: request.peer,
-                began: now,
-                is_authenticated,
-                origin,
-                trail,
-            })
-        };
         let (interface, route) = match router::route(request.path) {
             Some(route) => (route.interface, Some(route)),
             None if asks_for_health(request) => (Interface::Health, None),
@@ -45,26 +35,27 @@ impl Gateway {
         let agent = route
             .as_ref()
             .and_then(|route| AgentId::parse(&route.agent, self.settings.agent_id_max));
-        let context = context(interface, agent);
+        let context = Box::new(RequestContext {
+            interface,
+            agent,
+            peer: request.peer,
+            began: now,
+            is_authenticated: AtomicBool::new(false),
+            origin,
+            trail: OnceLock::new(),
+        });
         let answer = match &route {
             Some(route) => self.dispatch(&context, route, request, now),
             None if interface == Interface::Health => self.health_status().into(),
             None => Reply::http_error(404, ResultCode::INVALID_PARAMETER).into(),
         };
-        context
-            .is_authenticated
-            .store(request.authenticated.get(), Ordering::Relaxed);
-        let answer = self.expose(&context, answer);
+        let answer = cors::expose(context.origin.as_ref(), answer);
         (context, answer)
     }
 
     /// Completes a deferred request.
     pub(crate) fn resume(&self, context: &RequestContext, finish: Finish) -> Answer {
-        self.expose(context, finish(self, context))
-    }
-
-    fn expose(&self, context: &RequestContext, answer: Answer) -> Answer {
-        cors::expose(context.origin.as_ref(), answer)
+        cors::expose(context.origin.as_ref(), finish(self, context))
     }
 
     fn dispatch(
@@ -112,52 +103,47 @@ impl Gateway {
                 Interface::GetLocalRecordPath => {
                     download::rejected(interface, ResultCode::INVALID_PARAMETER)
                 }
-                _ => Reply::rejected(ResultCode::INVALID_PARAMETER).into(),
-            };
-        };
-        match interface {
-            Interface::Login => self.sign_in(agent, request, false, now),
-            Interface::ForceLogin => self.sign_in(agent, request, true, now),
-            Interface::Logout | Interface::ForceLogout => self.sign_out(agent, request, now),
-            Interface::ForceLogoutWithReason => {
-                self.sign_out_with_reason(agent, route.parameter(0), request, now)
+                _ => Reply::rejected(ResultCode::INVALID_PARAMETER),
             }
-            Interface::UpdateGuid => self.update_guid(agent, request, now),
-            Interface::Handshake => self.handshake(agent, request, now),
-            Interface::Heartbeat => self.heartbeat(agent, request, now),
-            Interface::GetAgentEvent => self.poll(agent, request, now),
+            .into();
+        };
+        if let Interface::Login | Interface::ForceLogin = interface {
+            return self.sign_in(agent, request, interface == Interface::ForceLogin, now);
+        }
+        let caller = match self.authenticate(agent, request, now) {
+            Ok(caller) => caller,
+            Err(code) => return Gateway::delayed(now, download::rejected(interface, code)),
+        };
+        context.is_authenticated.store(true, Ordering::Relaxed);
+        match interface {
+            Interface::GetAgentEvent => self.poll(caller),
             Interface::DownloadVideoFileEx
             | Interface::DownloadRecordFile
-            | Interface::RecordFileDownloadEx => self.download(context, agent, request, now),
-            Interface::GetLocalRecordPath => self.local_record_path(context, agent, request, now),
-            Interface::DownloadLocalRecordFile => {
-                self.local_record_file(context, agent, request, now)
-            }
-            _ => match self.authenticate(agent, request, now) {
-                Ok(authenticated) => {
-                    self.answer_agent(interface, agent, authenticated.session, route, request, now)
-                }
-                Err(answer) => answer,
-            },
+            | Interface::RecordFileDownloadEx => self.download(context, caller, request),
+            Interface::GetLocalRecordPath => self.local_record_path(context, caller, request.query),
+            Interface::DownloadLocalRecordFile => self.local_record_file(context, caller, request),
+            _ => self
+                .answer_agent(interface, caller, route, request)
+                .unwrap_or_else(Reply::rejected)
+                .into(),
         }
     }
 
-    /// Answers the interfaces that need nothing but the session of the agent.
+    /// Answers the interfaces whose answer is a plain reply.
     fn answer_agent(
         &self,
         interface: Interface,
-        agent: AgentId,
-        session: SessionId,
+        caller: Caller,
         route: &Route,
         request: &Request<'_>,
-        now: Instant,
-    ) -> Answer {
-        let caller = Caller {
-            agent,
-            session,
-            now,
-        };
+    ) -> Outcome {
+        let parameter = route.parameter(0);
         match interface {
+            Interface::Logout | Interface::ForceLogout => self.sign_out(caller),
+            Interface::ForceLogoutWithReason => self.sign_out_with_reason(caller, parameter),
+            Interface::UpdateGuid => self.update_guid(caller),
+            Interface::Handshake => self.handshake(caller, request.headers),
+            Interface::Heartbeat => Ok(heartbeat(caller)),
             Interface::ResetSkill => agent_state::reset_skill(request.query),
             Interface::SayFree => self.change_state(caller, StateCommand::SayFree),
             Interface::SayBusy => self.say_busy(caller, request.query),
@@ -166,40 +152,36 @@ impl Gateway {
             Interface::CancelWork => self.change_state(caller, StateCommand::CancelWork),
             Interface::Rest => self.rest(caller, route, request.query),
             Interface::CancelRest => self.change_state(caller, StateCommand::CancelRest),
-            Interface::SetAgentAutoEnterIdle => {
-                self.set_auto_enter_idle(caller, route.parameter(0))
-            }
-            Interface::SetAgentAutoAnswer => agent_state::set_auto_answer(route.parameter(0)),
+            Interface::SetAgentAutoEnterIdle => self.set_auto_enter_idle(caller, parameter),
+            Interface::SetAgentAutoAnswer => agent_state::set_auto_answer(parameter),
             Interface::SyncAgentInfo => self.sync_agent_info(caller),
             Interface::GetAgentStatus => self.agent_status(caller),
-            Interface::QueryAgentSkillsByWorkNo => self.skills_by_work_no(route.parameter(0)),
-            Interface::IsCensor => self.is_censor(agent),
-            Interface::GetAllStatusAgents => self.all_agent_status(caller),
-            Interface::QueryAllLoginedAgentInfoOnVdn => self.online_agents(caller),
-            Interface::GetIdleStatusAgents => self.idle_agents(caller),
-            Interface::QueryAllMonitoredAgents => self.monitored_agents(caller),
-            Interface::QueryGroupInfoByWorkNo => self.group_of(caller, route.parameter(0)),
-            Interface::QueryAllAgentWasNameOnVdn => self.agent_names(caller),
-            Interface::QueryAgentInfoByWorkNo => self.agent_info(caller, route.parameter(0)),
+            Interface::QueryAgentSkillsByWorkNo | Interface::QuerySkillQueueOnAgent => {
+                self.skills_by_work_no(parameter)
+            }
+            Interface::IsCensor => Ok(self.is_censor(caller.agent)),
+            Interface::GetAllStatusAgents => Ok(self.all_agent_status(caller)),
+            Interface::QueryAllLoginedAgentInfoOnVdn => Ok(self.online_agents(caller)),
+            Interface::GetIdleStatusAgents => Ok(self.idle_agents(caller)),
+            Interface::QueryAllMonitoredAgents => Ok(self.monitored_agents(caller)),
+            Interface::QueryGroupInfoByWorkNo => self.group_of(caller, parameter),
+            Interface::QueryAllAgentWasNameOnVdn => Ok(self.agent_names(caller)),
+            Interface::QueryAgentInfoByWorkNo => self.agent_info(caller, parameter),
             Interface::QueryAllAgentInfoOnMyGroupEx => self.agents_of_group(caller, request.query),
             Interface::QueryAgentInfoWithoutSkills => self.agent_infos(caller, request.body),
-            Interface::QuerySkillQueueOnVdn => {
-                agent_queries::skill_queues_of_vdn(route.parameter(0))
-            }
-            Interface::QuerySkillQueueOnAgent => self.skills_by_work_no(route.parameter(0)),
+            Interface::QuerySkillQueueOnVdn => agent_queries::skill_queues_of_vdn(parameter),
             Interface::QueryStatInfoOfAcd => agent_queries::queue_figures(request.body),
-            Interface::GetConnectToken => Reply::rejected(ResultCode::INVALID_PARAMETER),
-            Interface::BeginMonitor | Interface::EndMonitor => Reply::done(),
-            Interface::QueryIvrInfoOnVdn => agent_queries::empty_ivr_list(),
+            Interface::GetConnectToken => Err(ResultCode::INVALID_PARAMETER),
+            Interface::BeginMonitor | Interface::EndMonitor => Ok(Reply::done()),
+            Interface::QueryIvrInfoOnVdn => Ok(agent_queries::empty_ivr_list()),
             Interface::QueryAgentSkills
             | Interface::GetAgentRestReason
             | Interface::QueryGroupInfoOnVdn
             | Interface::QuerySkillQueueOnAgentVdn
-            | Interface::QueryInNoOnVdn => Reply::result("[]"),
+            | Interface::QueryInNoOnVdn => Ok(Reply::result("[]")),
             // Answered before.
-            _ => Reply::rejected(ResultCode::INTERNAL),
+            _ => Err(ResultCode::INTERNAL),
         }
-        .into()
     }
 }
 

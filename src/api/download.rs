@@ -4,11 +4,12 @@
 use std::sync::Arc;
 use std::time::Instant;
 
+use super::access::Caller;
 use super::code::ResultCode;
 use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
-use super::reply::{ErrorResult, Reply};
+use super::reply::{EMPTY_TEXT, Reply};
 use super::request::{HeaderName, Headers, Request};
 use crate::config::Settings;
 use crate::recording::{
@@ -71,26 +72,21 @@ impl Gateway {
     pub(super) fn download(
         &self,
         context: &RequestContext,
-        agent: AgentId,
+        caller: Caller,
         request: &Request<'_>,
-        now: Instant,
     ) -> Answer {
-        if let Err(answer) = self.authenticate(agent, request, now) {
-            return answer;
-        }
-        match self.parse_download(context, agent, request.query) {
-            Ok(download) => self.start_download(agent, download, request.headers, now),
-            Err(code) => rejected(context.interface, code),
+        match self.parse_download(context, caller.agent, request.query) {
+            Ok(download) => self.start_download(caller, download, request.headers),
+            Err(code) => rejected(context.interface, code).into(),
         }
     }
 
     /// Answers with the recording, or the part of it that the headers ask for.
     pub(super) fn start_download(
         &self,
-        agent: AgentId,
+        caller: Caller,
         request: DownloadRequest,
         headers: &Headers,
-        now: Instant,
     ) -> Answer {
         let header = |name| headers.value(name).map(str::to_owned);
         let conditions = Conditions {
@@ -100,6 +96,7 @@ impl Gateway {
             if_range: header(HeaderName::IfRange),
         };
         let roster = self.roster();
+        let Caller { agent, now, .. } = caller;
         open(request, conditions, now, move |gateway, context, video| {
             gateway.answer_with_recording(context, agent, &roster, video)
         })
@@ -169,7 +166,7 @@ pub(super) fn open(
         return wait_for_mount(until, media, move |_, ticket| {
             mount.probe(move |answer| {
                 ticket.complete(move |_, context| match answer {
-                    Ok(()) => rejected(context.interface, ResultCode::NOT_OWN_RECORDING),
+                    Ok(()) => rejected(context.interface, ResultCode::NOT_OWN_RECORDING).into(),
                     Err(lost) => open_failed(context, media, &OpenError::Unavailable(lost)),
                 });
             });
@@ -188,13 +185,14 @@ pub(super) fn open(
 
 /// A failure with the result that is documented for the interface: the empty text in the samples of
 /// the downloads, an object where the one client there is casts it to one.
-pub(super) fn rejected(interface: Interface, code: ResultCode) -> Answer {
+pub(super) fn rejected(interface: Interface, code: ResultCode) -> Reply {
     match interface {
-        Interface::GetLocalRecordPath => Reply::error(200, code, ErrorResult::EmptyObject),
-        Interface::DownloadLocalRecordFile => Reply::rejected(code),
-        _ => Reply::error(200, code, ErrorResult::EmptyText),
+        Interface::GetLocalRecordPath => Reply::error(200, code, Some("{}")),
+        Interface::DownloadVideoFileEx
+        | Interface::DownloadRecordFile
+        | Interface::RecordFileDownloadEx => Reply::error(200, code, EMPTY_TEXT),
+        _ => Reply::rejected(code),
     }
-    .into()
 }
 
 fn open_failed(context: &RequestContext, media: &Media, error: &OpenError) -> Answer {
@@ -205,7 +203,7 @@ fn open_failed(context: &RequestContext, media: &Media, error: &OpenError) -> An
         OpenError::Unreadable(_) => media.unreadable,
         OpenError::Unavailable(_) => media.mount_lost,
     };
-    rejected(context.interface, code)
+    rejected(context.interface, code).into()
 }
 
 /// A file server is asked by threads of its own, and has until then.
@@ -214,8 +212,9 @@ fn wait_for_mount(
     media: &'static Media,
     start: impl FnOnce(&Gateway, Ticket) + Send + 'static,
 ) -> Answer {
-    let timed_out =
-        |_: &Gateway, context: &RequestContext| rejected(context.interface, media.mount_lost);
+    let timed_out = |_: &Gateway, context: &RequestContext| {
+        rejected(context.interface, media.mount_lost).into()
+    };
     Answer::Deferred(Deferred::until_event(until, timed_out, start))
 }
 

@@ -10,7 +10,7 @@ use super::interfaces::Interface;
 use super::router::{is_misspelt, parameter};
 use crate::config::DownloadScope;
 use crate::recording::{Invalid, RecordId, RecordKind, Target};
-use crate::session::{AgentId, Role};
+use crate::session::AgentId;
 
 /// A parsed query, or the code of its first error.
 type Parsed = Result<DownloadRequest, ResultCode>;
@@ -179,9 +179,6 @@ impl Gateway {
     fn may_download(&self, agent: AgentId, owner: Option<u32>) -> bool {
         self.settings.download_scope == DownloadScope::All
             || owner == Some(agent.number())
-            || self
-                .roster()
-                .agent(agent)
-                .is_some_and(|entry| entry.role == Role::Inspector)
+            || self.roster().is_inspector(agent)
     }
 }

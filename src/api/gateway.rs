@@ -6,10 +6,10 @@ use super::recording_events::RecordingEvents;
 use super::trail::Trail;
 use crate::config::{AuthMode, Settings};
 use crate::ops::counters::Counters;
+use crate::ops::in_progress::InProgress;
 use crate::recording::{Downloads, Mounts};
 use crate::session::{
-    AgentId, DownloadTokens, InFlightSignIns, PasswordVerifier, Policy, Roster, SessionTable,
-    Throttle,
+    AgentId, DownloadTokens, PasswordVerifier, Policy, Roster, SessionTable, Throttle,
 };
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +22,10 @@ pub struct Gateway {
     pub(super) sessions: SessionTable,
     pub(super) verifier: PasswordVerifier,
     pub(super) throttle: Throttle,
-    pub(super) sign_ins: InFlightSignIns,
+    /// The sign-ins in progress: the interface forbids a second one of an agent before the first is
+    /// answered. By agent and client prefix, so that a stranger who keeps signing in as somebody
+    /// else's agent cannot keep that agent out.
+    pub(super) sign_ins: InProgress<(AgentId, IpAddr)>,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
     pub(super) tokens: DownloadTokens,
@@ -90,7 +93,7 @@ impl Gateway {
             sessions: SessionTable::new(policy(&settings)),
             verifier,
             throttle: Throttle::default(),
-            sign_ins: InFlightSignIns::default(),
+            sign_ins: InProgress::default(),
             recording_events: RecordingEvents::new(&settings, &mounts),
             mounts,
             downloads: Downloads::new(settings.max_downloads, settings.max_downloads_per_agent),

@@ -6,15 +6,16 @@
 
 use std::time::Instant;
 
+use super::access::Caller;
 use super::code::ResultCode;
 use super::deferred::Answer;
 use super::download::{AUDIO, DownloadRequest, open, rejected};
 use super::gateway::{Gateway, RequestContext};
-use super::reply::{ErrorResult, Reply};
+use super::reply::Reply;
 use super::request::Request;
 use super::router::parameter;
 use crate::recording::{Conditions, RecordId};
-use crate::session::{AgentId, SessionId};
+use crate::session::AgentId;
 
 impl Gateway {
     /// `localrecordpath`. Its `format` asks for a conversion and is ignored: the file is sent as it
@@ -22,23 +23,17 @@ impl Gateway {
     pub(super) fn local_record_path(
         &self,
         context: &RequestContext,
-        agent: AgentId,
-        request: &Request<'_>,
-        now: Instant,
+        caller: Caller,
+        query: &str,
     ) -> Answer {
-        let refusal = |code| Reply::error(200, code, ErrorResult::EmptyObject);
-        let session = match self.authenticate_or(agent, request, now, refusal) {
-            Ok(authenticated) => authenticated.session,
-            Err(answer) => return answer,
-        };
-        match self.parse_local_path_query(context, agent, request.query) {
+        match self.parse_local_path_query(context, caller.agent, query) {
             Ok((path, asked)) => open(
                 asked,
                 Conditions::default(),
-                now,
-                move |gateway, context, _| gateway.issue_path_token(context, agent, session, &path),
+                caller.now,
+                move |gateway, context, _| gateway.issue_path_token(context, caller, &path).into(),
             ),
-            Err(code) => rejected(context.interface, code),
+            Err(code) => rejected(context.interface, code).into(),
         }
     }
 
@@ -62,21 +57,18 @@ impl Gateway {
         ))
     }
 
-    fn issue_path_token(
-        &self,
-        context: &RequestContext,
-        agent: AgentId,
-        session: SessionId,
-        path: &str,
-    ) -> Answer {
-        match self.tokens.issue(agent, session, path, Instant::now()) {
+    fn issue_path_token(&self, context: &RequestContext, caller: Caller, path: &str) -> Reply {
+        let session = caller.authenticated.session;
+        match self
+            .tokens
+            .issue(caller.agent, session, path, Instant::now())
+        {
             Ok(token) => {
                 let path = serde_json::Value::from(path);
                 Reply::result(&format!(
                     r#"{{"token":"{}","localRecordPath":{path}}}"#,
                     token.expose()
                 ))
-                .into()
             }
             Err(error) => {
                 log::error!("cannot issue a download token: {error}");
@@ -89,16 +81,16 @@ impl Gateway {
     pub(super) fn local_record_file(
         &self,
         context: &RequestContext,
-        agent: AgentId,
+        caller: Caller,
         request: &Request<'_>,
-        now: Instant,
     ) -> Answer {
-        let session = match self.authenticate(agent, request, now) {
-            Ok(authenticated) => authenticated.session,
-            Err(answer) => return answer,
-        };
+        let Caller {
+            agent,
+            authenticated,
+            now,
+        } = caller;
         if !self.settings.record_download {
-            return rejected(context.interface, ResultCode::RECORDING_OFF);
+            return rejected(context.interface, ResultCode::RECORDING_OFF).into();
         }
         let value = |name| {
             parameter(request.query, name)
@@ -117,7 +109,7 @@ impl Gateway {
         }
         if !self
             .tokens
-            .redeem(agent, session, &value("token"), &path, now)
+            .redeem(agent, authenticated.session, &value("token"), &path, now)
         {
             return Gateway::delayed(now, Reply::rejected(ResultCode::NO_RIGHT));
         }
@@ -126,8 +118,8 @@ impl Gateway {
         match asked.and_then(|(location, record_id)| {
             self.locate(context, agent, location, record_id, &AUDIO)
         }) {
-            Ok(asked) => self.start_download(agent, asked, request.headers, now),
-            Err(code) => rejected(context.interface, code),
+            Ok(asked) => self.start_download(caller, asked, request.headers),
+            Err(code) => rejected(context.interface, code).into(),
         }
     }
 

@@ -2,25 +2,22 @@
 
 use serde_json::Value;
 
+use super::code::ResultCode;
 use super::router::parameter;
-
-/// A parameter that is out of its bounds.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct OutOfBounds;
 
 /// The value of a parameter of the query, without blanks around it; `None` where it is not there,
 /// empty, or the `null` that one client writes for what it has not set.
-pub(super) fn value(query: &str, name: &str) -> Result<Option<String>, OutOfBounds> {
-    let value = parameter(query, name).map_err(|_| OutOfBounds)?;
+pub(super) fn value(query: &str, name: &str) -> Result<Option<String>, ResultCode> {
+    let value = parameter(query, name).map_err(|_| ResultCode::INVALID_PARAMETER)?;
     Ok(value
         .map(|text| text.trim().to_owned())
         .filter(|text| !text.is_empty() && text != "null"))
 }
 
 /// A switch in the query, as [`flag`] reads it.
-pub(super) fn switch(query: &str, name: &str) -> Result<Option<bool>, OutOfBounds> {
+pub(super) fn switch(query: &str, name: &str) -> Result<Option<bool>, ResultCode> {
     value(query, name)?
-        .map(|text| flag(&text).ok_or(OutOfBounds))
+        .map(|text| flag(&text).ok_or(ResultCode::INVALID_PARAMETER))
         .transpose()
 }
 
@@ -72,7 +69,7 @@ mod tests {
             ("a=null", Ok(None)),
             ("a=+", Ok(None)),
             ("a=+200%20", Ok(Some("200"))),
-            ("a=%ff", Err(OutOfBounds)),
+            ("a=%ff", Err(ResultCode::INVALID_PARAMETER)),
         ] {
             assert_eq!(
                 value(query, "a"),
@@ -92,8 +89,8 @@ mod tests {
             ("prolong=+true+", Ok(Some(true))),
             ("prolong=1", Ok(Some(true))),
             ("prolong=0", Ok(Some(false))),
-            ("prolong=2", Err(OutOfBounds)),
-            ("prolong=yes", Err(OutOfBounds)),
+            ("prolong=2", Err(ResultCode::INVALID_PARAMETER)),
+            ("prolong=yes", Err(ResultCode::INVALID_PARAMETER)),
         ] {
             assert_eq!(switch(query, "prolong"), flag, "{query}");
         }

@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::access::Caller;
 use super::code::ResultCode;
 use super::deferred::{Answer, Deferred, Ticket};
 use super::gateway::Gateway;
 use super::reply::Reply;
-use super::request::Request;
-use crate::session::{AgentId, Authenticated, PollOutcome, Wake};
+use crate::session::{PollOutcome, Wake};
 
 /// How long the poll of a replaced session is held back: its client is to have its new Guid before
 /// it polls again.
@@ -16,38 +16,30 @@ const REPLACED_DELAY: Duration = Duration::from_millis(500);
 impl Gateway {
     /// Answers at once where waiting is off or the service drains, else when there is an event,
     /// when the time is up or when the session ends.
-    pub(super) fn poll(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        let authenticated = match self.authenticate(agent, request, now) {
-            Ok(authenticated) => authenticated,
-            Err(answer) => return answer,
-        };
+    pub(super) fn poll(&self, caller: Caller) -> Answer {
         match self.settings.poll_wait {
             Some(wait) if !wait.is_zero() && !self.is_draining() => {
-                let parked = authenticated.clone();
                 let deferred = Deferred::until_event(
-                    now + empty_after(wait),
-                    move |gateway, _| gateway.finish_poll(agent, &authenticated),
+                    caller.now + empty_after(wait),
+                    move |gateway, _| gateway.finish_poll(caller),
                     move |gateway, ticket| {
-                        let session = parked.session;
-                        let waker = PollWaker {
-                            ticket,
-                            agent,
-                            authenticated: parked,
-                        };
-                        gateway
-                            .sessions
-                            .park(agent, session, Box::new(waker), Instant::now());
+                        let (agent, session) = (caller.agent, caller.authenticated.session);
+                        let waker = Box::new(PollWaker { ticket, caller });
+                        gateway.sessions.park(agent, session, waker, Instant::now());
                     },
                 );
-                Answer::Deferred(deferred.counted_as_poll())
+                Answer::Deferred(Deferred {
+                    is_poll: true,
+                    ..deferred
+                })
             }
-            _ => self.finish_poll(agent, &authenticated),
+            _ => self.finish_poll(caller),
         }
     }
 
-    fn finish_poll(&self, agent: AgentId, authenticated: &Authenticated) -> Answer {
+    fn finish_poll(&self, caller: Caller) -> Answer {
         let now = Instant::now();
-        let session = authenticated.session;
+        let (agent, session) = (caller.agent, caller.authenticated.session);
         let reply = match self.sessions.poll_outcome(agent, session, now) {
             PollOutcome::Event(event) => {
                 let body = event.poll_body(agent);
@@ -65,19 +57,16 @@ impl Gateway {
             }
             PollOutcome::Ended => return Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
         };
-        self.with_renewed_guid(agent, authenticated, now, reply)
+        self.with_renewed_guid(Caller { now, ..caller }, reply)
             .into()
     }
 
     /// Adds a renewed Guid to a poll or handshake answer once one is due.
-    pub(super) fn with_renewed_guid(
-        &self,
-        agent: AgentId,
-        authenticated: &Authenticated,
-        now: Instant,
-        reply: Reply,
-    ) -> Reply {
-        match self.sessions.renew_if_due(agent, authenticated, now) {
+    pub(super) fn with_renewed_guid(&self, caller: Caller, reply: Reply) -> Reply {
+        match self
+            .sessions
+            .renew_if_due(caller.agent, &caller.authenticated, caller.now)
+        {
             Some(guid) => reply.with_guid(&guid),
             None => reply,
         }
@@ -93,18 +82,13 @@ fn empty_after(wait: Duration) -> Duration {
 /// Answers a parked poll.
 struct PollWaker {
     ticket: Ticket,
-    agent: AgentId,
-    authenticated: Authenticated,
+    caller: Caller,
 }
 
 impl Wake for PollWaker {
     fn wake(self: Box<Self>) {
-        let PollWaker {
-            ticket,
-            agent,
-            authenticated,
-        } = *self;
-        ticket.complete(move |gateway, _| gateway.finish_poll(agent, &authenticated));
+        let PollWaker { ticket, caller } = *self;
+        ticket.complete(move |gateway, _| gateway.finish_poll(caller));
     }
 
     fn is_live(&self) -> bool {

@@ -23,16 +23,11 @@ pub struct Reply {
     pub(crate) undelivered: Option<Undelivered>,
 }
 
-/// What a failure has in place of a result.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum ErrorResult {
-    /// Nothing.
-    Absent,
-    /// `""`, as in the documented samples of the Guid check and of the video download.
-    EmptyText,
-    /// `{}`, for a client that casts the result of a failure to an object.
-    EmptyObject,
-}
+/// A reply, or the code of a failure that travels as [`Reply::rejected`].
+pub(super) type Outcome = Result<Reply, ResultCode>;
+
+/// The result of a failure in the documented samples of the Guid check and of the video download.
+pub(super) const EMPTY_TEXT: Option<&str> = Some("\"\"");
 
 /// Undoes an answer that did not reach its client.
 pub(crate) type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
@@ -93,25 +88,19 @@ impl Reply {
     /// client casts what is there to an object.
     pub(crate) fn rejected(code: ResultCode) -> Reply {
         match code {
-            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => {
-                Reply::error(200, code, ErrorResult::EmptyText)
-            }
-            _ => Reply::error(200, code, ErrorResult::Absent),
+            ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::error(200, code, EMPTY_TEXT),
+            _ => Reply::error(200, code, None),
         }
     }
 
     /// A failure with a status of its own, for what breaks the rules of HTTP itself.
     pub(crate) fn http_error(status: u16, code: ResultCode) -> Reply {
-        Reply::error(status, code, ErrorResult::Absent)
+        Reply::error(status, code, None)
     }
 
-    /// A failure, in the order of the vendor's page.
-    pub(super) fn error(status: u16, code: ResultCode, result: ErrorResult) -> Reply {
-        let result = match result {
-            ErrorResult::Absent => "",
-            ErrorResult::EmptyText => r#","result":"""#,
-            ErrorResult::EmptyObject => r#","result":{}"#,
-        };
+    /// A failure, in the order of the vendor's page; `result` is JSON.
+    pub(super) fn error(status: u16, code: ResultCode, result: Option<&str>) -> Reply {
+        let result = result.map_or(String::new(), |json| format!(r#","result":{json}"#));
         let body = format!(
             r#"{{"retcode":"{}","message":"{}"{result}}}"#,
             code.wire(),

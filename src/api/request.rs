@@ -1,6 +1,5 @@
 //! A request as the interfaces see it, independent of transport.
 
-use std::cell::Cell;
 use std::net::IpAddr;
 
 /// The methods the interfaces know; every other one is refused alike.
@@ -158,8 +157,6 @@ pub(crate) struct Request<'a> {
     pub(crate) peer: IpAddr,
     /// The trusted proxy that named the client, if one did.
     pub(crate) via: Option<IpAddr>,
-    /// Set once the request has shown a Guid that is in force.
-    pub(crate) authenticated: Cell<bool>,
 }
 
 #[cfg(test)]

@@ -9,7 +9,8 @@ use super::gateway::{Gateway, RequestContext};
 use super::reply::Reply;
 use super::request::Request;
 use super::sign_in_body::SignInBody;
-use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInError, SignInGuard};
+use crate::ops::client_prefix::client_prefix;
+use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInError};
 
 /// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -26,7 +27,6 @@ struct Attempt {
     /// What the password is checked against.
     credential: Option<Credential>,
     initial_state: InitialState,
-    _guard: SignInGuard,
 }
 
 impl Gateway {
@@ -47,7 +47,7 @@ impl Gateway {
         };
         // Marked before the lock is looked at: a sign-in that ends between the two may be the one
         // that locks.
-        let guard = self.sign_ins.begin(agent, request.peer);
+        let guard = self.sign_ins.begin((agent, client_prefix(request.peer)));
         if self.throttle.locked(agent, request.peer, now).is_some() {
             // Every one of these is logged, so they must not come by the thousand.
             return Gateway::delayed(now, Reply::rejected(ResultCode::LOCKED));
@@ -66,7 +66,6 @@ impl Gateway {
             force,
             credential,
             initial_state: body.initial_state,
-            _guard: guard,
         };
         let throttle = self.throttle.clone();
         Answer::Deferred(Deferred::until_event(
@@ -89,7 +88,9 @@ impl Gateway {
                 };
                 let done = move |is_right| {
                     ticket.complete(move |gateway, context| {
-                        gateway.finish_sign_in(attempt, context, is_right).into()
+                        let reply = gateway.finish_sign_in(&attempt, context, is_right);
+                        drop(guard);
+                        reply.into()
                     });
                 };
                 // If the queue is full, the ticket is dropped and the client gets 503.
@@ -100,25 +101,21 @@ impl Gateway {
         ))
     }
 
-    fn finish_sign_in(&self, attempt: Attempt, context: &RequestContext, is_right: bool) -> Reply {
-        let Attempt {
-            agent,
-            force,
-            credential,
-            initial_state,
-            _guard,
-        } = attempt;
-        let now = Instant::now();
+    fn finish_sign_in(&self, attempt: &Attempt, context: &RequestContext, is_right: bool) -> Reply {
+        let (agent, now) = (attempt.agent, Instant::now());
         if !is_right {
             self.note_failed_sign_in(agent, context, now);
             return Reply::rejected(ResultCode::WRONG_PASSWORD);
         }
         self.throttle.succeeded(agent, context.peer, now);
         let signed_in_ms = epoch_ms(SystemTime::now());
-        let opened = match self
-            .sessions
-            .sign_in(agent, force, initial_state, now, signed_in_ms)
-        {
+        let opened = match self.sessions.sign_in(
+            agent,
+            attempt.force,
+            attempt.initial_state,
+            now,
+            signed_in_ms,
+        ) {
             Ok(opened) => opened,
             Err(SignInError::AlreadySignedIn) => {
                 return Reply::rejected(ResultCode::ALREADY_SIGNED_IN);
@@ -135,7 +132,7 @@ impl Gateway {
         let roster = self.roster();
         let entry = roster
             .agent(agent)
-            .filter(|entry| Some(&entry.credential) == credential.as_ref());
+            .filter(|entry| Some(&entry.credential) == attempt.credential.as_ref());
         let Some(vdn) = entry.map(|entry| entry.vdn) else {
             self.sessions.sign_out(agent, opened.session);
             return Reply::rejected(ResultCode::WRONG_PASSWORD);

@@ -71,12 +71,10 @@ impl SignInBody {
             };
             let value = kind.read(raw)?;
             match (name, value) {
-                (STATUS, Some(Scalar::Number(status))) => {
+                (STATUS, Some(status)) => {
                     initial_state.state = AgentState::from_sign_in_status(status)?;
                 }
-                (AUTO_ENTER_IDLE, Some(Scalar::Switch(flag))) => {
-                    initial_state.auto_enter_idle = flag
-                }
+                (AUTO_ENTER_IDLE, Some(flag)) => initial_state.auto_enter_idle = flag == 1,
                 _ => {}
             }
         }
@@ -94,24 +92,17 @@ impl SignInBody {
     }
 }
 
-/// What a field holds that is looked at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Scalar {
-    Switch(bool),
-    Number(i64),
-}
-
 impl Kind {
-    /// The value of a field of this kind, if it is looked at; `None` outside if the field is out of
-    /// its bounds.
-    fn read(self, raw: &str) -> Option<Option<Scalar>> {
+    /// The number in a field of this kind, 0 or 1 for a switch and none for a text; `None` outside
+    /// if the field is out of its bounds.
+    fn read(self, raw: &str) -> Option<Option<i64>> {
         let value: Value = serde_json::from_str(raw).ok()?;
         let text = match &value {
             Value::Null => return Some(None),
             value => text_of(raw, value)?,
         };
         let trimmed = text.trim();
-        let scalar = match self {
+        let number = match self {
             Kind::Text(longest) => return (text.chars().count() <= longest).then_some(None),
             Kind::Token => return is_service_token(trimmed).then_some(None),
             _ if trimmed.is_empty() => return Some(None),
@@ -121,17 +112,14 @@ impl Kind {
                     .is_ok()
                     .then_some(None);
             }
-            Kind::Switch => Scalar::Switch(match whole(trimmed) {
-                Some(0) => false,
-                Some(1) => true,
-                Some(_) => return None,
-                None => flag(trimmed)?,
-            }),
+            Kind::Switch => whole(trimmed)
+                .or_else(|| flag(trimmed).map(i64::from))
+                .filter(|number| matches!(number, 0 | 1)),
             Kind::Number(least, most) => {
-                Scalar::Number(whole(trimmed).filter(|number| (least..=most).contains(number))?)
+                whole(trimmed).filter(|number| (least..=most).contains(number))
             }
         };
-        Some(Some(scalar))
+        number.map(Some)
     }
 }
 

@@ -1,42 +1,29 @@
 //! The three ways to sign out. All do the same, since there are no calls that a sign-out could
 //! interrupt; what the page of each says of calls belongs to another component of a contact centre.
 
-use std::time::Instant;
-
+use super::access::Caller;
 use super::code::ResultCode;
-use super::deferred::Answer;
 use super::gateway::Gateway;
-use super::reply::Reply;
-use super::request::Request;
-use crate::session::AgentId;
+use super::reply::{Outcome, Reply};
 
 impl Gateway {
     /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
-    pub(super) fn sign_out(&self, agent: AgentId, request: &Request<'_>, now: Instant) -> Answer {
-        match self.authenticate(agent, request, now) {
-            Ok(authenticated) if self.sessions.sign_out(agent, authenticated.session) => {
-                Reply::empty().into()
-            }
+    pub(super) fn sign_out(&self, caller: Caller) -> Outcome {
+        match self
+            .sessions
+            .sign_out(caller.agent, caller.authenticated.session)
+        {
+            true => Ok(Reply::empty()),
             // Another request of the agent was faster.
-            Ok(_) => Reply::rejected(ResultCode::NOT_SIGNED_IN).into(),
-            Err(answer) => answer,
+            false => Err(ResultCode::NOT_SIGNED_IN),
         }
     }
 
     /// `DELETE .../forcelogoutwithreason/{reason}`.
-    pub(super) fn sign_out_with_reason(
-        &self,
-        agent: AgentId,
-        reason: &str,
-        request: &Request<'_>,
-        now: Instant,
-    ) -> Answer {
-        if is_reason(reason) {
-            return self.sign_out(agent, request, now);
-        }
-        match self.authenticate(agent, request, now) {
-            Ok(_) => Reply::rejected(ResultCode::INVALID_SIGN_OUT).into(),
-            Err(answer) => answer,
+    pub(super) fn sign_out_with_reason(&self, caller: Caller, reason: &str) -> Outcome {
+        match is_reason(reason) {
+            true => self.sign_out(caller),
+            false => Err(ResultCode::INVALID_SIGN_OUT),
         }
     }
 }

@@ -9,7 +9,6 @@ mod paths;
 mod polls;
 mod sign_ins;
 
-use std::cell::Cell;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -99,7 +98,6 @@ impl Desk {
             body: call.body.as_bytes(),
             peer: call.peer,
             via: call.via,
-            authenticated: Cell::new(false),
         };
         let (context, answer) = self.gateway.handle(&request);
         self.asked(context, answer)

@@ -4,7 +4,6 @@
 //! The answer does not go through tiny_http, whose connection leads to the front, not to the
 //! client.
 
-use std::cell::Cell;
 use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -87,7 +86,6 @@ fn call_gateway<C: PendingClient>(
         body: &body,
         peer,
         via,
-        authenticated: Cell::new(false),
     })
 }
 

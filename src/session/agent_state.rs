@@ -88,9 +88,14 @@ pub(crate) enum StateCommand {
     CancelRest,
 }
 
-/// The agent's state does not permit the change (100-009).
+/// Why the state of an agent stays as it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct WrongState;
+pub(crate) enum StateError {
+    /// The session is over (100-006).
+    NotSignedIn,
+    /// The agent's state does not permit it (100-009).
+    WrongState,
+}
 
 /// The result of `syncagentinfo`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,9 +110,7 @@ pub(crate) struct SyncInfo {
 /// The state of an agent within its session.
 #[derive(Debug)]
 pub(super) struct Presence {
-    state: AgentState,
-    last_state: Option<AgentState>,
-    since_ms: u64,
+    info: SyncInfo,
     rest_ends: Option<RestEnd>,
     /// `autoenteridle`: whether the agent is idle after a call. There are no calls, so it is kept
     /// and nothing more.
@@ -125,9 +128,11 @@ impl Presence {
     /// The state of an agent who signs in.
     pub(super) fn new(state: AgentState, auto_enter_idle: bool, epoch_ms: u64) -> Presence {
         Presence {
-            state,
-            last_state: None,
-            since_ms: epoch_ms,
+            info: SyncInfo {
+                state,
+                last_state: None,
+                since_ms: epoch_ms,
+            },
             rest_ends: None,
             auto_enter_idle,
         }
@@ -136,8 +141,8 @@ impl Presence {
     /// The events of a sign-in in that state. Which they are is documented for 3, 4 and 5, the only
     /// ones to sign in with.
     pub(super) fn sign_in_events(&self) -> impl Iterator<Item = Event> {
-        let ms = self.since_ms;
-        let further = match self.state {
+        let ms = self.info.since_ms;
+        let further = match self.info.state {
             AgentState::Busy => Some(Event::with_reason(EventKind::SetNotReady, 0, ms)),
             AgentState::Work => Some(Event::new(EventKind::Work, ms)),
             AgentState::Idle | AgentState::Rest => None,
@@ -148,17 +153,9 @@ impl Presence {
             .chain(further)
     }
 
-    pub(super) fn state(&self) -> AgentState {
-        self.state
-    }
-
     /// The result of `syncagentinfo`.
     pub(super) fn sync_info(&self) -> SyncInfo {
-        SyncInfo {
-            state: self.state,
-            last_state: self.last_state,
-            since_ms: self.since_ms,
-        }
+        self.info
     }
 
     /// Applies a command; returns the event to queue, if any.
@@ -172,10 +169,10 @@ impl Presence {
         command: StateCommand,
         now: Instant,
         epoch_ms: u64,
-    ) -> Result<Option<Event>, WrongState> {
+    ) -> Result<Option<Event>, StateError> {
         use AgentState::{Busy, Idle, Rest, Work};
         let event = |kind| Some(Event::new(kind, epoch_ms));
-        let (next, event) = match (command, self.state) {
+        let (next, event) = match (command, self.info.state) {
             (StateCommand::SayFree, Idle) => return Ok(None),
             (StateCommand::SayFree | StateCommand::CancelBusy, Busy) => {
                 (Idle, event(EventKind::CancelNotReady))
@@ -212,7 +209,7 @@ impl Presence {
                 Rest,
                 Some(Event::with_reason(EventKind::SetRest, cause, epoch_ms)),
             ),
-            _ => return Err(WrongState),
+            _ => return Err(StateError::WrongState),
         };
         self.rest_ends = match command {
             StateCommand::Rest { time, .. } => now.checked_add(time).map(|ends| RestEnd {
@@ -222,10 +219,12 @@ impl Presence {
             }),
             _ => None,
         };
-        if next != self.state {
-            self.last_state = Some(self.state);
-            self.state = next;
-            self.since_ms = epoch_ms;
+        if next != self.info.state {
+            self.info = SyncInfo {
+                state: next,
+                last_state: Some(self.info.state),
+                since_ms: epoch_ms,
+            };
         }
         Ok(event)
     }
@@ -332,11 +331,11 @@ mod tests {
                 let mut presence = Presence::new(state, true, 1);
                 let applied = presence.apply(command, Instant::now(), 2);
                 let reached =
-                    applied.map(|event| (presence.state, event.map(|event| event.kind())));
+                    applied.map(|event| (presence.info.state, event.map(|event| event.kind())));
                 assert_eq!(reached.ok(), outcome, "{command:?} when {state:?}");
-                let has_changed = presence.state != state;
+                let has_changed = presence.info.state != state;
                 let info = SyncInfo {
-                    state: presence.state,
+                    state: presence.info.state,
                     last_state: has_changed.then_some(state),
                     since_ms: if has_changed { 2 } else { 1 },
                 };
@@ -374,7 +373,7 @@ mod tests {
             Some(Event::new(EventKind::RestTimeout, 6_000))
         );
         assert_eq!(presence.rest_timeout(start + SECOND), None);
-        assert_eq!(presence.state(), Rest);
+        assert_eq!(presence.info.state, Rest);
         presence.apply(rest(Some(true)), start, 5_000).unwrap();
         presence
             .apply(StateCommand::CancelRest, start, 5_500)

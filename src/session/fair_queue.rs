@@ -57,6 +57,11 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         Ok(evicted)
     }
 
+    /// Whether it holds no item.
+    pub(super) fn is_empty(&self) -> bool {
+        self.turns.is_empty()
+    }
+
     /// Takes the oldest item of the owner whose turn it is.
     pub(super) fn pop(&mut self) -> Option<T> {
         let owner = self.turns.pop_front()?;

@@ -93,12 +93,7 @@ impl Fingerprint {
     /// The fingerprint of any secret text.
     pub(super) fn from_text(text: &str) -> Fingerprint {
         let mut hash = [0; 32];
-        for (to, from) in hash
-            .iter_mut()
-            .zip(digest::digest(&digest::SHA256, text.as_bytes()).as_ref())
-        {
-            *to = *from;
-        }
+        hash.copy_from_slice(digest::digest(&digest::SHA256, text.as_bytes()).as_ref());
         Fingerprint(hash)
     }
 }

@@ -9,7 +9,6 @@ mod fair_queue;
 mod guid;
 mod guid_history;
 mod hex;
-mod in_flight_sign_ins;
 mod parked_polls;
 mod password;
 mod password_verifier;
@@ -20,19 +19,19 @@ mod table;
 mod throttle;
 
 pub(crate) use agent::AgentId;
-pub(crate) use agent_state::{AgentState, StateCommand};
+pub(crate) use agent_state::{AgentState, StateCommand, StateError};
 pub(crate) use download_token::DownloadTokens;
 pub(crate) use event::{Event, Media, RecordContent, StopRecordContent};
 pub(crate) use guid::{Fingerprint, Guid};
 pub(crate) use guid_history::Policy;
-pub(crate) use in_flight_sign_ins::{InFlightSignIns, SignInGuard};
 pub(crate) use parked_polls::Wake;
 pub(crate) use password::{Credential, PASSWORD_CHARS_MAX, PasswordHash};
 pub(crate) use password_verifier::PasswordVerifier;
+#[cfg(test)]
 pub(crate) use roster::Role;
 pub use roster::Roster;
 pub(crate) use table::{
-    AuthError, Authenticated, InitialState, OpenSession, PollOutcome, PushOutcome, SessionId,
-    SessionTable, SignInError, SignedInAgent, StateError,
+    AuthError, Authenticated, InitialState, OpenSession, PollOutcome, PushOutcome, SessionTable,
+    SignInError, SignedInAgent,
 };
 pub(crate) use throttle::{Locked, Throttle};

@@ -56,14 +56,8 @@ impl PasswordHash {
     ///
     /// Iterations are 1 000 to 10 000 000, the salt has 8 to 64 bytes, the hash 32.
     pub(crate) fn parse(text: &str) -> Result<PasswordHash, &'static str> {
-        let mut fields = text.split('$');
-        let (Some(scheme), Some(iterations), Some(salt), Some(hash), None) = (
-            fields.next(),
-            fields.next(),
-            fields.next(),
-            fields.next(),
-            fields.next(),
-        ) else {
+        let fields: Vec<_> = text.splitn(5, '$').collect();
+        let [scheme, iterations, salt, hash] = *fields else {
             return Err("is not of the form pbkdf2-sha256$<iterations>$<salt>$<hash>");
         };
         if scheme != SCHEME {

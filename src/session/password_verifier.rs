@@ -167,19 +167,13 @@ impl Drop for PasswordVerifier {
 impl VerifierState {
     /// The next check; `None` once the verifier is gone and its queue empty.
     fn next(&self) -> Option<Job> {
-        let mut queue = lock(&self.queue);
-        loop {
-            if let Some(job) = queue.jobs.pop() {
-                return Some(job);
-            }
-            if queue.is_closed {
-                return None;
-            }
-            queue = self
-                .changed
-                .wait(queue)
-                .unwrap_or_else(PoisonError::into_inner);
-        }
+        self.changed
+            .wait_while(lock(&self.queue), |queue| {
+                queue.jobs.is_empty() && !queue.is_closed
+            })
+            .unwrap_or_else(PoisonError::into_inner)
+            .jobs
+            .pop()
     }
 }
 

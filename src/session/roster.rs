@@ -160,6 +160,12 @@ impl Roster {
         self.agents.get(&id)
     }
 
+    /// Whether the agent is an inspector.
+    pub(crate) fn is_inspector(&self, id: AgentId) -> bool {
+        self.agent(id)
+            .is_some_and(|agent| agent.role == Role::Inspector)
+    }
+
     /// Whether an agent of this roster keeps what it has when `new` takes the place of this one;
     /// see [`revoked_by`](Self::revoked_by).
     pub(crate) fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {

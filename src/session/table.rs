@@ -15,7 +15,7 @@ mod presence;
 mod state;
 
 pub(crate) use events::{PollOutcome, PushOutcome};
-pub(crate) use presence::{SignedInAgent, StateError};
+pub(crate) use presence::SignedInAgent;
 
 /// Distinguishes a session from earlier and later ones of the same agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -66,7 +66,7 @@ pub(crate) enum SignInError {
 }
 
 /// A request that comes from a signed-in agent.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Copy)]
 pub(crate) struct Authenticated {
     /// The session of the agent.
     pub(crate) session: SessionId,
@@ -258,10 +258,7 @@ impl SessionTable {
     /// Who is signed in, in no order.
     pub(crate) fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
         self.with_state(|state| {
-            let open = state
-                .sessions
-                .iter()
-                .filter(|(_, session)| !session.is_expired(&self.policy, now));
+            let open = state.open_sessions(&self.policy, now);
             open.map(|(agent, session)| OpenSession {
                 agent: *agent,
                 session: session.id,
@@ -273,13 +270,7 @@ impl SessionTable {
 
     /// How many agents are signed in.
     pub(crate) fn len(&self, now: Instant) -> usize {
-        self.with_state(|state| {
-            state
-                .sessions
-                .values()
-                .filter(|session| !session.is_expired(&self.policy, now))
-                .count()
-        })
+        self.with_state(|state| state.open_sessions(&self.policy, now).count())
     }
 
     fn issue_if(

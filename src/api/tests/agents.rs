@@ -1,6 +1,8 @@
 //! What agents say they are doing, and what they are told of each other.
 
 use super::*;
+use crate::api::access::Caller;
+use crate::session::Fingerprint;
 
 fn result(json: &str) -> String {
     format!(r#"{{"message":"","retcode":"0","result":{json}}}"#)
@@ -85,7 +87,8 @@ fn a_list_of_skills_has_digits_and_at_most_four_thousand_characters() {
     for (length, code) in [(4000, "0"), (4001, "000-002")] {
         let query = format!("skillid={}", "1".repeat(length));
         assert_eq!(
-            crate::api::agent_state::reset_skill(&query).code.wire(),
+            crate::api::agent_state::reset_skill(&query)
+                .map_or_else(ResultCode::wire, |reply| reply.code.wire()),
             code
         );
     }
@@ -278,18 +281,30 @@ fn only_an_inspector_is_a_censor() {
     );
 }
 
+fn caller(desk: &Desk, id: u32, guid: &str) -> Caller {
+    let now = Instant::now();
+    let fingerprint = Fingerprint::from_header(guid);
+    let sessions = &desk.gateway.sessions;
+    Caller {
+        agent: agent(id),
+        authenticated: sessions
+            .authenticate(agent(id), fingerprint.as_ref(), now)
+            .unwrap(),
+        now,
+    }
+}
+
 #[test]
 fn nobody_is_a_colleague_of_an_agent_that_a_reload_has_removed() {
-    let (desk, _) = busy_desk();
-    let caller = crate::api::agent_state::Caller {
+    let (desk, guid) = busy_desk();
+    let caller = Caller {
         agent: agent(103),
-        session: desk.gateway.sessions.signed_in(Instant::now())[0].session,
-        now: Instant::now(),
+        ..caller(&desk, 101, &guid)
     };
     assert_eq!(desk.gateway.online_agents(caller).body, NOTHING);
     let missing = |path: &str| {
         let wanted = desk.gateway.agent_info(caller, path);
-        wanted.code == ResultCode::INVALID_PARAMETER
+        wanted.is_err_and(|code| code == ResultCode::INVALID_PARAMETER)
     };
     assert!(missing("101") && missing("102"));
 }
@@ -297,13 +312,9 @@ fn nobody_is_a_colleague_of_an_agent_that_a_reload_has_removed() {
 #[test]
 fn what_a_session_that_has_ended_asks_is_told_that_it_is_over() {
     let desk = Desk::new();
-    desk.sign_in(101);
-    let session = desk.gateway.sessions.signed_in(Instant::now())[0].session;
-    let caller = crate::api::agent_state::Caller {
-        agent: agent(101),
-        session,
-        now: Instant::now(),
-    };
+    let guid = desk.sign_in(101);
+    let caller = caller(&desk, 101, &guid);
+    let session = caller.authenticated.session;
     assert!(desk.gateway.sessions.sign_out(agent(101), session));
     let gateway = &desk.gateway;
     for reply in [
@@ -312,6 +323,9 @@ fn what_a_session_that_has_ended_asks_is_told_that_it_is_over() {
         gateway.sync_agent_info(caller),
         gateway.agent_status(caller),
     ] {
-        assert_eq!(reply.code, ResultCode::NOT_SIGNED_IN);
+        assert_eq!(
+            reply.map(|reply| reply.code),
+            Err(ResultCode::NOT_SIGNED_IN)
+        );
     }
 }

@@ -155,7 +155,7 @@ fn a_check_that_takes_too_long_is_busy_or_locked_by_then() {
 fn one_sign_in_of_an_agent_from_an_address_runs_at_a_time() {
     let desk = Desk::new();
     let sign_in = put("onlineagent/101").with_body(EMPTY_PASSWORD);
-    let first = desk.gateway.sign_ins.begin(agent(101), sign_in.peer);
+    let first = desk.gateway.sign_ins.begin((agent(101), sign_in.peer));
     assert_eq!(
         desk.begin(&sign_in).reply().body,
         failure(ResultCode::SIGNING_IN)

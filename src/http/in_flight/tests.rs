@@ -1,6 +1,5 @@
 //! Who answers a request that waits, and what a panic leaves.
 
-use std::cell::Cell;
 use std::net::Ipv4Addr;
 use std::path::Path;
 use std::sync::Barrier;
@@ -64,7 +63,6 @@ fn context(gateway: &Gateway) -> Box<RequestContext> {
             body: b"",
             peer: Ipv4Addr::LOCALHOST.into(),
             via: None,
-            authenticated: Cell::new(false),
         })
         .0
 }

@@ -3,17 +3,8 @@
 use std::time::Instant;
 
 use super::super::agent::AgentId;
-use super::super::agent_state::{AgentState, StateCommand, SyncInfo, WrongState};
+use super::super::agent_state::{AgentState, StateCommand, StateError, SyncInfo};
 use super::{SessionId, SessionTable};
-
-/// Why the state of an agent stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum StateError {
-    /// The session is over (100-006).
-    NotSignedIn,
-    /// The agent's state does not permit it (100-009).
-    WrongState,
-}
 
 /// What others may know of an agent that is signed in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,12 +17,6 @@ pub(crate) struct SignedInAgent {
     pub(crate) since_ms: u64,
     /// When its session began.
     pub(crate) signed_in: Instant,
-}
-
-impl From<WrongState> for StateError {
-    fn from(_: WrongState) -> StateError {
-        StateError::WrongState
-    }
 }
 
 impl SessionTable {
@@ -75,16 +60,21 @@ impl SessionTable {
 
     /// The state of an agent that is signed in.
     pub(crate) fn agent_status(&self, agent: AgentId, now: Instant) -> Option<AgentState> {
-        self.with_state(|state| Some(state.open(agent, &self.policy, now)?.presence.state()))
+        self.with_state(|state| {
+            Some(
+                state
+                    .open(agent, &self.policy, now)?
+                    .presence
+                    .sync_info()
+                    .state,
+            )
+        })
     }
 
     /// What others may know of the agents that are signed in, in order of id.
     pub(crate) fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
         let mut agents: Vec<_> = self.with_state(|state| {
-            let open = state
-                .sessions
-                .iter()
-                .filter(|(_, session)| !session.is_expired(&self.policy, now));
+            let open = state.open_sessions(&self.policy, now);
             open.map(|(agent, session)| {
                 let SyncInfo {
                     state, since_ms, ..

@@ -50,6 +50,17 @@ impl State {
         self.sessions.get_mut(&agent)
     }
 
+    /// The open sessions with their agents, in no order.
+    pub(super) fn open_sessions(
+        &self,
+        policy: &Policy,
+        now: Instant,
+    ) -> impl Iterator<Item = (&AgentId, &Session)> {
+        self.sessions
+            .iter()
+            .filter(move |(_, session)| !session.is_expired(policy, now))
+    }
+
     /// That very session of `agent`.
     pub(super) fn session(
         &mut self,

@@ -1,3 +1,4 @@
+use super::super::agent_state::StateError;
 use super::super::event::{Event, EventKind};
 use super::super::guid_history::{GUIDS_MAX, IssuedGuid};
 use super::super::parked_polls::Wake;
