@@ -175,7 +175,7 @@ fn a_download_that_is_still_being_opened_when_its_agent_is_removed_does_not_begi
     let mut asked = [&removed, &kept].map(|agent| {
         let mut client = server.client();
         let path = agent.path(&format!("recordId=Y:/1/0/20201202/{}/1.mp4", agent.number));
-        client.send_request("GET", &path, &format!("Guid: {}\r\n", agent.guid), "");
+        client.send_get(&path, &agent.guid, "");
         client
     });
     server.metric_becomes("requests_waiting", 2);

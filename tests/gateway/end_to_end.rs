@@ -119,10 +119,9 @@ fn server_with(sizes: &[(&str, u64)]) -> Server {
 fn downloaded(server: &Server, guid: &str, name: &str) -> Vec<u8> {
     let mut client = server.client();
     let query = format!("recordId=Y:/{}", path_of(name));
-    client.send_request(
-        "GET",
+    client.send_get(
         &format!("/recordfile/503/videofiledownloadEx?{query}"),
-        &format!("Guid: {guid}\r\n"),
+        guid,
         "",
     );
     let head = client.head();

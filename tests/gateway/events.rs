@@ -331,12 +331,7 @@ fn a_thousand_agents_who_get_a_recording_at_once_are_all_woken() {
         .collect();
     let_looks_pass(&server, &mount(&server));
     let park = |(agent, guid, client): &mut (u32, String, Client)| {
-        client.send_request(
-            "GET",
-            &format!("/agentevent/{agent}"),
-            &format!("Guid: {guid}\r\n"),
-            "",
-        );
+        client.send_get(&format!("/agentevent/{agent}"), guid, "");
     };
     agents.iter_mut().for_each(park);
     server.metric_becomes("polls_parked", 1000);

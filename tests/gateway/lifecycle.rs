@@ -212,7 +212,7 @@ fn a_parked_poll_is_answered_before_the_end() {
         .start();
     let guid = server.sign_in(503);
     let mut poll = server.client();
-    poll.send_request("GET", "/agentevent/503", &format!("Guid: {guid}\r\n"), "");
+    poll.send_get("/agentevent/503", &guid, "");
     eventually("the poll is parked", || {
         server
             .client()

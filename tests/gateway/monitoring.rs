@@ -78,12 +78,7 @@ fn every_quantity_is_there_and_moves() {
     let agent = server.agent(503);
     server.metric_becomes("sessions", 1);
     let mut poll = server.client();
-    poll.send_request(
-        "GET",
-        "/agentevent/503",
-        &format!("Guid: {}\r\n", agent.guid),
-        "",
-    );
+    poll.send_get("/agentevent/503", &agent.guid, "");
     server.metric_becomes("polls_parked", 1);
     server.metric_becomes("requests_waiting", 1);
     // Whoever asks is connected too.

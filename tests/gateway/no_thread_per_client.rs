@@ -83,7 +83,7 @@ fn a_thousand_clients_who_take_their_time_hold_no_thread() {
             let path = format!("/agentevent/{agent}");
             // What is told after a sign-in, and then nothing.
             (0..2).for_each(|_| assert!(client.get(&path, Some(&guid)).text().contains("event")));
-            client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+            client.send_get(&path, &guid, "");
         });
         server.metric_becomes("polls_parked", CROWD as u64);
         clients
@@ -100,7 +100,7 @@ fn a_client_that_leaves_while_its_poll_is_parked_is_noticed_at_once() {
     let guid = server.sign_in(503);
     for polite in [true, false] {
         let mut client = server.client();
-        client.send_request("GET", "/agentevent/503", &format!("Guid: {guid}\r\n"), "");
+        client.send_get("/agentevent/503", &guid, "");
         server.metric_becomes("polls_parked", 1);
         if polite {
             client.finish();
@@ -143,7 +143,7 @@ fn a_client_that_leaves_while_its_mount_hangs_is_noticed_at_once() {
     fuse.hang(Hang::Opens);
     let mut client = server.client();
     let path = format!("/recordfile/503/videofiledownloadEx?recordId=Y:/{PATH}");
-    client.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+    client.send_get(&path, &guid, "");
     server.metric_becomes("requests_waiting", 1);
     drop(client);
     server.metric_becomes("requests_waiting", 0);

@@ -93,12 +93,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
                 .guid()
                 .unwrap();
             client.take_sign_in_events(agent, &guid);
-            client.send_request(
-                "GET",
-                &format!("/agentevent/{agent}"),
-                &format!("Guid: {guid}\r\n"),
-                "",
-            );
+            client.send_get(&format!("/agentevent/{agent}"), &guid, "");
             client
         })
         .collect();

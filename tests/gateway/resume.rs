@@ -44,12 +44,7 @@ fn a_download_cut_anywhere_and_resumed_is_the_identical_file() {
     for _ in 0..50 {
         relay.cut_after(BEFORE + random(LENGTH));
         let mut client = Client::connect(relay.address(), &certificate);
-        client.send_request(
-            "GET",
-            &agent.path(QUERY),
-            &format!("Guid: {}\r\n", agent.guid),
-            "",
-        );
+        client.send_get(&agent.path(QUERY), &agent.guid, "");
         let Ok(head) = client.try_head() else {
             early += 1;
             continue;

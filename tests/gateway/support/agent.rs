@@ -36,15 +36,8 @@ impl Agent<'_> {
     pub fn get(&self, path: &str, fields: &str) -> Reply {
         let mut client = self.server.client();
         let path = path.replace("{}", &self.number.to_string());
-        client.send_request(
-            "GET",
-            &path,
-            &format!("Guid: {}\r\n{fields}", self.guid),
-            "",
-        );
-        let mut reply = client.head();
-        reply.body = client.bytes(reply.length());
-        reply
+        client.send_get(&path, &self.guid, fields);
+        client.reply()
     }
 
     /// The result code of what is asked for with this path.
@@ -68,12 +61,7 @@ impl Agent<'_> {
     /// Begins a download on a new connection and reads the head of the reply only.
     pub fn begin(&self, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = self.server.client();
-        client.send_request(
-            "GET",
-            &self.path(query),
-            &format!("Guid: {}\r\n{fields}", self.guid),
-            "",
-        );
+        client.send_get(&self.path(query), &self.guid, fields);
         let reply = client.head();
         (client, reply)
     }

@@ -1,6 +1,7 @@
 //! Two gateways behind a real load balancer, which runs from one of the very files in
 //! `packaging/examples`.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
@@ -147,12 +148,7 @@ impl Addresses<'_> {
 /// Has the program check its example, with files that are there.
 pub fn check_example(kind: Kind) -> Output {
     let server = Setup::new().start();
-    let scratch = Scratch::new();
-    let [certificate, key] = pair(&server);
-    scratch.file("nodes.pem", &certificate);
-    scratch.file("certificate.pem", &certificate);
-    scratch.file("private-key.pem", &key);
-    scratch.file("pair.pem", certificate + &key);
+    let scratch = scratch_with_pair(&server);
     let node = "192.0.2.1:8043".parse().unwrap();
     for index in 0..2 {
         scratch.file(&format!("node-{index}.conf"), format!("server {node};\n"));
@@ -175,9 +171,16 @@ pub fn check_example(kind: Kind) -> Output {
         .unwrap()
 }
 
-fn pair(server: &Server) -> [String; 2] {
-    ["certificate.pem", "private-key.pem"]
-        .map(|name| std::fs::read_to_string(server.scratch().path().join(name)).unwrap())
+/// A directory with the certificate and key of the server as each balancer wants them.
+fn scratch_with_pair(server: &Server) -> Scratch {
+    let scratch = Scratch::new();
+    let [certificate, key] = ["certificate.pem", "private-key.pem"]
+        .map(|name| std::fs::read_to_string(server.scratch().path().join(name)).unwrap());
+    scratch.file("nodes.pem", &certificate);
+    scratch.file("certificate.pem", &certificate);
+    scratch.file("private-key.pem", &key);
+    scratch.file("pair.pem", certificate + &key);
+    scratch
 }
 
 /// An address nobody listens on. The balancers have no port 0.
@@ -220,13 +223,8 @@ impl Site {
             )
             .unwrap();
         }
-        let [certificate, key] = pair(&first);
+        let scratch = scratch_with_pair(&first);
         let second = second.start();
-        let scratch = Scratch::new();
-        scratch.file("nodes.pem", &certificate);
-        scratch.file("certificate.pem", &certificate);
-        scratch.file("private-key.pem", &key);
-        scratch.file("pair.pem", certificate + &key);
         let address = free_address();
         let place = Addresses {
             scratch: &scratch,
@@ -252,7 +250,7 @@ impl Site {
         }
         let balancer = command
             .stdout(Stdio::null())
-            .stderr(log_file(&scratch))
+            .stderr(File::create(scratch.path().join("balancer.log")).unwrap())
             .spawn()
             .unwrap();
         let mut site = Site {
@@ -329,11 +327,10 @@ impl Site {
         let reply = self
             .client(source)
             .put(&format!("/onlineagent/{number}"), None, SIGN_IN);
-        let guid = reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"));
         Seat {
             number,
             source: source.to_owned(),
-            guid,
+            guid: reply.new_guid(),
         }
     }
 
@@ -396,19 +393,10 @@ impl Seat {
     pub fn begin(&self, site: &Site, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = site.client(&self.source);
         let path = format!("/recordfile/{}/videofiledownloadEx?{query}", self.number);
-        client.send_request(
-            "GET",
-            &path,
-            &format!("Guid: {}\r\n{fields}", self.guid),
-            "",
-        );
+        client.send_get(&path, &self.guid, fields);
         let reply = client.head();
         (client, reply)
     }
-}
-
-fn log_file(scratch: &Scratch) -> Stdio {
-    Stdio::from(std::fs::File::create(scratch.path().join("balancer.log")).unwrap())
 }
 
 impl Drop for Site {

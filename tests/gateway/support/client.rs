@@ -69,7 +69,7 @@ impl Client {
 
     /// Shakes hands over a socket that is there already.
     pub fn over(socket: TcpStream, certificate: &Path) -> Client {
-        Client::shake_hands(socket, config(certificate)).unwrap()
+        Client::try_over(socket, certificate).unwrap()
     }
 
     /// Shakes hands over a socket whose other end may be gone.
@@ -165,6 +165,11 @@ impl Client {
         self.reply_to(method)
     }
 
+    /// Sends a GET as an agent, with these field lines besides.
+    pub fn send_get(&mut self, path: &str, guid: &str, fields: &str) {
+        self.send_request("GET", path, &format!("Guid: {guid}\r\n{fields}"), "");
+    }
+
     pub fn get(&mut self, path: &str, guid: Option<&str>) -> Reply {
         self.request("GET", path, guid, "")
     }
@@ -187,16 +192,14 @@ impl Client {
 
     /// Asks for a recording; `record_id` is put into the query as it is.
     pub fn download(&mut self, agent: u32, guid: Option<&str>, record_id: &str) -> Reply {
-        self.get(
-            &format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}"),
-            guid,
-        )
+        let path = format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}");
+        self.get(&path, guid)
     }
 
     /// Asks for a recording and reads the head of the answer; its content is left to be read.
     pub fn begin_download(&mut self, agent: u32, guid: &str, record_id: &str) -> Reply {
         let path = format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}");
-        self.send_request("GET", &path, &format!("Guid: {guid}\r\n"), "");
+        self.send_get(&path, guid, "");
         let head = self.head();
         assert_eq!(head.status, 200, "{head:?}");
         head
@@ -235,22 +238,13 @@ impl Client {
             }
         };
         let head = String::from_utf8(self.pending.drain(..end).collect()).unwrap();
-        let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-        Ok(Reply {
-            status,
-            head,
-            body: Vec::new(),
-        })
+        Ok(Reply::from_head(head))
     }
 
     /// Reads exactly so many bytes of content.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.pending.len() < length {
-            assert_ne!(
-                self.fill().unwrap(),
-                0,
-                "the connection ended within the content"
-            );
+            self.fill_content();
         }
         self.pending.drain(..length).collect()
     }
@@ -269,12 +263,13 @@ impl Client {
             if left == 0 {
                 return;
             }
-            assert_ne!(
-                self.fill().unwrap(),
-                0,
-                "the connection ended within the content"
-            );
+            self.fill_content();
         }
+    }
+
+    fn fill_content(&mut self) {
+        let count = self.fill().unwrap();
+        assert_ne!(count, 0, "the connection ended within the content");
     }
 
     /// Says that nothing more will be sent.
@@ -306,6 +301,14 @@ impl Client {
 }
 
 impl Reply {
+    fn from_head(head: String) -> Reply {
+        Reply {
+            status: head.split(' ').nth(1).unwrap().parse().unwrap(),
+            head,
+            body: Vec::new(),
+        }
+    }
+
     /// Takes apart what came on a connection: reply after reply, with nothing between and after
     /// them.
     pub fn all(mut bytes: &[u8]) -> Vec<Reply> {
@@ -317,12 +320,7 @@ impl Reply {
                 .unwrap_or_else(|| panic!("no whole head: {text}"));
             let head = text[..end].to_owned();
             assert!(head.starts_with("HTTP/1.1 "), "not a reply: {head}");
-            let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-            let mut reply = Reply {
-                status,
-                head,
-                body: Vec::new(),
-            };
+            let mut reply = Reply::from_head(head);
             bytes = &bytes[end..];
             assert!(
                 bytes.len() >= reply.length(),
@@ -375,5 +373,9 @@ impl Reply {
     pub fn guid(&self) -> Option<String> {
         self.field("Set-GUID")
             .map(|value| value.replace("JSESSIONID=", ""))
+    }
+    /// The Guid of a reply that must carry one.
+    pub fn new_guid(&self) -> String {
+        self.guid().unwrap_or_else(|| panic!("no Guid: {self:?}"))
     }
 }

@@ -279,12 +279,9 @@ impl Server {
         } else {
             0
         };
-        if let Some((_, errno)) = tree
-            .failures
-            .get(&(target, request.opcode))
-            .filter(|(first, _)| from >= *first)
-        {
-            return Err(*errno);
+        match tree.failures.get(&(target, request.opcode)) {
+            Some((first, errno)) if from >= *first => return Err(*errno),
+            _ => {}
         }
         match request.opcode {
             Opcode::Init => Ok(init()),
@@ -302,23 +299,17 @@ impl Server {
 impl Tree {
     /// As many entries of a folder as fit, from the one at `from` on.
     fn listing(&self, folder: u64, from: u64, size: usize) -> Vec<u8> {
-        let inside = self
-            .nodes
-            .iter()
-            .enumerate()
-            .filter(|(index, node)| *index > 0 && node.parent == folder);
-        let names =
-            inside.map(|(index, node)| (index as u64 + 1, node.name.clone(), node.is_folder()));
-        let names: Vec<_> = names.collect();
+        let nodes = self.nodes.iter().zip(ROOT..).skip(1);
+        let inside: Vec<_> = nodes.filter(|(node, _)| node.parent == folder).collect();
         let last = if self.endless == Some(folder) {
             u64::MAX
         } else {
-            names.len() as u64
+            inside.len() as u64
         };
         let mut bytes = Vec::new();
         for at in from..last {
-            let entry = match names.get(usize::try_from(at).unwrap()) {
-                Some((number, name, is_folder)) => listed(*number, at + 1, name, *is_folder),
+            let entry = match inside.get(usize::try_from(at).unwrap()) {
+                Some((node, number)) => listed(*number, at + 1, &node.name, node.is_folder()),
                 None => listed(u64::MAX / 2 + at, at + 1, &format!("junk-{at:010}"), false),
             };
             if bytes.len() + entry.len() > size {

@@ -104,20 +104,18 @@ pub struct Node {
 
 impl Node {
     pub fn folder(parent: u64, name: &str) -> Node {
-        Node {
-            parent,
-            name: name.to_owned(),
-            content: None,
-            told: None,
-            changed: CHANGED,
-        }
+        Node::new(parent, name, None)
     }
 
     pub fn file(parent: u64, name: &str, content: Vec<u8>) -> Node {
+        Node::new(parent, name, Some(content))
+    }
+
+    fn new(parent: u64, name: &str, content: Option<Vec<u8>>) -> Node {
         Node {
             parent,
             name: name.to_owned(),
-            content: Some(content),
+            content,
             told: None,
             changed: CHANGED,
         }
@@ -156,24 +154,28 @@ impl Node {
             self.changed,
         ];
         let short = [0, 0, 0, mode, 1, 0, 0, 0, 4096, 0];
-        let long = long.into_iter().flat_map(u64::to_le_bytes);
-        long.chain(short.into_iter().flat_map(u32::to_le_bytes))
-            .collect()
+        longs(long).chain(words(short)).collect()
     }
+}
+
+fn longs<const N: usize>(numbers: [u64; N]) -> impl Iterator<Item = u8> {
+    numbers.into_iter().flat_map(u64::to_le_bytes)
+}
+
+fn words<const N: usize>(numbers: [u32; N]) -> impl Iterator<Item = u8> {
+    numbers.into_iter().flat_map(u32::to_le_bytes)
 }
 
 /// `fuse_entry_out`: nothing of it may be remembered, so that every walk asks anew.
 pub fn entry(number: u64, node: &Node) -> Vec<u8> {
-    let head = [number, 0, 0, 0, 0].into_iter().flat_map(u64::to_le_bytes);
-    head.chain(node.attributes(number)).collect()
+    longs([number, 0, 0, 0, 0])
+        .chain(node.attributes(number))
+        .collect()
 }
 
 /// `fuse_attr_out`, to be remembered for so many seconds.
 pub fn attributes(number: u64, node: &Node, remembered: u64) -> Vec<u8> {
-    remembered
-        .to_le_bytes()
-        .into_iter()
-        .chain([0; 8])
+    longs([remembered, 0])
         .chain(node.attributes(number))
         .collect()
 }
@@ -181,31 +183,23 @@ pub fn attributes(number: u64, node: &Node, remembered: u64) -> Vec<u8> {
 /// One `fuse_dirent`; `next` is where a later read of the folder goes on.
 pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
     let kind: u32 = if is_folder { 4 } else { 8 };
-    let head = [number, next].into_iter().flat_map(u64::to_le_bytes);
-    let head = head.chain(
-        [u32::try_from(name.len()).unwrap(), kind]
-            .into_iter()
-            .flat_map(u32::to_le_bytes),
-    );
-    let mut bytes: Vec<u8> = head.chain(name.bytes()).collect();
+    let length = u32::try_from(name.len()).unwrap();
+    let mut bytes: Vec<u8> = longs([number, next])
+        .chain(words([length, kind]))
+        .chain(name.bytes())
+        .collect();
     bytes.resize(bytes.len().next_multiple_of(8), 0);
     bytes
 }
 
 /// `fuse_open_out`: every read of a program shall be a question (`FOPEN_DIRECT_IO`).
 pub fn opened() -> Vec<u8> {
-    [0_u32, 0, 1, 0]
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .collect()
+    words([0, 0, 1, 0]).collect()
 }
 
 /// `fuse_init_out`: version 7.31 and nothing special.
 pub fn init() -> Vec<u8> {
-    let mut bytes: Vec<u8> = [7_u32, 31, 0, 0, 0, 4096, 1]
-        .into_iter()
-        .flat_map(u32::to_le_bytes)
-        .collect();
+    let mut bytes: Vec<u8> = words([7, 31, 0, 0, 0, 4096, 1]).collect();
     bytes.resize(64, 0);
     bytes
 }

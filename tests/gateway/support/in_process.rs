@@ -15,6 +15,7 @@ use cc_gateway::session::Roster;
 use super::client::Client;
 use super::scratch::Scratch;
 use super::server::Setup;
+use super::shape::SIGN_IN;
 
 /// Longer than any test lasts.
 const NEVER: Duration = Duration::from_secs(600);
@@ -104,12 +105,8 @@ impl InProcess {
 
     /// Signs in with the password `secret` and gives the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
-        let reply = self.client().put(
-            &format!("/onlineagent/{agent}"),
-            None,
-            r#"{"password":"secret"}"#,
-        );
-        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+        let path = format!("/onlineagent/{agent}");
+        self.client().put(&path, None, SIGN_IN).new_guid()
     }
 }
 

@@ -43,10 +43,7 @@ pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
     while bytes.len() < length {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        bytes.extend_from_slice(&state.to_le_bytes());
+        bytes.extend_from_slice(&xorshift(&mut state).to_le_bytes());
     }
     bytes.truncate(length);
     bytes
@@ -76,10 +73,12 @@ pub fn seed() -> u64 {
 /// Random numbers, each below its limit.
 pub fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed | 1;
-    move |limit| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
-    }
+    move |limit| xorshift(&mut state).wrapping_mul(0x2545_f491_4f6c_dd1d) % limit
+}
+
+fn xorshift(state: &mut u64) -> u64 {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    *state
 }

@@ -78,14 +78,8 @@ impl Setup {
 
     /// Sets a key, in place of what it is by default here.
     pub fn set(mut self, key: &str, value: &str) -> Setup {
-        let is_other = |line: &&str| line.split(" = ").next() != Some(key);
-        let others: String = self
-            .settings
-            .lines()
-            .filter(is_other)
-            .map(|line| format!("{line}\n"))
-            .collect();
-        self.settings = format!("{others}{key} = {value}\n");
+        self = self.unset(key);
+        self.settings += &format!("{key} = {value}\n");
         self
     }
 
@@ -199,9 +193,8 @@ impl Setup {
     pub fn start(self) -> Server {
         self.write_files();
         let config = self.scratch.path().join("basic.properties");
-        let binary = env!("CARGO_BIN_EXE_cc-gateway").to_owned();
         let mut words = self.wrapper.clone();
-        words.push(binary);
+        words.push(env!("CARGO_BIN_EXE_cc-gateway").to_owned());
         let mut child = Command::new(&words[0])
             .args(&words[1..])
             .arg("--config")
@@ -241,10 +234,14 @@ impl Setup {
                 }
             }
         });
-        let addresses = first_address(&told, &mut child, &log);
+        let address = told.recv_timeout(PATIENCE).unwrap_or_else(|_| {
+            let _ = child.kill();
+            let log = log.lock().unwrap().join("\n");
+            panic!("the server does not listen:\n{log}");
+        });
         Server {
             child,
-            address: addresses,
+            address,
             scratch: self.scratch,
             log,
             expected: self.expected,
@@ -258,37 +255,11 @@ impl Setup {
 /// The hash of the password `secret` with the salt and iterations above.
 const SECRET: &str = "4efb2bbb6d2eb58ea8deaed54417ae2fd87fd50a8a8568709363da60d4560606";
 
-fn first_address(
-    told: &Receiver<SocketAddr>,
-    child: &mut Child,
-    log: &Mutex<Vec<String>>,
-) -> SocketAddr {
-    match told.recv_timeout(PATIENCE) {
-        Ok(address) => address,
-        Err(_) => {
-            let _ = child.kill();
-            panic!(
-                "the server does not listen:\n{}",
-                log.lock().unwrap().join("\n")
-            );
-        }
-    }
-}
-
 /// Makes the pair with the program itself, as an operator would.
 fn make_certificate(directory: &Path) {
-    stdout_of(
-        Command::new(env!("CARGO_BIN_EXE_cc-gateway"))
-            .args([
-                "certificate",
-                "--name",
-                "localhost",
-                "--name",
-                "127.0.0.1",
-                "--out",
-            ])
-            .arg(directory),
-    );
+    let words = "certificate --name localhost --name 127.0.0.1 --out";
+    let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
+    stdout_of(command.args(words.split(' ')).arg(directory));
 }
 
 /// What a command prints, which ends in success.
@@ -361,14 +332,13 @@ impl Server {
         let reply = self
             .client()
             .put(&format!("/onlineagent/{agent}"), None, SIGN_IN);
-        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+        reply.new_guid()
     }
 
     /// Signs in by force, with or without a session before.
     pub fn sign_in_again(&self, agent: u32) -> String {
         let path = format!("/onlineagent/{agent}/forcelogin");
-        let reply = self.client().put(&path, None, SIGN_IN);
-        reply.guid().unwrap_or_else(|| panic!("no Guid: {reply:?}"))
+        self.client().put(&path, None, SIGN_IN).new_guid()
     }
 
     /// Downloads a recording on a new connection.
@@ -449,11 +419,9 @@ impl Server {
     /// The number of the next descriptor the process will open; with this as their limit it can
     /// open no more.
     pub fn next_descriptor(&self) -> usize {
-        let open = std::fs::read_dir(format!("/proc/{}/fd", self.pid())).unwrap();
-        let open: std::collections::HashSet<_> =
-            open.map(|entry| entry.unwrap().file_name()).collect();
+        let open = Path::new("/proc").join(self.pid().to_string()).join("fd");
         (0..)
-            .find(|number: &usize| !open.contains(std::ffi::OsStr::new(&number.to_string())))
+            .find(|number: &usize| open.join(number.to_string()).symlink_metadata().is_err())
             .unwrap()
     }
 

@@ -1,12 +1,10 @@
 //! What replies look like, and the ways of sessions that many tests go.
 
-use std::net::{IpAddr, SocketAddr, TcpStream};
-
 use cc_gateway::api::ResultCode;
-use rustix::net::{AddressFamily, SocketType};
 
 use super::client::{Client, Reply};
 use super::server::{Server, Setup, eventually};
+use super::sockets::connect_from;
 
 /// The type of every JSON reply, to the letter.
 pub const JSON: &str = "application/json;charset=UTF-8";
@@ -18,18 +16,9 @@ pub const SIGN_IN: &str = r#"{"password":"secret"}"#;
 /// Waits until any Guid that was issued before this call has the age of GUIDINTERVAL. Agent 102
 /// shows it.
 pub fn let_guids_age(server: &Server) {
-    let guid = server
-        .client()
-        .put("/onlineagent/102/forcelogin", None, SIGN_IN)
-        .guid()
-        .unwrap();
-    eventually("a renewal", || {
-        server
-            .client()
-            .get("/agentevent/102", Some(&guid))
-            .guid()
-            .is_some()
-    });
+    let guid = server.sign_in_again(102);
+    let poll = || server.client().get("/agentevent/102", Some(&guid));
+    eventually("a renewal", || poll().guid().is_some());
 }
 
 impl Reply {
@@ -62,20 +51,10 @@ impl Reply {
         );
         assert!(self.json().is_object());
         let mut names = self.field_names();
-        assert_eq!(
-            self.field("JSON-Type"),
-            Some("application/json"),
-            "{self:?}"
-        );
-        let mut usual = vec![
-            "Cache-Control",
-            "Connection",
-            "Content-Length",
-            "Content-Type",
-            "Date",
-            "JSON-Type",
-        ];
-        usual.extend(more);
+        let json_type = self.field("JSON-Type");
+        assert_eq!(json_type, Some("application/json"), "{self:?}");
+        let usual = "Cache-Control Connection Content-Length Content-Type Date JSON-Type";
+        let mut usual: Vec<_> = usual.split(' ').chain(more.iter().copied()).collect();
         names.sort_unstable();
         usual.sort_unstable();
         assert_eq!(names, usual, "{self:?}");
@@ -141,35 +120,20 @@ impl Setup {
 impl Server {
     /// A new connection from another address of this machine, for instance 127.0.0.2.
     pub fn client_from(&self, source: &str) -> Client {
-        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None).unwrap();
-        let source: IpAddr = source.parse().unwrap();
-        rustix::net::bind(&socket, &SocketAddr::new(source, 0)).unwrap();
-        rustix::net::connect(&socket, &self.address()).unwrap();
-        Client::over(
-            TcpStream::from(socket),
-            &self.scratch().path().join("certificate.pem"),
-        )
+        let socket = connect_from(source, self.address(), None);
+        Client::over(socket, &self.scratch().path().join("certificate.pem"))
     }
 
     /// The value of a sample of `/metrics`, by name and labels; 0 where there is none.
     pub fn metric(&self, sample: &str) -> u64 {
-        let text = self.client().get("/metrics", None).text().to_owned();
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(sample)?.strip_prefix(' '));
-        value.map_or(0, |value| value.parse().unwrap())
+        self.metrics().value(sample)
     }
 
     /// Sends a poll on a connection of its own and waits until it is parked.
     pub fn park(&self, agent: u32, guid: &str) -> Client {
         let before = self.metric("cc_gateway_polls_parked");
         let mut client = self.client();
-        client.send_request(
-            "GET",
-            &format!("/agentevent/{agent}"),
-            &format!("Guid: {guid}\r\n"),
-            "",
-        );
+        client.send_get(&format!("/agentevent/{agent}"), guid, "");
         eventually("a parked poll", || {
             self.metric("cc_gateway_polls_parked") > before
         });
