@@ -1,4 +1,4 @@
-//! Authentication: the Guid of a request against the session of the agent in its path.
+//! Authentication: checks the Guid of a request against the session of the agent in its path.
 
 use std::time::{Duration, Instant};
 
@@ -9,9 +9,9 @@ use super::reply::Reply;
 use super::request::{HeaderName, Request};
 use crate::session::{AgentId, AuthError, Authenticated, Fingerprint};
 
-/// How long a refusal is held back. Two vendor clients ask again at once and without end when they
-/// get a 000-003; this makes that two requests a second instead of thousands, and as few log lines
-/// of a stranger who asks without a session.
+/// Delay before a refusal is sent. Two vendor clients retry 000-003 in a tight loop; this limits
+/// each to two requests a second, and limits the log lines that a client without a session can
+/// cause.
 const REFUSAL_DELAY: Duration = Duration::from_millis(500);
 
 /// A signed-in agent who makes a request.
@@ -45,7 +45,7 @@ impl Gateway {
         }
     }
 
-    /// The refusal after [`REFUSAL_DELAY`], without holding a thread.
+    /// Sends `refusal` after [`REFUSAL_DELAY`], without holding a thread.
     pub(super) fn delayed(now: Instant, refusal: Reply) -> Answer {
         Answer::Deferred(Deferred::until(now + REFUSAL_DELAY, move |_, _| {
             refusal.into()

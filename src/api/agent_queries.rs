@@ -1,4 +1,4 @@
-//! Queries about agents, which clients send before they poll. Lists that only a switch could fill
+//! Queries about agents, sent by clients before they poll. Lists that would need a telephone switch
 //! are empty.
 
 use std::collections::HashSet;
@@ -12,9 +12,9 @@ use super::reply::{Outcome, Reply};
 use super::sign_in::{MEDIA_TYPE, epoch_ms};
 use crate::session::{AgentId, AgentState, SignedInAgent};
 
-/// The group that all agents are in, since there are none.
+/// The group id reported for every agent; there are no groups.
 const NO_GROUP: u32 = 0;
-/// The skills of an agent, which only a switch could name.
+/// The `skilllist` of every agent; only a telephone switch would know of skills.
 const NO_SKILLS: &str = r#""skilllist":[],"#;
 /// The highest number of a VDN that the interface documents.
 const VDN_MAX: u32 = 512;
@@ -38,7 +38,7 @@ impl Gateway {
         empty_list(AgentId::parse(work_no, self.settings.agent_id_max).is_some())
     }
 
-    /// `iscensor`: whether the agent may have the recordings of others.
+    /// `iscensor`: whether the agent may download other agents' recordings.
     pub(super) fn is_censor(&self, agent: AgentId) -> Reply {
         Reply::result(&self.roster().is_inspector(agent).to_string())
     }
@@ -89,7 +89,7 @@ impl Gateway {
         )))
     }
 
-    /// `agentwasnameonvdn`. Agents have no names here, so their ids stand for them.
+    /// `agentwasnameonvdn`. Agents have no names, so each id doubles as the name.
     pub(super) fn agent_names(&self, caller: Caller) -> Reply {
         let (_, agents) = self.colleagues(caller);
         let names: Vec<_> = agents
@@ -99,15 +99,15 @@ impl Gateway {
         Reply::result(&format!("{{{}}}", names.join(",")))
     }
 
-    /// `agentbyworkno/{workno}`. Says nothing of an agent that is not signed in, not even whether
-    /// it exists.
+    /// `agentbyworkno/{workno}`. Refused for an agent that is not signed in, so it does not reveal
+    /// which ids exist.
     pub(super) fn agent_info(&self, caller: Caller, work_no: &str) -> Outcome {
         let (vdn, known) = self.colleague(caller, work_no)?;
         let info = info(&known, known.state.number(), vdn, caller.now, NO_SKILLS);
         Ok(Reply::result(&info))
     }
 
-    /// `agentongroupex?groupid=`; without a group it is that of the caller.
+    /// `agentongroupex?groupid=`; defaults to the caller's group.
     pub(super) fn agents_of_group(&self, caller: Caller, query: &str) -> Outcome {
         let group = match value(query, "groupid")? {
             Some(text) => number(&text).ok_or(ResultCode::INVALID_PARAMETER)?,
@@ -121,7 +121,7 @@ impl Gateway {
         Ok(Reply::result(&array(infos)))
     }
 
-    /// `agentinfonoskills`. The client known reads its `status` by the table of `ctiStatus`.
+    /// `agentinfonoskills`. The only known client reads `status` as if it were `ctiStatus`.
     pub(super) fn agent_infos(&self, caller: Caller, body: &[u8]) -> Outcome {
         let wanted: HashSet<_> = list(body, "agentlist")
             .ok_or(ResultCode::INVALID_PARAMETER)?
@@ -135,7 +135,7 @@ impl Gateway {
         }))))
     }
 
-    /// The signed-in agents of the caller's VDN, as `line` has them.
+    /// The signed-in agents of the caller's VDN, one JSON value from `line` each.
     fn list_agents(
         &self,
         caller: Caller,
@@ -147,7 +147,7 @@ impl Gateway {
     /// The caller's VDN and its signed-in agents, in order of id.
     fn colleagues(&self, caller: Caller) -> (u32, Vec<SignedInAgent>) {
         let roster = self.roster();
-        // A reload that removes the caller ends its session; nobody is its colleague meanwhile.
+        // A reload has just removed the caller and is about to end its session.
         let Some(vdn) = roster.agent(caller.agent).map(|entry| entry.vdn) else {
             return (0, Vec::new());
         };
@@ -160,7 +160,7 @@ impl Gateway {
         (vdn, agents)
     }
 
-    /// One of the caller's VDN who is signed in, and the VDN.
+    /// The signed-in agent `work_no` if it belongs to the caller's VDN, with that VDN.
     fn colleague(&self, caller: Caller, work_no: &str) -> Result<(u32, SignedInAgent), ResultCode> {
         let agent = AgentId::parse(work_no, self.settings.agent_id_max)
             .ok_or(ResultCode::INVALID_PARAMETER)?;
@@ -173,8 +173,8 @@ impl Gateway {
     }
 }
 
-/// What is known of an agent, in the order of the page of `agentbyworkno`. Times are milliseconds
-/// since 1970, and seconds in the present state.
+/// An agent's details, in the field order documented for `agentbyworkno`: `currentstatetime` in
+/// seconds, `logindate` in milliseconds since 1970.
 fn info(known: &SignedInAgent, status: u8, vdn: u32, now: Instant, skills: &str) -> String {
     let SignedInAgent {
         agent,
@@ -205,7 +205,7 @@ pub(super) fn queue_figures(body: &[u8]) -> Outcome {
     empty_list(list(body, "skills").is_some())
 }
 
-/// The answer to a query for which there is nothing to list.
+/// An empty list, or 000-002 if the query is invalid.
 fn empty_list(is_valid: bool) -> Outcome {
     match is_valid {
         true => Ok(Reply::result("[]")),
@@ -213,7 +213,7 @@ fn empty_list(is_valid: bool) -> Outcome {
     }
 }
 
-/// `ivrinfo`, in the order of its page.
+/// `ivrinfo`, in its documented field order.
 pub(super) fn empty_ivr_list() -> Reply {
     Reply::json(r#"{"result":[],"message":"success","retcode":"0"}"#)
 }

@@ -1,5 +1,5 @@
-//! The state of an agent: busy, idle, in wrap-up, resting. It is kept in the session, queried by
-//! other agents, and each change queues an event. There are no calls, so it has no other effect.
+//! The agent's state: busy, idle, wrap-up or rest. It lives in the session, other agents can query
+//! it, and each change queues an event. There are no calls, so it has no other effect.
 
 use std::time::{Duration, SystemTime};
 
@@ -18,11 +18,11 @@ const SKILLS_MAX: usize = 4000;
 const FLAG_MAX: usize = 5;
 /// Longest rest in seconds.
 const REST_MAX_S: u32 = 86_399;
-/// What `lastState` is while there was no state before.
+/// `lastState` when there was no earlier state.
 const NO_STATE: u8 = 255;
 
 impl Gateway {
-    /// Changes the state of the agent, if the current one permits it.
+    /// Changes the agent's state, if the current state permits it.
     pub(super) fn change_state(&self, caller: Caller, command: StateCommand) -> Outcome {
         let (session, epoch_ms) = (caller.authenticated.session, epoch_ms(SystemTime::now()));
         match self
@@ -58,7 +58,7 @@ impl Gateway {
         if text.chars().count() > FLAG_MAX {
             return Err(ResultCode::INVALID_PARAMETER);
         }
-        // Anything else is false, says its page.
+        // Documented: anything else means false.
         let is_set = flag(text).unwrap_or(false);
         let session = caller.authenticated.session;
         match self
@@ -80,7 +80,7 @@ impl Gateway {
             .last_state
             .map_or(NO_STATE, |state| state.sync_number());
         let (agent, now) = (caller.agent, epoch_ms(SystemTime::now()));
-        // In the order of the documented sample; what only calls could fill is as for an agent
+        // In the field order of the documented sample; fields about calls are those of an agent
         // without one.
         Ok(Reply::json(format!(
             r#"{{"result":{{"callinfo":null,"agentStateInfo":{{"callFeature":0,"callData":"","lastState":{last_state},"preBusy":false,"firsttalkingFlag":false,"workNo":"{agent}","qcWorkNo":"","callerNo":"","beginHoldTime":null,"state":{},"talkingCallfeature":0,"releaseFlag":0,"calledNo":"","mainCallId":"","secondTalkingTime":null,"preRest":false,"recordID":"","currentTime":"{now}","beginTalkingTime":null,"partner":"","holdCallId":"","agentStateBeginTime":{},"curCommand":0,"curCallId":"","cmdBeginTime":""}}}},"message":"success","retcode":"0"}}"#,
@@ -112,7 +112,7 @@ pub(super) fn set_auto_answer(text: &str) -> Outcome {
     Ok(Reply::done())
 }
 
-/// 0 is the reason of none, 200 to 250 are those of a contact centre.
+/// 0 means no reason; 200 to 250 are defined by the contact centre.
 fn busy_reason(query: &str) -> Result<Option<u8>, ResultCode> {
     let Some(text) = value(query, "reason")? else {
         return Ok(None);

@@ -1,9 +1,9 @@
-//! The result codes of the interface: what `retcode` says and the sentence beside it.
+//! The result codes of the interface: `retcode` and its message.
 //!
-//! The numbers and their meaning are the vendor's (protocol facts, section 2), except the 108 group, of
-//! which only the set is documented: what each of them means here is this project's own assignment.
+//! Numbers and meanings are the vendor's (protocol facts, section 2). For the 108 group only the
+//! numbers are documented; their meanings are this project's assignment.
 
-/// A result code, as it travels in `retcode`.
+/// A result code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResultCode {
     wire: &'static str,
@@ -90,12 +90,12 @@ codes! {
 }
 
 impl ResultCode {
-    /// The code as it travels, for instance `000-003`.
+    /// The value of `retcode`, such as `000-003`.
     pub fn wire(self) -> &'static str {
         self.wire
     }
 
-    /// The sentence for people; clients act on the code alone.
+    /// The message, for humans; clients act on the code alone.
     pub fn message(self) -> &'static str {
         self.message
     }

@@ -1,5 +1,4 @@
-//! Browser clients of other origins (the CORS protocol of the Fetch standard): nothing of it
-//! without `CORS_ALLOW_ORIGIN`.
+//! Cross-origin browser clients (CORS, Fetch standard). Off unless `CORS_ALLOW_ORIGIN` is set.
 
 use super::code::ResultCode;
 use super::deferred::Answer;
@@ -7,17 +6,17 @@ use super::header_value::HeaderValue;
 use super::interfaces::Interface;
 use super::reply::Reply;
 
-/// How long a browser may keep the answer to a preflight, in seconds.
+/// How long a browser may cache a preflight, in seconds.
 const PREFLIGHT_MAX_AGE: &str = "600";
-/// Headers a browser client may send beside those that every page may.
+/// Request headers allowed in addition to the CORS-safelisted ones.
 const REQUEST_FIELDS: &str = "Guid, Content-Type, Range, If-Range, If-Match, If-Unmodified-Since, If-None-Match, \
                               If-Modified-Since, X-Requested-With, service_token";
-/// Headers of a reply that a browser client may read beside those that every page may.
+/// Response headers exposed in addition to the CORS-safelisted ones.
 const REPLY_FIELDS: &str =
     "Set-GUID, JSON-Type, Accept-Ranges, Content-Disposition, Content-Range, ETag, Retry-After";
 
-/// The request's origin, if the setting allows it. Origins are compared as they are serialised,
-/// byte for byte (RFC 6454 section 6.2).
+/// The request's origin, if the setting allows it. Serialised origins are compared byte for byte
+/// (RFC 6454 section 6.2).
 pub(super) fn allowed(setting: &[String], origin: Option<&str>) -> Option<HeaderValue> {
     let origin = origin.filter(|origin| setting.iter().any(|allowed| allowed == origin))?;
     HeaderValue::new(origin)

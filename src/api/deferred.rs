@@ -1,9 +1,9 @@
 //! Deferred answers.
 //!
-//! A poll without events, a password check, a file server that has to be asked, a refusal that is
-//! held back: none of them may hold a thread. The interface answers [`Answer::Deferred`], and the
-//! request waits in its slot. Whoever comes first finishes it: the event or the job through its
-//! [`Ticket`], or the timer at the deadline. Everybody later finds the slot empty.
+//! A poll without events, a password check, a file server request or a delayed refusal must not
+//! hold a thread. The interface answers [`Answer::Deferred`], and the request waits in its slot
+//! until it is completed: by the event or job through its [`Ticket`], or by the timer at the
+//! deadline. Whoever comes later finds the slot empty.
 
 use std::fmt;
 use std::sync::Arc;
@@ -38,19 +38,19 @@ pub(crate) type Start = Box<dyn FnOnce(&Gateway, Ticket) + Send>;
 
 /// A request whose answer is deferred.
 pub(crate) struct Deferred {
-    /// When `on_timeout` finishes it, if nobody has until then.
+    /// Deadline, at which `on_timeout` completes it.
     pub(crate) until: Instant,
     /// Whether it counts as a parked poll while it waits.
     pub(crate) is_poll: bool,
-    /// Finishes the request at the deadline, or when its [`Ticket`] is dropped.
+    /// Completes the request at the deadline, or when its [`Ticket`] is dropped unused.
     pub(crate) on_timeout: Finish,
-    /// Starts the work that the request waits for. Called once the request is in its slot, so that
-    /// work that is done at once finds it there.
+    /// Starts the work. Called once the request is in its slot, since the work may finish
+    /// immediately.
     pub(crate) start: Start,
 }
 
 impl Deferred {
-    /// Waits for the work that `start` begins, at most until `until`.
+    /// Waits for the work that `start` begins, until `until` at most.
     pub(super) fn until_event(
         until: Instant,
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
@@ -64,7 +64,7 @@ impl Deferred {
         }
     }
 
-    /// Waits for nothing but the time.
+    /// Waits until `until`.
     pub(super) fn until(
         until: Instant,
         on_timeout: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
@@ -82,33 +82,32 @@ impl fmt::Debug for Deferred {
     }
 }
 
-/// Names one slot for as long as its request waits in it; never used again for another one.
+/// Identifies one waiting request. Ids are never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SlotId {
-    /// Place in the table of slots.
+    /// Index in the slot table.
     pub(crate) index: u32,
-    /// Number of the request among those that have had the place.
+    /// Distinguishes the requests that have used this index.
     pub(crate) generation: u32,
 }
 
-/// The slots that requests wait in. Implemented by the layer that has them.
+/// The slots that requests wait in, owned by the layer above.
 pub(crate) trait Slots: Send + Sync {
-    /// Takes the request out of its slot and finishes it, by `finish` or as at its deadline.
-    /// Without effect on an empty slot.
+    /// Takes the request out of its slot and completes it with `finish`, or as at its deadline.
+    /// Does nothing if the slot is empty.
     fn complete(&self, slot: SlotId, finish: Option<Finish>);
     /// Whether the request still waits.
     fn is_waiting(&self, slot: SlotId) -> bool;
 }
 
-/// The right to finish a waiting request. Dropped unused, it finishes the request as its deadline
-/// would.
+/// The right to complete a waiting request. Dropped unused, it completes the request as its
+/// deadline would.
 pub(crate) struct Ticket {
     slots: Option<Arc<dyn Slots>>,
     slot: SlotId,
 }
 
 impl Ticket {
-    /// The right to finish the request in `slot`.
     pub(crate) fn new(slots: Arc<dyn Slots>, slot: SlotId) -> Ticket {
         Ticket {
             slots: Some(slots),
@@ -116,7 +115,7 @@ impl Ticket {
         }
     }
 
-    /// Finishes the request, unless somebody else has.
+    /// Completes the request, unless it is completed already.
     pub(crate) fn complete(
         mut self,
         finish: impl FnOnce(&Gateway, &RequestContext) -> Answer + Send + 'static,
@@ -126,14 +125,14 @@ impl Ticket {
         }
     }
 
-    /// Whether the request still waits: its client may have left, or its time may be up.
+    /// Whether the request still waits; its client may have left, or its deadline passed.
     pub(crate) fn is_live(&self) -> bool {
         self.slots
             .as_ref()
             .is_some_and(|slots| slots.is_waiting(self.slot))
     }
 
-    /// A check of whether the request still waits, to be kept after the ticket is used.
+    /// Like [`is_live`](Ticket::is_live), usable after the ticket is.
     pub(crate) fn liveness(&self) -> impl Fn() -> bool + Send + 'static {
         let (slots, slot) = (self.slots.clone(), self.slot);
         move || slots.as_ref().is_some_and(|slots| slots.is_waiting(slot))

@@ -1,4 +1,4 @@
-//! Dispatch of a request to its interface.
+//! Dispatches requests to interfaces.
 
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,7 +77,8 @@ impl Gateway {
         if request.method == Method::Head && interface == Interface::Health {
             return self.health().into();
         }
-        // As the vendor's own handlers do: clients take any other status for a failed connection.
+        // HTTP 200, like the vendor's own handlers: clients treat any other status as a failed
+        // connection.
         let Some(entry) = interface.entry() else {
             return Reply::rejected(ResultCode::INVALID_PARAMETER).into();
         };
@@ -89,7 +90,7 @@ impl Gateway {
         match interface {
             Interface::Health => return self.health().into(),
             Interface::Metrics => return self.metrics(request).into(),
-            // Anybody may ask for these, and each is logged.
+            // Delayed because they need no Guid and each is logged.
             Interface::GetAllAgentEvent => {
                 return Gateway::delayed(now, Reply::rejected(ResultCode::WRONG_EVENT_METHOD));
             }
@@ -129,7 +130,7 @@ impl Gateway {
         }
     }
 
-    /// Answers the interfaces whose answer is a plain reply.
+    /// Answers the interfaces that need nothing but the caller's session.
     fn answer_agent(
         &self,
         interface: Interface,
@@ -185,7 +186,7 @@ impl Gateway {
     }
 }
 
-/// Whether this is the default check of a balancer, which knows nothing of interfaces.
+/// Whether this is a load balancer's default health check.
 fn asks_for_health(request: &Request<'_>) -> bool {
     matches!(
         (request.method, request.path),

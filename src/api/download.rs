@@ -20,9 +20,9 @@ use crate::session::{AgentId, Roster};
 /// The type of a recording, spelled as the vendor's page does.
 const OCTETS: &str = "application/octet-stream;charset=utf-8";
 
-/// The differences between videos and voice recordings: suffixes and result codes.
+/// What differs between videos and voice recordings: suffixes and result codes.
 pub(super) struct Media {
-    /// The suffixes that a recording of this kind may have.
+    /// Allowed suffixes.
     pub(super) suffixes: fn(&Settings) -> &[String],
     /// The code for any other suffix.
     pub(super) wrong_suffix: ResultCode,
@@ -46,9 +46,9 @@ pub(super) static VIDEO: Media = Media {
     unreadable: ResultCode::UNREADABLE,
 };
 
-/// Voice recordings, with the 104 group. It has one code for a store that does not give a
-/// recording, which serves for a lost mount and for a file that cannot be read: "does not exist"
-/// would have clients forget the recording.
+/// Voice recordings, with the 104 group. Its one code for a recording that cannot be fetched covers
+/// both a lost mount and an unreadable file; "does not exist" would make clients forget the
+/// recording.
 pub(super) static AUDIO: Media = Media {
     suffixes: |settings| &settings.audio_suffixes,
     wrong_suffix: ResultCode::NOT_AUDIO,
@@ -58,17 +58,17 @@ pub(super) static AUDIO: Media = Media {
     unreadable: ResultCode::NOT_FETCHED,
 };
 
-/// A download request that passed all checks that need no file server.
+/// A download request that has passed every check that needs no file server.
 pub(super) struct DownloadRequest {
     pub(super) mount: Arc<Mount>,
     pub(super) target: Target,
-    /// Whether the agent may have it.
+    /// Whether the agent may download it.
     pub(super) allowed: bool,
     pub(super) media: &'static Media,
 }
 
 impl Gateway {
-    /// The checks of design.md section 5, in its order.
+    /// Checks in the order of design.md section 5, then starts the download.
     pub(super) fn download(
         &self,
         context: &RequestContext,
@@ -81,7 +81,7 @@ impl Gateway {
         }
     }
 
-    /// Answers with the recording, or the part of it that the headers ask for.
+    /// Answers with the recording, or the range that the headers ask for.
     pub(super) fn start_download(
         &self,
         caller: Caller,
@@ -109,7 +109,7 @@ impl Gateway {
         roster: &Roster,
         video: Video,
     ) -> Answer {
-        // Without a recordId it is known only now.
+        // Only known now if the request had no recordId.
         context.trail().note_record(video.path());
         match video.selection() {
             Selection::Unsatisfiable => {
@@ -135,8 +135,8 @@ impl Gateway {
         else {
             return Reply::busy().into();
         };
-        // The file server may have taken its time, and a reload the right meanwhile. Asked with the
-        // permit in hand: a reload that comes later finds it.
+        // A reload may have revoked the right while the file server was busy. Checked with the
+        // permit in hand, so that a later reload finds the download.
         if !roster.is_unchanged(agent, &self.roster()) {
             return Reply::rejected(ResultCode::NOT_SIGNED_IN).into();
         }
@@ -147,7 +147,7 @@ impl Gateway {
     }
 }
 
-/// Opens the recording, if the agent may have it, and calls `then` with it.
+/// Opens the recording, if the agent may download it, and calls `then` with it.
 pub(super) fn open(
     request: DownloadRequest,
     conditions: Conditions,
@@ -161,7 +161,7 @@ pub(super) fn open(
         media,
     } = request;
     if !allowed {
-        // Whether the file server is there comes first; nothing of the recording is touched.
+        // A lost mount takes precedence; the recording itself is not touched.
         let until = now + mount.probe_timeout();
         return wait_for_mount(until, media, move |_, ticket| {
             mount.probe(move |answer| {
@@ -183,8 +183,8 @@ pub(super) fn open(
     })
 }
 
-/// A failure with the result that is documented for the interface: the empty text in the samples of
-/// the downloads, an object where the one client there is casts it to one.
+/// A failure with the `result` that the interface's clients expect: `""` for downloads, as
+/// documented, and `{}` for `localrecordpath`, whose only known client casts it to an object.
 pub(super) fn rejected(interface: Interface, code: ResultCode) -> Reply {
     match interface {
         Interface::GetLocalRecordPath => Reply::error(200, code, Some("{}")),
@@ -206,7 +206,7 @@ fn open_failed(context: &RequestContext, media: &Media, error: &OpenError) -> An
     rejected(context.interface, code).into()
 }
 
-/// A file server is asked by threads of its own, and has until then.
+/// Defers the answer until `until`, while the mount's own threads query the file server.
 fn wait_for_mount(
     until: Instant,
     media: &'static Media,

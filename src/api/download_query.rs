@@ -1,5 +1,4 @@
-//! Parsing of download queries, with the checks of switches, node, recordId and rights and their
-//! result codes.
+//! Parses download queries and checks switches, node, recordId and rights.
 
 use std::sync::Arc;
 
@@ -60,8 +59,7 @@ impl Gateway {
         })
     }
 
-    /// `recordfile`. A `filetype` of 1, the default, is a call, and 2 a message; the paths tell the
-    /// two apart.
+    /// `recordfile`. `filetype` 1, the default, is a call, 2 a message; it must match the path.
     fn parse_record_file_query(
         &self,
         context: &RequestContext,
@@ -87,8 +85,8 @@ impl Gateway {
         self.locate(context, agent, location, record_id, &AUDIO)
     }
 
-    /// `recordfiledownloadEx`: the video that `hwFileName` names. Without it the voice recording of
-    /// a call is asked for, which another product's server would have to find.
+    /// `recordfiledownloadEx`: the video named by `hwFileName`. Without it the request is for a
+    /// call's voice recording, which only another product's server could look up.
     fn parse_call_query(&self, context: &RequestContext, agent: AgentId, query: &str) -> Parsed {
         if !self.settings.video_download {
             return Err(ResultCode::DOWNLOAD_OFF);
@@ -105,7 +103,7 @@ impl Gateway {
         self.locate(context, agent, location, record_id, &VIDEO)
     }
 
-    /// The node of a pool, which the interfaces have as an int.
+    /// The node of a pool, documented as an int.
     pub(super) fn location(
         &self,
         context: &RequestContext,
@@ -123,14 +121,14 @@ impl Gateway {
         Ok(Some(location))
     }
 
-    /// The recordId that the query has under `name`; absent and empty are `None`.
+    /// The recordId in the query parameter `name`; `None` if absent or empty.
     pub(super) fn record_id(
         &self,
         query: &str,
         name: &str,
         media: &Media,
     ) -> Result<Option<RecordId>, ResultCode> {
-        // Such a query would count as one without, which its client does not want.
+        // Otherwise a misspelt parameter would silently select the latest recording.
         if is_misspelt(query, name) {
             return Err(ResultCode::INVALID_RECORD_ID);
         }
@@ -140,7 +138,7 @@ impl Gateway {
             .transpose()
     }
 
-    /// A recordId of this kind of recording.
+    /// Parses a recordId for this kind of recording.
     pub(super) fn parse_record_id(
         &self,
         text: &str,
@@ -152,7 +150,7 @@ impl Gateway {
         })
     }
 
-    /// The mount of the recording, and whether the agent may have it.
+    /// Finds the mount of the recording, and whether the agent may download it.
     pub(super) fn locate(
         &self,
         context: &RequestContext,

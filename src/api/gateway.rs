@@ -16,15 +16,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 use std::time::Instant;
 
-/// Everything the interfaces share.
+/// State shared by all interfaces.
 pub struct Gateway {
     pub(super) settings: Settings,
     pub(super) sessions: SessionTable,
     pub(super) verifier: PasswordVerifier,
     pub(super) throttle: Throttle,
-    /// The sign-ins in progress: the interface forbids a second one of an agent before the first is
-    /// answered. By agent and client prefix, so that a stranger who keeps signing in as somebody
-    /// else's agent cannot keep that agent out.
+    /// Sign-ins in progress; the interface allows one per agent at a time. Keyed by agent and
+    /// client prefix, so that repeated sign-ins from elsewhere cannot lock an agent out.
     pub(super) sign_ins: InProgress<(AgentId, IpAddr)>,
     pub(super) mounts: Mounts,
     pub(super) downloads: Downloads,
@@ -37,22 +36,21 @@ pub struct Gateway {
     pub(super) started: Instant,
 }
 
-/// The facts of a request that are kept while it waits and for its log line.
+/// What is kept of a request while it waits and for its log line.
 #[derive(Debug)]
 pub(crate) struct RequestContext {
     pub(crate) interface: Interface,
-    /// The agent in the path, where it is one.
+    /// The agent in the path, if valid.
     pub(crate) agent: Option<AgentId>,
     /// The client's address.
     pub(crate) peer: IpAddr,
-    /// When the request had arrived whole.
+    /// When the whole request had arrived.
     pub(crate) began: Instant,
-    /// Whether the request carried a Guid that is in force, or got one: its connection is an
-    /// agent's.
+    /// Whether the request carried a valid Guid, or obtained one.
     pub(super) is_authenticated: AtomicBool,
     /// The origin of a browser client that may read the answer.
     pub(super) origin: Option<HeaderValue>,
-    /// Boxed, because most requests have none and thousands of them wait.
+    /// Boxed because most requests have none, and thousands may be waiting.
     pub(super) trail: OnceLock<Box<Trail>>,
 }
 
@@ -67,7 +65,7 @@ impl RequestContext {
         self.trail.get_or_init(Box::default)
     }
 
-    /// The log fields of the recording, each with a leading blank; empty except for downloads.
+    /// The log fields about the recording, each with a leading blank; empty except for downloads.
     pub(crate) fn recording_fields(&self) -> String {
         self.trail
             .get()
@@ -111,7 +109,6 @@ impl Gateway {
         &self.settings
     }
 
-    /// What has been counted.
     pub(crate) fn counters(&self) -> &Counters {
         &self.counters
     }
@@ -121,8 +118,9 @@ impl Gateway {
         Arc::clone(&self.roster.read().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Replaces the roster. Ends the sessions of agents who are no longer in it, or whose password
-    /// or role has changed. Returns how many ended, or `None` if nothing differs.
+    /// Replaces the roster. Ends the sessions of agents that were removed or whose password or role
+    /// has changed, and cuts their downloads. Returns how many sessions ended, or `None` if nothing
+    /// changed.
     pub(crate) fn replace_roster(&self, roster: Roster) -> Option<usize> {
         let before = self.roster();
         if *before == roster {
@@ -131,30 +129,27 @@ impl Gateway {
         let revoked = before.revoked_by(&roster);
         self.verifier.set_dummy_cost(roster.usual_iterations());
         *self.roster.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(roster);
-        // After the roster, so that a sign-in that ends meanwhile either sees the new one or is
-        // found here.
+        // After the roster is replaced: a concurrent sign-in or download either sees the new roster
+        // or is found here.
         let ended = self.sessions.revoke(&revoked);
-        // After the roster as well: a download that begins meanwhile sees the new one, or is found
-        // here.
         for agent in revoked {
             self.downloads.revoke(agent.number());
         }
         Some(ended)
     }
 
-    /// From now on no poll waits, and those that do are answered.
+    /// Answers all parked polls; from now on none is parked.
     pub(crate) fn drain(&self) {
         self.draining.store(true, Ordering::SeqCst);
         self.sessions.begin_drain();
     }
 
-    /// Whether the service is about to end.
+    /// Whether the service is shutting down.
     pub(crate) fn is_draining(&self) -> bool {
         self.draining.load(Ordering::SeqCst)
     }
 }
 
-/// How sessions live, as the settings say.
 fn policy(settings: &Settings) -> Policy {
     Policy {
         dynamic: settings.auth_mode == AuthMode::Dynamic,

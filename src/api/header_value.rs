@@ -1,11 +1,11 @@
-//! A header value of an answer.
+//! Response header values.
 
-/// A field value that cannot break out of its line: printable ASCII and blanks only.
+/// A header value that cannot break out of its line: printable ASCII and blanks only.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct HeaderValue(String);
 
 impl HeaderValue {
-    /// The value, or `None` if it holds a control character or anything beyond ASCII.
+    /// `None` if `text` holds a control character or anything beyond ASCII.
     pub(crate) fn new(text: impl Into<String>) -> Option<HeaderValue> {
         let text = text.into();
         text.bytes()
@@ -13,7 +13,6 @@ impl HeaderValue {
             .then_some(HeaderValue(text))
     }
 
-    /// The value as text.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }

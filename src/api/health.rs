@@ -5,8 +5,8 @@ use super::gateway::Gateway;
 use super::reply::Reply;
 
 impl Gateway {
-    /// 200 while the service can do its work, 503 while it drains or a mount is lost. Reads what
-    /// the watch of the mounts found, so that it never waits for a file server.
+    /// 200 while the service can do its work, 503 while it drains or a mount is lost. Reads the
+    /// results of the mount watch, so it never waits for a file server.
     pub(super) fn health(&self) -> Reply {
         if self.is_draining() {
             Reply::http_error(503, ResultCode::BUSY)
@@ -17,8 +17,8 @@ impl Gateway {
         }
     }
 
-    /// The status of `/health` without content, for a balancer that sends `OPTIONS *`, `OPTIONS /`
-    /// or `HEAD /`.
+    /// The status of `/health` without a body, for load balancers that send `OPTIONS *`, `OPTIONS
+    /// /` or `HEAD /`.
     pub(super) fn health_status(&self) -> Reply {
         let health = self.health();
         Reply::new(health.status, health.code, "text/plain", String::new())

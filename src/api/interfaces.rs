@@ -1,5 +1,5 @@
-//! The table of the interfaces. Paths, methods, log names and result codes stand here and nowhere
-//! else: the router, the `Allow` field, the log and the tables of the documents all follow it.
+//! The table of interfaces. It is the only place for paths, methods, log names and result codes:
+//! the router, the `Allow` header, the log and the documentation use it.
 
 use super::code::ResultCode;
 use super::request::Method;
@@ -9,21 +9,21 @@ use super::request::Method;
 pub struct InterfaceSpec {
     /// Which one it is.
     pub interface: Interface,
-    /// The one method it answers to; the page of each says that no other is supported.
+    /// The only method it supports, as documented.
     pub method: Method,
-    /// The path below the base path. `{id}` is the agent, any other name in braces a parameter.
+    /// The path below the base path. `{id}` is the agent; other names in braces are parameters.
     pub path: &'static str,
     /// The vendor's method name in logs.
     pub log_name: &'static str,
-    /// Whether the Guid of the agent's session is asked for.
+    /// Whether it requires the Guid of the agent's session.
     pub needs_guid: bool,
-    /// The result codes it answers with, in the order of their numbers.
+    /// The result codes it may answer with, in ascending order.
     pub codes: &'static [ResultCode],
     /// What it does, for the documentation.
     pub summary: &'static str,
 }
 
-/// The codes of an interface that asks for a Guid and names no others.
+/// The codes of interfaces marked `guid` without a list of their own.
 const GUID_CODES: &[ResultCode] = &[
     ResultCode::SUCCESS,
     ResultCode::INVALID_PARAMETER,
@@ -31,7 +31,7 @@ const GUID_CODES: &[ResultCode] = &[
     ResultCode::NOT_SIGNED_IN,
 ];
 
-/// Those of an interface that changes the state of the agent as well.
+/// The codes of interfaces that change the agent's state.
 const STATE_CODES: &[ResultCode] = &[
     ResultCode::SUCCESS,
     ResultCode::INVALID_PARAMETER,
@@ -207,7 +207,7 @@ impl Interface {
         self.entry().map_or("unknown", |entry| entry.log_name)
     }
 
-    /// The value of an `Allow` field.
+    /// The value of the `Allow` header.
     pub(crate) fn allow(self) -> &'static str {
         match self {
             Interface::Health => "GET, HEAD",

@@ -1,4 +1,4 @@
-//! Keeping a session alive without polling, and changing its Guid at once.
+//! Keeping a session alive without polling, and replacing its Guid.
 
 use std::time::SystemTime;
 
@@ -11,7 +11,7 @@ use super::sign_in::epoch_ms;
 use super::sign_in_body::is_service_token;
 
 impl Gateway {
-    /// `POST .../handshake`. Like a poll it carries a Guid once one is due.
+    /// `POST .../handshake`. Like a poll, it renews the Guid when due.
     pub(super) fn handshake(&self, caller: Caller, headers: &Headers) -> Outcome {
         match headers.value(HeaderName::ServiceToken) {
             Some(token) if !is_service_token(token) => Err(ResultCode::INVALID_SIGN_IN),
@@ -19,7 +19,7 @@ impl Gateway {
         }
     }
 
-    /// `PUT .../updateGuid`, for a reloaded browser page.
+    /// `PUT .../updateGuid`, used by reloaded browser pages.
     pub(super) fn update_guid(&self, caller: Caller) -> Outcome {
         let guid = self
             .sessions
@@ -33,8 +33,8 @@ impl Gateway {
     }
 }
 
-/// `PUT .../heartbeat`, the older form. The vendor's demo client spins without a pause unless the
-/// answer has a `result` object.
+/// `PUT .../heartbeat`, the older form. Without a `result` object in the reply the vendor's demo
+/// client retries in a tight loop.
 pub(super) fn heartbeat(caller: Caller) -> Reply {
     let since = caller
         .now

@@ -1,8 +1,8 @@
-//! The two-step download of quality control: `localrecordpath` gives a token and a path,
+//! The two-step download of quality control: `localrecordpath` returns a token and a path,
 //! `recordfile` takes them.
 //!
-//! The one client known writes whatever the second step answers into a sound file. So what can be
-//! refused is refused by the first, which opens the recording as well.
+//! The only known client writes whatever the second step returns into a sound file. So the first
+//! step makes every check it can and even opens the recording.
 
 use std::time::Instant;
 
@@ -18,8 +18,8 @@ use crate::recording::{Conditions, RecordId};
 use crate::session::AgentId;
 
 impl Gateway {
-    /// `localrecordpath`. Its `format` asks for a conversion and is ignored: the file is sent as it
-    /// is.
+    /// `localrecordpath`. `format` requests a conversion and is ignored: the file is sent
+    /// unchanged.
     pub(super) fn local_record_path(
         &self,
         context: &RequestContext,
@@ -100,7 +100,7 @@ impl Gateway {
         };
         let path = value("localRecordPath");
         let asked = self.parse_local_path(&path);
-        // Logged even where the token is invalid: somebody tried to use it.
+        // Logged even if the token is invalid.
         if let Ok((location, record_id)) = &asked {
             context.trail().note_record(record_id.path());
             location
@@ -113,8 +113,7 @@ impl Gateway {
         {
             return Gateway::delayed(now, Reply::rejected(ResultCode::NO_RIGHT));
         }
-        // What the agent may have is looked at again: the settings of a token are those of a minute
-        // ago.
+        // Rights are checked again: they may have changed since the token was issued.
         match asked.and_then(|(location, record_id)| {
             self.locate(context, agent, location, record_id, &AUDIO)
         }) {
@@ -135,8 +134,8 @@ impl Gateway {
     }
 }
 
-/// The recordId with plain slashes, and in a pool its node before it, since the second step has no
-/// locationId. The client known takes what follows the last slash for the name of its file.
+/// The recordId with forward slashes, in pool mode prefixed with its node, since the second step
+/// has no locationId. The only known client names its file after the part behind the last slash.
 fn local_path(location: Option<u32>, record_id: &RecordId) -> String {
     location.map_or_else(
         || record_id.to_string(),

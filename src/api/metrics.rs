@@ -11,7 +11,7 @@ use super::request::Request;
 use crate::ops::log_lines;
 use crate::recording::{Mount, MountStatus, ScanCounters};
 
-/// A metric: its name and meaning, and the function that reads its value.
+/// A metric and the function that writes its samples.
 pub struct Metric {
     /// The name.
     pub name: &'static str,
@@ -31,7 +31,7 @@ struct Samples<'a> {
 }
 
 impl Samples<'_> {
-    /// The only sample of a metric without labels.
+    /// The sample of a metric without labels.
     fn value<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&Gateway) -> T) {
         self.labelled("", value(gateway));
     }
@@ -53,7 +53,7 @@ impl Samples<'_> {
         }
     }
 
-    /// One sample for each mount that is looked at for new recordings.
+    /// One sample for each mount that is scanned for new recordings.
     fn each_watch<T: Display>(&mut self, gateway: &Gateway, value: impl Fn(&ScanCounters) -> T) {
         for watch in &gateway.recording_events.watches {
             self.directory(&watch.mount, value(&watch.counted));
@@ -65,7 +65,7 @@ impl Samples<'_> {
         self.labelled(&format!("{{directory=\"{directory}\"}}"), value);
     }
 
-    /// One sample; `labels` with their braces.
+    /// One sample; `labels` includes the braces.
     fn labelled(&mut self, labels: &str, value: impl Display) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.page, "{}{labels} {value}", self.name);
@@ -159,8 +159,8 @@ metrics! {
 }
 
 impl Gateway {
-    /// The counters, for clients on this machine; to everyone else the path leads nowhere. A client
-    /// behind a proxy is not on this machine, whatever the proxy says.
+    /// The metrics, for clients on this machine; 404 for all others. A client behind a proxy never
+    /// counts as local, whatever the proxy says.
     pub(super) fn metrics(&self, request: &Request<'_>) -> Reply {
         if request.via.is_some() || !request.peer.to_canonical().is_loopback() {
             return Reply::http_error(404, ResultCode::INVALID_PARAMETER);
@@ -193,7 +193,7 @@ impl Gateway {
     }
 }
 
-/// Kernel memory of TCP sockets, for the network namespace: the kernel has no count for each
+/// Kernel memory of the TCP sockets of the network namespace; the kernel keeps no count per
 /// process.
 fn tcp_memory_bytes() -> u64 {
     let sockstat = std::fs::read_to_string("/proc/self/net/sockstat").ok();
@@ -217,7 +217,7 @@ fn tcp_memory(sockstat: &str, page: u64) -> Option<u64> {
     Some(pages * page)
 }
 
-/// A label value, escaped as the text format demands.
+/// A label value, escaped for the text format.
 fn label(text: &str) -> String {
     text.replace('\\', "\\\\")
         .replace('"', "\\\"")

@@ -1,12 +1,12 @@
-//! Parameters of queries, paths and contents, typed as loosely as clients write them.
+//! Parameters in queries, paths and bodies, parsed as leniently as clients write them.
 
 use serde_json::Value;
 
 use super::code::ResultCode;
 use super::router::parameter;
 
-/// The value of a parameter of the query, without blanks around it; `None` where it is not there,
-/// empty, or the `null` that one client writes for what it has not set.
+/// The trimmed value of a query parameter; `None` if absent, empty or `null`, which one client
+/// sends for unset values.
 pub(super) fn value(query: &str, name: &str) -> Result<Option<String>, ResultCode> {
     let value = parameter(query, name).map_err(|_| ResultCode::INVALID_PARAMETER)?;
     Ok(value
@@ -21,7 +21,7 @@ pub(super) fn switch(query: &str, name: &str) -> Result<Option<bool>, ResultCode
         .transpose()
 }
 
-/// `true` or `false` in any case of letters, 1 or 0, with blanks around it or without.
+/// `true` or `false` in any case, 1 or 0; surrounding blanks are ignored.
 pub(super) fn flag(text: &str) -> Option<bool> {
     match text.trim() {
         "1" => Some(true),
@@ -40,8 +40,8 @@ pub(super) fn number(text: &str) -> Option<u32> {
         .flatten()
 }
 
-/// The texts and numbers, as texts, in the list of that name in a JSON object; `None` if the
-/// content is anything else.
+/// The strings and numbers, as strings, in the array `name` of a JSON object; `None` for any other
+/// content.
 pub(super) fn list(content: &[u8], name: &str) -> Option<Vec<String>> {
     let Ok(Value::Object(mut content)) = serde_json::from_slice(content) else {
         return None;

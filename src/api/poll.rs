@@ -1,4 +1,4 @@
-//! `GET /agentevent/{id}`: the long poll, which also keeps the session alive and renews its Guid.
+//! `GET /agentevent/{id}`: the long poll, which also keeps the session alive and renews the Guid.
 
 use std::time::{Duration, Instant};
 
@@ -9,13 +9,13 @@ use super::gateway::Gateway;
 use super::reply::Reply;
 use crate::session::{PollOutcome, Wake};
 
-/// How long the poll of a replaced session is held back: its client is to have its new Guid before
-/// it polls again.
+/// Delay of the answer to a poll whose session was replaced, so that the client has its new Guid
+/// before it polls again.
 const REPLACED_DELAY: Duration = Duration::from_millis(500);
 
 impl Gateway {
-    /// Answers at once where waiting is off or the service drains, else when there is an event,
-    /// when the time is up or when the session ends.
+    /// Answers immediately if waiting is off or the service drains, otherwise on an event, at the
+    /// timeout, or when the session ends.
     pub(super) fn poll(&self, caller: Caller) -> Answer {
         match self.settings.poll_wait {
             Some(wait) if !wait.is_zero() && !self.is_draining() => {
@@ -61,7 +61,7 @@ impl Gateway {
             .into()
     }
 
-    /// Adds a renewed Guid to a poll or handshake answer once one is due.
+    /// Adds a renewed Guid to a poll or handshake reply if one is due.
     pub(super) fn with_renewed_guid(&self, caller: Caller, reply: Reply) -> Reply {
         match self
             .sessions
@@ -73,8 +73,8 @@ impl Gateway {
     }
 }
 
-/// When an empty answer comes: at 97 % of the configured wait, since a common client library gives
-/// up after exactly the ten seconds that are the default.
+/// The time after which an empty reply is sent: 97 % of the configured wait, because a common
+/// client library times out after exactly 10 s, the default wait.
 fn empty_after(wait: Duration) -> Duration {
     wait / 100 * 97
 }

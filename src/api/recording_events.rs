@@ -16,26 +16,26 @@ use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, Stop
 /// How often expired sessions are removed and timed events are queued.
 const SWEEP_INTERVAL: Duration = Duration::from_secs(1);
 
-/// The least time between two scans for agents who have just signed in, so that a shift that begins
-/// costs ten a second and not one for each of its agents.
+/// Minimum time between two scans for newly signed-in agents, so that a shift change causes ten
+/// scans a second rather than one per agent.
 const NEW_AGENTS_INTERVAL: Duration = Duration::from_millis(100);
 
-/// The thread only waits; scans run on the threads of their mounts.
+/// Small, because scans run on the mounts' own threads.
 const STACK_SIZE: usize = 128 * 1024;
 
 /// `locationId` outside pool mode, as in the documented samples.
 const NO_LOCATION: u32 = 65_535;
 
-/// `recordFormat` "default": how the recorder encodes is not known here.
+/// `recordFormat` "default"; the recorder's encoding is unknown here.
 const DEFAULT_FORMAT: u8 = 0;
 
-/// The mounts that are scanned, and counters of the events.
+/// The scanned mounts, and a counter of events.
 pub(super) struct RecordingEvents {
-    /// Empty where IF_SUPPORT_VIDEO is OFF or RECORD_SCAN_INTERVAL is 0.
+    /// Empty if IF_SUPPORT_VIDEO is OFF or RECORD_SCAN_INTERVAL is 0.
     pub(super) watches: Vec<ArrivalWatch>,
     interval: Option<Duration>,
     wakeup: Wakeup,
-    /// Events of recordings that were queued.
+    /// Recording events queued so far.
     pub(super) queued: Counter,
 }
 
@@ -56,8 +56,8 @@ impl RecordingEvents {
         }
     }
 
-    /// An agent has signed in: its folders are scanned now, so that what is in them does not count
-    /// as new later.
+    /// Triggers a scan after a sign-in, so that recordings already in the agent's folders are not
+    /// announced later.
     pub(super) fn agent_signed_in(&self) {
         self.wakeup.notify(|reasons| reasons.new_agents = true);
     }
@@ -92,9 +92,8 @@ impl Wakeup {
     }
 }
 
-/// The thread of the gateway that does what no request asks for: it ends silent sessions, queues
-/// events whose time has come, and has the mounts scanned for new recordings. It ends when this is
-/// dropped.
+/// The thread for work that no request triggers: it expires sessions, queues timed events, and
+/// schedules the scans of the mounts. Dropping this stops it.
 pub(crate) struct EventThread {
     gateway: Arc<Gateway>,
     thread: Option<JoinHandle<()>>,
@@ -104,7 +103,7 @@ impl EventThread {
     /// Starts the thread.
     ///
     /// # Errors
-    /// When it cannot be spawned.
+    /// If the thread cannot be spawned.
     pub(crate) fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
         let own_gateway = Arc::clone(gateway);
         let builder = std::thread::Builder::new()
@@ -136,14 +135,14 @@ struct Schedule<'a> {
     events: &'a RecordingEvents,
     mounts: Vec<MountSchedule>,
     sweep_at: Instant,
-    /// `None` without events.
+    /// `None` if scans are off.
     round_at: Option<Instant>,
-    /// Whether agents wait for their first scan, and when it may be.
+    /// Whether agents await their first scan, and the earliest time for it.
     has_new_agents: bool,
     new_agents_from: Instant,
 }
 
-/// The scans of one mount: the one that began last, and the one to come as soon as that has ended.
+/// The scans of one mount: the latest one started, and the next one, to start when it has ended.
 #[derive(Debug, Clone, Copy, Default)]
 struct MountSchedule {
     last_scope: Option<Scope>,
@@ -207,7 +206,7 @@ impl Schedule<'_> {
             .fold(self.sweep_at, Instant::min)
     }
 
-    /// Requests a scan of every mount, except where the last one has not ended.
+    /// Requests a full scan of every mount, except where the previous one is still running.
     fn begin_round(&mut self) {
         for (mount, watch) in self.mounts.iter_mut().zip(&self.events.watches) {
             if watch.is_scanning() && mount.last_scope == Some(Scope::All) {
@@ -218,7 +217,7 @@ impl Schedule<'_> {
         }
     }
 
-    /// Begins the scans that are requested and can begin.
+    /// Starts the requested scans whose mount is not being scanned.
     fn scan(&mut self, now: Instant) {
         let mut listed: Option<Arc<[OpenSession]>> = None;
         for (index, (mount, watch)) in self.mounts.iter_mut().zip(&self.events.watches).enumerate()
@@ -234,7 +233,7 @@ impl Schedule<'_> {
             let agents = sessions.iter().map(watched).collect();
             let gateway = Arc::downgrade(self.gateway);
             let begun = watch.scan(agents, scope, move |scan| {
-                // A file server may have held the scan for longer than the gateway lasts.
+                // A hung file server may outlast the gateway.
                 let Some(gateway) = Weak::upgrade(&gateway) else {
                     return;
                 };
@@ -264,8 +263,8 @@ fn watched(session: &OpenSession) -> WatchedAgent {
 }
 
 impl Gateway {
-    /// Queues the events of arrivals, each for the session it was found for and no other.
-    /// `sessions` are those that the scan was for, in the order of their agents.
+    /// Queues the events of arrivals, each only for the session it was found for. `sessions` are
+    /// the scanned ones, sorted by agent.
     fn announce(
         &self,
         sessions: &[OpenSession],
@@ -292,7 +291,7 @@ impl Gateway {
     }
 }
 
-/// The event of an arrival. Who called whom is not to be seen on a mount, so both stay empty.
+/// The event of an arrival. Caller and called number are unknown and stay empty.
 fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
     let recording = &arrival.recording;
     let media = match recording.kind() {
@@ -301,7 +300,7 @@ fn event(arrival: &Arrival, point: MountPoint, now_ms: u64) -> Event {
     };
     let task_id = arrival.task_id.into();
     let begin_ms = since_1970(arrival.begin_time_ms);
-    // In the form of the documented samples. No real call id is known.
+    // The real call id is unknown; this has the form of the documented samples.
     let call_id = &format!("{}-{}", begin_ms / 1000, begin_ms % 1000);
     match arrival.end_time_ms {
         None => {

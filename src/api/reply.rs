@@ -6,34 +6,34 @@ use super::code::ResultCode;
 use super::gateway::Gateway;
 use super::header_value::HeaderValue;
 
-/// The type of every JSON answer, spelled as the vendor's page does.
+/// The content type of JSON replies, spelled as the vendor documents it.
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
 
-/// One answer, complete but for what the connection adds.
+/// A reply, without the headers that the connection adds.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,
     /// Result code, for the log and the counters; also in the body.
     pub(crate) code: ResultCode,
-    /// Headers in the order they are sent.
+    /// Headers, in the order sent.
     pub(crate) headers: Vec<(&'static str, HeaderValue)>,
     /// Content.
     pub(crate) body: String,
-    /// Runs if the client leaves before it has received the answer.
+    /// Runs if the client disconnects before it has received the reply.
     pub(crate) undelivered: Option<Undelivered>,
 }
 
-/// A reply, or the code of a failure that travels as [`Reply::rejected`].
+/// A reply, or the code of a failure sent as [`Reply::rejected`].
 pub(super) type Outcome = Result<Reply, ResultCode>;
 
-/// The result of a failure in the documented samples of the Guid check and of the video download.
+/// The `result` of a failure in the documented samples of the Guid check and the video download.
 pub(super) const EMPTY_TEXT: Option<&str> = Some("\"\"");
 
-/// Undoes an answer that did not reach its client.
+/// Undoes a reply that was not delivered.
 pub(crate) type Undelivered = Box<dyn FnOnce(&Gateway) + Send>;
 
 impl Reply {
-    /// A reply with a body of `content_type`, never to be stored by a cache.
+    /// A reply with a body of `content_type` that must not be cached.
     pub(crate) fn new(status: u16, code: ResultCode, content_type: &str, body: String) -> Reply {
         let reply = Reply {
             status,
@@ -44,8 +44,8 @@ impl Reply {
         }
         .with("Content-Type", content_type)
         .with("Cache-Control", "no-store");
-        // A public client parses an answer only if it is exactly this type, and knows it by this
-        // field where the other one names a charset.
+        // A public client only parses replies of exactly this type, and reads it from this header
+        // if Content-Type has a charset.
         if content_type == JSON {
             reply.with("JSON-Type", "application/json")
         } else {
@@ -53,39 +53,38 @@ impl Reply {
         }
     }
 
-    /// Success, with this JSON.
+    /// Success with this JSON body.
     pub(crate) fn json(body: impl Into<String>) -> Reply {
         Reply::new(200, ResultCode::SUCCESS, JSON, body.into())
     }
 
-    /// Success without content of its own. Vendor clients compare these very bytes to know an empty
-    /// poll.
+    /// Success without a result. Vendor clients recognise an empty poll by exactly these bytes.
     pub(crate) fn empty() -> Reply {
         Reply::json(r#"{"message":"","retcode":"0"}"#)
     }
 
-    /// Success that says so, as handshake does.
+    /// Success with the message that handshake returns.
     pub(crate) fn success() -> Reply {
         Reply::json(r#"{"message":"success","retcode":"0"}"#)
     }
 
-    /// Success of a call that changes something. Some clients cast `result` to an object.
+    /// Success of a command. Some clients cast `result` to an object.
     pub(crate) fn done() -> Reply {
         Reply::json(r#"{"result":{},"message":"success","retcode":"0"}"#)
     }
 
-    /// Success of a query, with this JSON as its result.
+    /// Success of a query with this JSON `result`.
     pub(crate) fn result(result: &str) -> Reply {
         Reply::json(format!(
             r#"{{"message":"","retcode":"0","result":{result}}}"#
         ))
     }
 
-    /// A failure of the application. It travels in HTTP 200: every vendor client takes any other
-    /// status for a failed connection and never looks at the code.
+    /// An application failure, sent as HTTP 200: vendor clients treat any other status as a failed
+    /// connection and ignore the code.
     ///
-    /// It has a result only where one is documented, for the two codes of the Guid check: a public
-    /// client casts what is there to an object.
+    /// It has a `result` only where that is documented, for the two codes of the Guid check: a
+    /// public client casts any `result` to an object.
     pub(crate) fn rejected(code: ResultCode) -> Reply {
         match code {
             ResultCode::NO_RIGHT | ResultCode::NOT_SIGNED_IN => Reply::error(200, code, EMPTY_TEXT),
@@ -93,12 +92,12 @@ impl Reply {
         }
     }
 
-    /// A failure with a status of its own, for what breaks the rules of HTTP itself.
+    /// A failure with an HTTP status of its own, for violations of HTTP itself.
     pub(crate) fn http_error(status: u16, code: ResultCode) -> Reply {
         Reply::error(status, code, None)
     }
 
-    /// A failure, in the order of the vendor's page; `result` is JSON.
+    /// A failure, in the documented field order; `result` is JSON.
     pub(super) fn error(status: u16, code: ResultCode, result: Option<&str>) -> Reply {
         let result = result.map_or(String::new(), |json| format!(r#","result":{json}"#));
         let body = format!(
@@ -114,7 +113,7 @@ impl Reply {
         Reply::http_error(503, ResultCode::BUSY).with("Retry-After", "5")
     }
 
-    /// Adds a field; a value that is not fit to be one is left out.
+    /// Adds a header, unless its value is invalid.
     #[must_use]
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Reply {
         if let Some(value) = HeaderValue::new(value) {
@@ -123,7 +122,7 @@ impl Reply {
         self
     }
 
-    /// Runs `take_back` if the client leaves before it has received the answer.
+    /// Runs `take_back` if the client disconnects before it has received the reply.
     #[must_use]
     pub(super) fn or_undelivered(self, take_back: impl FnOnce(&Gateway) + Send + 'static) -> Reply {
         Reply {
@@ -132,7 +131,7 @@ impl Reply {
         }
     }
 
-    /// The value of a field of this reply.
+    /// The value of a header.
     #[cfg(test)]
     pub(crate) fn field(&self, name: &str) -> Option<&str> {
         self.headers

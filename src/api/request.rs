@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-/// The methods the interfaces know; every other one is refused alike.
+/// The methods the interfaces know.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
     /// `GET`
@@ -22,7 +22,7 @@ pub enum Method {
 }
 
 impl Method {
-    /// The method by its name, which is case-sensitive (RFC 9110 section 9.1).
+    /// Parses a method name, which is case-sensitive (RFC 9110 section 9.1).
     pub(crate) fn from_name(name: &str) -> Method {
         match name {
             "GET" => Method::Get,
@@ -35,7 +35,7 @@ impl Method {
         }
     }
 
-    /// The name, for an `Allow` field and the canonical copy of a request.
+    /// The name, for the `Allow` header and the forwarded request.
     pub fn name(self) -> &'static str {
         match self {
             Method::Get => "GET",
@@ -49,7 +49,7 @@ impl Method {
     }
 }
 
-/// A request field an interface reads. Nothing else of a client's head travels past the front.
+/// A request header that an interface reads; the front forwards no others.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HeaderName {
     /// The agent's Guid.
@@ -60,19 +60,19 @@ pub enum HeaderName {
     IfRange,
     /// RFC 9110 section 13.1.1.
     IfMatch,
-    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are not read: a vendor client
-    /// sends one with every download and cannot take a 304.
+    /// RFC 9110 section 13.1.4. If-None-Match and If-Modified-Since are ignored: a vendor client
+    /// sends one with every download but cannot handle a 304.
     IfUnmodifiedSince,
     /// The origin of a browser client (Fetch standard).
     Origin,
-    /// The method a preflight asks for.
+    /// The method of a preflight.
     AccessControlRequestMethod,
-    /// Optional token of the handshake interface.
+    /// Optional token of a handshake.
     ServiceToken,
 }
 
 impl HeaderName {
-    /// Every field, in the order of the declaration.
+    /// Every header, in declaration order.
     pub(crate) const ALL: [HeaderName; 8] = [
         HeaderName::Guid,
         HeaderName::Range,
@@ -84,8 +84,7 @@ impl HeaderName {
         HeaderName::ServiceToken,
     ];
 
-    /// The field's name as it is written between front and worker; clients may spell it in any
-    /// case.
+    /// The name, as written in the forwarded request.
     pub(crate) fn name(self) -> &'static str {
         match self {
             HeaderName::Guid => "Guid",
@@ -99,7 +98,7 @@ impl HeaderName {
         }
     }
 
-    /// The field with this name, in any case (RFC 9110 section 5.1).
+    /// The header with this name, in any case (RFC 9110 section 5.1).
     pub(crate) fn from_name(name: &str) -> Option<HeaderName> {
         HeaderName::ALL
             .into_iter()
@@ -107,14 +106,13 @@ impl HeaderName {
     }
 }
 
-/// The values of the headers of one request; a field that is absent is `None`.
+/// The header values of a request; `None` if absent.
 #[derive(Debug, Clone, Default)]
 pub struct Headers([Option<String>; HeaderName::ALL.len()]);
 
 impl Headers {
-    /// Adds a value. Several lines of one field are one value, joined with commas (RFC 9110 section
-    /// 5.2), which for the single-valued headers here makes a value that means nothing: two Guids
-    /// are none.
+    /// Adds a value. Repeated headers are joined with commas (RFC 9110 section 5.2), which makes
+    /// the single-valued headers here invalid: two Guids count as none.
     pub(crate) fn add(&mut self, field: HeaderName, value: &str) {
         if let Some(place) = self.0.get_mut(field as usize) {
             match place {
@@ -127,12 +125,12 @@ impl Headers {
         }
     }
 
-    /// The value of a field.
+    /// The value of a header.
     pub(crate) fn value(&self, field: HeaderName) -> Option<&str> {
         self.0.get(field as usize).and_then(Option::as_deref)
     }
 
-    /// Every field that has a value.
+    /// The headers present.
     pub fn present(&self) -> impl Iterator<Item = (HeaderName, &str)> {
         HeaderName::ALL
             .into_iter()
@@ -140,18 +138,16 @@ impl Headers {
     }
 }
 
-/// A request, checked for grammar by the front and not yet for meaning.
+/// A request whose syntax the front has checked.
 #[derive(Debug)]
 pub(crate) struct Request<'a> {
-    /// What is asked for.
     pub(crate) method: Method,
     /// The path, percent-encoded as the client sent it.
     pub(crate) path: &'a str,
     /// The query without its question mark; empty if absent.
     pub(crate) query: &'a str,
-    /// The headers an interface may read.
     pub(crate) headers: &'a Headers,
-    /// The content, at most 64 KiB.
+    /// The body, at most 64 KiB.
     pub(crate) body: &'a [u8],
     /// The client's address.
     pub(crate) peer: IpAddr,

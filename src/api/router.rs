@@ -1,4 +1,4 @@
-//! Routing of a path to its interface.
+//! Routes paths to interfaces.
 
 use std::borrow::Cow;
 
@@ -6,33 +6,32 @@ use percent_encoding::percent_decode_str;
 
 use super::interfaces::{INTERFACES, Interface, InterfaceSpec};
 
-/// The path of all interfaces.
+/// The base path of all interfaces.
 pub(crate) const BASE: &[&str] = &["agentgateway", "resource"];
 
 /// The result of routing a path.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Route {
-    /// The interface; [`Interface::Unknown`] for a path below the base path that is of none.
+    /// The interface, or [`Interface::Unknown`].
     pub(crate) interface: Interface,
-    /// The agent as the path names it, decoded and not yet checked; empty where the interface has
-    /// none.
+    /// The agent in the path, decoded but not validated; empty if the interface has none.
     pub agent: String,
-    /// The other parameters of the path, decoded, in its order.
+    /// The other path parameters, decoded and in order.
     pub(crate) parameters: Vec<String>,
 }
 
 impl Route {
-    /// The parameter of that number; empty where the interface has fewer.
+    /// A path parameter by index; empty if there are fewer.
     pub(crate) fn parameter(&self, index: usize) -> &str {
         self.parameters.get(index).map_or("", String::as_str)
     }
 }
 
-/// Finds the interface of a path; `None` is a path that does not lie below the base path.
+/// Finds the interface of a path; `None` if the path is not below the base path.
 ///
-/// Empty segments are dropped: a vendor client joins its base address and a path with a doubled
-/// slash, and another appends a slash. Segments are decoded once, after the split, so that an
-/// encoded slash stays inside its segment and matches nothing.
+/// Empty segments are dropped: one vendor client joins base address and path with a double slash,
+/// another appends a slash. Segments are decoded once, after splitting, so an encoded slash stays
+/// in its segment and matches nothing.
 pub fn route(path: &str) -> Option<Route> {
     let mut segments = path
         .strip_prefix('/')?
@@ -57,7 +56,7 @@ pub fn route(path: &str) -> Option<Route> {
     let Ok(names) = names else {
         return Some(unknown);
     };
-    // First without an agent: its segment may have been empty and dropped.
+    // First without an agent, whose segment may have been empty and dropped.
     let found = [false, true].into_iter().find_map(|has_agent| {
         INTERFACES
             .iter()
@@ -66,7 +65,7 @@ pub fn route(path: &str) -> Option<Route> {
     Some(found.unwrap_or(unknown))
 }
 
-/// The route, if the segments are those of the interface's path, with or without its agent.
+/// The route, if the segments match the interface's path, with or without its agent.
 fn matched(entry: &InterfaceSpec, names: &[Cow<'_, str>], has_agent: bool) -> Option<Route> {
     let mut names = names.iter();
     let mut route = Route {
@@ -88,9 +87,9 @@ fn matched(entry: &InterfaceSpec, names: &[Cow<'_, str>], has_agent: bool) -> Op
     names.next().is_none().then_some(route)
 }
 
-/// The value of a query parameter, decoded as a form (`+` is a blank) because vendor clients encode
-/// so. The first one counts, as for the servlet the clients know; unknown parameters are nobody's
-/// business. `Err` is a value that is not UTF-8.
+/// The value of a query parameter, form-decoded (`+` is a blank) as vendor clients encode it. The
+/// first occurrence counts, as with the vendor's servlet; unknown parameters are ignored. Fails if
+/// the value is not UTF-8.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Utf8Error> {
     let decode = |text: &str| {
         percent_decode_str(&text.replace('+', " "))
@@ -106,9 +105,9 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
     Ok(None)
 }
 
-/// Whether the query holds a parameter that only differs from `name` by the case of its letters or
-/// by what is no letter and no digit, as in `record_id` and `recordId[]`, or that stands behind a
-/// semicolon, as after the `amp;` of a client that escaped the query for a page.
+/// Whether the query has a parameter that differs from `name` only in case or in characters other
+/// than letters and digits, such as `record_id` or `recordId[]`, or one after a semicolon, as in
+/// `amp;recordId` from a client that HTML-escaped the query.
 pub(crate) fn is_misspelt(query: &str, name: &str) -> bool {
     let letters = |text: &str| -> String {
         text.chars()

@@ -12,29 +12,28 @@ use super::sign_in_body::SignInBody;
 use crate::ops::client_prefix::client_prefix;
 use crate::session::{AgentId, Credential, Guid, InitialState, Locked, SignInError};
 
-/// Longest wait for one of the two password checkers. Vendor clients give up after 12 seconds.
+/// Timeout of a password check, queueing included. Vendor clients give up after 12 s.
 const CHECK_TIMEOUT: Duration = Duration::from_secs(10);
-/// Media the session is good for, as the vendor's sample has it.
+/// `mediatype`, as in the vendor's sample.
 pub(super) const MEDIA_TYPE: &str = "TTF";
-/// Days the password is still good for. Passwords do not expire here, and clients warn about small
-/// numbers.
+/// `timeRemaining`: days until the password expires. Passwords never expire here, and clients warn
+/// about small numbers.
 const TIME_REMAINING: &str = "9999";
 
 /// A sign-in whose password is being checked.
 struct Attempt {
     agent: AgentId,
     force: bool,
-    /// What the password is checked against.
+    /// Checked against the roster again when the check is done.
     credential: Option<Credential>,
     initial_state: InitialState,
 }
 
 impl Gateway {
-    /// Checks what costs nothing, then hands the password to the checkers.
+    /// Makes the cheap checks, then queues the password check.
     ///
-    /// The lock and a sign-in under way are looked at before the password, although the table of
-    /// the design names them after it: a locked pair must not learn whether it guessed right, and
-    /// neither may cost a password check.
+    /// Lock and running sign-in are checked before the password: a locked client must not learn
+    /// whether it guessed right, and neither case may cost a password check.
     pub(super) fn sign_in(
         &self,
         agent: AgentId,
@@ -45,11 +44,10 @@ impl Gateway {
         let Some(body) = SignInBody::parse(request.body) else {
             return Reply::rejected(ResultCode::INVALID_SIGN_IN).into();
         };
-        // Marked before the lock is looked at: a sign-in that ends between the two may be the one
-        // that locks.
+        // Begun before the lock is checked, since a sign-in that ends in between may set the lock.
         let guard = self.sign_ins.begin((agent, client_prefix(request.peer)));
         if self.throttle.locked(agent, request.peer, now).is_some() {
-            // Every one of these is logged, so they must not come by the thousand.
+            // Delayed because each one is logged.
             return Gateway::delayed(now, Reply::rejected(ResultCode::LOCKED));
         }
         let Some(guard) = guard else {
@@ -70,7 +68,7 @@ impl Gateway {
         let throttle = self.throttle.clone();
         Answer::Deferred(Deferred::until_event(
             now + CHECK_TIMEOUT,
-            // A check that its address was locked before has been left out.
+            // The check was skipped if the address was locked meanwhile.
             move |gateway, context| match gateway.throttle.locked(
                 agent,
                 context.peer,
@@ -81,8 +79,7 @@ impl Gateway {
             },
             move |gateway, ticket| {
                 let is_waiting = ticket.liveness();
-                // Asked again: the guesses of one address that were queued before it was locked are
-                // not checked.
+                // Skips guesses that were queued before their address was locked.
                 let is_wanted = move || {
                     is_waiting() && throttle.locked(agent, prefix, Instant::now()).is_none()
                 };
@@ -93,7 +90,7 @@ impl Gateway {
                         reply.into()
                     });
                 };
-                // If the queue is full, the ticket is dropped and the client gets 503.
+                // If the queue is full, dropping the ticket answers 503.
                 let _ = gateway
                     .verifier
                     .submit(prefix, checked, password, is_wanted, done);
@@ -127,8 +124,8 @@ impl Gateway {
         };
         self.recording_events.agent_signed_in();
         context.is_authenticated.store(true, Ordering::Relaxed);
-        // A reload may have removed the agent or changed its password since the check began. It
-        // ends the sessions it finds; this one it may not have found.
+        // A reload may have removed the agent or changed its password during the check, and ended
+        // its sessions before this one began.
         let roster = self.roster();
         let entry = roster
             .agent(agent)
@@ -159,14 +156,14 @@ impl Gateway {
 }
 
 impl Reply {
-    /// Carries a Guid to the client. Vendor clients compare the field's name by exact case and cut
-    /// the literal prefix off, so neither spelling may change and no attribute may follow.
+    /// Adds the Guid. Vendor clients match the header name by exact case and strip the literal
+    /// prefix, so neither may change and no attribute may follow.
     pub(super) fn with_guid(self, guid: &Guid) -> Reply {
         self.with("Set-GUID", format!("JSESSIONID={}", guid.expose()))
     }
 }
 
-/// Milliseconds since 1970, 0 for a clock that was never set.
+/// Milliseconds since 1970; 0 for a clock set before that.
 pub(super) fn epoch_ms(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH).map_or(0, |since| {
         u64::try_from(since.as_millis()).unwrap_or(u64::MAX)

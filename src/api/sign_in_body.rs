@@ -1,4 +1,4 @@
-//! The content of a sign-in: the documented fields with their types and bounds, typed as loosely as
+//! The body of a sign-in: the documented fields with types and bounds, parsed as leniently as
 //! vendor clients write them.
 
 use serde_json::Value;
@@ -7,10 +7,10 @@ use zeroize::Zeroizing;
 use super::parameters::flag;
 use crate::session::{AgentState, InitialState, PASSWORD_CHARS_MAX};
 
-/// What the gateway takes from the content of a sign-in.
+/// What the gateway uses from the body of a sign-in.
 #[derive(Debug)]
 pub struct SignInBody {
-    /// The password, at most 32 characters; some clients always send an empty one.
+    /// The password, at most 32 characters; may be empty.
     pub password: Zeroizing<String>,
     /// `status` and `autoenteridle`.
     pub(crate) initial_state: InitialState,
@@ -19,13 +19,13 @@ pub struct SignInBody {
 /// The type of a documented field. `null` counts as absent.
 #[derive(Clone, Copy)]
 enum Kind {
-    /// Text of at most so many characters; a number or a boolean is the text it is written as.
+    /// Text of at most so many characters. A number or boolean counts as its spelling.
     Text(usize),
-    /// A boolean, 0 or 1, or the text of one of them.
+    /// A boolean, 0 or 1, possibly as a string.
     Switch,
-    /// A whole number of a range, or the text of one.
+    /// A whole number in a range, possibly as a string.
     Number(i64, i64),
-    /// An IPv4 address as text.
+    /// An IPv4 address.
     Address,
     /// Text of at most 50 letters, digits, `-`, `_` or `.`.
     Token,
@@ -34,8 +34,7 @@ enum Kind {
 const STATUS: &str = "status";
 const AUTO_ENTER_IDLE: &str = "autoenteridle";
 
-/// The documented fields (protocol facts, section 3.1) but the password; every other one is
-/// ignored.
+/// The documented fields (protocol facts, section 3.1) except the password; all others are ignored.
 const FIELDS: [(&str, Kind); 15] = [
     ("phonenum", Kind::Text(24)),
     ("autoanswer", Kind::Switch),
@@ -55,12 +54,12 @@ const FIELDS: [(&str, Kind); 15] = [
 ];
 
 impl SignInBody {
-    /// Parses the content; `None` if it is not a JSON object or a field is out of bounds.
+    /// Parses the body; `None` if it is not a JSON object or a field is out of bounds.
     ///
-    /// Read as leniently as the JSON readers of Java are: in UTF-8, UTF-16 or UTF-32, with or
-    /// without a byte order mark, numbers and booleans may be strings and the reverse, in any case
-    /// of letters and with blanks around them. Of several fields of one name the last one counts,
-    /// but two different passwords are refused. Only the password is mandatory.
+    /// As lenient as Java's JSON readers: UTF-8, UTF-16 or UTF-32 with or without a byte order
+    /// mark; numbers and booleans may be strings and vice versa, in any case and with surrounding
+    /// blanks. The last of several fields of the same name counts, but different passwords are
+    /// refused. Only the password is mandatory.
     pub fn parse(content: &[u8]) -> Option<SignInBody> {
         let text = decode(content)?;
         let members = members(&text)?;
@@ -93,8 +92,8 @@ impl SignInBody {
 }
 
 impl Kind {
-    /// The number in a field of this kind, 0 or 1 for a switch and none for a text; `None` outside
-    /// if the field is out of its bounds.
+    /// The value of a switch (0 or 1) or number, if it has one; the outer `None` means out of
+    /// bounds.
     fn read(self, raw: &str) -> Option<Option<i64>> {
         let value: Value = serde_json::from_str(raw).ok()?;
         let text = match &value {
@@ -123,20 +122,20 @@ impl Kind {
     }
 }
 
-/// The whole number that is written, also where it is written as `4.0`.
+/// A whole number, also if written as `4.0`.
 fn whole(text: &str) -> Option<i64> {
-    /// Beyond it, not every whole number has a double of its own.
+    /// 2^53: beyond it, not every whole number is a double.
     const EXACT: f64 = 9_007_199_254_740_992.0;
     text.parse().ok().or_else(|| {
         let number: f64 = serde_json::from_str(text).ok()?;
-        // Exact for such a number, and the only conversion there is without a lossy cast.
+        // Exact in this range, and avoids a lossy cast.
         (number.fract() == 0.0 && number.abs() < EXACT)
             .then(|| format!("{number:.0}").parse().ok())
             .flatten()
     })
 }
 
-/// The text of a string; of a number or a boolean, what is written.
+/// The text of a string, or the spelling of a number or boolean.
 fn text_of<'a>(raw: &'a str, value: &'a Value) -> Option<&'a str> {
     match value {
         Value::String(text) => Some(text),
@@ -154,8 +153,8 @@ fn password(raw: &str) -> Option<Zeroizing<String>> {
     (password.chars().count() <= PASSWORD_CHARS_MAX).then_some(password)
 }
 
-/// The content as text, in the encoding that its byte order mark tells, or else the zeros of its
-/// first letters: those of JSON are ASCII (RFC 4627 3).
+/// Decodes the body. The encoding follows from its byte order mark, or else from the zero bytes
+/// among the first characters, which are ASCII in JSON (RFC 4627 section 3).
 fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     let utf16 = |bytes: &[u8], unit: fn([u8; 2]) -> u16| {
         let (pairs, rest) = bytes.as_chunks::<2>();
@@ -186,11 +185,10 @@ fn decode(content: &[u8]) -> Option<Zeroizing<String>> {
     text.map(Zeroizing::new)
 }
 
-/// The members of the object that `text` is, each with its value as written; `None` if it is not a
-/// JSON object.
+/// The members of a JSON object, each with its value as written; `None` if `text` is not one.
 ///
-/// `serde_json` keeps only the last member of a name and no spelling of numbers. It checks the text
-/// here, so that the walk over it need not.
+/// `serde_json` keeps only the last member of a name, and not the spelling of numbers. Here it
+/// validates the text, so that the scanner below need not.
 fn members(text: &str) -> Option<Vec<(String, &str)>> {
     let Ok(Value::Object(mut checked)) = serde_json::from_str(text) else {
         return None;
@@ -241,8 +239,8 @@ fn members(text: &str) -> Option<Vec<(String, &str)>> {
 /// Longest service token, in characters (sign-in and handshake pages of the interface).
 const SERVICE_TOKEN_MAX: usize = 50;
 
-/// Whether this can be a service token, here or in the field of a handshake: letters, digits, `-`,
-/// `_` and `.`, or nothing.
+/// Whether `text` is a valid service token, in a sign-in or a handshake: letters, digits, `-`, `_`
+/// and `.`, or empty.
 pub(super) fn is_service_token(text: &str) -> bool {
     text.len() <= SERVICE_TOKEN_MAX
         && text

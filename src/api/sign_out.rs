@@ -1,5 +1,5 @@
-//! The three ways to sign out. All do the same, since there are no calls that a sign-out could
-//! interrupt; what the page of each says of calls belongs to another component of a contact centre.
+//! The three ways to sign out. They differ only in how they treat calls, and there are no calls
+//! here.
 
 use super::access::Caller;
 use super::code::ResultCode;
@@ -14,7 +14,7 @@ impl Gateway {
             .sign_out(caller.agent, caller.authenticated.session)
         {
             true => Ok(Reply::empty()),
-            // Another request of the agent was faster.
+            // Another request ended the session first.
             false => Err(ResultCode::NOT_SIGNED_IN),
         }
     }
@@ -28,7 +28,7 @@ impl Gateway {
     }
 }
 
-/// A reason is a plain decimal of 1 to 255.
+/// A reason is a plain decimal from 1 to 255.
 fn is_reason(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_digit())
         && !text.starts_with('0')

@@ -6,8 +6,8 @@ use std::sync::OnceLock;
 use crate::ops::log_lines::Quoted;
 use crate::recording::{ByteRange, OpenError, RelPath, errno_name};
 
-/// What the log line of a download says of its recording. Each part is noted once, as soon as it is
-/// known; a failed download has those that were known by then.
+/// What a download's log line says about its recording. Each part is noted once, when it becomes
+/// known; a failed download logs those known by then.
 #[derive(Debug, Default)]
 pub(super) struct Trail {
     record: OnceLock<String>,
@@ -17,22 +17,22 @@ pub(super) struct Trail {
 }
 
 impl Trail {
-    /// Notes the recording by its path below the drive.
+    /// Notes the recording's path below the drive.
     pub(super) fn note_record(&self, path: &RelPath) {
         let _ = self.record.set(path.to_string());
     }
 
-    /// Notes the node of a pool that the recording was asked of.
+    /// Notes the requested node, in pool mode.
     pub(super) fn note_location(&self, location: u32) {
         let _ = self.location.set(location);
     }
 
-    /// Notes that only this part of the recording is sent.
+    /// Notes the range sent.
     pub(super) fn note_range(&self, range: ByteRange) {
         let _ = self.range.set((range.start(), range.last()));
     }
 
-    /// Notes why the machine could not give the recording, if that was the reason.
+    /// Notes the errno, if a system call failed.
     pub(super) fn note_failure(&self, error: &OpenError) {
         if let Some(errno) = error.errno() {
             let _ = self.errno.set(errno_name(errno));
@@ -41,7 +41,7 @@ impl Trail {
 }
 
 impl fmt::Display for Trail {
-    /// The fields, each with a blank before it.
+    /// Writes the fields, each with a leading blank.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(record) = self.record.get() {
             write!(f, " record={}", Quoted(record))?;

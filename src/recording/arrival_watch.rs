@@ -1,4 +1,4 @@
-//! The watch for new recordings on one mount: one scan after the other on the mount's own threads.
+//! Watches one mount for new recordings, one scan at a time on the mount's own threads.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -9,19 +9,19 @@ use super::mount::Mount;
 use crate::config::MountPoint;
 use crate::ops::sync::lock;
 
-/// What is watched of one mount, and what that has cost so far.
+/// The watch over one mount.
 ///
-/// There is at most one scan at a time. One that hangs keeps one thread of the mount, and the scans
-/// that would come after it do not happen; other mounts and downloads know nothing of it.
+/// At most one scan runs at a time. A hung scan holds one thread of the mount and prevents further
+/// scans, without affecting other mounts or downloads.
 pub(crate) struct ArrivalWatch {
     pub(crate) mount: Arc<Mount>,
-    /// The drive, and in pool mode the node, by which its recordings are downloaded. Of several
-    /// that one directory serves, the first.
+    /// The drive, and in pool mode the node, of its recordings; the first if the directory serves
+    /// several.
     pub(crate) point: MountPoint,
     suffixes: Suffixes,
-    /// Locked for as long as a scan takes, which may be for ever: see `is_scanning`.
+    /// Locked during a scan, which may hang forever: see `is_scanning`.
     watcher: Arc<Mutex<Watcher>>,
-    /// Whether the watcher may know of any agent.
+    /// Whether the watcher may hold state about agents.
     has_agents: AtomicBool,
     is_scanning: Arc<AtomicBool>,
     /// The counters of its scans.
@@ -31,25 +31,25 @@ pub(crate) struct ArrivalWatch {
 /// Counters of the scans of one mount.
 #[derive(Debug, Default)]
 pub(crate) struct ScanCounters {
-    /// Scans that ended.
+    /// Completed scans.
     pub(crate) scans: AtomicU64,
-    /// Those among them in which the file server failed.
+    /// Scans in which the file server failed.
     pub(crate) failed: AtomicU64,
-    /// Those that met a limit and went on at the next one.
+    /// Scans that hit a limit and were continued by the next one.
     pub(crate) cut_short: AtomicU64,
-    /// Scans that were due and did not happen, since the one before had not ended.
+    /// Scans skipped because the previous one had not ended.
     pub(crate) skipped: AtomicU64,
     cpu_ns: AtomicU64,
-    /// Folders of agents in the last scan of all agents.
+    /// Agent folders in the last full scan.
     pub(crate) folders: AtomicUsize,
-    /// Directory entries that it read.
+    /// Directory entries it read.
     pub(crate) entries: AtomicUsize,
-    /// Folders with too many entries that it met, in which nothing is announced.
+    /// Folders with too many entries, whose recordings are not announced.
     pub(crate) overfull: AtomicUsize,
 }
 
 impl ScanCounters {
-    /// Processor time of all scans together.
+    /// CPU time of all scans.
     pub(crate) fn cpu(&self) -> Duration {
         Duration::from_nanos(self.cpu_ns.load(Ordering::Relaxed))
     }
@@ -81,8 +81,7 @@ impl ScanCounters {
 }
 
 impl ArrivalWatch {
-    /// A watch over a mount, whose recordings are named as those of `point`. Nothing is touched
-    /// yet.
+    /// A watch over a mount, whose recordings are named as on `point`. Does not access the mount.
     pub(crate) fn new(mount: Arc<Mount>, point: MountPoint, suffixes: Suffixes) -> ArrivalWatch {
         let watcher = Watcher::new(suffixes.clone(), Limits::default());
         ArrivalWatch {
@@ -101,12 +100,11 @@ impl ArrivalWatch {
         self.is_scanning.load(Ordering::Acquire)
     }
 
-    /// Scans once, for these agents, unless the latest scan has not ended; false if it has not.
+    /// Starts a scan for these agents; false if the previous one has not ended.
     ///
-    /// `done` is called with what came of it on a thread of the mount, under no lock, and before
-    /// the next scan. It is dropped uncalled where there was no scan: the mount does not answer, or
-    /// is backing off after it failed to mount itself. Without agents nothing is touched and what
-    /// was known is forgotten.
+    /// `done` is called with the result on a thread of the mount, without a lock, before the next
+    /// scan. It is dropped uncalled if the mount does not answer or is backing off after a failed
+    /// automount. Without agents the mount is not accessed and all state is forgotten.
     pub(crate) fn scan(
         &self,
         agents: Vec<WatchedAgent>,
@@ -118,7 +116,7 @@ impl ArrivalWatch {
         }
         let guard = ScanGuard(Arc::clone(&self.is_scanning));
         if agents.is_empty() {
-            // Nobody has the lock, since no scan is under way.
+            // The lock is free, since no scan is running.
             if self.has_agents.swap(false, Ordering::Relaxed) {
                 *lock(&self.watcher) = Watcher::new(self.suffixes.clone(), Limits::default());
             }
@@ -142,13 +140,13 @@ impl ArrivalWatch {
         ScanGuard(Arc::clone(&self.is_scanning))
     }
 
-    /// Counts a scan that was due and did not happen, since the one before had not ended.
+    /// Counts a scan skipped because the previous one had not ended.
     pub(crate) fn skip(&self) {
         self.counted.skipped.fetch_add(1, Ordering::Relaxed);
     }
 }
 
-/// Ends the scan when it is dropped, however it ended.
+/// Marks the scan as ended when dropped.
 #[derive(Debug)]
 struct ScanGuard(Arc<AtomicBool>);
 

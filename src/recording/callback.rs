@@ -2,23 +2,22 @@
 
 type Done<T> = Box<dyn FnOnce(T) + Send>;
 
-/// A callback for one result. If it is dropped uncalled, because its job was refused or expired, it
-/// is called with the refusal.
+/// A callback for one result. If dropped uncalled, because its job was refused or expired, it is
+/// called with the refusal.
 ///
-/// A panicking job drops the callback uncalled: a second panic inside it would end the process.
+/// Not called during a panic: a second panic inside the callback would abort the process.
 pub(super) struct Callback<T> {
     pending: Option<(Done<T>, T)>,
 }
 
 impl<T> Callback<T> {
-    /// Calls `done` with the result given, else with `refusal`.
+    /// Calls `done` with the result, or with `refusal` if dropped.
     pub(super) fn new(done: impl FnOnce(T) + Send + 'static, refusal: T) -> Callback<T> {
         Callback {
             pending: Some((Box::new(done), refusal)),
         }
     }
 
-    /// Hands over the result.
     pub(super) fn call(mut self, result: T) {
         if let Some((done, _)) = self.pending.take() {
             done(result);

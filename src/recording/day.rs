@@ -2,12 +2,12 @@
 
 use std::fmt;
 
-/// A day of the calendar, ordered by time.
+/// A calendar day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Day(u32);
 
 impl Day {
-    /// Reads exactly eight ASCII digits that name a day of the (Gregorian) calendar.
+    /// Parses exactly eight ASCII digits that form a valid Gregorian date.
     pub(super) fn parse(text: &str) -> Option<Day> {
         if text.len() != 8 || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;

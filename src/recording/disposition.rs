@@ -1,4 +1,4 @@
-//! The `Content-Disposition` of a download (RFC 6266), safe for any file name.
+//! `Content-Disposition` of downloads (RFC 6266), safe for any file name.
 
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -17,11 +17,10 @@ const EXTENDED: &AsciiSet = &NON_ALPHANUMERIC
     .remove(b'|')
     .remove(b'~');
 
-/// `attachment` with the name to save under: printable ASCII whatever `file_name` holds.
+/// `attachment` with the file name, in printable ASCII.
 ///
-/// The plain `filename` replaces every character that some client treats as more than itself by
-/// `_`; where that loses something, `filename*` (RFC 8187) carries the exact name for the clients
-/// that read it.
+/// `filename` has `_` for every character that some client treats specially; if that changes the
+/// name, `filename*` (RFC 8187) carries the exact one.
 pub(crate) fn attachment(file_name: &str) -> String {
     let fallback: String = file_name
         .chars()
@@ -36,8 +35,8 @@ pub(crate) fn attachment(file_name: &str) -> String {
     )
 }
 
-/// Quotes and backslashes end or escape the quoted string, a percent sign is decoded by some
-/// browsers (RFC 6266 appendix D), slashes lead to another folder.
+/// Quotes and backslashes end or escape the quoted string, some browsers decode percent signs (RFC
+/// 6266 appendix D), and slashes separate folders.
 fn is_plain(c: char) -> bool {
     matches!(c, ' '..='~') && !matches!(c, '"' | '\\' | '%' | '/')
 }

@@ -1,4 +1,4 @@
-//! Limits of downloads, in all and for each agent, and their revocation.
+//! Limits on downloads, in total and per agent, and their revocation.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -8,7 +8,7 @@ use super::open_error::ReadError;
 use super::video::Video;
 use crate::ops::sync::lock;
 
-/// The count of running downloads and its two limits.
+/// Counts running downloads against the two limits.
 #[derive(Debug)]
 pub(crate) struct Downloads {
     max: usize,
@@ -22,7 +22,7 @@ struct Running {
     by_agent: HashMap<u32, AgentDownloads>,
 }
 
-/// The downloads of one agent. All that were begun between two revocations share one mark.
+/// The downloads of one agent. Those begun between two revocations share a flag.
 #[derive(Debug, Default)]
 struct AgentDownloads {
     count: usize,
@@ -30,7 +30,7 @@ struct AgentDownloads {
 }
 
 impl Downloads {
-    /// No downloads yet; at most `max` in all and `max_per_agent` for any one agent.
+    /// Allows `max` downloads in total and `max_per_agent` per agent.
     pub(crate) fn new(max: usize, max_per_agent: usize) -> Downloads {
         Downloads {
             max,
@@ -39,11 +39,11 @@ impl Downloads {
         }
     }
 
-    /// Counts one more download of `agent`, or refuses it because a limit is reached.
+    /// Counts a download of `agent`; `None` if a limit is reached.
     ///
-    /// The download counts until the permit is dropped, so the permit belongs beside the video it
-    /// is for. `stalled` downloads hang on a lost mount and do not count against the limit of all:
-    /// nothing can end them, and must not block the other mounts.
+    /// The download counts until the permit is dropped. `stalled` downloads, which hang on a lost
+    /// mount, do not count against the total: they cannot be ended, and must not block other
+    /// mounts.
     pub(crate) fn acquire(&self, agent: u32, stalled: usize) -> Option<Permit> {
         let mut running = lock(&self.running);
         let own = running.by_agent.get(&agent).map_or(0, |own| own.count);
@@ -60,8 +60,8 @@ impl Downloads {
         })
     }
 
-    /// Revokes every running download of `agent` and says how many there are. Each ends before its
-    /// next chunk; those begun later are not touched.
+    /// Revokes the running downloads of `agent` and returns their number. Each ends before its next
+    /// chunk; later ones are not affected.
     pub(crate) fn revoke(&self, agent: u32) -> usize {
         let mut running = lock(&self.running);
         let Some(own) = running.by_agent.get_mut(&agent) else {
@@ -71,13 +71,13 @@ impl Downloads {
         own.count
     }
 
-    /// The downloads that hold a permit now.
+    /// The number of running downloads.
     pub(crate) fn running(&self) -> usize {
         lock(&self.running).all
     }
 }
 
-/// The right to run one download, given back when dropped.
+/// The right to run one download, until dropped.
 #[derive(Debug)]
 #[must_use = "the download counts only while its permit is held"]
 pub(crate) struct Permit {
@@ -87,7 +87,7 @@ pub(crate) struct Permit {
 }
 
 impl Permit {
-    /// Whether the download has to end because its agent may no longer have it.
+    /// Whether the download must end because its agent has lost the right to it.
     pub(crate) fn is_revoked(&self) -> bool {
         self.revoked.load(Ordering::Relaxed)
     }
@@ -99,7 +99,7 @@ impl Drop for Permit {
         running.all = running.all.saturating_sub(1);
         match running.by_agent.get_mut(&self.agent) {
             Some(own) if own.count > 1 => own.count -= 1,
-            // Agents without a download leave no entry, so the table is bounded by the limit.
+            // Agents without downloads have no entry, so the total limit bounds the table.
             _ => {
                 running.by_agent.remove(&self.agent);
             }
@@ -107,7 +107,7 @@ impl Drop for Permit {
     }
 }
 
-/// An opened video on its way to a client. It counts against the limits until it is dropped.
+/// A video being sent to a client. Counts against the limits until dropped.
 #[derive(Debug)]
 pub(crate) struct Download {
     pub(crate) video: Video,
@@ -115,15 +115,14 @@ pub(crate) struct Download {
 }
 
 impl Download {
-    /// The download of `video` that `permit` allows.
     pub(crate) fn new(video: Video, permit: Permit) -> Download {
         Download { video, permit }
     }
 
-    /// [`Video::next_chunk`], for as long as the permit is not revoked.
+    /// [`Video::next_chunk`], unless the permit is revoked.
     ///
     /// # Errors
-    /// When the rest cannot be had, or may not. The answer must be cut then.
+    /// If the rest cannot be read, or the permit is revoked. The response must then be cut.
     pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         if self.is_revoked() {
             Err(ReadError::Revoked)
@@ -132,7 +131,7 @@ impl Download {
         }
     }
 
-    /// [`Permit::is_revoked`], for a download that waits for its client.
+    /// [`Permit::is_revoked`].
     pub(crate) fn is_revoked(&self) -> bool {
         self.permit.is_revoked()
     }

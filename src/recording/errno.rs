@@ -4,7 +4,7 @@ use std::fmt;
 
 use rustix::io::Errno;
 
-/// The text and the name of an error number, as in `Permission denied (EACCES)`.
+/// Text and name of an error number, such as `Permission denied (EACCES)`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct ErrnoText(pub Errno);
 
@@ -19,8 +19,7 @@ impl fmt::Display for ErrnoText {
     }
 }
 
-/// The name of an error number, as in `EACCES`; its digits where file systems are not known to give
-/// it.
+/// The name of an error number, such as `EACCES`, or its digits if not in [`NAMES`].
 pub(crate) fn errno_name(errno: Errno) -> String {
     let known = NAMES.iter().find(|(known, _)| *known == errno);
     known.map_or_else(
@@ -31,7 +30,7 @@ pub(crate) fn errno_name(errno: Errno) -> String {
 
 macro_rules! names {
     ($($name:ident)*) => {
-        /// Those that file systems are known to give.
+        /// Error numbers that file systems are known to return.
         const NAMES: &[(Errno, &str)] = &[
             (Errno::ACCESS, "EACCES"),
             $((Errno::$name, concat!("E", stringify!($name)))),*

@@ -1,4 +1,4 @@
-//! A mount directory: all access to its file server.
+//! A mount directory, and all access to its file server.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
@@ -19,32 +19,31 @@ use super::video::Video;
 use crate::ops::ThreadPool;
 use crate::ops::in_progress::InProgress;
 
-/// How long a file server has to answer.
+/// Timeout for a file server.
 pub(crate) const ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// How long a search may wait for its turn before it is refused.
+/// How long a search may be queued before it is refused.
 pub(crate) const SEARCH_QUEUE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Threads that may open recordings of one mount at the same time, and so the most that can hang on
-/// it.
+/// Threads that open recordings of one mount, and so the most that can hang there.
 pub(crate) const OPENING_THREADS: usize = 8;
 
-/// Openings that may wait for one of these threads; more are refused at once.
+/// Queued openings; more are refused immediately.
 const OPENING_QUEUE_LEN: usize = 256;
 
-/// Threads that search one mount for latest recordings. They take nothing from other downloads.
+/// Threads that search one mount for latest recordings, separate so that other downloads do not
+/// wait.
 pub(crate) const SEARCHING_THREADS: usize = 2;
 
-/// Searches that may wait for one of these threads.
+/// Queued searches; more are refused immediately.
 const SEARCHING_QUEUE_LEN: usize = 64;
 
-/// Descriptors of a scan for new recordings: one for each folder down to the agent's, and one to
-/// list it.
+/// Descriptors of a scan for new recordings: one per folder down to the agent's, and one to list
+/// it.
 const SCAN_DESCRIPTORS: usize = 8;
 
-/// The most descriptors a mount needs beside those of running downloads: files that wait to be
-/// closed, for each opening or search the root, two folders and the file, those of a scan, and two
-/// for the probe.
+/// Maximum number of descriptors of a mount, besides running downloads: unclosed files, root, two
+/// folders and file for each opening or search, those of a scan, and two for the probe.
 pub(crate) const DESCRIPTORS: usize = MAX_UNCLOSED
     + CLOSING_THREADS
     + 4 * (OPENING_THREADS + SEARCHING_THREADS)
@@ -54,19 +53,19 @@ pub(crate) const DESCRIPTORS: usize = MAX_UNCLOSED
 /// The health of a mount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum MountStatus {
-    /// It has not answered its first probe yet, nor failed it.
+    /// The first probe has not ended.
     Unknown,
-    /// The latest probe was answered, and there are threads left to open recordings.
+    /// The latest probe succeeded, and there are threads left to open recordings.
     Up,
-    /// The latest probe failed or found no answer in time, or every thread of the mount hangs.
+    /// The latest probe failed or timed out, or every opening thread hangs.
     Lost,
 }
 
-/// One configured directory. All it does happens on its own threads, so a file server that hangs
-/// holds those and nothing else.
+/// One configured directory. It works on threads of its own, so a hung file server blocks nothing
+/// else.
 ///
-/// Callbacks are called once, on whatever thread has the result, which may be the calling one;
-/// after a panic in the mount's code they are dropped uncalled.
+/// Callbacks are called once, on the thread that has the result, possibly the caller's. After a
+/// panic in the mount's code they are dropped uncalled.
 pub(crate) struct Mount {
     directory: PathBuf,
     check: bool,
@@ -80,28 +79,28 @@ pub(crate) struct Mount {
     searches: InProgress<u32>,
     log: MountLog,
     status: AtomicU8,
-    /// How often somebody other than the watch has asked for something.
+    /// Number of requests, not counting those of the watch.
     uses: AtomicU64,
-    /// Whether the directory is mounted on demand, and whether that has failed just now.
+    /// Whether the directory is an automount, and whether mounting it has just failed.
     is_automount: AtomicBool,
     backing_off: AtomicBool,
 }
 
-/// What a download wants of a mount.
+/// A request to open a recording.
 #[derive(Debug)]
 pub(crate) struct OpenRequest {
     /// Which recording.
     pub(crate) target: Target,
-    /// What the request says about the file's state and the part it wants.
+    /// Preconditions and range.
     pub(crate) conditions: Conditions,
 }
 
 /// Which recording a download means.
 #[derive(Debug)]
 pub(crate) enum Target {
-    /// The one at this path.
+    /// The recording at this path.
     Path(RelPath),
-    /// The first by file name of those of the agent's latest day, in whatever VDN and media folder.
+    /// The first by file name of the agent's latest day, in any VDN and media folder.
     Latest {
         /// Whose.
         agent: u32,
@@ -111,13 +110,13 @@ pub(crate) enum Target {
 }
 
 impl Mount {
-    /// A mount served from `directory`; with `check` that must be a mount point of its own
-    /// (MOUNT_CHECK). Nothing is touched yet.
+    /// A mount at `directory`, which must be a mount point with `check` (MOUNT_CHECK). Does not
+    /// access it yet.
     pub(crate) fn new(directory: PathBuf, check: bool) -> Arc<Mount> {
         Mount::with_timeout(directory, check, ANSWER_TIMEOUT)
     }
 
-    /// A mount whose file server has `timeout` to answer instead of [`ANSWER_TIMEOUT`].
+    /// Like [`Mount::new`], with a timeout other than [`ANSWER_TIMEOUT`].
     pub(crate) fn with_timeout(directory: PathBuf, check: bool, timeout: Duration) -> Arc<Mount> {
         Arc::new(Mount {
             log: MountLog::new(&directory),
@@ -142,8 +141,7 @@ impl Mount {
         &self.directory
     }
 
-    /// How long to wait for the callback of [`Mount::open`]; after that the file server counts as
-    /// gone.
+    /// How long to wait for the callback of [`Mount::open`] before the file server counts as gone.
     pub(crate) fn open_timeout(&self, target: &Target) -> Duration {
         match target {
             Target::Path(_) => self.timeout,
@@ -156,13 +154,12 @@ impl Mount {
         self.timeout
     }
 
-    /// Opens a recording and reads its first bytes. A video that nobody wants any more is simply
-    /// dropped: a thread of the mount closes it.
+    /// Opens a recording and reads its first bytes. An unwanted video can simply be dropped: a
+    /// thread of the mount closes it.
     ///
-    /// While a probe of this mount hangs the result is `Unavailable` at once, so that a dead file
-    /// server costs nobody any waiting and no further thread. A search for the latest recording is
-    /// `Busy` while another one of the same agent is not finished, and when it has waited for
-    /// [`SEARCH_QUEUE_TIMEOUT`].
+    /// While a probe hangs, the result is `Unavailable` immediately, so that a dead file server
+    /// costs no waiting and no further threads. A search for the latest recording is `Busy` while
+    /// another one of the same agent is unfinished, and after waiting for [`SEARCH_QUEUE_TIMEOUT`].
     pub(crate) fn open(
         self: &Arc<Self>,
         request: OpenRequest,
@@ -195,7 +192,7 @@ impl Mount {
                 root.and_then(|root| mount.open_at(root.as_fd(), path, &conditions, deadline)),
             );
         };
-        // Only the time since a job's start counts as hung, not its time in the queue.
+        // Time in the queue does not count as hung.
         self.openers
             .execute_within(deadline, self.timeout, Box::new(job));
     }
@@ -207,7 +204,7 @@ impl Mount {
         conditions: Conditions,
         done: impl FnOnce(Result<Video, OpenError>) + Send + 'static,
     ) {
-        // When not even a search under way gets on, this one is not refused for the sake of others.
+        // If all running searches hang, the mount is at fault rather than the load.
         let hangs = self.searchers.overdue() >= SEARCHING_THREADS;
         let refusal = if hangs {
             OpenError::Unavailable(MountError::TimedOut)
@@ -236,7 +233,7 @@ impl Mount {
                     let path = path.map_err(|error| mount.classify(root.as_fd(), ".", error))?;
                     mount.open_at(root.as_fd(), path, &conditions, deadline)
                 });
-            // The next search of this agent may begin as soon as it knows of this one's end.
+            // Before the callback, so that the agent can search again once it has the result.
             drop(guard);
             callback.call(found);
         };
@@ -247,13 +244,11 @@ impl Mount {
         );
     }
 
-    /// Scans for new recordings of these agents, on the one thread of the mount for that; see
-    /// [`Watcher`].
+    /// Scans for new recordings of these agents on the mount's scan thread; see [`Watcher`].
     ///
-    /// The scan begins nothing more after half of the time the file server has to answer, so that
-    /// only a file server that is stuck makes the thread count as hung. `done` is dropped uncalled
-    /// while the mount does not answer and while another scan has not ended. A scan keeps an
-    /// automount mounted, and mounts it.
+    /// The scan starts nothing more after half of the mount's timeout, so that the thread only
+    /// counts as hung if the file server is stuck. `done` is dropped uncalled if the mount does not
+    /// answer or another scan is running. A scan mounts an automount and keeps it mounted.
     pub(crate) fn scan_for_arrivals(
         self: &Arc<Self>,
         watcher: &Arc<Mutex<Watcher>>,
@@ -288,7 +283,7 @@ impl Mount {
         let now = Instant::now();
         let root = match self.open_root() {
             Ok(root) => root,
-            // Logged by the watch over the mount.
+            // Logged by the mount watch.
             Err(lost) => {
                 return Some(Scan {
                     error: Some(OpenError::Unavailable(lost)),
@@ -297,7 +292,7 @@ impl Mount {
             }
         };
         let scan = watcher.scan(root.as_fd(), agents, scope, now, now + self.timeout / 2);
-        // If the whole mount is lost, the watch over it logs that.
+        // The mount watch logs the loss of the whole mount.
         if let Some(failure) = &scan.error
             && self.status() != MountStatus::Lost
             && resolve::probe(root.as_fd()).is_ok()
@@ -307,7 +302,7 @@ impl Mount {
         Some(scan)
     }
 
-    /// Finds out whether the directory is there, mounted, may be entered, and its file server
+    /// Checks that the directory exists, is mounted and can be entered, and that its file server
     /// answers.
     pub(crate) fn probe(
         self: &Arc<Self>,
@@ -320,7 +315,7 @@ impl Mount {
         }
     }
 
-    /// [`Mount::probe`] for the watch, which keeps no automount from idling.
+    /// [`Mount::probe`] for the watch. Not counted as a use, so that automounts can expire.
     pub(super) fn probe_uncounted(
         self: &Arc<Self>,
         done: impl FnOnce(Result<(), MountError>) + Send + 'static,
@@ -332,10 +327,10 @@ impl Mount {
             .execute_within(Instant::now() + self.timeout, self.timeout, Box::new(job));
     }
 
-    /// Threads that hang in the file server beyond their deadline.
+    /// Threads that have been in the file server beyond their deadline.
     ///
-    /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two that close files, one that probes
-    /// and one that scans for new recordings.
+    /// At most [`OPENING_THREADS`], [`SEARCHING_THREADS`], two closing threads, one probing and one
+    /// scanning.
     pub(crate) fn hung(&self) -> usize {
         self.openers.overdue()
             + self.searchers.overdue()
@@ -344,7 +339,7 @@ impl Mount {
             + self.files.overdue()
     }
 
-    /// Why no further recording can be opened although the directory may answer: threads that hang.
+    /// Why no recording can be opened even if the directory answers: hung threads.
     pub(crate) fn stuck_reason(&self) -> Option<MountError> {
         if self.openers.overdue() >= OPENING_THREADS {
             return Some(MountError::Stuck);
@@ -352,7 +347,7 @@ impl Mount {
         self.files.is_stuck().then_some(MountError::CloseHung)
     }
 
-    /// Threads that are inside a read of an opened recording at this moment.
+    /// Threads currently reading an opened recording.
     pub(crate) fn reading(&self) -> usize {
         self.files.reading()
     }
@@ -363,7 +358,7 @@ impl Mount {
         self.files.pretend_to_read();
     }
 
-    /// What is known of the mount now, if it is watched; never blocks on its file server.
+    /// The current status, if the mount is watched. Never blocks.
     pub(crate) fn status(&self) -> MountStatus {
         match self.status.load(Ordering::Relaxed) {
             _ if self.stuck_reason().is_some() => MountStatus::Lost,
@@ -373,25 +368,24 @@ impl Mount {
         }
     }
 
-    /// Notes what the watch has found out, and says whether it had found the mount lost before.
+    /// Sets the status found by the watch; returns whether it was `Lost` before.
     pub(super) fn set_status(&self, status: MountStatus) -> bool {
         self.backing_off
             .store(status == MountStatus::Lost, Ordering::Relaxed);
         self.status.swap(status as u8, Ordering::Relaxed) == MountStatus::Lost as u8
     }
 
-    /// Notes whether the directory is mounted on demand.
+    /// Notes whether the directory is an automount.
     pub(super) fn set_automount(&self, is_automount: bool) {
         self.is_automount.store(is_automount, Ordering::Relaxed);
     }
 
-    /// A number that is another one when somebody other than the watch has asked for something.
+    /// Changes with each request other than the watch's.
     pub(super) fn uses(&self) -> u64 {
         self.uses.load(Ordering::Relaxed)
     }
 
-    /// Whether mounting on demand has failed so recently that it is not to be tried again by a
-    /// client.
+    /// Whether an automount has failed so recently that clients must not trigger it again.
     pub(super) fn is_backing_off(&self) -> bool {
         self.is_automount.load(Ordering::Relaxed) && self.backing_off.load(Ordering::Relaxed)
     }
@@ -404,11 +398,11 @@ impl Mount {
         }
     }
 
-    /// Opens the directory each time: one that went away and came back is another directory.
+    /// Opens the directory anew each time: after a remount it is a different one.
     fn open_root(&self) -> Result<OwnedFd, MountError> {
         let root = resolve::open_root(&self.directory, self.check);
         if root.is_err() {
-            // A failing automount is left alone until the watch has tried it again.
+            // A failed automount is left alone until the watch retries it.
             self.backing_off.store(true, Ordering::Relaxed);
         }
         root
@@ -417,8 +411,7 @@ impl Mount {
     fn probe_now(&self) -> Result<(), MountError> {
         let root = resolve::open_root(&self.directory, false)?;
         resolve::probe(root.as_fd())?;
-        // Last, because whether it may be entered is of interest even where it need not be a mount
-        // point.
+        // Last, because access is checked even if it need not be a mount point.
         if self.check {
             resolve::check_mounted(&self.directory, root.as_fd())
         } else {
@@ -449,9 +442,9 @@ impl Mount {
 
     /// Classifies a failure below the directory, and logs it if the operator can fix it.
     ///
-    /// While the mount is lost, by the watch or because the directory itself cannot be entered any
-    /// more, every failure is that of the mount, and the watch logs it: an export that was
-    /// withdrawn refuses each file as if it were the file's fault.
+    /// While the mount is lost, according to the watch or because the directory can no longer be
+    /// entered, every failure is the mount's, and the watch logs it: a withdrawn export refuses
+    /// each file as if that were at fault.
     fn classify(&self, root: BorrowedFd<'_>, name: &str, error: OpenError) -> OpenError {
         let lost = error.errno().and_then(|_| resolve::probe(root).err());
         let is_lost = lost.is_some() || self.status() == MountStatus::Lost;

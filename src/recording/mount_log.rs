@@ -1,4 +1,4 @@
-//! Log lines about single recordings of a mount, rate-limited.
+//! Rate-limited log lines about recordings of a mount.
 
 use std::fmt::Display;
 use std::path::Path;
@@ -12,7 +12,7 @@ use crate::ops::log_lines::Quoted;
 use crate::ops::rate_limited_log::RateLimitedLog;
 use crate::ops::sync::lock;
 
-/// The lines of one mount: refusals by policy once each, failures of the machine rate-limited.
+/// The log lines of one mount: refusals by policy once each, failures rate-limited.
 #[derive(Debug, Default)]
 pub(super) struct MountLog {
     mount: String,
@@ -24,7 +24,6 @@ pub(super) struct MountLog {
 }
 
 impl MountLog {
-    /// No lines yet.
     pub(super) fn new(directory: &Path) -> MountLog {
         MountLog {
             mount: directory.display().to_string(),
@@ -32,21 +31,21 @@ impl MountLog {
         }
     }
 
-    /// A folder or file is a symbolic link. `path` is the one below the mount.
+    /// A folder or file is a symbolic link. `path` is relative to the mount.
     pub(super) fn link(&self, path: &impl Display) {
         if !self.link.swap(true, Ordering::Relaxed) {
             self.line(path, "is a symbolic link; links are not followed, recordings behind them count as missing");
         }
     }
 
-    /// Something other than a regular file has the name of a recording.
+    /// A recording is not a regular file.
     pub(super) fn irregular(&self, path: &impl Display) {
         if !self.irregular.swap(true, Ordering::Relaxed) {
             self.line(path, "is not a regular file and cannot be downloaded");
         }
     }
 
-    /// A recording or folder could not be opened or read for a reason of the machine.
+    /// A recording or folder could not be opened or read.
     pub(super) fn failed(&self, path: &impl Display, reason: &impl Display) {
         // Logged without the lock.
         let permitted = lock(&self.failures).permit(Instant::now());
@@ -55,7 +54,7 @@ impl MountLog {
         }
     }
 
-    /// A search for an agent's latest recording met one of its bounds.
+    /// A search for an agent's latest recording hit a limit.
     pub(super) fn gave_up(&self, what: &impl Display) {
         let permitted = lock(&self.searches).permit(Instant::now());
         if let Some(suppressed) = permitted {
@@ -66,7 +65,7 @@ impl MountLog {
         }
     }
 
-    /// A scan for new recordings failed; what it found until then is kept.
+    /// A scan for new recordings failed.
     pub(super) fn scan_failed(&self, reason: &impl Display) {
         let permitted = lock(&self.looks).permit(Instant::now());
         if let Some(suppressed) = permitted {

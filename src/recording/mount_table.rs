@@ -1,5 +1,5 @@
-//! The kernel's mount table (proc(5), `mountinfo`). Reading it asks no file server and
-//! triggers no automount.
+//! The kernel's mount table (proc(5), `mountinfo`). Reading it neither contacts a file server nor
+//! triggers an automount.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
@@ -14,7 +14,7 @@ struct Entry {
     kind: String,
 }
 
-/// The mount point of the file system that a directory lies in, unless that is `/` or unknown.
+/// The mount point of the directory's file system, unless that is `/` or unknown.
 pub(super) fn mount_above(directory: &Path) -> Option<PathBuf> {
     let directory = directory.canonicalize().ok()?;
     let table = std::fs::read(TABLE).ok()?;
@@ -22,9 +22,9 @@ pub(super) fn mount_above(directory: &Path) -> Option<PathBuf> {
     (above != Path::new("/")).then_some(above)
 }
 
-/// Whether a directory is mounted on demand, so that looking into it mounts it or keeps it mounted.
+/// Whether the directory is an automount, which any access mounts or keeps mounted.
 ///
-/// The path is taken as it is written: resolving links could already trigger the mount.
+/// Links in the path are not resolved, as that could trigger the mount.
 pub(super) fn is_automount(directory: &Path) -> bool {
     let Ok(table) = std::fs::read(TABLE) else {
         return false;
@@ -33,8 +33,8 @@ pub(super) fn is_automount(directory: &Path) -> bool {
 }
 
 fn is_automounted(table: &[Entry], directory: &Path) -> bool {
-    // With a direct map the automount is the directory itself, with an indirect one a folder above
-    // it. A file system mounted further down for good hides that.
+    // In a direct map the automount is the directory itself, in an indirect one a folder above. A
+    // permanent mount further down hides it.
     let Some(covering) = covering(table, directory) else {
         return false;
     };
@@ -45,8 +45,7 @@ fn is_automounted(table: &[Entry], directory: &Path) -> bool {
         })
 }
 
-/// The file system that shows at `path`: the one mounted deepest, and of several on one point the
-/// last.
+/// The file system visible at `path`: the deepest mount, and of several at one point the last.
 fn covering<'a>(table: &'a [Entry], path: &Path) -> Option<&'a Entry> {
     table
         .iter()
@@ -72,7 +71,7 @@ fn entry(line: &[u8]) -> Option<Entry> {
     })
 }
 
-/// Blanks, line ends and backslashes stand as `\` and three octal digits.
+/// Blanks, line ends and backslashes are escaped as `\` and three octal digits.
 fn unescape(mut text: &[u8]) -> Vec<u8> {
     let mut plain = Vec::with_capacity(text.len());
     while let [first, rest @ ..] = text {

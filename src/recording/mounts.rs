@@ -1,4 +1,4 @@
-//! All the mounts of the configuration, by node and drive.
+//! The configured mounts, by node and drive.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -11,7 +11,7 @@ use super::mount::{Mount, MountStatus};
 use super::watch::MountWatch;
 use crate::config::{Drive, MountPoint};
 
-/// The mounts a gateway serves. There may be none, then every download ends with 108-011.
+/// The mounts of a gateway. Without any, every download ends with 108-011.
 #[derive(Default)]
 pub(crate) struct Mounts {
     by_point: BTreeMap<MountPoint, Arc<Mount>>,
@@ -19,12 +19,11 @@ pub(crate) struct Mounts {
 }
 
 impl Mounts {
-    /// The mounts of these directories; with `check` each must be a mount point of its own
-    /// (MOUNT_CHECK).
+    /// The mounts of these directories; with `check` each must be a mount point (MOUNT_CHECK).
     ///
-    /// Of the points only those of a node are in force in `pool_mode`, and only those of none
-    /// otherwise. A directory that serves several points is one mount with one set of threads.
-    /// Nothing is touched yet.
+    /// In `pool_mode` only points with a node are used, otherwise only those without. A directory
+    /// that serves several points is one mount with one set of threads. Does not access the
+    /// directories yet.
     pub(crate) fn new(
         directories: &BTreeMap<MountPoint, PathBuf>,
         pool_mode: bool,
@@ -47,8 +46,7 @@ impl Mounts {
         }
     }
 
-    /// Begins to watch every mount, until this is dropped. Fails if no thread can be spawned for
-    /// it.
+    /// Starts watching every mount, until dropped. Fails if a thread cannot be spawned.
     pub(crate) fn watch(&mut self) -> io::Result<()> {
         self.watches = self
             .each()
@@ -58,37 +56,37 @@ impl Mounts {
         Ok(())
     }
 
-    /// The mount for a drive, of a node in pool mode and of none (`None`) otherwise.
+    /// The mount of a drive, and in pool mode of a node.
     pub(crate) fn find(&self, location: Option<u32>, drive: Drive) -> Option<&Arc<Mount>> {
         self.by_point.get(&MountPoint { location, drive })
     }
 
-    /// Whether a node has any mount at all.
+    /// Whether a node has any mount.
     pub(crate) fn has_location(&self, location: u32) -> bool {
         self.by_point
             .keys()
             .any(|point| point.location == Some(location))
     }
 
-    /// Which mount serves which point, in the order of nodes and drives.
+    /// The mount of each point, by node and drive.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&MountPoint, &Arc<Mount>)> {
         self.by_point.iter()
     }
 
-    /// What is known of each mount that is watched.
+    /// The status of each watched mount.
     pub(crate) fn statuses(&self) -> impl Iterator<Item = (&Arc<Mount>, MountStatus)> {
         self.watches
             .iter()
             .map(|watch| (&watch.mount, watch.mount.status()))
     }
 
-    /// Whether some mount is known not to serve.
+    /// Whether any mount is lost.
     pub(crate) fn any_lost(&self) -> bool {
         self.statuses()
             .any(|(_, status)| status == MountStatus::Lost)
     }
 
-    /// Downloads that wait inside a read of a mount that is lost.
+    /// Downloads stuck in a read of a lost mount.
     pub(crate) fn stalled(&self) -> usize {
         self.statuses()
             .filter(|(_, status)| *status == MountStatus::Lost)
@@ -96,7 +94,7 @@ impl Mounts {
             .sum()
     }
 
-    /// A watch for new recordings over each mount, with its first point.
+    /// A watch for new recordings on each mount, with its first point.
     pub(crate) fn arrival_watches(&self, suffixes: &Suffixes) -> Vec<ArrivalWatch> {
         let watch = |mount: Arc<Mount>| {
             let (point, _) = self

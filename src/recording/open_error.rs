@@ -1,4 +1,4 @@
-//! Errors of opening and reading recordings, from errno to result code.
+//! Errors of opening and reading recordings, and the errno policy.
 
 use std::fmt;
 use std::io;
@@ -8,35 +8,36 @@ use rustix::io::Errno;
 
 use super::errno::ErrnoText;
 
-/// Why a recording cannot be given.
+/// Why a recording cannot be opened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum OpenError {
     /// The file server is absent, not mounted, or does not answer (108-012).
     Unavailable(MountError),
     /// There is no such recording (108-009).
     NotFound,
-    /// It is there but cannot be given (108-013).
+    /// It exists but cannot be read (108-013).
     Unreadable(Unreadable),
-    /// Too many searches for a latest recording are waiting, or one of this agent is not finished
+    /// Too many searches for a latest recording are queued, or one of this agent is unfinished
     /// (503).
     Busy,
 }
 
-/// Why a recording that is there cannot be given.
+/// Why an existing recording cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Unreadable {
     /// Opening or reading it failed.
     Failed(Errno),
     /// It is a folder, a FIFO, a socket or a device.
     Irregular,
-    /// It has no bytes.
+    /// It is empty.
     Empty,
-    /// It became shorter while it was opened.
+    /// It shrank while it was being opened.
     Shrunk,
 }
 
 impl OpenError {
-    /// The meaning of `errno` between the mount directory and the opened file, both exclusive.
+    /// The meaning of `errno` on the way from the mount directory to the opened file, both
+    /// exclusive.
     ///
     /// | errno | on the way | first read |
     /// | --- | --- | --- |
@@ -48,7 +49,7 @@ impl OpenError {
     /// | EACCES, EPERM: not ours to read | `Unreadable` | `Unreadable` |
     /// | ENXIO, ENODEV: a socket or device; EAGAIN: leased to a writer; others | `Unreadable` | `Unreadable` |
     ///
-    /// Any failure of the mount directory itself, whatever its errno, is `Unavailable`.
+    /// Any failure of the mount directory itself is `Unavailable`.
     pub(crate) fn from_walk(errno: Errno) -> OpenError {
         match errno {
             Errno::NOENT
@@ -58,13 +59,13 @@ impl OpenError {
             | Errno::INVAL
             | Errno::ILSEQ => OpenError::NotFound,
             Errno::IO | Errno::REMOTEIO => OpenError::Unavailable(MountError::Failed(errno)),
-            // A socket, or a device that nothing drives.
+            // A socket, or a device without a driver.
             Errno::NXIO => OpenError::Unreadable(Unreadable::Irregular),
             errno => OpenError::from_first_read(errno),
         }
     }
 
-    /// The meaning of `errno` when the opened file is asked for its size or its first bytes.
+    /// The meaning of `errno` from the first stat or read of an opened file.
     pub(crate) fn from_first_read(errno: Errno) -> OpenError {
         match errno {
             Errno::STALE
@@ -89,7 +90,7 @@ impl OpenError {
         }
     }
 
-    /// The errno of the failed system call, if there was one: a fault that the operator can fix.
+    /// The errno of the failed system call, if any: a fault that the operator can fix.
     pub(crate) fn errno(&self) -> Option<Errno> {
         match self {
             OpenError::Unavailable(MountError::Failed(errno))
@@ -121,15 +122,14 @@ impl fmt::Display for Unreadable {
     }
 }
 
-/// Why a recording ends before its selection does. The answer then has to be cut.
+/// Why a recording could not be sent completely. The response must be cut.
 #[derive(Debug)]
 pub(crate) enum ReadError {
-    /// The file has become shorter than it was when it was opened.
+    /// The file has shrunk since it was opened.
     Shrunk,
-    /// The file was written to since it was opened, so that what was sent is neither the old nor
-    /// the new one.
+    /// The file was written to since it was opened, so the response may mix old and new content.
     Changed,
-    /// The agent may no longer have it.
+    /// The agent has lost the right to it.
     Revoked,
     /// The file server failed.
     Failed(Errno),
@@ -151,7 +151,7 @@ impl std::error::Error for ReadError {}
 impl From<ReadError> for io::Error {
     fn from(error: ReadError) -> io::Error {
         match error {
-            // Wrapped, so that a log line names the error number and it is not taken for one of the
+            // Wrapped, so that the log names the errno and it is not mistaken for one of the
             // socket.
             ReadError::Failed(errno) => io::Error::new(errno.kind(), error),
             ReadError::Shrunk => io::Error::new(io::ErrorKind::UnexpectedEof, error),
@@ -160,19 +160,19 @@ impl From<ReadError> for io::Error {
     }
 }
 
-/// Why a mount does not serve, for the operator.
+/// Why a mount is unavailable, for the operator.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum MountError {
     /// Opening, entering or examining the directory failed.
     Failed(Errno),
-    /// The directory is there, but nothing is mounted on it and MOUNT_CHECK is ON. If it lies in a
-    /// file system other than that of `/`, this is where that one is mounted.
+    /// The directory exists, but nothing is mounted on it and MOUNT_CHECK is ON. Contains the mount
+    /// point of its file system, unless that is `/`.
     NotMounted(Option<PathBuf>),
-    /// There was no answer in time.
+    /// The file server did not answer in time.
     TimedOut,
-    /// The directory answers, but every thread that opens recordings below it hangs.
+    /// The directory answers, but every opening thread hangs.
     Stuck,
-    /// The directory answers, but files that were opened there cannot be closed.
+    /// The directory answers, but files opened there cannot be closed.
     CloseHung,
 }
 

@@ -1,5 +1,5 @@
-//! The opened files of one mount. Each is closed by threads of their own, because `close` can hang,
-//! too: it flushes, and a file server may leave that unanswered like any other request.
+//! The opened files of one mount. They are closed by dedicated threads, because `close` can hang
+//! too: it flushes, which a file server may leave unanswered.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::fs::File;
@@ -16,13 +16,13 @@ use crate::ops::sync::{lock, wait_while};
 /// Threads that close files of one mount.
 pub(super) const CLOSING_THREADS: usize = 2;
 
-/// Files that may wait to be closed before no further one is opened.
+/// Maximum number of unclosed files; beyond it no further one is opened.
 ///
-/// So a mount whose files cannot be closed holds at most this many descriptors, and one for each
-/// recording that was open already or being opened.
+/// Bounds the descriptors of a mount whose files cannot be closed, besides those of recordings
+/// already open or being opened.
 pub(super) const MAX_UNCLOSED: usize = 20;
 
-/// Counts the reads that are under way and closes what is no longer needed.
+/// Counts reads in progress, and closes files.
 pub(super) struct OpenFiles {
     timeout: Duration,
     reading: AtomicUsize,
@@ -34,7 +34,7 @@ pub(super) struct OpenFiles {
 #[derive(Debug, Default)]
 struct Closing {
     waiting: VecDeque<File>,
-    /// When each running `close` began, by a number of its own.
+    /// When each running `close` began, by a unique number.
     running: BTreeMap<u64, Instant>,
     next: u64,
 }
@@ -46,19 +46,19 @@ impl Closing {
 }
 
 impl OpenFiles {
-    /// No files yet. A `close` that takes longer than `timeout` counts as overdue.
+    /// A `close` that takes longer than `timeout` counts as overdue.
     pub(super) fn new(timeout: Duration) -> Arc<OpenFiles> {
         Arc::new(OpenFiles {
             timeout,
             reading: AtomicUsize::new(0),
             closing: Mutex::default(),
             closed: Condvar::new(),
-            // One waiting job suffices, as each closes whatever is there.
+            // One queued job suffices, as each closes all waiting files.
             threads: ThreadPool::new("mount-close", CLOSING_THREADS, 1),
         })
     }
 
-    /// Takes charge of an opened file.
+    /// Takes ownership of an opened file.
     pub(super) fn track(self: &Arc<Self>, file: File) -> MountFile {
         MountFile {
             file: Some(file),
@@ -66,7 +66,7 @@ impl OpenFiles {
         }
     }
 
-    /// Threads inside a read or a last check of an opened recording at this moment.
+    /// Threads currently in a read or stat of an opened recording.
     pub(super) fn reading(&self) -> usize {
         self.reading.load(Ordering::Relaxed)
     }
@@ -77,7 +77,7 @@ impl OpenFiles {
         self.reading.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Threads whose `close` has taken too long.
+    /// Threads whose `close` is overdue.
     pub(super) fn overdue(&self) -> usize {
         let now = Instant::now();
         lock(&self.closing)
@@ -87,18 +87,17 @@ impl OpenFiles {
             .count()
     }
 
-    /// Files that are no longer needed and not closed yet.
+    /// Files waiting to be closed or being closed.
     pub(super) fn unclosed(&self) -> usize {
         lock(&self.closing).unclosed()
     }
 
-    /// Whether no further file may be opened because none can be closed.
+    /// Whether no file may be opened because none can be closed.
     pub(super) fn is_stuck(&self) -> bool {
         self.unclosed() >= MAX_UNCLOSED && self.overdue() >= CLOSING_THREADS
     }
 
-    /// Waits until fewer than [`MAX_UNCLOSED`] files wait to be closed; false if `deadline` passes
-    /// first.
+    /// Waits until fewer than [`MAX_UNCLOSED`] files are unclosed; false at `deadline`.
     pub(super) fn wait_for_room(&self, deadline: Instant) -> bool {
         let is_full = |closing: &mut Closing| closing.unclosed() >= MAX_UNCLOSED;
         let closing = lock(&self.closing);
@@ -108,8 +107,8 @@ impl OpenFiles {
     fn close(self: &Arc<Self>, file: File) {
         lock(&self.closing).waiting.push_back(file);
         let files = Arc::clone(self);
-        // A refusal means that a waiting job will close it, or that not even one thread can be
-        // spawned; then it stays until the next file is closed.
+        // If refused, a queued job will close the file, or no thread can be spawned and it stays
+        // open until the next close.
         self.threads
             .execute(None, Box::new(move || files.close_waiting()));
     }
@@ -131,26 +130,26 @@ impl OpenFiles {
     }
 }
 
-/// An opened file of a mount. Dropping it never blocks: a thread of the mount closes it.
+/// An opened file. Dropping it never blocks: a thread of the mount closes it.
 pub(super) struct MountFile {
     file: Option<File>,
     files: Arc<OpenFiles>,
 }
 
 impl MountFile {
-    /// The size and times of the file as its server has them now.
+    /// Size and times, as the file server has them now.
     pub(super) fn stat(&self) -> Result<FileStat, Errno> {
         let file = self.file.as_ref().ok_or(Errno::BADF)?;
         self.counted(|| resolve::stat_synced(file))
     }
 
-    /// Reads at most `buffer.len()` bytes from `offset` on; 0 at the end of the file.
+    /// Reads at most `buffer.len()` bytes at `offset`; 0 at the end of the file.
     pub(super) fn read_at(&self, buffer: &mut [u8], offset: u64) -> Result<usize, Errno> {
         let file = self.file.as_ref().ok_or(Errno::BADF)?;
         self.counted(|| retry_on_intr(|| pread(file, &mut *buffer, offset)))
     }
 
-    /// The file itself, for advice to the kernel.
+    /// The file, for fadvise.
     pub(super) fn file(&self) -> Option<&File> {
         self.file.as_ref()
     }

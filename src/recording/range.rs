@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use super::validators::{ETag, is_exactly_modified, is_unmodified_since};
 
-/// A run of bytes that lies inside its file; never empty.
+/// A non-empty byte range within a file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ByteRange {
     start: u64,
@@ -17,40 +17,39 @@ impl ByteRange {
         self.start
     }
 
-    /// The last byte, which belongs to the range.
+    /// The last byte, inclusive.
     pub fn last(self) -> u64 {
         self.last
     }
 
-    /// How many bytes, at least 1.
+    /// Length in bytes, at least 1.
     pub fn length(self) -> u64 {
         self.last - self.start + 1
     }
 
-    /// The Content-Range field of a 206 for a file of `length` bytes.
+    /// Content-Range of a 206 for a file of `length` bytes.
     pub fn content_range(self, length: u64) -> String {
         format!("bytes {}-{}/{length}", self.start, self.last)
     }
 }
 
-/// What a request asks of a file.
+/// The part of a file that a request selects.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Selection {
     /// All of it: 200.
     Whole,
-    /// One run of its bytes: 206.
+    /// One range: 206.
     Part(ByteRange),
-    /// Bytes it does not have: 416 with `Content-Range: bytes */length`.
+    /// A range beyond its end: 416 with `Content-Range: bytes */length`.
     Unsatisfiable,
-    /// Nothing, as the file is not in the state that If-Match or If-Unmodified-Since demands: 412.
+    /// Nothing, as If-Match or If-Unmodified-Since does not hold: 412.
     PreconditionFailed,
 }
 
-/// The fields of a request that decide what is sent of a file, each `None` where the request has
-/// none.
+/// The request headers that select the part of a file; `None` if absent.
 ///
-/// If-None-Match and If-Modified-Since are not among them: a vendor client sends one with every
-/// download and cannot take the 304 that would answer it.
+/// If-None-Match and If-Modified-Since are ignored: a vendor client sends one with every download
+/// but cannot handle a 304.
 #[derive(Debug, Clone, Default)]
 pub struct Conditions {
     /// If-Match (RFC 9110 section 13.1.1).
@@ -63,25 +62,24 @@ pub struct Conditions {
     pub if_range: Option<String>,
 }
 
-/// The state of the file that the conditions are held against.
+/// The state of a file, for evaluating conditions.
 #[derive(Debug, Clone, Copy)]
 pub struct FileState<'a> {
     /// Its entity tag.
     pub etag: &'a ETag,
-    /// Its time of change.
+    /// Its modification time.
     pub modified: SystemTime,
     /// Its size in bytes.
     pub length: u64,
-    /// The time of the answer.
+    /// The time of the response.
     pub now: SystemTime,
 }
 
 /// Applies the conditions of a request, in the order of RFC 9110 section 13.2.2.
 ///
-/// If-Unmodified-Since counts only where there is no If-Match. A Range is ignored, and the whole
-/// file selected, when If-Range names another state of the file, when the field is malformed or of
-/// another unit, and when it asks for several ranges (section 14.2 allows all of these; multipart
-/// answers serve no client of this interface).
+/// If-Unmodified-Since is ignored if there is an If-Match. Range is ignored, and the whole file
+/// selected, if If-Range does not match, or if Range is malformed, has another unit or several
+/// ranges (section 14.2 allows this; no client of this interface needs multipart responses).
 pub fn select(conditions: &Conditions, state: FileState<'_>) -> Selection {
     let may_proceed = match (&conditions.if_match, &conditions.if_unmodified_since) {
         (Some(list), _) => state.etag.is_matched_by(list),
@@ -108,7 +106,7 @@ fn is_current(if_range: &str, state: FileState<'_>) -> bool {
     state.etag.is_exactly(if_range) || is_exactly_modified(if_range, state.modified, state.now)
 }
 
-/// One range as asked for, before it meets a length.
+/// A requested range, before it is applied to a length.
 #[derive(Debug, Clone, Copy)]
 enum RangeSpec {
     From(u64),
@@ -134,13 +132,13 @@ impl RangeSpec {
     }
 }
 
-/// Reads `bytes=` and exactly one range; `None` for everything that is to be ignored.
+/// Parses `bytes=` and exactly one range; `None` if the header must be ignored.
 fn parse(field: &str) -> Option<RangeSpec> {
     let (unit, set) = field.trim().split_once('=')?;
     if !unit.eq_ignore_ascii_case("bytes") {
         return None;
     }
-    // Empty list elements are to be skipped (RFC 9110 section 5.6.1.2).
+    // Empty list elements are skipped (RFC 9110 section 5.6.1.2).
     let mut specs = set
         .split(',')
         .map(|spec| spec.trim_matches([' ', '\t']))
@@ -158,7 +156,7 @@ fn parse(field: &str) -> Option<RangeSpec> {
     }
 }
 
-/// Digits only; a number beyond 64 bits is beyond every file, and the greatest one is as well.
+/// Digits only. Saturates beyond 64 bits, which is beyond the end of any file.
 fn number(digits: &str) -> Option<u64> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return None;

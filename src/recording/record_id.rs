@@ -1,4 +1,4 @@
-//! The recordId of a request: which file, on which drive, and whose recording it is.
+//! RecordIds: which file on which drive, and whose recording it is.
 
 use std::fmt;
 
@@ -6,21 +6,20 @@ use super::day::Day;
 use super::rel_path::{RelPath, Segment, has_suffix};
 use crate::config::Drive;
 
-/// The longest recordId in characters: what the interface's own portal lets through.
+/// Maximum length of a recordId in characters, as in the vendor's portal.
 pub const MAX_LEN: usize = 129;
 
-/// Names below the drive, the file included: the documented forms have up to six.
+/// Maximum number of names below the drive, including the file; documented forms have up to six.
 const MAX_DEPTH: usize = 16;
 
-/// A recordId taken apart: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and its
-/// variants.
+/// A parsed recordId: `<drive>:/<vdn>/<media>/<yyyymmdd>/<agent>/<file>.<suffix>` and variants.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RecordId {
     drive: Drive,
     path: RelPath,
 }
 
-/// What kind of recording a path is of, as the `filetype` of `recordfile` tells them apart.
+/// The kind of a recording, as distinguished by `filetype` of `recordfile`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum RecordKind {
     /// A call, `filetype` 1: `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
@@ -32,27 +31,25 @@ pub(crate) enum RecordKind {
     Other,
 }
 
-/// What keeps a text from being a recordId; all of it is one result code (104-003).
+/// Why a text is not a recordId; always 104-003, except `Suffix`, whose code depends on the media.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Invalid {
     /// More than [`MAX_LEN`] characters.
     TooLong,
-    /// It does not begin with a drive letter, a colon and a slash.
+    /// It does not start with drive letter, colon and slash.
     Drive,
-    /// A name is empty, only dots, or holds a colon or a control character, or there are too many
+    /// A name is empty, only dots, or contains a colon or control character, or there are too many
     /// names.
     Path,
-    /// The file does not end in a suffix that may be downloaded.
+    /// The file has no allowed suffix.
     Suffix,
 }
 
 impl RecordId {
-    /// Reads a recordId that is already percent-decoded, once: what still looks encoded is part of
-    /// a name.
+    /// Parses a percent-decoded recordId. Remaining percent signs are part of a name.
     ///
-    /// Either slash separates, and never two in a row: the gateway folds those in its own paths,
-    /// but here an empty name would let two spellings name one file. `suffixes` have no dots and
-    /// match in any case.
+    /// Both slashes separate names. Double slashes are invalid, unlike in request paths: they would
+    /// allow several spellings of one file. `suffixes` have no dots and match in any case.
     pub fn parse(text: &str, suffixes: &[String]) -> Result<RecordId, Invalid> {
         if text.chars().count() > MAX_LEN {
             return Err(Invalid::TooLong);
@@ -79,18 +76,17 @@ impl RecordId {
         })
     }
 
-    /// The drive, which with the node selects the mount.
+    /// The drive, which selects the mount, together with the node.
     pub(crate) fn drive(&self) -> Drive {
         self.drive
     }
 
-    /// The file below the directory of that mount.
+    /// The file below the mount directory.
     pub fn path(&self) -> &RelPath {
         &self.path
     }
 
-    /// What kind of recording the path is of. Says nothing about whose it is, which is
-    /// [`RecordId::owner`]'s to say.
+    /// The kind of the recording.
     pub(crate) fn kind(&self) -> RecordKind {
         let is = |name: &Segment, word: &str| name.as_str().eq_ignore_ascii_case(word);
         match self.path.folders() {
@@ -103,9 +99,9 @@ impl RecordId {
         }
     }
 
-    /// The agent whose recording it is: the number that names the file's folder, if a day names the
-    /// folder above that. Other forms of path do not say, and are for those who may download every
-    /// agent's.
+    /// The agent whose recording it is: the number of the file's folder, if the folder above is a
+    /// day. Other paths have no owner, and can only be downloaded with the right to every agent's
+    /// recordings.
     pub fn owner(&self) -> Option<u32> {
         let [.., day, agent] = self.path.folders() else {
             return None;
@@ -114,14 +110,14 @@ impl RecordId {
         agent_of(agent.as_str())
     }
 
-    /// The path for a mount to open, without the drive.
+    /// The path without the drive.
     pub(crate) fn into_path(self) -> RelPath {
         self.path
     }
 }
 
-/// The agent whose folder this is. Only the one spelling: a file server may hold "503" and "0503"
-/// as different folders.
+/// The agent of a folder. Only the canonical spelling, as "503" and "0503" may be different
+/// folders.
 pub(super) fn agent_of(folder: &str) -> Option<u32> {
     let number: u32 = folder.parse().ok()?;
     (number.to_string() == folder).then_some(number)

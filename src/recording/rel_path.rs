@@ -1,20 +1,20 @@
-//! A path below a mount directory that can only lead downwards.
+//! A relative path that cannot leave its mount directory.
 
 use std::fmt;
 
 use super::day::Day;
 
-/// One name in a [`RelPath`]: a single path component that names something inside its folder.
+/// One name in a [`RelPath`].
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Segment(String);
 
 impl Segment {
-    /// Takes `text` unless it is empty, made of dots only, or holds `/`, `\`, `:` or a control
+    /// `None` if `text` is empty, consists of dots, or contains `/`, `\`, `:` or a control
     /// character.
     ///
-    /// Dots-only names beyond `.` and `..`, the backslash and the colon (drives, alternate streams)
-    /// mean nothing to Linux but may to the file server behind a mount. What is not refused is just
-    /// a name: a percent sign stays a percent sign.
+    /// Names of three or more dots, backslashes and colons (drives, alternate streams) are harmless
+    /// on Linux but may mean something to the file server. Everything else is taken literally,
+    /// including percent signs.
     pub(crate) fn parse(text: &str) -> Option<Segment> {
         let plain = !text.bytes().all(|byte| byte == b'.')
             && !text
@@ -28,7 +28,7 @@ impl Segment {
         Segment(number.to_string())
     }
 
-    /// The name as text, never empty.
+    /// The name, never empty.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -40,7 +40,7 @@ impl From<Day> for Segment {
     }
 }
 
-/// Folders, then a file name: what a recordId names below the directory of its drive.
+/// Folders and a file name, below a mount directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct RelPath {
     folders: Vec<Segment>,
@@ -48,17 +48,17 @@ pub struct RelPath {
 }
 
 impl RelPath {
-    /// A path from its folders, outermost first, and the file inside the last of them.
+    /// A path of folders, outermost first, and a file.
     pub(crate) fn new(folders: Vec<Segment>, file: Segment) -> RelPath {
         RelPath { folders, file }
     }
 
-    /// The folders on the way, outermost first; none for a file in the mount directory itself.
+    /// The folders, outermost first; empty for a file in the mount directory itself.
     pub fn folders(&self) -> &[Segment] {
         &self.folders
     }
 
-    /// The file's own name.
+    /// The file name.
     pub fn file(&self) -> &Segment {
         &self.file
     }
@@ -73,8 +73,7 @@ impl fmt::Display for RelPath {
     }
 }
 
-/// Whether `name` ends in `.` and one of `suffixes` (no leading dots, any case), with something
-/// before it.
+/// Whether `name` is a non-empty stem, a dot and one of `suffixes` (without dots, any case).
 pub(super) fn has_suffix(name: &str, suffixes: &[String]) -> bool {
     name.rsplit_once('.').is_some_and(|(stem, suffix)| {
         !stem.is_empty()

@@ -1,8 +1,8 @@
-//! Opens files below a mount directory, by descriptor only.
+//! Opens files below a mount directory, descriptor by descriptor.
 //!
-//! Every step is one `openat` of one name below the descriptor of the step before, and follows no
-//! link, so a path cannot leave its mount however the tree changes meanwhile. `openat2` would say
-//! the same in one call, but systemd answers it with ENOSYS under `RestrictSUIDSGID=yes`.
+//! Each step is an `openat` of one name relative to the previous descriptor, without following
+//! links, so a path cannot leave its mount even if the tree changes meanwhile. `openat2` would do
+//! this in one call, but systemd makes it fail with ENOSYS under `RestrictSUIDSGID=yes`.
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -20,10 +20,10 @@ use super::mount_table;
 use super::open_error::MountError;
 use super::rel_path::{RelPath, Segment};
 
-/// Opens a mount directory; with `check` it must be a mount point of its own (MOUNT_CHECK).
+/// Opens a mount directory; with `check` it must be a mount point (MOUNT_CHECK).
 ///
-/// The directory is the operator's and may be reached over links. `O_DIRECTORY` makes an automount
-/// point mount itself, which `O_PATH` alone would not.
+/// The operator's path may contain links. `O_DIRECTORY` triggers an automount, which `O_PATH` alone
+/// would not.
 pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, MountError> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = retry_on_intr(|| rustix::fs::open(directory, flags, Mode::empty()))
@@ -34,7 +34,7 @@ pub(super) fn open_root(directory: &Path, check: bool) -> Result<OwnedFd, MountE
     Ok(root)
 }
 
-/// Checks that the opened mount directory is a mount point of its own.
+/// Checks that the opened mount directory is a mount point.
 pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<(), MountError> {
     match is_mount_point(root).map_err(MountError::Failed)? {
         true => Ok(()),
@@ -42,30 +42,28 @@ pub(super) fn check_mounted(directory: &Path, root: BorrowedFd<'_>) -> Result<()
     }
 }
 
-/// Asks the file server itself, not the kernel's memory of it, whether the directory is there and
-/// may be entered.
+/// Checks with the file server, bypassing the kernel's cache, that the directory exists and can be
+/// entered.
 pub(super) fn probe(root: BorrowedFd<'_>) -> Result<(), MountError> {
     stat_synced(root).map_err(MountError::Failed)?;
-    // Looking up any name, even `.`, needs the right to enter the directory, which opening it with
-    // O_PATH does not.
+    // Unlike opening with O_PATH, looking up a name requires search permission, even for `.`.
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     retry_on_intr(|| openat(root, c".", flags, Mode::empty()))
         .map(drop)
         .map_err(MountError::Failed)
 }
 
-/// Size and times of a file; the times in seconds since 1970, and nanoseconds.
+/// Type, size and times of a file. Times are seconds since 1970, and nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileStat {
-    /// What kind of file it is.
     pub(crate) kind: FileType,
     /// Size in bytes.
     pub(crate) length: u64,
-    /// Time of the last change of its content.
+    /// The mtime.
     pub(crate) modified: (i64, u32),
-    /// Time of the last change of its attributes.
+    /// The ctime.
     pub(crate) changed: (i64, u32),
-    /// The creation, where the file system keeps it and it was asked for.
+    /// The creation time, if requested and known to the file system.
     pub(crate) created: Option<(i64, u32)>,
 }
 
@@ -85,7 +83,7 @@ impl FileStat {
         }
     }
 
-    /// The time of the last change, cut to what a [`SystemTime`] can express.
+    /// The mtime, clamped to the range of [`SystemTime`].
     pub(super) fn modified_time(&self) -> SystemTime {
         let (seconds, nanoseconds) = self.modified;
         let whole = Duration::from_secs(seconds.unsigned_abs());
@@ -99,12 +97,12 @@ impl FileStat {
     }
 }
 
-/// Asks the file server for size and times, past what the kernel remembers.
+/// Queries size and times from the file server, bypassing the kernel's cache.
 ///
-/// `AT_STATX_FORCE_SYNC` is what does that: NFS sends GETATTR, CIFS and FUSE ask again whatever
-/// their attribute caches hold. Local file systems always answer with what is true now. Samba does
-/// not: while a file is open it reports the mtime from before, and the mtime as the ctime, whatever
-/// programs of the server write to it (docs/operations.md, Reliability).
+/// `AT_STATX_FORCE_SYNC` makes NFS send GETATTR, and CIFS and FUSE ignore their attribute caches;
+/// local file systems are always current. Samba is not: while a file is open it reports the old
+/// mtime, also as the ctime, whatever programs on the server write to it (docs/operations.md,
+/// Reliability).
 pub(super) fn stat_synced(file: impl AsFd) -> Result<FileStat, Errno> {
     let mask = StatxFlags::BASIC_STATS;
     stat_synced_at(file.as_fd(), c"", AtFlags::EMPTY_PATH, mask)
@@ -131,7 +129,7 @@ pub(super) fn stat_synced_at(
                 created: has_created.then_some(created),
             })
         }
-        // Some sandboxes and old kernels lack statx; there the plain question has to do.
+        // Some sandboxes and old kernels lack statx.
         Err(Errno::NOSYS | Errno::PERM) => {
             statat(parent, name, flags).map(|seen| FileStat::from_stat(&seen))
         }
@@ -142,13 +140,13 @@ pub(super) fn stat_synced_at(
 /// Why a path below a mount could not be opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct WalkError {
-    /// What the kernel said.
+    /// The error of the system call.
     pub(crate) errno: Errno,
-    /// Whether the name that failed is a symbolic link, which is there and not followed.
+    /// Whether the name is a symbolic link, which is not followed.
     pub(crate) is_link: bool,
 }
 
-/// Opens the last of `folders`, or `root` itself where there is none, for listing.
+/// Opens the last of `folders`, or `root` if there are none, for listing.
 pub(super) fn open_dir(root: BorrowedFd<'_>, folders: &[Segment]) -> Result<OwnedFd, WalkError> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY;
     match folders.split_last() {
@@ -157,15 +155,15 @@ pub(super) fn open_dir(root: BorrowedFd<'_>, folders: &[Segment]) -> Result<Owne
     }
 }
 
-/// Opens the file at `path` below `root`, whatever kind of file it is.
+/// Opens the file at `path` below `root`, whatever its type.
 ///
-/// `O_NONBLOCK` keeps a FIFO from waiting for its writer; it means nothing to a regular file.
+/// `O_NONBLOCK` keeps a FIFO from waiting for a writer; it has no effect on regular files.
 pub(super) fn open_file(root: BorrowedFd<'_>, path: &RelPath) -> Result<File, WalkError> {
     let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
     open_below(root, path.folders(), path.file().as_str(), flags).map(File::from)
 }
 
-/// Opens `name` in the last of `folders` below `root`, following no link on the way.
+/// Opens `name` in the last of `folders` below `root`, without following links.
 fn open_below(
     root: BorrowedFd<'_>,
     folders: &[Segment],
@@ -187,14 +185,14 @@ fn open_below(
 fn open_name(parent: BorrowedFd<'_>, name: &str, flags: OFlags) -> Result<OwnedFd, WalkError> {
     let flags = flags | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     retry_on_intr(|| openat(parent, name, flags, Mode::empty())).map_err(|errno| {
-        // A link is ELOOP where a file is wanted and ENOTDIR where a folder is.
+        // A link fails with ELOOP as a file, and with ENOTDIR as a folder.
         let is_link = matches!(errno, Errno::LOOP | Errno::NOTDIR)
             && kind(parent, name).is_ok_and(|kind| kind == FileType::Symlink);
         WalkError { errno, is_link }
     })
 }
 
-/// What kind of file a name is, without following it.
+/// The type of a file, without following links.
 pub(super) fn kind(folder: BorrowedFd<'_>, name: &str) -> Result<FileType, Errno> {
     let found = statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)?;
     Ok(FileType::from_raw_mode(found.st_mode))
@@ -214,8 +212,7 @@ fn is_mount_point(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     }
 }
 
-/// The mount point rule for kernels before 5.8, which misses a bind mount from the same file
-/// system.
+/// The check for kernels before 5.8, which misses bind mounts from the same file system.
 fn differs_from_parent(directory: BorrowedFd<'_>) -> Result<bool, Errno> {
     let (own, above) = (
         fstat(directory)?,

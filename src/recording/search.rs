@@ -1,4 +1,4 @@
-//! Search for the recording of a download without recordId: the first by name of the agent's latest
+//! Finds the recording for a download without recordId: the first by name of the agent's latest
 //! day.
 
 use std::collections::BTreeMap;
@@ -17,29 +17,28 @@ use super::resolve;
 /// Limits of one search.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct SearchLimits {
-    /// Recording days looked at, the latest first.
+    /// Days searched, the latest first.
     pub(crate) days: usize,
-    /// Directory entries read in all.
+    /// Directory entries read in total.
     pub(crate) entries: usize,
 }
 
-/// The bounds in force: over two years of days with their folders, and an agent with a full day.
+/// Enough for over two years of days, and an agent with a full day.
 pub(super) const SEARCH_LIMITS: SearchLimits = SearchLimits {
     days: 1000,
     entries: 200_000,
 };
 
-/// Entries of a folder read between two looks at the clock.
+/// Directory entries read between two checks of the clock.
 const ENTRIES_PER_CHECK: usize = 256;
 
 /// Finds the recording below `root` in the layout `<vdn>/<media>/<yyyymmdd>/<agent>/<file>`.
 ///
-/// Looks into every VDN and media folder, takes the latest day on which the agent has a regular
-/// file with one of `suffixes` in any of them, and of all its files of that day the first by name,
-/// then by path. Links are never followed, a folder below `root` that may not be read counts as
-/// absent; `log` gets a line about each of these. When a bound is met the answer is `NotFound`, at
-/// `deadline` it is `Unavailable`, both with a line. Of the files only the first is kept, so memory
-/// is bounded by the number of folders.
+/// Searches every VDN and media folder for the latest day on which the agent has a regular file
+/// with one of `suffixes`, and takes the first file of that day by name, then by path. Links are
+/// not followed, and unreadable folders below `root` count as absent; both are logged. A limit ends
+/// the search with `NotFound`, `deadline` with `Unavailable`, both logged. Only one file is kept,
+/// so memory is bounded by the number of folders.
 pub(super) fn latest(
     root: BorrowedFd<'_>,
     agent: u32,
@@ -118,7 +117,7 @@ impl Search<'_> {
         Ok(None)
     }
 
-    /// Every day folder, with the VDN and media folders that hold one of that day.
+    /// All days, with the VDN and media folders that contain them.
     fn days(&mut self) -> Result<BTreeMap<Day, Vec<[Segment; 2]>>, Stop> {
         let mut days: BTreeMap<Day, Vec<[Segment; 2]>> = BTreeMap::new();
         for vdn in self.subfolders(&[])? {
@@ -144,7 +143,7 @@ impl Search<'_> {
 
     /// The first recording of a folder by name.
     ///
-    /// Names that no recordId could spell are passed over, as they could not be asked for either.
+    /// Skips names that are not valid in a recordId, as they could not be requested either.
     fn first_file(&mut self, folders: &[Segment]) -> Result<Option<Segment>, Stop> {
         let suffixes = self.suffixes;
         let mut first: Option<Segment> = None;
@@ -157,8 +156,8 @@ impl Search<'_> {
         Ok(first)
     }
 
-    /// Hands every name of one kind in a folder below the root to `take`; none if there is no such
-    /// folder.
+    /// Calls `take` with every name of one file type in a folder below the root, if the folder
+    /// exists.
     fn for_each_entry(
         &mut self,
         folders: &[Segment],
@@ -187,8 +186,7 @@ impl Search<'_> {
                 continue;
             };
             let found = match entry.file_type() {
-                // Some file servers do not say in the listing what an entry is, and each question
-                // takes its time.
+                // Some file servers do not report types in listings, and each stat takes time.
                 FileType::Unknown => {
                     self.check_time()?;
                     let kind = listing
@@ -215,7 +213,7 @@ impl Search<'_> {
         self.missing_as_none(opened.map_err(|error| error.errno), folders)
     }
 
-    /// Passes over what is not there or not ours to read, and stops where the file server fails.
+    /// Maps missing and unreadable files to `None`; stops if the file server fails.
     fn missing_as_none<T>(
         &self,
         result: Result<T, Errno>,
@@ -227,7 +225,7 @@ impl Search<'_> {
         };
         match OpenError::from_walk(errno) {
             OpenError::NotFound => Ok(None),
-            // Where not even the directory itself can be listed, nobody knows what is there.
+            // If the mount directory itself cannot be listed, nothing is known.
             OpenError::Unreadable(reason) if !folders.is_empty() => {
                 self.log.failed(&below(folders, None), &reason);
                 Ok(None)
@@ -245,7 +243,7 @@ impl Search<'_> {
     }
 }
 
-/// The path of a folder below the mount, or of a name in it.
+/// The path below the mount of a folder, or of a name in it.
 fn below(folders: &[Segment], name: Option<&str>) -> String {
     let names: Vec<&str> = folders.iter().map(Segment::as_str).chain(name).collect();
     names.join("/")

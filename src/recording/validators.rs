@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::resolve::FileStat;
 
-/// The first second that has no four-digit year, and therefore no HTTP date.
+/// The first second without a four-digit year, and so without an HTTP date.
 const YEAR_10000: u64 = 253_402_300_800;
 
 /// A strong entity tag, with its quotes.
@@ -13,11 +13,11 @@ const YEAR_10000: u64 = 253_402_300_800;
 pub struct ETag(String);
 
 impl ETag {
-    /// The tag of a file: its size in bytes and its time of change to the nanosecond.
+    /// The tag of a file: size in bytes and mtime to the nanosecond.
     ///
-    /// No inode: FUSE and CIFS renumber files at each mount, and other nodes number it differently,
-    /// but a download has to go on after a remount and at another node. The tag is strong because a
-    /// weak one never satisfies If-Range, and then no download could be resumed.
+    /// It excludes the inode, which changes with each mount on FUSE and CIFS and differs between
+    /// nodes, because downloads must be resumable after a remount and on another node. It is strong
+    /// because weak tags never satisfy If-Range.
     pub fn new(length: u64, seconds: i64, nanoseconds: u32) -> ETag {
         ETag(format!("\"{length:x}-{seconds:x}.{nanoseconds:x}\""))
     }
@@ -28,19 +28,18 @@ impl ETag {
         ETag::new(file.length, seconds, nanoseconds)
     }
 
-    /// The tag as it stands in a header field, quotes included.
+    /// The tag with its quotes.
     pub(crate) fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Strong comparison (RFC 9110 section 8.8.3.2): the same tag, and not marked weak.
+    /// Strong comparison (RFC 9110 section 8.8.3.2).
     pub(crate) fn is_exactly(&self, field: &str) -> bool {
         self.0 == field
     }
 
-    /// Whether If-Match names this state: by `*`, or by this tag in its list, compared strongly
-    /// (RFC 9110 section 13.1.1). Tags hold neither quotes nor, in ours, commas, so a list can be
-    /// split at every comma.
+    /// Whether If-Match holds: it is `*`, or its list contains this tag (strong comparison, RFC
+    /// 9110 section 13.1.1). Our tags contain no commas, so the list can be split at every comma.
     pub(super) fn is_matched_by(&self, if_match: &str) -> bool {
         let if_match = if_match.trim();
         if_match == "*"
@@ -56,26 +55,26 @@ impl fmt::Display for ETag {
     }
 }
 
-/// The Last-Modified field for a file changed at `modified`, in an answer of the time `now`.
+/// Last-Modified of a file with this mtime, in a response sent at `now`.
 ///
-/// A file server may report any time: one in the future is given as `now` (RFC 9110 section
-/// 8.8.2.1), one that no HTTP date can express as the nearest that can be.
+/// Clamped: future times become `now` (RFC 9110 section 8.8.2.1), and times outside the range of
+/// HTTP dates the nearest one in it.
 pub(crate) fn last_modified(modified: SystemTime, now: SystemTime) -> String {
     httpdate::fmt_http_date(UNIX_EPOCH + Duration::from_secs(stamp(modified, now)))
 }
 
-/// Whether an HTTP date of If-Range names this state of the file (RFC 9110 section 13.1.5).
+/// Whether a date in If-Range matches (RFC 9110 section 13.1.5).
 ///
-/// The date must be exactly the Last-Modified, and strong: at least a second before `now`, as a
-/// file may change twice within one second and show the same date (section 8.8.2.2).
+/// It must equal Last-Modified and be strong: at least a second before `now`, as a file may change
+/// twice within a second (section 8.8.2.2).
 pub(super) fn is_exactly_modified(field: &str, modified: SystemTime, now: SystemTime) -> bool {
     let stamp = stamp(modified, now);
     let matches = httpdate::parse_http_date(field).is_ok_and(|date| seconds(date) == stamp);
     matches && stamp < seconds(now)
 }
 
-/// Whether If-Unmodified-Since holds: the Last-Modified is no later than its date. A field that is
-/// not an HTTP date is ignored (RFC 9110 section 13.1.4).
+/// Whether If-Unmodified-Since holds: Last-Modified is not later. Invalid dates are ignored (RFC
+/// 9110 section 13.1.4).
 pub(super) fn is_unmodified_since(field: &str, modified: SystemTime, now: SystemTime) -> bool {
     httpdate::parse_http_date(field.trim())
         .map_or(true, |date| stamp(modified, now) <= seconds(date))
@@ -85,8 +84,7 @@ fn stamp(modified: SystemTime, now: SystemTime) -> u64 {
     seconds(modified).min(seconds(now))
 }
 
-/// Whole seconds since 1970, kept to what an HTTP date can express: httpdate panics on anything
-/// else.
+/// Whole seconds since 1970, clamped to the range of HTTP dates: httpdate panics on anything else.
 fn seconds(time: SystemTime) -> u64 {
     time.duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_secs().min(YEAR_10000 - 1))

@@ -1,4 +1,4 @@
-//! An opened recording and its bytes.
+//! An opened recording.
 
 use std::fmt;
 use std::time::SystemTime;
@@ -12,14 +12,14 @@ use super::rel_path::RelPath;
 use super::resolve::FileStat;
 use super::validators::{ETag, last_modified};
 
-/// How much is read when a recording is opened, in bytes: enough to know that its file server
-/// answers, and to go out with the head of the reply.
+/// Bytes read when a recording is opened: shows that the file server answers, and can be sent with
+/// the response head.
 pub(crate) const PREFETCH_LEN: usize = 16 * 1024;
 
-/// A recording opened for one answer: size, times and bytes all come from one descriptor, so they
-/// stay those of one file when its name is given to another or to none.
+/// A recording opened for one response. Size, times and bytes come from one descriptor, so they
+/// belong to the same file even if it is renamed or replaced.
 ///
-/// The descriptor is closed by a thread of the mount, so dropping a video never blocks.
+/// Dropping it never blocks, as a thread of the mount closes the descriptor.
 pub(crate) struct Video {
     file: MountFile,
     path: RelPath,
@@ -27,16 +27,16 @@ pub(crate) struct Video {
     opened: SystemTime,
     etag: ETag,
     selection: Selection,
-    /// Where the next read begins, and how much of the selection lies from there on.
+    /// Where the next read begins, and how much of the selection remains.
     offset: u64,
     remaining: u64,
-    /// What was read when the recording was opened, until it is handed out.
+    /// The bytes read at opening, until they are returned.
     prefetched: Vec<u8>,
 }
 
 impl Video {
-    /// Selects what the request asks for and reads the first chunk of it, so that a file server
-    /// that hangs or fails does so before the head of an answer is sent.
+    /// Selects the requested part and reads its first chunk, so that failures of the file server
+    /// show before the response head is sent.
     pub(super) fn begin(
         file: MountFile,
         path: RelPath,
@@ -63,8 +63,7 @@ impl Video {
             Selection::Unsatisfiable | Selection::PreconditionFailed => (0, 0),
         };
         if let Some(file) = file.file() {
-            // Only advice: read-ahead doubles on Linux, and a file system that knows none may
-            // refuse.
+            // Doubles the read-ahead on Linux. Only advice, which some file systems refuse.
             let _ = fadvise(file, 0, None, Advice::Sequential);
         }
         let mut prefetched =
@@ -94,37 +93,37 @@ impl Video {
         self.path.file().as_str()
     }
 
-    /// Where it is below the directory of its drive, as in `1/0/20201202/503/1714442.mp4`.
+    /// The path below the mount, such as `1/0/20201202/503/1714442.mp4`.
     pub(crate) fn path(&self) -> &RelPath {
         &self.path
     }
 
-    /// The size of the whole file in bytes, at least 1.
+    /// The file size in bytes, at least 1.
     pub(crate) fn length(&self) -> u64 {
         self.stat.length
     }
 
-    /// When the file was last changed, as the file server says.
+    /// The file's mtime.
     pub(crate) fn modified(&self) -> SystemTime {
         self.stat.modified_time()
     }
 
-    /// The value of the Last-Modified field.
+    /// The value of Last-Modified.
     pub(crate) fn last_modified(&self) -> String {
         last_modified(self.modified(), self.opened)
     }
 
-    /// The strong entity tag of this state of the file.
+    /// The strong entity tag.
     pub(crate) fn etag(&self) -> &ETag {
         &self.etag
     }
 
-    /// Which of its bytes the answer carries.
+    /// The part of the file to send.
     pub(crate) fn selection(&self) -> Selection {
         self.selection
     }
 
-    /// The first and last byte of the answer, counted from 0; `None` when it carries none.
+    /// The first and last byte to send, counted from 0; `None` if there are none.
     pub(crate) fn selected_range(&self) -> Option<(u64, u64)> {
         match self.selection {
             Selection::Whole => Some((0, self.stat.length.saturating_sub(1))),
@@ -133,23 +132,21 @@ impl Video {
         }
     }
 
-    /// How many bytes the answer carries: 0 when it is an error.
+    /// The number of bytes to send; 0 for an error.
     pub(crate) fn selected(&self) -> u64 {
         self.selected_range()
             .map_or(0, |(first, last)| last - first + 1)
     }
 
-    /// Puts the next bytes of the selection into `buffer`, from its beginning, and says how many
-    /// they are; 0 once all have been given. The first ones, at most [`PREFETCH_LEN`], are there
-    /// already.
+    /// Reads the next bytes of the selection into `buffer` and returns their number; 0 at the end.
+    /// The first [`PREFETCH_LEN`] have been read already.
     ///
-    /// Before the last of them are handed out, the file is held against what was announced: where
-    /// it was written to meanwhile the answer has to be cut, as it would otherwise look complete
-    /// and be no recording that ever was. One that has only grown is given as announced. Blocks for
-    /// as long as the file server does.
+    /// Before returning the last bytes, checks that the file has not been modified: otherwise the
+    /// response must be cut, as it might mix two versions. A file that has only grown is sent as
+    /// announced. May block for as long as the file server does.
     ///
     /// # Errors
-    /// When the rest cannot be had. The answer must be cut then.
+    /// If the rest cannot be read. The response must then be cut.
     pub(crate) fn next_chunk(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let prefetched = std::mem::take(&mut self.prefetched);
         let count = match buffer
@@ -168,7 +165,7 @@ impl Video {
         Ok(count)
     }
 
-    /// Reads on into `buffer`; 0 when there is nothing left to read.
+    /// Reads the next bytes of the file; 0 at the end of the selection.
     fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let room = usize::try_from(self.remaining)
             .map_or(buffer.len(), |remaining| remaining.min(buffer.len()));
@@ -186,8 +183,8 @@ impl Video {
         }
     }
 
-    /// Compares size and time of change with what was announced. Some file servers read zeros where
-    /// a file was truncated, and one that is overwritten in place would be sent as a mixture.
+    /// Compares size and mtime with those at opening. Some file servers return zeros where a file
+    /// was truncated, and a file overwritten in place would be sent as a mixture.
     fn verify(&self) -> Result<(), ReadError> {
         let now = self.file.stat().map_err(ReadError::Failed)?;
         if now.length < self.stat.length {

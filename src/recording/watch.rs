@@ -1,4 +1,4 @@
-//! Watches the health of a mount, so that it can be read without asking the file server.
+//! Watches the health of a mount, so that its status is known without contacting the file server.
 
 use std::io;
 use std::sync::Arc;
@@ -15,18 +15,17 @@ use crate::ops::sync::Latch;
 /// How often a mount is probed.
 pub(crate) const PROBE_INTERVAL: Duration = Duration::from_secs(2);
 
-/// The longest pause between two probes of a failing automount. autofs itself remembers a failure
-/// for a minute.
+/// Maximum pause between probes of a failing automount; autofs itself caches a failure for a
+/// minute.
 const MAX_RETRY_INTERVAL: Duration = Duration::from_secs(60);
 
-/// The watching thread only waits, logs and counts: probing is done by the mount's own threads.
+/// Small, because probes run on the mount's own threads.
 const STACK_SIZE: usize = 128 * 1024;
 
-/// Probes one mount over and over until it is dropped.
+/// Probes a mount periodically, until dropped.
 ///
-/// A directory that is mounted on demand is probed at the start, after it was used, and while it
-/// fails, then in growing intervals: looking into it more often would mount it for nobody, keep it
-/// from idling, or hammer what does not work.
+/// An automount is only probed at the start, after each use, and in growing intervals while it
+/// fails: more probes would mount it needlessly, keep it from expiring, or hammer a failing server.
 pub(crate) struct MountWatch {
     /// The mount watched.
     pub(super) mount: Arc<Mount>,
@@ -34,11 +33,10 @@ pub(crate) struct MountWatch {
 }
 
 impl MountWatch {
-    /// Starts watching, with a probe at once and then one every [`PROBE_INTERVAL`].
+    /// Starts watching, with an immediate probe and one every [`PROBE_INTERVAL`].
     ///
-    /// A loss is known at the latest that interval and the mount's timeout after the last good
-    /// answer. One line is logged when the mount is lost and one when it is back. Fails if no
-    /// thread can be spawned.
+    /// A loss is detected at most that interval plus the mount's timeout after the last good
+    /// answer. Loss and recovery are logged once each. Fails if no thread can be spawned.
     pub(crate) fn start(mount: Arc<Mount>) -> io::Result<MountWatch> {
         MountWatch::every(PROBE_INTERVAL, mount)
     }
@@ -73,8 +71,7 @@ impl MountWatch {
 }
 
 impl Drop for MountWatch {
-    /// Ends the watch. Its thread is not joined, as a probe may keep it for as long as a mount may
-    /// take.
+    /// Stops the watch without joining its thread, which may be waiting for a probe.
     fn drop(&mut self) {
         self.stop.set();
     }
@@ -84,9 +81,9 @@ impl Drop for MountWatch {
 #[derive(Debug)]
 struct Schedule {
     interval: Duration,
-    /// What the mount had been used for at the last probe; `None` before the first.
+    /// The mount's use count at the last probe; `None` before the first.
     uses: Option<u64>,
-    /// After a failure: the pause before the next probe of an automount, and its end.
+    /// After a failure of an automount: the pause before the next probe, and its end.
     retry: Option<(Duration, Instant)>,
 }
 
@@ -105,7 +102,7 @@ impl Schedule {
         }
         match self.retry {
             Some((_, at)) => now >= at,
-            // A use that failed leaves the mount at rest until it is probed.
+            // A failed use makes the mount back off until it is probed.
             None => rests || self.uses != Some(uses),
         }
     }
@@ -123,11 +120,11 @@ impl Schedule {
 
 fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
     let (tell, told) = sync_channel(1);
-    // The watch may have given up waiting.
+    // The receiver may have timed out.
     mount.probe_uncounted(move |result| drop(tell.try_send(result)));
     told.recv_timeout(mount.probe_timeout())
         .unwrap_or(Err(MountError::TimedOut))?;
-    // Some file servers still know their directories while no file can be opened.
+    // Some file servers still answer for directories when no file can be opened.
     mount.stuck_reason().map_or(Ok(()), Err)
 }
 

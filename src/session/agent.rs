@@ -5,17 +5,15 @@ use std::fmt;
 /// The smallest agent id the interface documents.
 pub(crate) const AGENT_ID_MIN: u32 = 101;
 
-/// An agent's id ("work number"), known to lie between [`AGENT_ID_MIN`] and the configured
-/// `AGENT_ID_MAX`.
+/// An agent's id ("work number"), between [`AGENT_ID_MIN`] and the configured `AGENT_ID_MAX`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct AgentId(u32);
 
 impl AgentId {
-    /// Reads a plain decimal of [`AGENT_ID_MIN`] to `max`.
+    /// Parses a plain decimal from [`AGENT_ID_MIN`] to `max`.
     ///
-    /// `None` for everything else: signs, blanks, leading zeros, digits of other scripts. Only one
-    /// spelling of an id is accepted because the text also names the agent in logs and in the paths
-    /// of recordings.
+    /// `None` for anything else: signs, blanks, leading zeros, digits of other scripts. Only one
+    /// spelling is accepted because the text also names the agent in logs and recording paths.
     pub(crate) fn parse(text: &str, max: u32) -> Option<AgentId> {
         if text.starts_with('0') || !text.bytes().all(|byte| byte.is_ascii_digit()) {
             return None;
@@ -24,7 +22,6 @@ impl AgentId {
         (AGENT_ID_MIN..=max).contains(&id).then_some(AgentId(id))
     }
 
-    /// The id as a number.
     pub(crate) fn number(self) -> u32 {
         self.0
     }

@@ -1,13 +1,13 @@
-//! The state of an agent, as the presence interfaces change and show it (protocol facts, section
-//! 9.2).
+//! The state of an agent, as changed and reported by the presence interfaces (protocol facts,
+//! section 9.2).
 //!
-//! There is no call control here, so nothing but the agent's own wishes changes its state.
+//! There is no call control, so only the agent's own commands change its state.
 
 use std::time::{Duration, Instant};
 
 use super::event::{Event, EventKind};
 
-/// What an agent is doing, by the numbers of the gateway (`agentState`, `status`).
+/// What an agent is doing, numbered as in `agentState` and `status`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum AgentState {
     /// Takes no calls.
@@ -21,7 +21,7 @@ pub(crate) enum AgentState {
 }
 
 impl AgentState {
-    /// The state that the `status` of a sign-in asks for: 3 busy, 4 idle, 5 wrap-up.
+    /// The state requested by `status` of a sign-in: 3 busy, 4 idle, 5 wrap-up.
     pub(crate) fn from_sign_in_status(status: i64) -> Option<AgentState> {
         match status {
             3 => Some(AgentState::Busy),
@@ -62,11 +62,11 @@ impl AgentState {
 pub(crate) enum StateCommand {
     /// `sayfree`.
     SayFree,
-    /// `saybusy`; both parameters are mandatory for an agent that is busy already.
+    /// `saybusy`; both parameters are mandatory if the agent is already busy.
     SayBusy {
-        /// 0 for none, or 200 to 250.
+        /// 0 for no reason, or 200 to 250.
         reason: Option<u8>,
-        /// Whether to go on being busy.
+        /// Whether to stay busy.
         prolong: Option<bool>,
     },
     /// `cancelbusy`.
@@ -81,19 +81,19 @@ pub(crate) enum StateCommand {
         time: Duration,
         /// The cause.
         cause: u8,
-        /// Whether to go on resting; mandatory for an agent that rests already.
+        /// Whether to keep resting; mandatory if the agent is already resting.
         prolong: Option<bool>,
     },
     /// `cancelrest`.
     CancelRest,
 }
 
-/// Why the state of an agent stays as it is.
+/// Why a state change is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StateError {
     /// The session is over (100-006).
     NotSignedIn,
-    /// The agent's state does not permit it (100-009).
+    /// The current state does not permit the change (100-009).
     WrongState,
 }
 
@@ -101,7 +101,7 @@ pub(crate) enum StateError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SyncInfo {
     pub(crate) state: AgentState,
-    /// The one before it, if there was one in this session.
+    /// The previous state, if there was one in this session.
     pub(crate) last_state: Option<AgentState>,
     /// When the state began, in milliseconds since 1970.
     pub(crate) since_ms: u64,
@@ -112,12 +112,12 @@ pub(crate) struct SyncInfo {
 pub(super) struct Presence {
     info: SyncInfo,
     rest_ends: Option<RestEnd>,
-    /// `autoenteridle`: whether the agent is idle after a call. There are no calls, so it is kept
-    /// and nothing more.
+    /// `autoenteridle`: whether the agent becomes idle after a call. Stored only, as there are no
+    /// calls.
     pub(super) auto_enter_idle: bool,
 }
 
-/// When the time of a rest is over, on both clocks.
+/// When a rest is due to end, on both clocks.
 #[derive(Debug, Clone, Copy)]
 struct RestEnd {
     ends: Instant,
@@ -125,7 +125,7 @@ struct RestEnd {
 }
 
 impl Presence {
-    /// The state of an agent who signs in.
+    /// The state at sign-in.
     pub(super) fn new(state: AgentState, auto_enter_idle: bool, epoch_ms: u64) -> Presence {
         Presence {
             info: SyncInfo {
@@ -138,8 +138,8 @@ impl Presence {
         }
     }
 
-    /// The events of a sign-in in that state. Which they are is documented for 3, 4 and 5, the only
-    /// ones to sign in with.
+    /// The events of a sign-in in that state, as documented for 3, 4 and 5, the only states to sign
+    /// in with.
     pub(super) fn sign_in_events(&self) -> impl Iterator<Item = Event> {
         let ms = self.info.since_ms;
         let further = match self.info.state {
@@ -158,12 +158,12 @@ impl Presence {
         self.info
     }
 
-    /// Applies a command; returns the event to queue, if any.
+    /// Applies a command and returns the event to queue, if any.
     ///
-    /// The interface says which states `cancelbusy`, `cancelwork` and `cancelrest` are for, and
-    /// what `saybusy` and `rest` need where the agent is busy or rests already. `sayfree` ends busy
-    /// and wrap-up, and does nothing to an idle agent. What it does not mention is refused: leaving
-    /// a rest otherwise than by `cancelrest`, `work` in wrap-up.
+    /// The interface documents the states for `cancelbusy`, `cancelwork` and `cancelrest`, and what
+    /// `saybusy` and `rest` require of an agent that is already busy or resting. `sayfree` ends
+    /// busy and wrap-up, and does nothing if idle. Anything undocumented is refused, such as
+    /// leaving a rest other than by `cancelrest`, or `work` in wrap-up.
     pub(super) fn apply(
         &mut self,
         command: StateCommand,
@@ -229,8 +229,8 @@ impl Presence {
         Ok(event)
     }
 
-    /// The event that the time of a rest is over, once. The agent goes on resting: it alone ends
-    /// its rest.
+    /// The event for the end of a rest's time, returned once. The agent keeps resting until it ends
+    /// the rest itself.
     pub(super) fn rest_timeout(&mut self, now: Instant) -> Option<Event> {
         let ended = self.rest_ends.filter(|end| end.ends <= now)?;
         self.rest_ends = None;

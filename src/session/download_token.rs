@@ -1,4 +1,4 @@
-//! Tokens of the two-step download of quality control.
+//! Tokens for the two-step download of quality control.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -13,19 +13,18 @@ use super::hex;
 use super::table::SessionId;
 use crate::ops::sync::lock;
 
-/// How long a token is good for. The one client known uses it within the same request of its own
-/// user.
+/// How long a token is valid. The only known client uses it immediately.
 const TIMEOUT: Duration = Duration::from_secs(60);
-/// Tokens of one agent; beyond them the oldest goes.
+/// Tokens per agent; beyond that the oldest is dropped.
 const PER_AGENT_MAX: usize = 8;
-/// Tokens of all agents; beyond them the oldest goes. About 1 MB with paths of the longest kind.
+/// Tokens of all agents; beyond that the oldest is dropped. About 1 MB with the longest paths.
 const TOKENS_MAX: usize = 4096;
 
-/// The tokens that are good now.
+/// The valid tokens.
 ///
-/// A token belongs to an agent, its session and one path, is taken once, and for a minute. The
-/// table keeps only SHA-256 of each and compares in constant time. A session that is over takes its
-/// tokens with it: the agent's next one has another id.
+/// A token belongs to one agent, session and path, and can be redeemed once within a minute. Only
+/// SHA-256 digests are kept and compared in constant time. Tokens end with their session, as the
+/// agent's next session has another id.
 #[derive(Debug, Default)]
 pub(crate) struct DownloadTokens {
     agents: Mutex<HashMap<AgentId, Vec<Issued>>>,
@@ -43,10 +42,10 @@ struct Issued {
 }
 
 impl DownloadTokens {
-    /// A token for `path`, which the caller has bounded, as it is to be presented again.
+    /// Issues a token for `path`, which must be presented unchanged. The caller bounds its length.
     ///
     /// # Errors
-    /// When the system gives no random numbers.
+    /// If the system random generator fails.
     pub(crate) fn issue(
         &self,
         agent: AgentId,
@@ -56,7 +55,7 @@ impl DownloadTokens {
     ) -> Result<DownloadToken, getrandom::Error> {
         let mut random = Zeroizing::new([0_u8; 16]);
         getrandom::fill(random.as_mut_slice())?;
-        // Reserved whole: growing would leave parts of the secret behind in freed memory.
+        // Full capacity: growing would leave copies of the secret in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(2 * random.len()));
         hex::push(&mut text, random.as_slice());
         let issued = Issued {
@@ -78,8 +77,8 @@ impl DownloadTokens {
         Ok(DownloadToken(text))
     }
 
-    /// Whether `token` is good for `path` in that session of `agent`. Whatever the answer, a token
-    /// that was presented is not good any more.
+    /// Whether `token` is valid for `path` in this session of `agent`. Either way the token is used
+    /// up.
     pub(crate) fn redeem(
         &self,
         agent: AgentId,
@@ -94,7 +93,7 @@ impl DownloadTokens {
             return false;
         };
         let mut is_valid = false;
-        // All are compared, wherever the match is.
+        // Compares all, for constant time.
         tokens.retain(|issued| {
             let matches = issued.fingerprint == presented;
             is_valid |= matches
@@ -111,7 +110,7 @@ impl DownloadTokens {
 }
 
 impl DownloadToken {
-    /// The text, for the reply that hands it to its client and nothing else.
+    /// The secret, only for the reply to its client.
     pub(crate) fn expose(&self) -> &str {
         &self.0
     }
@@ -129,7 +128,7 @@ impl Issued {
     }
 }
 
-/// Drops every token that is no longer good, and if there is none, the oldest.
+/// Drops the expired tokens, or if there are none, the oldest.
 fn make_room(agents: &mut HashMap<AgentId, Vec<Issued>>, now: Instant) {
     agents.retain(|_, tokens| {
         tokens.retain(|token| token.is_valid(now));
@@ -138,7 +137,7 @@ fn make_room(agents: &mut HashMap<AgentId, Vec<Issued>>, now: Instant) {
     if agents.values().map(Vec::len).sum::<usize>() < TOKENS_MAX {
         return;
     }
-    // The first of each agent is its oldest.
+    // Each agent's first token is its oldest.
     let oldest = agents
         .iter()
         .min_by_key(|(_, tokens)| tokens.first().map(|token| token.issued_at))

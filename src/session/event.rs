@@ -1,14 +1,12 @@
-//! Events that an agent's poll is answered with, byte for byte as clients expect them (protocol
-//! facts, section 9.4).
+//! Events delivered by polls, byte for byte as clients expect them (protocol facts, section 9.4).
 
 use std::fmt::Write as _;
 
 use super::agent::AgentId;
 
-/// One event of an agent, waiting for its poll.
+/// An event waiting for an agent's poll.
 ///
-/// Small while it is one of a state change, which every session has some of; only recordings carry
-/// text.
+/// Small for state changes, which every session has; only recordings carry text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Event {
     kind: EventKind,
@@ -27,9 +25,9 @@ pub(crate) enum EventKind {
     SetNotReady,
     /// No longer busy.
     CancelNotReady,
-    /// In wrap-up by its own wish.
+    /// In wrap-up at the agent's request.
     SetWork,
-    /// In wrap-up because the platform says so, as at a sign-in with `status` 5.
+    /// In wrap-up by the platform, as at a sign-in with `status` 5.
     Work,
     /// No longer in wrap-up.
     CancelWork,
@@ -37,7 +35,7 @@ pub(crate) enum EventKind {
     SetRest,
     /// No longer resting.
     CancelRest,
-    /// The time of the rest is over; the agent still rests.
+    /// The rest's time is up; the agent is still resting.
     RestTimeout,
     /// A recording of the agent has appeared.
     Record,
@@ -54,7 +52,7 @@ enum Content {
     Object(Box<str>),
 }
 
-/// What was recorded; it decides the types and the order of an event's fields.
+/// What was recorded. Determines types and order of an event's fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Media {
     /// `fileMediaType` `"1"`, a string.
@@ -63,26 +61,26 @@ pub(crate) enum Media {
     Video,
 }
 
-/// What [`Event::record`] says of a recording.
+/// The content of [`Event::record`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct RecordContent<'a> {
-    /// Joins the event to its [`Event::stop_record_done`].
+    /// Matches the event to its [`Event::stop_record_done`].
     pub(crate) task_id: u64,
-    /// The number of the caller; `""` where it is not known.
+    /// The caller's number; `""` if unknown.
     pub(crate) caller: &'a str,
-    /// The number that was called; `""` where it is not known.
+    /// The called number; `""` if unknown.
     pub(crate) called: &'a str,
-    /// The serial form, for instance `Yc1v3a1203d20261124t0915307`, without a dot at its end.
+    /// The serial form, such as `Yc1v3a1203d20261124t0915307`, without the final dot of a video's.
     pub(crate) record_id: &'a str,
-    /// The number of the node, 65535 outside pool mode.
+    /// The node, or 65535 outside pool mode.
     pub(crate) location_id: u32,
     /// The path to download the recording with.
     pub(crate) file_name: &'a str,
-    /// The call, for instance `1795511730-412`; `""` where it is not known.
+    /// The call, such as `1795511730-412`; `""` if unknown.
     pub(crate) call_id: &'a str,
 }
 
-/// What [`Event::stop_record_done`] says of a recording.
+/// The content of [`Event::stop_record_done`].
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct StopRecordContent<'a> {
     /// When the recording began, in milliseconds since 1970.
@@ -118,8 +116,8 @@ impl Event {
 
     /// `AgentMediaEvent_Record`.
     ///
-    /// Keys stand in the order of the documented samples, which differs between audio and video,
-    /// and so do the type of `fileMediaType` and the dot at the end of a video's `recordID`.
+    /// Keys are in the order of the documented samples. It differs between audio and video, as do
+    /// the type of `fileMediaType` and the dot that ends a video's `recordID`.
     pub(crate) fn record(media: Media, content: &RecordContent<'_>, epoch_ms: u64) -> Event {
         let RecordContent {
             task_id,
@@ -154,8 +152,8 @@ impl Event {
         }
     }
 
-    /// `AgentMediaEvent_StopRecordDone`. Of a video's, no sample is public; its `fileMediaType` is
-    /// the number that the event of the recording has.
+    /// `AgentMediaEvent_StopRecordDone`. No sample for a video is public; its `fileMediaType` is a
+    /// number, as in the event of the recording.
     pub(crate) fn stop_record_done(
         media: Media,
         content: &StopRecordContent<'_>,
@@ -189,7 +187,7 @@ impl Event {
         self.kind
     }
 
-    /// The body of the poll answer that delivers the event to `agent`.
+    /// The body of the poll reply that delivers the event to `agent`.
     pub(crate) fn poll_body(&self, agent: AgentId) -> String {
         let mut body = format!(
             r#"{{"message":"","retcode":"0","event":{{"eventType":"{}","eventGenTime":{},"workNo":"{agent}","content":"#,
@@ -243,7 +241,7 @@ impl EventKind {
     }
 }
 
-/// A JSON string. Names of files can hold anything but a slash and NUL.
+/// A JSON string. File names can hold anything but a slash and NUL.
 fn quoted(text: &str) -> String {
     serde_json::Value::from(text).to_string()
 }

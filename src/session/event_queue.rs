@@ -1,22 +1,21 @@
-//! The events of a session that no poll has taken yet.
+//! The undelivered events of a session.
 
 use std::collections::VecDeque;
 
 use super::event::Event;
 
-/// Events kept for one session: an hour of recordings of a busy agent that does not poll. Some 20
-/// KB when full.
+/// Events kept per session: an hour of recordings of a busy agent that does not poll. About 20 KB
+/// when full.
 const EVENTS_MAX: usize = 64;
 
-/// Events in the order of their delivery, at most [`EVENTS_MAX`]. Takes no memory of its own while
-/// it is empty.
+/// At most [`EVENTS_MAX`] events in delivery order. Allocates nothing while empty.
 #[derive(Debug, Default)]
 pub(super) struct EventQueue {
     events: VecDeque<Event>,
 }
 
 impl EventQueue {
-    /// Queues an event; the oldest, if it had to make room.
+    /// Queues an event; returns the oldest if that had to make room.
     pub(super) fn push(&mut self, event: Event) -> Option<Event> {
         let dropped = if self.events.len() >= EVENTS_MAX {
             self.events.pop_front()
@@ -27,8 +26,7 @@ impl EventQueue {
         dropped
     }
 
-    /// Puts an event back that was not delivered; the event itself, if there is no room, since it
-    /// is the oldest.
+    /// Puts back an undelivered event; returns it if there is no room, since it is the oldest.
     pub(super) fn push_front(&mut self, event: Event) -> Option<Event> {
         if self.events.len() >= EVENTS_MAX {
             return Some(event);
@@ -51,7 +49,6 @@ impl EventQueue {
         self.events = VecDeque::new();
     }
 
-    /// Whether there is none.
     pub(super) fn is_empty(&self) -> bool {
         self.events.is_empty()
     }

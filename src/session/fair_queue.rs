@@ -1,16 +1,16 @@
-//! A bounded queue that serves its owners in turn.
+//! A bounded queue that serves its owners round-robin.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 
-/// A bounded queue with a line for each owner; [`pop`](Self::pop) takes from each line in turn.
+/// A bounded queue with one line per owner; [`pop`](Self::pop) takes from each line in turn.
 ///
-/// So an owner waits for its own items and for one of each other owner. In a full queue the owner
-/// with the longest line gives up its newest item to one whose line is at least two shorter
-/// (longest queue drop).
+/// An owner's item waits for the owner's earlier ones, and for one of each other owner per turn.
+/// When full, the owner with the longest line loses its newest item to one whose line is at least
+/// two shorter (longest queue drop).
 #[derive(Debug)]
 pub(super) struct FairQueue<K, T> {
-    /// Never an empty line.
+    /// No line is empty.
     lines: HashMap<K, VecDeque<T>>,
     /// Each owner of a line once; the first is served next.
     turns: VecDeque<K>,
@@ -29,7 +29,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         }
     }
 
-    /// Queues `item`; gives back the item that had to make room for it.
+    /// Queues `item`; returns the item evicted for it, if any.
     ///
     /// # Errors
     /// The item itself, if there is no room.
@@ -37,7 +37,7 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         let mut evicted = None;
         if self.len >= self.max {
             let own = self.lines.get(&owner).map_or(0, VecDeque::len);
-            // Two shorter, so that neither takes from the other in turns.
+            // Two shorter, so that two owners do not evict each other in turns.
             match self
                 .lines
                 .values_mut()
@@ -57,7 +57,6 @@ impl<K: Copy + Eq + Hash, T> FairQueue<K, T> {
         Ok(evicted)
     }
 
-    /// Whether it holds no item.
     pub(super) fn is_empty(&self) -> bool {
         self.turns.is_empty()
     }

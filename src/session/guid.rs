@@ -1,5 +1,4 @@
-//! Guids: the secrets that stand for a signed-in agent, and the fingerprints the table keeps of
-//! them.
+//! Guids, the secrets that identify a signed-in agent, and the fingerprints kept in the table.
 
 use std::fmt;
 
@@ -9,24 +8,21 @@ use zeroize::Zeroizing;
 
 use super::hex;
 
-/// The longest Guid header that is looked at, in characters; a UUID and its dot leave 91 for the
-/// suffix.
+/// Longest accepted Guid header, in characters; UUID and dot leave 91 for the suffix.
 pub(crate) const GUID_CHARS_MAX: usize = 128;
 
 /// The secret of one sign-in or renewal: `<uuid v4 in lower-case hex>.<suffix>`.
 ///
-/// It exists only between its making and the reply that carries it; the table keeps its
-/// [`Fingerprint`].
+/// Lives only until the reply that carries it is made; the table keeps its [`Fingerprint`].
 pub(crate) struct Guid {
     text: Zeroizing<String>,
 }
 
 impl Guid {
-    /// A new Guid with 122 random bits of the system generator.
+    /// A new Guid with 122 random bits from the system generator.
     ///
-    /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It consists of `[0-9a-zA-Z.-]`
-    /// only: vendor clients strip `:` and `=` from a Guid and normalise the rest before they send
-    /// it back.
+    /// `suffix` is `<SERVER_NAME><NODE_INDEX>` without the dot. It must be `[0-9a-zA-Z.-]` only:
+    /// vendor clients strip `:` and `=` from a Guid and normalise the rest before sending it.
     pub(crate) fn generate(suffix: &str) -> Result<Guid, getrandom::Error> {
         let mut random = Zeroizing::new([0_u8; 16]);
         getrandom::fill(random.as_mut_slice())?;
@@ -40,7 +36,7 @@ impl Guid {
             &[i, j],
             &[k, l, m, n, o, p],
         ];
-        // Reserved whole: growing would leave parts of the secret behind in freed memory.
+        // Full capacity: growing would leave copies of the secret in freed memory.
         let mut text = Zeroizing::new(String::with_capacity(37 + suffix.len()));
         for (place, group) in groups.into_iter().enumerate() {
             if place > 0 {
@@ -53,12 +49,11 @@ impl Guid {
         Ok(Guid { text })
     }
 
-    /// The secret itself, for the reply that hands it to its client and nothing else.
+    /// The secret, only for the reply to its client.
     pub(crate) fn expose(&self) -> &str {
         &self.text
     }
 
-    /// What the table keeps of this Guid.
     pub(crate) fn fingerprint(&self) -> Fingerprint {
         Fingerprint::from_text(&self.text)
     }
@@ -70,18 +65,18 @@ impl fmt::Debug for Guid {
     }
 }
 
-/// SHA-256 of a Guid or of a download token; two are compared in constant time.
+/// SHA-256 of a Guid or download token, compared in constant time.
 ///
-/// Either is random enough for a plain hash, and a copy of the table admits nobody.
+/// Both are random enough for a plain hash, and a leaked table does not reveal them.
 #[derive(Clone, Copy)]
 pub(crate) struct Fingerprint([u8; 32]);
 
 impl Fingerprint {
-    /// The fingerprint of what a client sent in its `Guid` header.
+    /// The fingerprint of a client's `Guid` header.
     ///
-    /// `None`, to be treated as a missing header, if nothing is left after trimming blanks (vendor
-    /// clients send `""` when they have no Guid), if it is longer than [`GUID_CHARS_MAX`], or if a
-    /// character is outside `[0-9a-zA-Z.-]`.
+    /// `None`, to be treated as a missing header, if it is blank (vendor clients send `""` when
+    /// they have no Guid), longer than [`GUID_CHARS_MAX`], or has a character outside
+    /// `[0-9a-zA-Z.-]`.
     pub(crate) fn from_header(value: &str) -> Option<Fingerprint> {
         let text = value.trim_matches([' ', '\t']);
         let plain = text

@@ -1,39 +1,38 @@
-//! The Guids of one session: how long each admits its client, and when a client gets its next one.
+//! The Guids of one session: how long each is accepted, and when it is renewed.
 
 use std::time::{Duration, Instant};
 
 use super::guid::Fingerprint;
 
-/// Guids remembered for one session.
+/// Guids kept per session.
 ///
-/// Following renewals takes three of them, a browser page that is reloaded all the time one a
-/// reload. With the bound, 10 000 sessions that make all they can take 31 MB.
+/// A client that follows renewals needs three; a browser page that is constantly reloaded adds one
+/// per reload. 10 000 sessions at this bound take 31 MB.
 pub(super) const GUIDS_MAX: usize = 48;
 
-/// How sessions and their Guids live, as the settings say.
+/// The settings for the lifetimes of sessions and Guids.
 #[derive(Debug, Clone)]
 pub(crate) struct Policy {
-    /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the one of sign-in lasts as long
-    /// as its session.
+    /// `AUTHMODE` 2: Guids are renewed and expire. Otherwise (1) the Guid of the sign-in lasts as
+    /// long as the session.
     pub(crate) dynamic: bool,
     /// `GUIDINTERVAL`: the age from which a Guid is renewed. Less than `guid_timeout`.
     pub(crate) guid_interval: Duration,
     /// `GUIDTIMEOUT`: the age at which a Guid expires, unless it is the newest of its session.
     pub(crate) guid_timeout: Duration,
-    /// `MAXTIME`: a session not heard of for this long is over; `None` for `TIMEOUT_FLAG` OFF.
+    /// `MAXTIME`: a session idle for this long ends; `None` if `TIMEOUT_FLAG` is OFF.
     pub(crate) idle_timeout: Option<Duration>,
-    /// `<SERVER_NAME><NODE_INDEX>`, what follows the dot of each Guid.
+    /// `<SERVER_NAME><NODE_INDEX>`, the part of each Guid behind the dot.
     pub(crate) guid_suffix: String,
 }
 
 impl Policy {
-    /// The least time between two renewals of one and the same Guid.
+    /// Minimum time between two renewals of the same Guid.
     ///
-    /// A client that comes back with a Guid that was renewed has either lost the answer with its
-    /// renewal, or shares the Guid with another one that got it, or never takes a renewal over. The
-    /// first two are to get another before their Guid expires, so four times between
-    /// `guid_interval` and `guid_timeout`; but the third must not fill the table, so never more
-    /// than [`GUIDS_MAX`] / 2 times in `guid_timeout`.
+    /// A client that keeps using a renewed Guid has lost the reply with the renewal, shares the
+    /// Guid with a client that received it, or ignores renewals. The first two must get another one
+    /// before the Guid expires, hence four times between `guid_interval` and `guid_timeout`. The
+    /// third must not fill the table, hence at most [`GUIDS_MAX`] / 2 times in `guid_timeout`.
     fn min_renewal_interval(&self) -> Duration {
         let window = self
             .guid_timeout
@@ -47,18 +46,18 @@ impl Policy {
 pub(super) struct IssuedGuid {
     fingerprint: Fingerprint,
     issued_at: Instant,
-    /// When its client was last given a successor.
+    /// When a successor was last issued.
     renewed_at: Option<Instant>,
 }
 
-/// The Guids of one session, the newest last. Never without one.
+/// The Guids of one session, the newest last; never empty.
 #[derive(Debug)]
 pub(super) struct GuidHistory {
     issues: Vec<IssuedGuid>,
 }
 
 impl GuidHistory {
-    /// The Guids of a session that begins.
+    /// The Guids of a new session.
     pub(super) fn new(fingerprint: Fingerprint, now: Instant) -> GuidHistory {
         GuidHistory {
             issues: vec![IssuedGuid {
@@ -69,12 +68,11 @@ impl GuidHistory {
         }
     }
 
-    /// Whether the Guid of that fingerprint is one of these and has not expired.
+    /// Whether the fingerprint is that of a Guid of this session that has not expired.
     ///
-    /// Each expires `guid_timeout` after its own issue and not at its renewal, so that calls under
-    /// way, and clients that miss a renewal, are not cut off; the newest does not expire at all, so
-    /// that a client which follows renewals can always come back. Compares with all of them,
-    /// wherever the match is.
+    /// A Guid expires `guid_timeout` after it was issued, not when it is renewed, so that requests
+    /// in flight and clients that miss a renewal still work. The newest never expires, so that a
+    /// client that follows renewals can always return. Compares all, for constant time.
     pub(super) fn accepts(&self, fingerprint: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let newest = self.issues.len().saturating_sub(1);
         let mut accepts = false;
@@ -85,16 +83,15 @@ impl GuidHistory {
         accepts
     }
 
-    /// The fingerprints of all of them, the newest last.
+    /// All fingerprints, the newest last.
     pub(super) fn fingerprints(&self) -> impl DoubleEndedIterator<Item = Fingerprint> {
         self.issues.iter().map(|issue| issue.fingerprint)
     }
 
-    /// Whether the answer to a client that was admitted with the Guid `used` is to carry a new one.
+    /// Whether the reply to a request with the Guid `used` should carry a new one.
     ///
-    /// Each Guid has a successor of its own, whatever other windows of the session do meanwhile.
-    /// One that has gone while its poll was parked is due in any case: the client has nothing else
-    /// left.
+    /// Each Guid is renewed on its own, whatever other windows of the session do. One that was
+    /// dropped while its poll was parked is always due, as its client has no other.
     pub(super) fn renewal_due(&self, used: &Fingerprint, policy: &Policy, now: Instant) -> bool {
         let age = |of: Instant| now.saturating_duration_since(of);
         policy.dynamic
@@ -130,14 +127,14 @@ impl GuidHistory {
 
     /// Adds the newest Guid and forgets the expired ones.
     ///
-    /// Beyond [`GUIDS_MAX`] the oldest goes before its time; without expiry it is the second
-    /// oldest, since the one of sign-in is promised to last.
+    /// Beyond [`GUIDS_MAX`] the oldest is dropped early; without expiry the second oldest, since
+    /// the Guid of the sign-in must last.
     pub(super) fn issue(&mut self, fingerprint: Fingerprint, policy: &Policy, now: Instant) {
         self.issues.retain(|issue| issue.is_live(policy, now));
         if self.issues.len() >= GUIDS_MAX {
             self.issues.remove(if policy.dynamic { 0 } else { 1 });
         }
-        // Room for one, not twice the room: ten thousand sessions keep what is reserved here.
+        // Exactly one more: ten thousand sessions keep what is reserved here.
         self.issues.reserve_exact(1);
         self.issues.push(IssuedGuid {
             fingerprint,

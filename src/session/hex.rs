@@ -1,6 +1,6 @@
 //! Lower-case hexadecimal, for Guids and stored password hashes.
 
-/// Appends `bytes` to `text`, two lower-case digits a byte.
+/// Appends two lower-case digits per byte.
 pub(super) fn push(text: &mut String, bytes: &[u8]) {
     for byte in bytes {
         for nibble in [byte >> 4, byte & 0xf] {
@@ -9,8 +9,7 @@ pub(super) fn push(text: &mut String, bytes: &[u8]) {
     }
 }
 
-/// The bytes that `text` spells in lower-case digits; `None` for an odd number of them or anything
-/// else.
+/// Parses lower-case hex; `None` for an odd number of digits or any other character.
 pub(super) fn parse(text: &str) -> Option<Vec<u8>> {
     let (pairs, rest) = text.as_bytes().as_chunks::<2>();
     if !rest.is_empty() {

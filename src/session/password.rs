@@ -11,11 +11,11 @@ use super::hex;
 /// Iterations of a new hash.
 ///
 /// 41 ms on a server core with SHA instructions (EPYC; 100 000 take 10.3 ms), about four times that
-/// on one without. At two checks at once, 1000 agents who all sign in at the change of a shift are
-/// through in 20 s, while a thief of the file tries some 25 passwords a second and core.
+/// without. With two checks in parallel, a shift change of 1000 agents takes 20 s, while someone
+/// who stole the file can try about 25 passwords per second and core.
 pub(crate) const DEFAULT_ITERATIONS: u32 = 400_000;
 
-/// The longest password the sign-in interface takes, in characters.
+/// Longest password the sign-in interface accepts, in characters.
 pub(crate) const PASSWORD_CHARS_MAX: usize = 32;
 
 const SCHEME: &str = "pbkdf2-sha256";
@@ -52,7 +52,7 @@ impl PasswordHash {
         Ok(PasswordHash::with_salt(password, &salt, DEFAULT_ITERATIONS))
     }
 
-    /// Reads the stored form; the error says what is wrong without repeating any of it.
+    /// Parses the stored form. Errors never repeat any part of the value.
     ///
     /// Iterations are 1 000 to 10 000 000, the salt has 8 to 64 bytes, the hash 32.
     pub(crate) fn parse(text: &str) -> Result<PasswordHash, &'static str> {
@@ -82,8 +82,7 @@ impl PasswordHash {
         })
     }
 
-    /// Whether `password` is the one hashed here. As slow as [`iterations`](Self::iterations) make
-    /// it, and compared in constant time.
+    /// Whether `password` matches. The hashes are compared in constant time.
     pub(crate) fn verify(&self, password: &str) -> bool {
         let same = pbkdf2::verify(
             ALGORITHM,
@@ -93,11 +92,11 @@ impl PasswordHash {
             &self.hash,
         )
         .is_ok();
-        // HMAC fills its key up with zeros, so that "a" and "a\0" hash alike.
+        // HMAC pads its key with zeros, so "a" and "a\0" have the same hash.
         same && !password.contains('\0')
     }
 
-    /// As [`verify`](Self::verify), but with at least `iterations`: what is missing is spent on a
+    /// Like [`verify`](Self::verify), but costs at least `iterations`: the rest is spent on a
     /// second derivation.
     pub(super) fn verify_padded(&self, password: &str, iterations: u32) -> bool {
         let is_right = self.verify(password);
@@ -110,13 +109,13 @@ impl PasswordHash {
                 password.as_bytes(),
                 hash.as_mut_slice(),
             );
-            // Used, so that no compiler may leave the derivation out.
+            // Keeps the compiler from removing the derivation.
             std::hint::black_box(&hash);
         }
         is_right
     }
 
-    /// How many iterations a check lacks to cost `iterations`.
+    /// How many iterations to add for a check to cost `iterations`.
     fn missing(&self, iterations: u32) -> Option<NonZeroU32> {
         NonZeroU32::new(
             iterations
@@ -125,14 +124,13 @@ impl PasswordHash {
         )
     }
 
-    /// How often the hash function is applied; the cost of a check is in proportion.
+    /// The iteration count, to which the cost of a check is proportional.
     pub(crate) fn iterations(&self) -> u32 {
         self.iterations.get()
     }
 
-    /// A hash as costly as `iterations` say (bounded as in [`parse`](Self::parse)) that stands for
-    /// no password: what an unknown agent is checked against, so that it takes as long as a known
-    /// one.
+    /// A hash that matches no password, with `iterations` bounded as in [`parse`](Self::parse).
+    /// Unknown agents are checked against it, so that they take as long as known ones.
     pub(super) fn dummy(iterations: u32) -> PasswordHash {
         let iterations = iterations.clamp(ITERATIONS_MIN, ITERATIONS_MAX);
         let iterations = NonZeroU32::new(iterations).unwrap_or(NonZeroU32::MIN);
@@ -178,13 +176,13 @@ impl fmt::Debug for PasswordHash {
 /// Why a password cannot be hashed.
 #[derive(Debug)]
 pub(crate) enum DeriveError {
-    /// It is empty; the agents file has its own form for that.
+    /// It is empty; the agents file has `no-password` for that.
     Empty,
-    /// It is longer than [`PASSWORD_CHARS_MAX`], so no client could ever sign in with it.
+    /// It is longer than [`PASSWORD_CHARS_MAX`], so no client could sign in with it.
     TooLong,
     /// It contains NUL, which HMAC does not distinguish from the end of the password.
     Nul,
-    /// The system generator gave no salt.
+    /// The system random generator failed.
     Random(getrandom::Error),
 }
 
@@ -204,12 +202,12 @@ impl fmt::Display for DeriveError {
 
 impl std::error::Error for DeriveError {}
 
-/// What an agent has to present to sign in.
+/// What an agent must present to sign in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Credential {
     /// A password that hashes to this.
     Hash(PasswordHash),
-    /// The empty password and no other: vendor clients send `""` where no passwords are in use.
+    /// Only the empty password: vendor clients send `""` where passwords are not in use.
     EmptyOnly,
 }
 

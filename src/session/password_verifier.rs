@@ -1,4 +1,4 @@
-//! Password checks, two at a time, on threads of low priority.
+//! Checks passwords, two at a time, on low-priority threads.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,41 +17,38 @@ use crate::ops::client_prefix::client_prefix;
 use crate::ops::sync::lock;
 
 const THREADS: usize = 2;
-/// Nice value of the threads: under load, polls and downloads get about nine times their share of a
-/// processor.
+/// Nice value of the threads: under load, polls and downloads get about nine times their CPU share.
 const NICE: i32 = 10;
-/// Checks that wait; at the default cost the last of them waits about five seconds. Some 100 KB
-/// when full.
+/// Queued checks; at the default cost the last one waits about 5 s. About 100 KB when full.
 const QUEUE_MAX: usize = 256;
 
-/// Two threads that check passwords, and the queue before them.
+/// Two threads that check passwords, and their queue.
 ///
-/// A sign-in storm or a flood of guesses takes two threads' share of the processors at a low
-/// priority, and no worker. The queue is served in turn by client prefix, so a client waits for its
-/// own checks and for one of each other prefix, however many these have queued. A middle tier that
-/// signs in all its agents at once may fill the queue as long as nobody else wants the places; in a
-/// full queue the prefix with the most checks gives up its newest one to a prefix that has at least
-/// two fewer.
+/// A sign-in storm or a flood of guesses takes at most two low-priority threads' share of the CPU,
+/// and no worker. The queue is served round-robin by client prefix, so a client waits for its own
+/// checks and for one of each other prefix, however many those have queued. A middle tier that
+/// signs in all its agents at once may fill the queue while nobody else needs it; when it is full,
+/// the prefix with the most checks loses its newest one to a prefix with at least two fewer.
 ///
-/// When the `PasswordVerifier` is dropped, the threads finish what is queued and end.
+/// Once the `PasswordVerifier` is dropped, the threads finish the queue and end.
 #[derive(Debug)]
 pub(crate) struct PasswordVerifier {
     state: Arc<VerifierState>,
 }
 
-/// The queue has no place for the check: answer 503 and ask the client to come again.
+/// The queue is full: answer 503 and ask the client to retry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct QueueFull;
 
-/// Whether a password is the hashed one, at the cost of at least so many iterations; a parameter,
-/// so that tests need not wait for the real one.
+/// Verifies a password at the cost of at least so many iterations. Replaced in tests, which need
+/// not wait for the real one.
 type Verify = fn(&PasswordHash, &str, u32) -> bool;
 
 #[derive(Debug)]
 struct VerifierState {
     queue: Mutex<Queue>,
     changed: Condvar,
-    /// What a check costs at least.
+    /// Minimum cost of a check.
     iterations: AtomicU32,
 }
 
@@ -77,28 +74,26 @@ impl PasswordVerifier {
         PasswordVerifier::with(PasswordHash::verify_padded)
     }
 
-    /// Makes every check cost at least `iterations`, what most passwords of the agents file have:
-    /// the check of an unknown agent, of one without a password, and of one whose password has
-    /// fewer, so that time does not show which of them it was. [`DEFAULT_ITERATIONS`] until this is
-    /// called.
+    /// Makes every check cost at least `iterations`, the usual count in the agents file. This
+    /// includes checks of unknown agents, of agents without a password and of passwords with fewer
+    /// iterations, so that timing does not tell them apart. Initially [`DEFAULT_ITERATIONS`].
     ///
-    /// A password with more iterations than most takes longer and can be told from the others. To
-    /// pad all checks to the largest number would let one line of the agents file slow down every
-    /// sign-in.
+    /// A password with more iterations than usual takes longer and can be told apart. Padding to
+    /// the maximum would let one line of the agents file slow down every sign-in.
     pub(crate) fn set_dummy_cost(&self, iterations: u32) {
         self.state.iterations.store(iterations, Ordering::Relaxed);
     }
 
-    /// Queues the check of `password` against `credential`, `None` standing for an unknown agent,
-    /// for a client of that address or prefix.
+    /// Queues a check of `password` against `credential`, or `None` for an unknown agent, for a
+    /// client with that address or prefix.
     ///
-    /// `done` is called once, on a thread of the verifier, with whether the agent may sign in. It
-    /// is dropped without a call if `is_wanted` is false when the check's turn comes, or if the
-    /// check had to make room. For an agent with the empty password, `done(true)` is called at once
-    /// and on this thread: that needs no check.
+    /// `done` is called once, on a verifier thread, with whether the agent may sign in. It is
+    /// dropped uncalled if `is_wanted` returns false when the check's turn comes, or if the check
+    /// is evicted. For an agent with the empty password `done(true)` is called immediately on this
+    /// thread.
     ///
     /// # Errors
-    /// When the queue is full and no other prefix has more of it; `done` is dropped then, too.
+    /// If the queue is full and no other prefix has a longer line; `done` is dropped.
     pub(crate) fn submit(
         &self,
         prefix: IpAddr,
@@ -123,7 +118,8 @@ impl PasswordVerifier {
             is_wanted: Box::new(is_wanted),
             done: Box::new(done),
         };
-        // What has no place is dropped after the lock is given up: its callbacks are others' code.
+        // Evicted and refused jobs are dropped outside the lock, since their callbacks are foreign
+        // code.
         let outcome = lock(&self.state.queue)
             .jobs
             .push(client_prefix(prefix), job);
@@ -165,7 +161,7 @@ impl Drop for PasswordVerifier {
 }
 
 impl VerifierState {
-    /// The next check; `None` once the verifier is gone and its queue empty.
+    /// The next check; `None` once the verifier is dropped and the queue empty.
     fn next(&self) -> Option<Job> {
         self.changed
             .wait_while(lock(&self.queue), |queue| {
@@ -184,8 +180,8 @@ impl fmt::Debug for Job {
 }
 
 fn worker_loop(state: &VerifierState, verify: Verify) {
-    // On Linux a nice value belongs to a thread (sched(7)). Where a sandbox forbids to change it,
-    // checks merely compete with the rest as equals.
+    // On Linux the nice value is per thread (sched(7)). If a sandbox forbids changing it, checks
+    // just run at normal priority.
     let _ = setpriority_process(Some(gettid()), NICE);
     while let Some(Job {
         hash,
@@ -194,7 +190,7 @@ fn worker_loop(state: &VerifierState, verify: Verify) {
         done,
     }) = state.next()
     {
-        // Callbacks belong to others, and a thread that panicked would be missing until a restart.
+        // A panic in a callback must not end the thread, which is never restarted.
         let _ = catch_unwind(AssertUnwindSafe(|| {
             if !is_wanted() {
                 return;

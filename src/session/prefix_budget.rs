@@ -1,4 +1,4 @@
-//! Budget of failed sign-ins for each client prefix, over all agents.
+//! A budget of failed sign-ins per client prefix, across all agents.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -6,36 +6,32 @@ use std::time::{Duration, Instant};
 
 use super::agent::AgentId;
 
-/// Failures a prefix may have at once, before its agents have shown themselves.
+/// Failures a prefix may have at once, before any of its agents has signed in.
 const BUDGET: u32 = 60;
-/// Time in which one failure is forgiven: the whole budget in five minutes.
+/// Time to forgive one failure; five minutes for the whole budget.
 const REFILL_INTERVAL: Duration = Duration::from_secs(5);
-/// How long an agent is remembered to have signed in from a prefix; longer than a weekend and a
-/// holiday.
+/// How long a sign-in from a prefix is remembered; longer than a weekend plus a holiday.
 const KNOWN_TIMEOUT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
-/// Prefixes remembered; some 2.5 MB when all are in use.
+/// Prefixes remembered; about 2.5 MB when all are in use.
 const PREFIXES_MAX: usize = 16_384;
-/// Agents remembered over all prefixes; some 1 MB when all are in use.
+/// Agents remembered over all prefixes; about 1 MB when all are in use.
 const KNOWN_MAX: usize = 16_384;
 
-/// Failed sign-ins by client prefix: 60 at once and one every five seconds, and one more at once
-/// for each agent that has signed in from there during the last week.
+/// Failed sign-ins by client prefix: a burst of 60, plus one for each agent that has signed in from
+/// there during the last week, refilled by one every five seconds.
 ///
-/// It stops a client that tries a few passwords on every agent, which the locks of single pairs let
-/// pass. Once the budget is used up, sign-ins from the prefix are refused, but not those of agents
-/// that have signed in from there: an address can be the middle tier of a whole contact centre, and
-/// one guesser behind it must not keep its agents out. These agents are still protected by the
-/// locks of their pairs. Since the budget grows with the agents at work there, the typing mistakes
-/// of a thousand agents at the change of a shift do not use it up, and a guesser with an account of
-/// its own gains one guess by it.
+/// It stops a client that tries a few passwords on every agent, which the per-pair locks do not.
+/// Once the budget is used up, sign-ins from the prefix are refused, except those of agents that
+/// have signed in from there: an address may be the middle tier of a whole contact centre, and one
+/// guesser behind it must not lock out its agents. These agents are still protected by the locks of
+/// their pairs. Since the budget grows with the number of agents, the typing mistakes of a thousand
+/// agents at a shift change do not exhaust it, and a guesser with an account gains only one guess.
 ///
-/// Whoever queues checks asks again before each is done: those that were queued before the budget
-/// was used up must not exceed it. So it can be exceeded by the checks under way at that moment,
-/// and no more.
+/// The budget must be checked again before each queued check is run, so that it can only be
+/// exceeded by the checks running when it is used up.
 ///
-/// Memory is bounded. When 16 384 prefixes are remembered, a new one takes the place of the one
-/// that is forgiven soonest; when 16 384 agents are, further ones are not remembered, which leaves
-/// their prefix a plain budget.
+/// Memory is bounded. Beyond 16 384 prefixes, a new one replaces the one forgiven soonest; beyond
+/// 16 384 agents, further ones are not remembered, so their prefix has only the basic budget.
 #[derive(Debug, Default)]
 pub(super) struct PrefixBudgets {
     prefixes: HashMap<IpAddr, PrefixBudget>,
@@ -44,18 +40,16 @@ pub(super) struct PrefixBudgets {
 
 #[derive(Debug)]
 struct PrefixBudget {
-    /// When all failures are forgiven (the theoretical arrival time of the generic cell rate
-    /// algorithm).
+    /// When all failures are forgiven (GCRA's theoretical arrival time).
     forgiven_at: Instant,
-    /// Agents that have signed in from there, each with the last time.
+    /// Agents that have signed in from there, with the time of their latest sign-in.
     known: HashMap<AgentId, Instant>,
-    /// Whether the exhaustion was reported; reset when half of the budget is free again.
+    /// Whether exhaustion was reported; reset once half of the budget is free again.
     is_reported: bool,
 }
 
 impl PrefixBudgets {
-    /// How long the prefix still has to wait before `agent` may be tried again; `None` if it need
-    /// not.
+    /// How long until `agent` may be tried again from the prefix; `None` if it may be now.
     pub(super) fn exhausted(
         &self,
         agent: AgentId,
@@ -70,15 +64,14 @@ impl PrefixBudgets {
         if is_known { None } else { budget.wait(now) }
     }
 
-    /// Notes a failure; true if it is the one that uses the budget up, and not soon again after
-    /// that.
+    /// Notes a failure; true if it exhausts the budget and that was not reported recently.
     pub(super) fn failed(&mut self, prefix: IpAddr, now: Instant) -> bool {
         let budget = self.budget(prefix, now);
         let limit = budget.limit();
         if budget.debt(now) * 2 < limit {
             budget.is_reported = false;
         }
-        // No more than the budget, so that a flood of failures does not prolong the wait.
+        // Capped at the budget, so that a flood of failures does not prolong the wait.
         budget.forgiven_at = (budget.forgiven_at.max(now) + REFILL_INTERVAL).min(now + limit);
         let reports = budget.wait(now).is_some() && !budget.is_reported;
         budget.is_reported |= reports;
@@ -110,7 +103,7 @@ impl PrefixBudgets {
         self.prefixes.entry(prefix).or_insert_with(new)
     }
 
-    /// Drops what no longer matters.
+    /// Drops expired entries.
     fn forget(&mut self, now: Instant) {
         self.prefixes.retain(|_, budget| {
             budget
@@ -130,7 +123,7 @@ impl PrefixBudgets {
         if self.prefixes.len() < PREFIXES_MAX {
             return;
         }
-        // One where agents work is missed more than one where somebody has merely failed.
+        // Prefixes without agents go first.
         let soonest = self
             .prefixes
             .iter()
@@ -143,19 +136,19 @@ impl PrefixBudgets {
 }
 
 impl PrefixBudget {
-    /// The time in which a whole budget is forgiven.
+    /// Time to forgive a whole budget.
     fn limit(&self) -> Duration {
         REFILL_INTERVAL.saturating_mul(
             BUDGET.saturating_add(u32::try_from(self.known.len()).unwrap_or(u32::MAX)),
         )
     }
 
-    /// The time in which all failures so far are forgiven.
+    /// Time until all failures so far are forgiven.
     fn debt(&self, now: Instant) -> Duration {
         self.forgiven_at.saturating_duration_since(now)
     }
 
-    /// The time until there is room for one failure; `None` if there is.
+    /// Time until there is room for one more failure; `None` if there is now.
     fn wait(&self, now: Instant) -> Option<Duration> {
         let wait = (self.debt(now) + REFILL_INTERVAL).saturating_sub(self.limit());
         (!wait.is_zero()).then_some(wait)

@@ -1,4 +1,4 @@
-//! Sessions that a forced sign-in has ended, remembered for a while.
+//! Sessions recently ended by a forced sign-in.
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -6,19 +6,18 @@ use std::time::{Duration, Instant};
 use super::agent::AgentId;
 use super::guid::Fingerprint;
 
-/// Sessions remembered for one agent.
+/// Sessions remembered per agent.
 const SESSIONS_MAX: usize = 4;
-/// Guids remembered of one session, its newest; a client that follows renewals has one of the last
-/// two.
+/// Newest Guids remembered per session; a client that follows renewals has one of the last two.
 pub(super) const GUIDS_MAX: usize = 8;
 
-/// The sessions that forced sign-ins ended lately, by agent.
+/// The sessions recently ended by forced sign-ins, by agent.
 ///
-/// Clients reuse their poll loop for the new session. They would take 100-006 on the poll that the
-/// old session had parked for the end of the new one, so that poll is recognised and answered with
-/// the empty body. A later request with a Guid of the old session gets 100-006 instead of 000-003.
+/// Clients reuse their poll loop for the new session, and would take 100-006 on a parked poll of
+/// the old session for the end of the new one. So such a poll gets the empty body, and later
+/// requests with a Guid of the old session get 100-006 instead of 000-003.
 ///
-/// At most 1.3 KB an agent, for agents that are forced in four times within `GUIDTIMEOUT`.
+/// At most 1.3 KB per agent, with four forced sign-ins within `GUIDTIMEOUT`.
 #[derive(Debug)]
 pub(super) struct ReplacedSessions<Id> {
     agents: HashMap<AgentId, Vec<Replaced<Id>>>,
@@ -60,7 +59,7 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
         });
     }
 
-    /// Whether that session was replaced within the last `timeout`.
+    /// Whether the session was replaced within the last `timeout`.
     pub(super) fn contains(
         &self,
         agent: AgentId,
@@ -72,8 +71,8 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
             .any(|replaced| replaced.session == session)
     }
 
-    /// Whether the Guid of that fingerprint was one of a session that was replaced within the last
-    /// `timeout`. Compares with all of them, wherever the match is.
+    /// Whether the fingerprint belongs to a session replaced within the last `timeout`. Compares
+    /// all, for constant time.
     pub(super) fn had_guid(
         &self,
         agent: AgentId,
@@ -87,7 +86,7 @@ impl<Id: Copy + PartialEq> ReplacedSessions<Id> {
         guids.fold(false, |had, guid| had | (guid == fingerprint))
     }
 
-    /// Forgets what was replaced longer than `timeout` ago.
+    /// Forgets sessions replaced longer than `timeout` ago.
     pub(super) fn sweep(&mut self, timeout: Duration, now: Instant) {
         self.agents.retain(|_, sessions| {
             sessions.retain(|replaced| replaced.is_recent(timeout, now));

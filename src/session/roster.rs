@@ -1,4 +1,4 @@
-//! The agents file: who may sign in, with what password, and with which rights.
+//! The agents file: who may sign in, with which password and rights.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -8,14 +8,13 @@ use super::password::{Credential, DEFAULT_ITERATIONS, PasswordHash};
 use crate::config::properties::{self, Entry};
 use crate::config::{Problem, read_secret_text};
 
-/// Largest agents file that is read, in bytes: room for some 120 000 agents with passwords.
+/// Maximum size of the agents file in bytes: about 120 000 agents with passwords.
 const FILE_BYTES_MAX: u64 = 16 << 20;
-/// Problems reported at most; the rest of a file that is something else altogether teaches nothing
-/// more.
+/// Maximum number of problems reported; a file of the wrong kind would have one per line.
 const PROBLEMS_MAX: usize = 50;
 /// The value of an agent that signs in with the empty password.
 const NO_PASSWORD: &str = "no-password";
-/// Agents, or runs of them, that one warning names.
+/// Agents or ranges of agents named in one warning.
 const RANGES_MAX: usize = 100;
 
 /// What an agent may download.
@@ -31,11 +30,11 @@ pub(crate) enum Role {
 /// One agent of the agents file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Agent {
-    /// What the agent signs in with: the value of `<id>`.
+    /// The value of `<id>`.
     pub(crate) credential: Credential,
     /// `<id>.role`: `agent` (the default) or `inspector`.
     pub(crate) role: Role,
-    /// `<id>.vdn`: the virtual call centre the agent belongs to, 1 by default.
+    /// `<id>.vdn`: the agent's virtual call centre, 1 by default.
     pub(crate) vdn: u32,
 }
 
@@ -46,13 +45,12 @@ pub struct Roster {
 }
 
 impl Roster {
-    /// Reads the agents file at `path`, at most 16 MiB of it; otherwise as
-    /// [`from_text`](Self::from_text). Among the warnings is one about a file that others than the
-    /// service may read or change.
+    /// Reads the agents file at `path`, at most 16 MiB, as in [`from_text`](Self::from_text). Also
+    /// warns if users other than the service may read or change it.
     ///
     /// # Errors
-    /// When the file cannot be read, is no regular file, is too large, or has a mistake: all of
-    /// them, so that the operator can correct them at once.
+    /// If the file cannot be read, is not a regular file, is too large, or has mistakes; all
+    /// mistakes are reported at once.
     pub fn read(path: &Path, agent_id_max: u32) -> Result<(Roster, Vec<Problem>), Vec<Problem>> {
         let (text, exposure) = read_secret_text(
             path,
@@ -65,9 +63,8 @@ impl Roster {
         Ok((roster, warnings))
     }
 
-    /// As [`read`](Self::read), but a file that names nobody is a problem: a gateway nobody can use
-    /// is a mistake that only its agents would notice. (A reload takes such a file, so that all can
-    /// be shut out at once.)
+    /// Like [`read`](Self::read), but an empty roster is a problem, since otherwise only the agents
+    /// would notice. (A reload accepts it, so that everyone can be shut out.)
     pub(crate) fn read_for_start(
         path: &Path,
         agent_id_max: u32,
@@ -81,16 +78,16 @@ impl Roster {
         Ok((roster, warnings))
     }
 
-    /// Reads the text of an agents file; `file` is what its problems are said to be in.
+    /// Parses an agents file; `file` is the path named in problems.
     ///
-    /// With the roster come warnings: of several lines for one key the last one counts, and each
-    /// agent without a password is named once. Ids are `AGENT_ID_MIN` to `agent_id_max`.
+    /// Warns of repeated keys, of which the last one counts, and of agents without a password. Ids
+    /// are `AGENT_ID_MIN` to `agent_id_max`.
     ///
-    /// Nothing that is reported, as a warning or as an error, repeats a value, or a key that could
-    /// be one: where key and value are exchanged, or a line is wrapped, the key is the secret.
+    /// Problems never repeat a value, or a key that may be one: if key and value are swapped or a
+    /// line is wrapped, the key is the secret.
     ///
     /// # Errors
-    /// All mistakes of the file.
+    /// All mistakes in the file.
     pub fn from_text(
         text: &str,
         file: &Path,
@@ -134,7 +131,7 @@ impl Roster {
         for (id, field, entry) in rights {
             let outcome = match roster.agents.get_mut(&id) {
                 Some(agent) => field.apply(&entry.value, agent),
-                // The agent's own line may be among the problems already.
+                // The agent's own line has been reported already.
                 None if lines.contains_key(&id.to_string()) => Ok(()),
                 None => Err(format!(
                     "there is no agent {id}; add a line `{id} = VALUE`, with what `cc-gateway hash-password` prints"
@@ -155,7 +152,7 @@ impl Roster {
         Err(problems)
     }
 
-    /// The agent of that id, if it may sign in.
+    /// The agent with this id, if it may sign in.
     pub(crate) fn agent(&self, id: AgentId) -> Option<&Agent> {
         self.agents.get(&id)
     }
@@ -166,17 +163,16 @@ impl Roster {
             .is_some_and(|agent| agent.role == Role::Inspector)
     }
 
-    /// Whether an agent of this roster keeps what it has when `new` takes the place of this one;
-    /// see [`revoked_by`](Self::revoked_by).
+    /// Whether an agent keeps its session when `new` replaces this roster; see
+    /// [`revoked_by`](Self::revoked_by).
     pub(crate) fn is_unchanged(&self, id: AgentId, new: &Roster) -> bool {
         let same =
             |old: &Agent, new: &Agent| old.credential == new.credential && old.role == new.role;
         matches!((self.agent(id), new.agent(id)), (Some(old), Some(new)) if same(old, new))
     }
 
-    /// The agents who lose what they have when `new` takes the place of this roster, in order of
-    /// id: those who are not in it, and those whose password or role differs. Another VDN takes
-    /// nothing away.
+    /// The agents whose sessions end when `new` replaces this roster, by id: those that are
+    /// removed, and those whose password or role changes. A change of VDN does not end a session.
     pub(crate) fn revoked_by(&self, new: &Roster) -> Vec<AgentId> {
         let mut ids: Vec<_> = self
             .agents
@@ -198,8 +194,7 @@ impl Roster {
         self.agents.is_empty()
     }
 
-    /// Names the agents who sign in with the empty password, in order of id and in as few lines as
-    /// can be.
+    /// Warns of the agents without a password, by id and in as few lines as possible.
     fn no_password_warnings(&self, file: &Path) -> Vec<Problem> {
         let open = |agent: &Agent| agent.credential == Credential::EmptyOnly;
         let ids = self
@@ -219,9 +214,9 @@ impl Roster {
         ranges.chunks(RANGES_MAX).map(warning).collect()
     }
 
-    /// The number of iterations most of the stored passwords have, the larger of two equally
-    /// frequent ones; [`DEFAULT_ITERATIONS`] if there are no passwords. What
-    /// [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost) wants.
+    /// The most frequent iteration count of the stored passwords, the larger one of a tie;
+    /// [`DEFAULT_ITERATIONS`] if there are none. For
+    /// [`PasswordVerifier::set_dummy_cost`](super::PasswordVerifier::set_dummy_cost).
     pub(crate) fn usual_iterations(&self) -> u32 {
         let mut frequency = BTreeMap::new();
         for agent in self.agents.values() {
@@ -236,7 +231,7 @@ impl Roster {
     }
 }
 
-/// What a line says of an agent.
+/// The settings of an agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum AgentField {
     Credential,
@@ -263,7 +258,7 @@ impl AgentField {
     }
 
     fn apply(self, value: &str, agent: &mut Agent) -> Result<(), String> {
-        // In a .properties file blanks at the end of a line belong to the value, which nobody sees.
+        // In a .properties file trailing blanks belong to the value.
         match (self, value.trim_end()) {
             (AgentField::Role, "agent") => agent.role = Role::Agent,
             (AgentField::Role, "inspector") => agent.role = Role::Inspector,
@@ -280,8 +275,8 @@ impl AgentField {
     }
 }
 
-/// An empty value is an error: a command that failed, or a file that was cut off, must not open an
-/// agent to everyone.
+/// An empty value is an error: a failed command or a truncated file must not open an agent to
+/// everyone.
 fn credential(value: &str) -> Result<Credential, String> {
     match value.trim_end() {
         "" => Err(format!(
@@ -297,7 +292,7 @@ fn credential(value: &str) -> Result<Credential, String> {
     }
 }
 
-/// A problem of a line. Its key is shown only where it can be nothing but one.
+/// A problem of a line. Its key is shown only if it cannot be a secret.
 fn line_problem(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem {
     let (id, field) = entry
         .key
@@ -306,7 +301,7 @@ fn line_problem(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem 
     let is_id = |text: &str| {
         (1..=6).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_digit())
     };
-    // A password of digits and the id of its agent, exchanged.
+    // A numeric password and the agent's id, swapped.
     let is_exchanged = field.is_none() && is_id(entry.value.trim());
     let key = match field {
         None | Some("role" | "vdn") => entry.key.as_str(),
@@ -316,7 +311,7 @@ fn line_problem(entry: &Entry, file: &Path, text: impl Into<String>) -> Problem 
     Problem::in_config(file, Some(entry.line), key, text)
 }
 
-/// The numbers in ascending order, those that follow each other as `FIRST-LAST`.
+/// The numbers in ascending order, consecutive ones as `FIRST-LAST`.
 fn id_ranges(mut numbers: Vec<u32>) -> Vec<String> {
     numbers.sort_unstable();
     let run = |run: &[u32]| match run {

@@ -17,7 +17,7 @@ mod state;
 pub(crate) use events::{PollOutcome, PushOutcome};
 pub(crate) use presence::SignedInAgent;
 
-/// Distinguishes a session from earlier and later ones of the same agent.
+/// Identifies a session; never reused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct SessionId(u64);
 
@@ -47,7 +47,7 @@ impl Default for InitialState {
     }
 }
 
-/// A session that has begun.
+/// A new session.
 #[derive(Debug)]
 pub(crate) struct NewSession {
     /// The Guid for the client.
@@ -56,12 +56,12 @@ pub(crate) struct NewSession {
     pub(crate) session: SessionId,
 }
 
-/// Why no session begins.
+/// Why a sign-in is refused.
 #[derive(Debug)]
 pub(crate) enum SignInError {
-    /// The agent has one (100-002).
+    /// The agent has a session (100-002).
     AlreadySignedIn,
-    /// The system generator gave no Guid.
+    /// The system random generator failed.
     Random(getrandom::Error),
 }
 
@@ -75,40 +75,36 @@ pub(crate) struct Authenticated {
     guid: Fingerprint,
 }
 
-/// The session of an agent, as [`SessionTable::signed_in`] lists it.
+/// An open session, as listed by [`SessionTable::signed_in`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct OpenSession {
-    /// Whose.
     pub(crate) agent: AgentId,
-    /// Which.
     pub(crate) session: SessionId,
     /// When it began.
     pub(crate) signed_in: Instant,
 }
 
-/// Why a request is not one of a signed-in agent.
+/// Why authentication failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum AuthError {
     /// The agent has no session (100-006).
     NotSignedIn,
-    /// It has one, but the Guid is missing, not of this session, or expired (000-003).
+    /// The Guid is missing, not of the agent's session, or expired (000-003).
     NoRight,
 }
 
-/// The open sessions, at most one an agent, with the Guids that open them, the state of each agent,
-/// its events and its parked polls.
+/// The open sessions, at most one per agent, with their Guids, agent states, events and parked
+/// polls.
 ///
-/// Every call takes the time as a parameter and the one lock for some hundred nanoseconds. Guids
-/// are made and polls woken outside it. A session that has been silent for too long counts as ended
-/// at that moment, whether or not [`sweep`](Self::sweep) has come by. However a session ends, its
-/// parked polls are woken.
+/// Every call takes the time as a parameter, and the single lock for a few hundred nanoseconds;
+/// Guids are generated and polls woken outside it. An idle session counts as ended when it expires,
+/// even before the next [`sweep`](Self::sweep). When a session ends, its parked polls are woken.
 pub(crate) struct SessionTable {
     policy: Policy,
     state: Mutex<State>,
 }
 
 impl SessionTable {
-    /// A table in which nobody is signed in.
     pub(crate) fn new(policy: Policy) -> SessionTable {
         SessionTable {
             policy,
@@ -116,13 +112,12 @@ impl SessionTable {
         }
     }
 
-    /// Begins a session of `agent`, whose password the caller has checked. With `force` it takes
-    /// the place of one the agent has. Its queue holds the events of a sign-in and no other;
-    /// `epoch_ms` is the wall clock, in milliseconds since 1970.
+    /// Begins a session of `agent`, whose password the caller has checked. With `force` it replaces
+    /// an existing session. Its queue holds only the events of a sign-in. `epoch_ms` is the wall
+    /// clock, in milliseconds since 1970.
     ///
     /// # Errors
-    /// When the agent has a session and may not replace it, or when the system gives no random
-    /// numbers.
+    /// If the agent has a session and `force` is false, or if the system random generator fails.
     pub(crate) fn sign_in(
         &self,
         agent: AgentId,
@@ -144,13 +139,12 @@ impl SessionTable {
         })
     }
 
-    /// Whether a request for `agent` with the Guid of that fingerprint is one of its session; if
-    /// so, the session has been heard. `None` is a missing Guid. A refused request does not keep a
-    /// session alive.
+    /// Checks the Guid of a request for `agent`, `None` if missing. Success keeps the session
+    /// alive.
     ///
     /// # Errors
-    /// Which of the two codes the request gets. A Guid of a session that a forced sign-in ended
-    /// lately is one of an agent that is not signed in.
+    /// If the agent has no session or the Guid is not valid for it. A Guid of a recently replaced
+    /// session counts as that of an agent that is not signed in.
     pub(crate) fn authenticate(
         &self,
         agent: AgentId,
@@ -186,12 +180,11 @@ impl SessionTable {
         self.with_session(agent, session, now, |_| ()).is_some()
     }
 
-    /// The Guid that the answer to a poll or handshake, admitted as `authenticated`, is to carry,
-    /// if one is due.
+    /// A new Guid for the reply to a poll or handshake, if one is due.
     ///
-    /// In dynamic mode one is due when the Guid of the request is `guid_interval` old. A client
-    /// that comes back with a Guid that was renewed has lost an answer or shares it; it gets
-    /// another one after a while.
+    /// In dynamic mode it is due when the Guid of the request is `guid_interval` old. A client that
+    /// keeps using a renewed Guid has lost the reply or shares the Guid, and gets another one after
+    /// a while.
     pub(crate) fn renew_if_due(
         &self,
         agent: AgentId,
@@ -206,11 +199,11 @@ impl SessionTable {
         self.issue_if(agent, authenticated.session, now, is_due, renew)
     }
 
-    /// A new Guid for the session, in either mode (updateGuid); `None` if the session is over.
+    /// A new Guid in either mode (updateGuid); `None` if the session is over.
     ///
-    /// The earlier ones go on as they would: in dynamic mode until their own expiry, otherwise
-    /// until the session ends, because a client may have other windows, and vendor clients often
-    /// keep the Guid of sign-in.
+    /// Earlier Guids stay valid, in dynamic mode until they expire, otherwise until the session
+    /// ends: a client may have other windows, and vendor clients often keep the Guid of the
+    /// sign-in.
     pub(crate) fn update_guid(
         &self,
         agent: AgentId,
@@ -221,7 +214,7 @@ impl SessionTable {
         self.issue_if(agent, session, now, |_| true, issue)
     }
 
-    /// Ends that very session of `agent`; false if it is over already.
+    /// Ends this session of `agent`; false if it is over already.
     pub(crate) fn sign_out(&self, agent: AgentId, session: SessionId) -> bool {
         self.with_state(|state| {
             state
@@ -232,8 +225,7 @@ impl SessionTable {
         })
     }
 
-    /// Ends the sessions of these agents, as when the agents file was read again; how many there
-    /// were.
+    /// Ends the sessions of these agents after a reload; returns how many there were.
     pub(crate) fn revoke(&self, agents: &[AgentId]) -> usize {
         self.with_state(|state| {
             agents
@@ -243,19 +235,18 @@ impl SessionTable {
         })
     }
 
-    /// Ends the sessions that have been silent for too long, so that their memory goes, and queues
-    /// the events whose time has come; how many sessions ended.
+    /// Removes expired sessions and queues due events; returns how many sessions ended.
     pub(crate) fn sweep(&self, now: Instant) -> usize {
         self.with_state(|state| state.sweep(&self.policy, now))
     }
 
-    /// Wakes every parked poll, and from now on each that is to be parked; no session ends. For the
-    /// end of the process: there is no way back.
+    /// Wakes every parked poll, and from now on every poll immediately. Sessions stay open. Cannot
+    /// be undone.
     pub(crate) fn begin_drain(&self) {
         self.with_state(State::begin_drain);
     }
 
-    /// Who is signed in, in no order.
+    /// The open sessions, in no order.
     pub(crate) fn signed_in(&self, now: Instant) -> Vec<OpenSession> {
         self.with_state(|state| {
             let open = state.open_sessions(&self.policy, now);
@@ -287,7 +278,7 @@ impl SessionTable {
             .inspect_err(|error| log::error!("cannot renew the Guid of agent {agent}: {error}"))
             .ok()?;
         let fingerprint = guid.fingerprint();
-        // Asked again: another answer may have renewed the Guid meanwhile.
+        // Another reply may have renewed the Guid meanwhile.
         self.with_session(agent, session, now, |session| {
             is_due(&session.guids).then(|| issue(&mut session.guids, fingerprint))
         })??;
@@ -304,7 +295,7 @@ impl SessionTable {
         outcome
     }
 
-    /// Runs `action` on that very session of `agent`; `None` if it is over.
+    /// Runs `action` on this session of `agent`; `None` if it is over.
     fn with_session<T>(
         &self,
         agent: AgentId,

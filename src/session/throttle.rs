@@ -1,4 +1,4 @@
-//! Throttling of password guesses: an agent and an address are locked together after failures.
+//! Throttles password guessing: failures lock the pair of agent and address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,25 +15,25 @@ const FAILURES_MAX: usize = 5;
 const WINDOW: Duration = Duration::from_secs(5 * 60);
 const LOCK_MIN: Duration = Duration::from_secs(5 * 60);
 const LOCK_MAX: Duration = Duration::from_secs(60 * 60);
-/// How long after its last lock ended a pair is remembered, so that the next lock is a doubled one.
+/// How long after its last lock a pair is remembered, so that the next lock is doubled.
 const RECORD_TIMEOUT: Duration = Duration::from_secs(60 * 60);
-/// Pairs remembered; some 2 MB when all are in use.
+/// Pairs remembered; about 2 MB when all are in use.
 const PAIRS_MAX: usize = 16_384;
 
 /// Failed sign-ins by agent and address, and by address alone.
 ///
-/// Five failures within five minutes lock a pair for five minutes; each further lock lasts twice as
-/// long as the one before, at most an hour. A success forgets everything, and so does an hour
-/// without a failure after the end of a lock. The pair is locked, never the agent as a whole: a
-/// stranger must not be able to keep an agent out from elsewhere. All addresses of an IPv6
-/// subscriber are one. Failures during a lock change nothing. Beside the pairs, a budget of
-/// failures bounds what one address may try on all agents together (`PrefixBudgets`).
+/// Five failures within five minutes lock a pair for five minutes; each further lock is twice as
+/// long, up to an hour. A success resets this, as does an hour without a failure after a lock. Only
+/// the pair is locked, never the agent as a whole, so that nobody can lock an agent out from
+/// elsewhere. All addresses of an IPv6 subscriber count as one. Failures during a lock change
+/// nothing. In addition, a budget bounds the failures of one address across all agents
+/// (`PrefixBudgets`).
 ///
-/// Memory is bounded. When 16 384 pairs are remembered, a new one takes the place of one that would
-/// be missed least: an unlocked pair before a locked one, a pair never locked before one that was,
-/// the one that is free the soonest or failed longest ago first. So a flood of strangers' pairs
-/// pushes out other pairs of few failures, and to push out a locked pair it must first lock all the
-/// others, at five password checks each, of which no more than a few dozen a second take place.
+/// Memory is bounded. Beyond 16 384 pairs, a new one replaces the least important: unlocked before
+/// locked pairs, never locked ones before those that were, then the one that is free soonest or
+/// failed longest ago. So a flood of pairs replaces others with few failures; to evict a locked
+/// pair it must first lock all others, at five password checks each, of which only a few dozen run
+/// per second.
 ///
 /// A clone shares everything with the original.
 #[derive(Debug, Clone, Default)]
@@ -52,12 +52,12 @@ struct State {
 pub(crate) enum Locked {
     /// The agent for clients at that address.
     Pair,
-    /// All agents for clients at that address, but those that have signed in from there.
+    /// All agents for clients at that address, except those that have signed in from there.
     Prefix,
 }
 
 impl Throttle {
-    /// How long the agent still is locked for clients at `address` (110-016); `None` if it is not.
+    /// How long the agent is still locked for clients at `address` (110-016); `None` if it is not.
     pub(crate) fn locked(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Duration> {
         let prefix = client_prefix(address);
         let state = lock(&self.state);
@@ -68,8 +68,8 @@ impl Throttle {
         pair.max(state.prefixes.exhausted(agent, prefix, now))
     }
 
-    /// Notes a failed sign-in; what it locks, if it is the one that does. Of a prefix that goes on
-    /// failing it says so only once.
+    /// Notes a failed sign-in; returns what it has locked, if anything. A prefix that keeps failing
+    /// is reported only once.
     pub(crate) fn failed(&self, agent: AgentId, address: IpAddr, now: Instant) -> Option<Locked> {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
@@ -89,8 +89,8 @@ impl Throttle {
         }
     }
 
-    /// Forgets the failures of a pair, because its agent has shown to know the password, and
-    /// remembers that the agent signs in from there.
+    /// Notes a successful sign-in: forgets the failures of the pair, and remembers that the agent
+    /// signs in from there.
     pub(crate) fn succeeded(&self, agent: AgentId, address: IpAddr, now: Instant) {
         let prefix = client_prefix(address);
         let state = &mut *lock(&self.state);
@@ -101,10 +101,10 @@ impl Throttle {
 
 #[derive(Debug, Clone, Copy)]
 struct Record {
-    /// The latest failures since the last lock, in any order; one more than these makes the lock.
+    /// The latest failures since the last lock, in any order; one more sets a lock.
     failures: [Option<Instant>; FAILURES_MAX - 1],
     locks: u32,
-    /// When the last lock ends, or if there was none, the last failure.
+    /// When the last lock ends, or the last failure if there was none.
     until: Instant,
 }
 
@@ -141,8 +141,8 @@ impl Record {
         }
         if let Some(free) = self.failures.iter_mut().find(|failure| failure.is_none()) {
             *free = Some(now);
-            // After a lock, `until` goes on telling when it ended or the last failure since: memory
-            // lasts from there.
+            // After a lock, `until` is its end or the last failure since, from which the record's
+            // age counts.
             self.until = self.until.max(now);
             return false;
         }
@@ -156,7 +156,7 @@ impl Record {
     }
 }
 
-/// Drops every pair that no longer matters, and if there is none, the one that matters least.
+/// Drops the stale pairs, or if there are none, the least important one.
 fn make_room(pairs: &mut HashMap<(AgentId, IpAddr), Record>, now: Instant) {
     pairs.retain(|_, record| !record.is_stale(now));
     if pairs.len() < PAIRS_MAX {

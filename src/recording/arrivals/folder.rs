@@ -1,7 +1,6 @@
 //! An agent's folder of one day: which recordings appear in it, and which are complete.
 //!
-//! Pure: it is given names, sizes and times, and knows of no descriptor and of no clock but the
-//! `now` it is given.
+//! Pure logic on names, sizes and times; it uses no descriptors, and no clock but the given `now`.
 
 use std::hash::{BuildHasher, RandomState};
 use std::time::{Duration, Instant};
@@ -9,65 +8,61 @@ use std::time::{Duration, Instant};
 use super::super::open_error::OpenError;
 use super::super::rel_path::Segment;
 
-/// Scans in a row that must find a recording with the same size and mtime before it counts as
-/// complete.
+/// Consecutive scans that must find the same size and mtime before a recording is complete.
 pub(super) const STABLE_SCANS: u32 = 2;
 
-/// Names of recordings remembered for a folder; beyond it those that are gone are forgotten.
+/// Recordings remembered per folder; beyond that, deleted ones are forgotten.
 pub(super) const MAX_NAMES: usize = 4096;
 
-/// Recordings of a folder that are followed at the same time. Others that appear wait for a place.
+/// Recordings of a folder followed at the same time; further ones wait.
 pub(super) const MAX_GROWING: usize = 32;
 
-/// How many of the recordings found by the first listing are watched for growth: the last written
-/// ones.
+/// How many recordings of the first listing, those written last, are watched for growth.
 const BASELINE_WATCH_MAX: usize = 8;
 
-/// For how long they are. A recorder that writes less often than that is taken to have finished
-/// before.
+/// How long they are watched. A recorder that writes less often is assumed to have finished.
 const BASELINE_WATCH_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// For how long a file may stay empty before it is given up.
+/// How long a file may stay empty before it is ignored.
 const EMPTY_TIMEOUT: Duration = Duration::from_secs(600);
 
-/// A created time further before the first modified time than this is taken for a wrong one.
+/// A creation time longer than this before the first mtime is considered wrong.
 const RECORDING_MAX_NS: i64 = 24 * 3600 * 1_000_000_000;
 
-/// Size and times of a regular file; the times in nanoseconds of the file server's epoch clock.
+/// Size and times of a regular file; times are the file server's, in nanoseconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct FileInfo {
     /// In bytes.
     pub(crate) size: u64,
-    /// The last write.
+    /// Its mtime.
     pub(crate) modified_ns: i64,
-    /// The creation, where the file system keeps it.
+    /// Its creation time, if the file system has one.
     pub(crate) created_ns: Option<i64>,
 }
 
-/// One thing that became known of a recording.
+/// A change of a recording.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Change {
     /// The file.
     pub(crate) name: Segment,
-    /// Its name when it was announced, which a renamed recording keeps.
+    /// Its name when it was announced, unaffected by renames.
     pub(crate) started_as: Segment,
     /// Its size in bytes.
     pub(crate) size: u64,
-    /// When it began, in nanoseconds of the file server's epoch clock.
+    /// When it began, in nanoseconds since 1970 by the file server's clock.
     pub(crate) begin_ns: i64,
-    /// When it was written last, never before the begin; `None` for a recording that has only
-    /// appeared.
+    /// If complete, its mtime, never before `begin_ns`.
     pub(crate) end_ns: Option<i64>,
 }
 
-/// The state of a file: `None` if there is no regular file of that name (any more).
+/// The state of a file; `None` if there is no regular file of that name.
 pub(super) type Probed = Result<Option<FileInfo>, OpenError>;
 
-/// A recording that is announced, at most once, and needs no further scan.
+/// A recording that needs no further attention.
 #[derive(Debug, Clone, Copy)]
 struct Known {
     name: u64,
-    /// Of size and mtime, by which the recording is recognised under another name.
+    /// Hash of size and mtime, to recognise the recording after a rename.
     identity: u64,
 }
 
@@ -77,14 +72,14 @@ struct Growing {
     hash: u64,
     seen: FileInfo,
     begin_ns: i64,
-    /// Scans that found it like this.
+    /// Consecutive scans that found it unchanged.
     same: u32,
     changed: Instant,
-    /// The name it was announced under, once it is.
+    /// The name under which it was announced, if it was.
     started_as: Option<Segment>,
-    /// Not in the folder at the moment.
+    /// Not in the folder at present.
     gone: bool,
-    /// Was there before the sign-in, and is of interest only if it grows before this time.
+    /// Set if it predates the sign-in: ignored unless it grows before this time.
     until: Option<Instant>,
 }
 
@@ -92,7 +87,7 @@ struct Growing {
 #[derive(Debug)]
 pub(super) struct FolderState {
     baselined: bool,
-    /// In the order of the names' hashes.
+    /// Sorted by `name`.
     known: Vec<Known>,
     growing: Vec<Growing>,
 }
@@ -105,8 +100,8 @@ pub(super) struct Listing {
 }
 
 impl FolderState {
-    /// An empty folder that was not there at the sign-in (`all_new`), or one of which the first
-    /// listing shows what was there before.
+    /// The state of a folder. With `all_new` everything in it is new; otherwise the first listing
+    /// shows what predates the sign-in.
     pub(super) fn new(all_new: bool) -> FolderState {
         FolderState {
             baselined: all_new,
@@ -115,19 +110,19 @@ impl FolderState {
         }
     }
 
-    /// Whether what was there at the sign-in is known.
+    /// Whether the recordings that predate the sign-in are known.
     pub(super) fn is_baselined(&self) -> bool {
         self.baselined
     }
 
-    /// Whether some recording has to be scanned even if no name in the folder changes.
+    /// Whether any recording must be checked even if the folder is unchanged.
     pub(super) fn is_growing(&self) -> bool {
         self.growing
             .iter()
             .any(|growing| !growing.gone || growing.until.is_some())
     }
 
-    /// Takes one name of a listing, of a file that is a recording by its suffix.
+    /// Adds a file with the suffix of a recording to a listing.
     pub(super) fn note(&self, listing: &mut Listing, hasher: &RandomState, name: &str) {
         let hash = hasher.hash_one(name);
         listing.hashes.push(hash);
@@ -142,12 +137,12 @@ impl FolderState {
         }
     }
 
-    /// Takes a whole listing in; false if there was no place for all that is new, so that the
-    /// folder has to be listed again.
+    /// Applies a complete listing; false if not all new recordings fit, so that the folder must be
+    /// listed again.
     ///
-    /// The first listing makes known what was there before the sign-in, and announces nothing. A
-    /// recording that has got another name is recognised by its size and mtime, and by the old name
-    /// not being there any more. If `probe` fails nothing is lost: the next listing finds the rest.
+    /// The first listing records what predates the sign-in, and announces nothing. A renamed
+    /// recording is recognised by size and mtime, and by the absence of its old name. If `probe`
+    /// fails, the next listing finds the rest.
     pub(super) fn finish_listing(
         &mut self,
         mut listing: Listing,
@@ -198,7 +193,7 @@ impl FolderState {
         Ok(whole)
     }
 
-    /// Checks every recording that may still grow. If `probe` fails the rest is scanned next time.
+    /// Checks every recording that may still grow. If `probe` fails, the rest is checked next time.
     pub(super) fn check_growing(
         &mut self,
         hasher: &RandomState,
@@ -310,7 +305,7 @@ impl Growing {
         }
     }
 
-    /// Announces the recording if it has any bytes: an empty one could not be downloaded.
+    /// Announces the recording unless it is empty, as an empty one cannot be downloaded.
     fn start(&mut self) -> Option<Change> {
         (self.seen.size > 0 && self.started_as.is_none() && self.until.is_none()).then(|| {
             self.started_as = Some(self.name.clone());
@@ -318,10 +313,9 @@ impl Growing {
         })
     }
 
-    /// Takes what the file is like now; false once nothing more is to be said about it.
+    /// Applies the current state of the file; false once the recording needs no further attention.
     fn follow(&mut self, seen: FileInfo, now: Instant, out: &mut Vec<Change>) -> bool {
-        // Only bytes that are added make an old recording a current one; a copy's or an owner's
-        // times do not.
+        // Only growth makes an old recording a current one, not a change of its times.
         if seen.size > self.seen.size {
             self.until = None;
         }

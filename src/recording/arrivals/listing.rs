@@ -1,4 +1,4 @@
-//! The system calls of a scan: times of a folder, size and times of a file, names in a folder.
+//! The system calls of a scan: stat, open and list.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
@@ -10,18 +10,18 @@ use super::super::open_error::OpenError;
 use super::super::resolve::{FileStat, stat_synced_at};
 use super::folder::FileInfo;
 
-/// Asks the file server for `name` in `parent`, or for `parent` itself where the name is empty and
-/// `at` says so.
+/// Queries the file server for `name` in `parent`, or for `parent` itself with an empty name and
+/// `AT_EMPTY_PATH`.
 ///
-/// `None` if there is nothing of that name, or nothing for us; a link is not followed. Fails if the
-/// file server does.
+/// `None` if there is no such file or it is inaccessible. Does not follow links. Fails only if the
+/// file server fails.
 pub(super) fn stat_entry(
     parent: BorrowedFd<'_>,
     name: impl Arg + Clone,
     at: AtFlags,
 ) -> Result<Option<FileStat>, OpenError> {
-    // The kernel may answer from memory what a plain stat asks, and NFS keeps the times of a folder
-    // for half a minute.
+    // The kernel may answer a plain stat from its cache; NFS caches directory times for half a
+    // minute.
     let mask = StatxFlags::TYPE
         | StatxFlags::SIZE
         | StatxFlags::MTIME
@@ -31,7 +31,7 @@ pub(super) fn stat_entry(
     missing_as_none(stat_synced_at(parent, name, flags, mask))
 }
 
-/// Opens the folder `name` below `parent` for walking on (`OFlags::PATH`) or listing (`RDONLY`);
+/// Opens the folder `name` in `parent`, for traversal (`OFlags::PATH`) or listing (`RDONLY`);
 /// `None` as in [`stat_entry`].
 pub(super) fn open(
     parent: BorrowedFd<'_>,
@@ -47,16 +47,16 @@ pub(super) fn open(
 /// How a listing ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Listed {
-    /// With the last entry.
+    /// All entries were read.
     Whole,
-    /// At the bound, with entries left.
+    /// There are more entries than `max`.
     TooMany,
-    /// The folder went away meanwhile, or is not ours to read.
+    /// The folder disappeared or is unreadable.
     Absent,
 }
 
-/// Hands each name of a folder opened for listing, with its kind where the file server says it, to
-/// `each`, and counts them in `entries`. `buffer` gives its spare capacity to the system call.
+/// Calls `each` with every name in a folder, and its type if the file server reports it, and counts
+/// them in `entries`. `buffer` provides the memory for the system call.
 pub(super) fn list(
     folder: impl AsFd,
     buffer: &mut Vec<u8>,
@@ -86,7 +86,7 @@ pub(super) fn list(
     Ok(Listed::Whole)
 }
 
-/// Passes over what is not there or not ours to read; fails where the file server does.
+/// Maps missing and inaccessible files to `None`; fails only if the file server fails.
 fn missing_as_none<T>(result: Result<T, Errno>) -> Result<Option<T>, OpenError> {
     match result.map_err(OpenError::from_walk) {
         Ok(value) => Ok(Some(value)),

@@ -5,11 +5,11 @@ use super::Recording;
 use crate::config::Drive;
 
 impl Recording {
-    /// The serial such as `Yc1v3a1203d20261124t0915307`; the event adds a dot to a video's.
+    /// The serial, such as `Yc1v3a1203d20261124t0915307`; the event appends a dot for videos.
     ///
-    /// After the drive stand `c` and always 1 (what it counts is not public), `v` VDN, `a` agent,
-    /// `d` day and `t` the file's name without its suffix (protocol.md 1.3, 9.4). It names nothing
-    /// here: downloads take [`Recording::record_id`].
+    /// After the drive: `c` and always 1 (its meaning is not public), `v` VDN, `a` agent, `d` day,
+    /// and `t` file name without suffix (protocol.md 1.3, 9.4). Downloads use
+    /// [`Recording::record_id`] instead.
     pub(crate) fn serial(&self, drive: Drive) -> String {
         let [vdn, _, day, agent] = self.folders();
         let name = self.file.as_str();
@@ -18,11 +18,10 @@ impl Recording {
     }
 }
 
-/// A number for a recording by the path at which it appeared: 1 to 2^31 - 1, since clients read
-/// `taskId` as a Java int.
+/// A number derived from the path of a recording: 1 to 2^31 - 1, since clients read `taskId` as a
+/// Java int.
 ///
-/// FNV-1a, which is the same after a restart. Two recordings of an agent and day share one once in
-/// two thousand million pairs.
+/// FNV-1a, which is stable across restarts. Two recordings collide with a probability of 1 in 2^31.
 pub(super) fn task_id(folders: &[Segment; 4], file: &Segment) -> u32 {
     let names = folders.iter().chain([file]);
     let bytes = names.flat_map(|name| name.as_str().bytes().chain(*b"/"));

@@ -1,19 +1,16 @@
-//! Whether a folder has to be listed again, by its times alone.
+//! Decides by its times whether a folder must be listed again.
 
 use std::time::{Duration, Instant};
 
-/// The coarsest times of a file server that are allowed for: FAT and old SMB servers count in steps
-/// of 2 s.
+/// Coarsest supported granularity of file server times: FAT and old SMB servers have 2 s.
 pub(super) const GRANULARITY: Duration = Duration::from_secs(2);
 
-/// When a folder's entries and its attributes changed last, by the file server's clock: (seconds,
-/// nanoseconds).
+/// A folder's mtime and ctime by the file server's clock: (seconds, nanoseconds).
 ///
-/// Both are compared for being different only, never for order, so a clock that is wrong or steps
-/// does no harm.
+/// They are only compared for equality, so a wrong or stepping clock does no harm.
 pub(super) type FolderTimes = [(i64, u32); 2];
 
-/// What is remembered of a folder's times.
+/// The times of a folder, and whether its listing is trusted.
 #[derive(Debug, Default)]
 pub(super) struct Stamp {
     seen: Option<(FolderTimes, Instant)>,
@@ -21,12 +18,11 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
-    /// Whether a folder that has these times now has to be listed.
+    /// Whether a folder with these times must be listed.
     ///
-    /// An entry made in the same step of the file server's clock as the one before leaves the times
-    /// as they were. So a listing is trusted only if it began a whole [`GRANULARITY`] after the
-    /// times were first seen, by our clock, which no step of theirs can mislead; until then every
-    /// scan lists again.
+    /// An entry created in the same tick of the file server's clock as the previous one does not
+    /// change the times. So a listing is trusted only if it began at least [`GRANULARITY`] after
+    /// the times were first seen, by our own clock; until then every scan lists again.
     pub(super) fn is_stale(&mut self, times: FolderTimes, now: Instant) -> bool {
         if self.seen.is_none_or(|(known, _)| known != times) {
             self.seen = Some((times, now));
@@ -35,14 +31,14 @@ impl Stamp {
         !self.settled
     }
 
-    /// Remembers that a listing that began at `now` was read whole.
+    /// Notes a complete listing that began at `now`.
     pub(super) fn listed(&mut self, now: Instant) {
         self.settled = self
             .seen
             .is_some_and(|(_, first)| now.saturating_duration_since(first) >= GRANULARITY);
     }
 
-    /// Has the folder left alone until its times change.
+    /// Trusts the listing until the folder's times change.
     pub(super) fn mark_settled(&mut self) {
         self.settled = true;
     }

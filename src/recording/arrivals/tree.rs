@@ -1,4 +1,4 @@
-//! The folders above the agents': which VDN and media folders exist, and which days are scanned.
+//! The folders above the agents' folders: VDNs, media, and the days that are scanned.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -8,24 +8,24 @@ use super::super::rel_path::Segment;
 use super::folder::FolderState;
 use super::stamp::Stamp;
 
-/// For how long the day before is scanned like the latest, once that has appeared.
+/// How long the previous day is still scanned every time after a new one has appeared.
 const OVERLAP: Duration = Duration::from_secs(2 * 3600);
 
-/// After that, the day before is part of one scan in so many.
+/// After that, the previous day is scanned once in so many scans.
 const OLD_DAY_INTERVAL: u64 = 15;
 
-/// Days of one media folder that are scanned: the latest two, and older ones while something grows
-/// in them.
+/// Maximum number of days scanned per media folder: the latest two, and older ones while anything
+/// grows in them.
 const MAX_DAYS: usize = 4;
 
-/// What a scan knows of the names in a folder.
+/// What a scan knows about the names in a folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Names {
-    /// They were listed just now.
+    /// Just listed.
     Listed,
-    /// They are the same as at the scan before.
+    /// Unchanged since the previous scan.
     Same,
-    /// Nothing, as the folder went away or has too many.
+    /// Unknown: the folder has disappeared or has too many.
     Unknown,
 }
 
@@ -33,14 +33,14 @@ pub(super) enum Names {
 #[derive(Debug, Default)]
 pub(super) struct Node {
     pub(crate) stamp: Stamp,
-    /// The latest scan that knew all names in it, or that knew the folder not to exist.
+    /// The latest scan that knew all names in it, or knew that it did not exist.
     pub(crate) verified: Option<u64>,
-    /// It has more names than are read.
+    /// Whether it has too many names.
     pub(crate) overfull: bool,
 }
 
 impl Node {
-    /// A folder that was found in another: it is known not to have existed at the scan `absent`.
+    /// A new folder, known not to have existed at scan `absent`.
     pub(super) fn new(absent: Option<u64>) -> Node {
         Node {
             verified: absent,
@@ -48,7 +48,7 @@ impl Node {
         }
     }
 
-    /// Remembers which scan knew all names in the folder, if it did.
+    /// Notes that this scan knew all names, unless they are unknown.
     pub(super) fn verify(&mut self, names: Names, scan: u64) {
         if names != Names::Unknown {
             self.verified = Some(scan);
@@ -66,21 +66,21 @@ pub(super) struct Vdn {
 pub(super) struct Media {
     pub(crate) node: Node,
     pub(crate) days: BTreeMap<Day, DayFolder>,
-    /// The latest day there ever was.
+    /// The latest day ever seen.
     pub(crate) latest: Option<Day>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct DayFolder {
     pub(crate) node: Node,
-    /// The agents who have a folder in it, in order.
+    /// The agents with a folder in it, sorted.
     pub(crate) present: Vec<u32>,
-    /// Of those the ones who are signed in.
+    /// The signed-in ones among them.
     pub(crate) agents: BTreeMap<u32, AgentFolder>,
-    /// The sessions that `agents` was filled from.
+    /// The generation of sessions for which `agents` was filled.
     pub(crate) sessions: u64,
     pub(crate) grows: bool,
-    /// When a later day has appeared.
+    /// When a later day appeared.
     superseded: Option<Instant>,
 }
 
@@ -91,16 +91,15 @@ pub(super) struct AgentFolder {
 }
 
 impl Media {
-    /// Takes the day folders there are now; `before` is the latest scan that knew the names in this
+    /// Applies the current day folders; `before` is the latest scan that knew all names in this
     /// folder.
     ///
-    /// A mount that is away shows no days, which says nothing about them.
+    /// No days at all means that the mount is away, and changes nothing.
     pub(super) fn set_days(&mut self, found: &BTreeSet<Day>, before: Option<u64>, now: Instant) {
         let Some(&last) = found.last() else { return };
         let wanted: Vec<Day> = found.iter().rev().take(2).copied().collect();
         for &day in &wanted {
-            // A day that was there all along without being scanned holds what was there before,
-            // too.
+            // A day that existed but was not scanned may hold old recordings.
             let absent = before.filter(|_| self.latest.is_none_or(|latest| day > latest));
             self.days.entry(day).or_insert_with(|| DayFolder {
                 node: Node::new(absent),
@@ -124,7 +123,7 @@ impl Media {
 }
 
 impl DayFolder {
-    /// Whether the folder has its turn in this scan of all agents.
+    /// Whether the folder is due in this full scan.
     pub(super) fn is_due(&self, round: u64, now: Instant) -> bool {
         let is_old = self
             .superseded

@@ -1,4 +1,4 @@
-//! One scan after the other of the folders of one mount.
+//! Scans the folders of one mount.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -21,29 +21,28 @@ use super::stamp::Stamp;
 use super::tree::{AgentFolder, DayFolder, Media, Names, Node, Vdn};
 use super::{Arrival, Limits, MediaKind, Recording, Scan, Scope, Suffixes, WatchedAgent};
 
-/// VDN folders, and media folders of each of them: the interface knows VDNs 1 to 512 and a handful
-/// of media.
+/// Maximum number of VDN folders, and of media folders in each: the interface has VDNs 1 to 512 and
+/// a handful of media.
 const MAX_VDNS: usize = 512;
 const MAX_MEDIA: usize = 32;
 
-/// Entries of a media folder, which keeps its days for years, and of a day folder, one for each
+/// Entries of a media folder, which keeps its days for years, or of a day folder, with one per
 /// agent.
 const MAX_FOLDERS: usize = 65_536;
 
-/// Folders that may fail in a scan, for example each for a damaged directory, before the file
-/// server counts as gone.
+/// Folders that may fail in a scan, for instance damaged directories, before the file server is
+/// assumed gone.
 const MAX_FAILURES: usize = 4;
 
-/// When to ask for the processor time, which costs a system call itself: after so many folders of
-/// agents that have not changed, or after a few that were opened, each of which counts like so many
-/// of the others.
+/// How often to check the CPU time, which costs a system call: after this many unchanged agent
+/// folders. An opened folder counts as `OPEN_COST` unchanged ones.
 const CPU_CHECK_INTERVAL: usize = 1024;
 const OPEN_COST: usize = 256;
 
-/// For directory entries, as many as one system call takes.
+/// Buffer for the directory entries of one system call.
 const BUFFER_BYTES: usize = 32 * 1024;
 
-/// The watch for new recordings on one mount; see the module. Nothing is touched between two scans.
+/// Watches one mount for new recordings; see the module documentation. Does nothing between scans.
 #[derive(Debug)]
 pub struct Watcher {
     suffixes: Suffixes,
@@ -52,12 +51,12 @@ pub struct Watcher {
     root: Node,
     vdns: BTreeMap<Segment, Vdn>,
     sessions: BTreeMap<u32, Session>,
-    /// Changes whenever the sessions do.
+    /// Incremented when the sessions change.
     generation: u64,
     scans: u64,
-    /// Scans of all agents.
+    /// Full scans.
     rounds: u64,
-    /// The agent's folder with which a scan that met a limit ended.
+    /// The last agent folder of a full scan that hit a limit.
     stopped_at: Option<FolderKey>,
 }
 
@@ -67,10 +66,10 @@ struct Session {
     first_scan: u64,
 }
 
-/// An agent's folder.
+/// Identifies an agent's folder.
 type FolderKey = (Segment, Segment, Day, u32);
 
-/// Which folders of agents a pass over the tree covers.
+/// The agent folders covered by a pass over the tree.
 #[derive(Debug, Clone)]
 enum PassRange {
     All,
@@ -79,7 +78,7 @@ enum PassRange {
 }
 
 impl Watcher {
-    /// A watch over a mount on which files with these suffixes are recordings.
+    /// A watch for recordings with these suffixes.
     pub fn new(suffixes: Suffixes, limits: Limits) -> Watcher {
         Watcher {
             suffixes,
@@ -95,12 +94,11 @@ impl Watcher {
         }
     }
 
-    /// Scans once the mount whose directory is open as `mount`, for all agents that are signed in
-    /// now, in the order of their numbers.
+    /// Scans the mount whose directory is open as `mount`. `agents` are all signed-in agents,
+    /// sorted by number.
     ///
-    /// Blocks as long as the file server does, so it belongs on one of the mount's own threads, and
-    /// the next scan after the end of this one. `now` is the time at which the scans are
-    /// RECORD_SCAN_INTERVAL apart; at `deadline` no further folder is begun.
+    /// May block for as long as the file server does, so it must run on one of the mount's own
+    /// threads. `now` is the time of the scan; after `deadline` no further folder is begun.
     pub fn scan(
         &mut self,
         mount: BorrowedFd<'_>,
@@ -123,7 +121,7 @@ impl Watcher {
             None => vec![PassRange::All],
         };
         for part in parts {
-            // Where a scan that does nothing more goes on: at the same place, or at the first.
+            // Where to continue if this pass scans no folder.
             let unmoved = match &part {
                 PassRange::After(place) => Some(place.clone()),
                 PassRange::All | PassRange::UpTo(_) => None,
@@ -161,9 +159,9 @@ impl Watcher {
         scan
     }
 
-    /// Updates the sessions; forgets agents that have signed out, or in again.
+    /// Updates the sessions; forgets agents that have signed out or in again.
     ///
-    /// Agents in the order of their numbers cost a comparison each while none comes or goes.
+    /// Costs one comparison per agent while the sessions are unchanged.
     fn take_sessions(&mut self, agents: &[WatchedAgent]) {
         let known = self
             .sessions
@@ -223,10 +221,10 @@ struct Pass<'a> {
     scan: &'a mut Scan,
     buffer: &'a mut Vec<u8>,
     failures: usize,
-    /// The last agent's folder that was scanned.
+    /// The last agent folder scanned.
     done: Option<FolderKey>,
     cpu_before: Duration,
-    /// Work since the processor time was asked for.
+    /// Work since the CPU time was checked.
     unchecked: usize,
 }
 
@@ -247,7 +245,7 @@ impl Pass<'_> {
                 ..Vdn::default()
             });
         }
-        // A directory without any folder is one that nothing is mounted on, for all we know.
+        // An empty directory may be one that nothing is mounted on yet.
         if names != Names::Unknown && !vdns.is_empty() {
             root.verified = Some(self.number);
         }
@@ -410,7 +408,7 @@ impl Pass<'_> {
         if scanned.is_ok() && stale {
             let names =
                 [vdn.as_str(), media.as_str(), day_name.as_str()].map(|name| name.chars().count());
-            // Drive, colon and slash, the number, and a slash after each folder.
+            // Drive, colon and slash, then the names with a slash after each.
             let above = names.iter().sum::<usize>() + number.to_string().len() + 7;
             let mut listing = Listing::default();
             self.scan.figures.listed += 1;
@@ -463,7 +461,7 @@ impl Pass<'_> {
         scanned
     }
 
-    /// Reads the folders in a folder if it can have others than before.
+    /// Reads the names of subfolders, if they may have changed.
     fn names(
         &mut self,
         folder: BorrowedFd<'_>,
@@ -515,8 +513,8 @@ impl Pass<'_> {
         })
     }
 
-    /// Adds the folders that are not known yet. One that is away is kept, as its mount may be,
-    /// unless there are too many.
+    /// Adds new folders. Missing ones are kept, as the mount may be away, unless there are too
+    /// many.
     fn add<T>(
         &mut self,
         known: &mut BTreeMap<Segment, T>,
@@ -536,8 +534,8 @@ impl Pass<'_> {
         }
     }
 
-    /// Adds the signed-in agents who have a folder; `before` is the latest scan that knew who had
-    /// one.
+    /// Adds the signed-in agents that have a folder; `before` is the latest scan that knew all
+    /// names in it.
     fn add_agents(&self, found: &mut DayFolder, before: Option<u64>) {
         for &number in &found.present {
             let Some(session) = self.sessions.get(&number) else {
@@ -569,7 +567,7 @@ impl Pass<'_> {
         thread_cpu().saturating_sub(self.cpu_before) >= self.limits.cpu
     }
 
-    /// Whether nothing more may be begun; remembers that, as what comes later may be smaller.
+    /// Whether the scan must stop. Once true it stays true.
     fn is_over(&mut self) -> bool {
         let figures = self.scan.figures;
         let over = figures.cut_short
@@ -585,7 +583,7 @@ impl Pass<'_> {
 }
 
 impl PassRange {
-    /// The agents of a day folder that belong to the part.
+    /// The agents of a day folder that the pass covers.
     fn range(&self, vdn: &Segment, media: &Segment, day: Day) -> Option<RangeInclusive<u32>> {
         let (place, after) = match self {
             PassRange::All => return Some(0..=u32::MAX),

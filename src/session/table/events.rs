@@ -7,27 +7,26 @@ use super::super::event::Event;
 use super::super::parked_polls::Wake;
 use super::{SessionId, SessionTable};
 
-/// What a poll is answered with.
+/// The answer to a poll.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum PollOutcome {
-    /// This event, which is no longer in the queue.
+    /// This event, taken from the queue.
     Event(Event),
     /// The empty body.
     Empty,
-    /// The empty body, since a forced sign-in has ended the poll's session: its client may go on
-    /// polling with the new one. Best after a moment, so that the client has its new Guid before
-    /// its loop polls again.
+    /// The empty body, because a forced sign-in has replaced the session and the client keeps
+    /// polling with the new one. Best delayed, so that the client has its new Guid first.
     Replaced,
     /// 100-006: the session is over.
     Ended,
 }
 
-/// What became of an event.
+/// What happened to an event.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum PushOutcome {
-    /// It is in the queue.
+    /// It was queued.
     Queued,
-    /// It is in the queue, for which the oldest one was dropped.
+    /// It was queued, and the oldest one dropped for it.
     OldestDropped,
     /// It was dropped: the queue was full of newer ones.
     Dropped,
@@ -38,8 +37,8 @@ pub(crate) enum PushOutcome {
 impl SessionTable {
     /// Parks a poll of that session, until an event comes or the session ends.
     ///
-    /// Where it need not wait (there is an event already, the session is over, the service drains),
-    /// `waker` is woken at once. Of too many polls of one session the oldest is woken, and finds no
+    /// If it need not wait (an event is queued, the session is over, the service drains), `waker`
+    /// is woken immediately. With too many polls in a session, the oldest is woken without an
     /// event.
     pub(crate) fn park(
         &self,
@@ -67,8 +66,8 @@ impl SessionTable {
         });
     }
 
-    /// What a poll of that session is answered with now. The agent counts as in touch: its client
-    /// was there while the poll was parked.
+    /// The current answer to a poll of that session. Keeps the session alive, as the client was
+    /// connected while the poll was parked.
     pub(crate) fn poll_outcome(
         &self,
         agent: AgentId,
@@ -97,8 +96,8 @@ impl SessionTable {
         })
     }
 
-    /// Queues an event of `agent`, in that very session or, with `None`, in whichever it has, and
-    /// wakes a parked poll. Of 64 events that nobody has taken, the oldest makes room.
+    /// Queues an event for `session`, or with `None` for any session of `agent`, and wakes a parked
+    /// poll. Beyond 64 events the oldest is dropped.
     pub(crate) fn push_event(
         &self,
         agent: AgentId,
@@ -119,8 +118,8 @@ impl SessionTable {
         })
     }
 
-    /// Puts an event back that [`poll_outcome`](Self::poll_outcome) gave and whose answer could not
-    /// be sent. It is the next one again, and wakes a parked poll.
+    /// Puts back an event from [`poll_outcome`](Self::poll_outcome) that could not be delivered. It
+    /// is the next one again, and wakes a parked poll.
     pub(crate) fn requeue_front(
         &self,
         agent: AgentId,
@@ -148,7 +147,7 @@ impl SessionTable {
         })
     }
 
-    /// Events of all sessions so far that full queues have lost.
+    /// Events dropped from full queues so far.
     pub(crate) fn dropped_events(&self) -> u64 {
         self.with_state(|state| state.dropped)
     }

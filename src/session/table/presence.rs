@@ -1,4 +1,4 @@
-//! The states of the agents that are signed in.
+//! The states of signed-in agents.
 
 use std::time::Instant;
 
@@ -6,25 +6,23 @@ use super::super::agent::AgentId;
 use super::super::agent_state::{AgentState, StateCommand, StateError, SyncInfo};
 use super::{SessionId, SessionTable};
 
-/// What others may know of an agent that is signed in.
+/// What other agents may see of a signed-in agent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct SignedInAgent {
-    /// Who it is.
     pub(crate) agent: AgentId,
-    /// What it is doing.
     pub(crate) state: AgentState,
-    /// When that began, in milliseconds since 1970.
+    /// When the state began, in milliseconds since 1970.
     pub(crate) since_ms: u64,
-    /// When its session began.
+    /// When the session began.
     pub(crate) signed_in: Instant,
 }
 
 impl SessionTable {
-    /// Applies a command and queues the event that follows. `epoch_ms` is the wall clock, in
-    /// milliseconds since 1970.
+    /// Applies a command and queues its event. `epoch_ms` is the wall clock, in milliseconds since
+    /// 1970.
     ///
     /// # Errors
-    /// When the session is over, or the state of the agent does not permit it.
+    /// If the session is over, or the state does not permit the command.
     pub(crate) fn change_state(
         &self,
         agent: AgentId,
@@ -58,7 +56,7 @@ impl SessionTable {
         .is_some()
     }
 
-    /// The state of an agent that is signed in.
+    /// The state of a signed-in agent.
     pub(crate) fn agent_status(&self, agent: AgentId, now: Instant) -> Option<AgentState> {
         self.with_state(|state| {
             Some(
@@ -71,7 +69,7 @@ impl SessionTable {
         })
     }
 
-    /// What others may know of the agents that are signed in, in order of id.
+    /// All signed-in agents, by id.
     pub(crate) fn agents(&self, now: Instant) -> Vec<SignedInAgent> {
         let mut agents: Vec<_> = self.with_state(|state| {
             let open = state.open_sessions(&self.policy, now);
@@ -92,8 +90,8 @@ impl SessionTable {
         agents
     }
 
-    /// The result of `syncagentinfo`; empties the event queue of the session, as the interface
-    /// says. `None` if it is over.
+    /// The result of `syncagentinfo`; empties the session's event queue, as documented. `None` if
+    /// the session is over.
     pub(crate) fn sync_agent_info(
         &self,
         agent: AgentId,

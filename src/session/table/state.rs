@@ -17,10 +17,10 @@ use super::SessionId;
 pub(super) struct State {
     pub(super) sessions: HashMap<AgentId, Session>,
     pub(super) replaced: ReplacedSessions<SessionId>,
-    /// Polls to be woken, or merely dropped, once the lock is given up.
+    /// Polls to wake or drop once the lock is released.
     pub(super) woken: Vec<Box<dyn Wake>>,
     pub(super) is_draining: bool,
-    /// Events that full queues have lost.
+    /// Events dropped from full queues.
     pub(super) dropped: u64,
     begun: u64,
 }
@@ -37,7 +37,7 @@ pub(super) struct Session {
 }
 
 impl State {
-    /// The open session of `agent`; one that is silent ends here.
+    /// The open session of `agent`; ends it if it has expired.
     pub(super) fn open(
         &mut self,
         agent: AgentId,
@@ -61,7 +61,7 @@ impl State {
             .filter(move |(_, session)| !session.is_expired(policy, now))
     }
 
-    /// That very session of `agent`.
+    /// This session of `agent`, if it is open.
     pub(super) fn session(
         &mut self,
         agent: AgentId,
@@ -73,7 +73,7 @@ impl State {
             .filter(|session| session.id == id)
     }
 
-    /// Begins a session of an agent that has none.
+    /// Begins a session for an agent that has none.
     pub(super) fn begin(
         &mut self,
         agent: AgentId,
@@ -110,7 +110,7 @@ impl State {
         Some(session)
     }
 
-    /// Ends the session of `agent` for a forced sign-in, and remembers that it was for that.
+    /// Ends the session of `agent` for a forced sign-in, and remembers it as replaced.
     pub(super) fn replace(&mut self, agent: AgentId, now: Instant) {
         if let Some(session) = self.end(agent) {
             self.replaced
@@ -118,8 +118,8 @@ impl State {
         }
     }
 
-    /// Queues an event of that session and wakes one of its polls; the event that was dropped for
-    /// it, if one was. `None` if the session is not open.
+    /// Queues an event and wakes one poll of the session; returns the event dropped for it, if any.
+    /// `None` if there is no session.
     pub(super) fn push(&mut self, agent: AgentId, event: Event) -> Option<Option<Event>> {
         let session = self.sessions.get_mut(&agent)?;
         let dropped = session.events.push(event);
@@ -128,7 +128,7 @@ impl State {
         Some(dropped)
     }
 
-    /// As [`SessionTable::sweep`](super::SessionTable::sweep).
+    /// See [`SessionTable::sweep`](super::SessionTable::sweep).
     pub(super) fn sweep(&mut self, policy: &Policy, now: Instant) -> usize {
         let State {
             sessions,
@@ -150,7 +150,7 @@ impl State {
         before - self.sessions.len()
     }
 
-    /// As [`SessionTable::begin_drain`](super::SessionTable::begin_drain).
+    /// See [`SessionTable::begin_drain`](super::SessionTable::begin_drain).
     pub(super) fn begin_drain(&mut self) {
         self.is_draining = true;
         for session in self.sessions.values_mut() {
@@ -160,15 +160,15 @@ impl State {
 }
 
 impl Session {
-    /// Whether the agent has been silent for too long.
+    /// Whether the agent has been idle for too long.
     pub(super) fn is_expired(&self, policy: &Policy, now: Instant) -> bool {
         policy
             .idle_timeout
             .is_some_and(|timeout| now.saturating_duration_since(self.last_seen) >= timeout)
     }
 
-    /// Queues the event whose time has come; false if none has. Counts the one that was dropped for
-    /// it.
+    /// Queues a due event; false if there is none. Adds to `dropped` if an older one had to make
+    /// room.
     pub(super) fn queue_due_events(&mut self, now: Instant, dropped: &mut u64) -> bool {
         let Some(event) = self.presence.rest_timeout(now) else {
             return false;
