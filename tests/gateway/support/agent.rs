@@ -1,4 +1,4 @@
-//! A signed-in agent who downloads.
+//! A signed-in agent.
 
 use super::client::{Client, Reply};
 use super::server::Server;
@@ -32,7 +32,7 @@ impl Agent<'_> {
         format!("/recordfile/{}/videofiledownloadEx?{query}", self.number)
     }
 
-    /// Asks for a path below the base path with `{}` for the agent, on a new connection.
+    /// Requests a path below the base path on a new connection; `{}` stands for the agent.
     pub fn get(&self, path: &str, fields: &str) -> Reply {
         let mut client = self.server.client();
         let path = path.replace("{}", &self.number.to_string());
@@ -40,13 +40,13 @@ impl Agent<'_> {
         client.reply()
     }
 
-    /// The result code of what is asked for with this path.
+    /// The result code for a path.
     pub fn code_of(&self, path: &str) -> String {
         code(&self.get(path, ""), path)
     }
 
-    /// Asks for a download on a new connection; `query` and `fields` (each with its CRLF) go as
-    /// they are.
+    /// Downloads on a new connection, with `query` and header lines `fields` (each with CRLF) sent
+    /// verbatim.
     pub fn ask(&self, query: &str, fields: &str) -> Reply {
         let (mut client, mut reply) = self.begin(query, fields);
         reply.body = client.bytes(reply.length());
@@ -58,7 +58,7 @@ impl Agent<'_> {
         code(&self.ask(query, ""), query)
     }
 
-    /// Begins a download on a new connection and reads the head of the reply only.
+    /// Requests a download on a new connection and reads only the head of the reply.
     pub fn begin(&self, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = self.server.client();
         client.send_get(&self.path(query), &self.guid, fields);

@@ -1,5 +1,4 @@
-//! A directory that a real automount daemon mounts on demand: `autofs.py`, which sits beside this
-//! file.
+//! A directory that an automount daemon (`autofs.py` in this folder) mounts on demand.
 
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::{Path, PathBuf};
@@ -10,7 +9,7 @@ use rustix::mount::{UnmountFlags, unmount};
 
 use super::server::eventually;
 
-/// The daemon and the directory it mounts. Dropping it unmounts all.
+/// The daemon and its directory, unmounted on drop.
 pub struct Autofs {
     directory: PathBuf,
     daemon: Child,
@@ -19,8 +18,8 @@ pub struct Autofs {
 }
 
 impl Autofs {
-    /// Has `source` mounted on `directory` whenever somebody looks into that; `None`, with a word
-    /// on stderr, where this machine does not let us.
+    /// Mounts `source` on `directory` on each access; `None`, with a message on stderr, if this
+    /// machine does not allow that.
     pub fn start(directory: &Path, source: &Path) -> Option<Autofs> {
         std::fs::create_dir_all(directory).unwrap();
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/gateway/support/autofs.py");
@@ -56,27 +55,27 @@ impl Autofs {
         })
     }
 
-    /// From now on requests to mount succeed, or fail.
+    /// From now on mount requests succeed or fail.
     pub fn serve(&self, serving: bool) {
         self.command(if serving { "serve" } else { "fail" });
         self.await_echo();
     }
 
-    /// How often somebody made the kernel ask for the directory.
+    /// The number of mount requests so far.
     pub fn asked(&self) -> usize {
-        // A mount may be used before the daemon's word of it has come here.
+        // A mount may be used before the daemon's message has arrived.
         self.await_echo();
         self.count("asked")
     }
 
-    /// Waits until the daemon has done all it was told, and all it said has come.
+    /// Waits until the daemon has processed all commands and its messages have arrived.
     fn await_echo(&self) {
         let echoes = self.count("echo");
         self.command("echo");
         eventually("an echo", || self.count("echo") > echoes);
     }
 
-    /// Waits until the directory has been unused for so long that it is unmounted.
+    /// Waits until the unused directory is unmounted.
     pub fn expire(&self) {
         let before = self.count("expired");
         eventually("the directory to idle", || {

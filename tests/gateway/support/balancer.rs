@@ -1,5 +1,4 @@
-//! Two gateways behind a real load balancer, which runs from one of the very files in
-//! `packaging/examples`.
+//! Two gateways behind a real load balancer, configured by the files in `packaging/examples`.
 
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -15,7 +14,7 @@ use super::server::{Server, Setup, eventually};
 use super::shape::SIGN_IN;
 use super::sockets::connect_from;
 
-/// The configurations there are.
+/// The example configurations.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
     HaproxyPassthrough,
@@ -48,7 +47,7 @@ impl Kind {
         }
     }
 
-    /// Whether the program is there; says so where not.
+    /// Whether the program is installed; reports a skip if not.
     pub fn is_installed(self) -> bool {
         let is_there = Command::new(self.program()).arg("-v").output().is_ok();
         let has_stream = Path::new("/etc/nginx/modules-enabled/50-mod-stream.conf").exists();
@@ -60,7 +59,7 @@ impl Kind {
     }
 }
 
-/// Puts other words in place of what an operator would write; each must stand in the file.
+/// Substitutes what an operator would edit; each word must occur in the file.
 fn substituted(file: &str, words: &[(&str, &str)]) -> String {
     let mut text = document(&format!("packaging/examples/{file}"));
     for (from, to) in words {
@@ -70,7 +69,7 @@ fn substituted(file: &str, words: &[(&str, &str)]) -> String {
     text
 }
 
-/// What stands in a configuration that is only checked, or of one that is run.
+/// The addresses in a configuration.
 struct Addresses<'a> {
     scratch: &'a Scratch,
     listen: SocketAddr,
@@ -82,7 +81,7 @@ impl Addresses<'_> {
         self.scratch.path().join(name).display().to_string()
     }
 
-    /// Writes the configuration with paths and ports of the test.
+    /// Writes the configuration with the paths and ports of the test.
     fn write(&self, kind: Kind) -> PathBuf {
         let [listen, first, second] =
             [self.listen, self.nodes[0], self.nodes[1]].map(|address| address.to_string());
@@ -121,7 +120,7 @@ impl Addresses<'_> {
         self.scratch.file(kind.example(), text)
     }
 
-    /// Writes the script that asks the nodes for their health.
+    /// Writes the script that checks the nodes' health.
     fn write_script(&self, configuration: &Path) -> PathBuf {
         let words = [
             ("10.0.0.10:8043", &*self.nodes[0].to_string()),
@@ -145,7 +144,7 @@ impl Addresses<'_> {
     }
 }
 
-/// Has the program check its example, with files that are there.
+/// Has the program check its example configuration.
 pub fn check_example(kind: Kind) -> Output {
     let server = Setup::new().start();
     let scratch = scratch_with_pair(&server);
@@ -171,7 +170,7 @@ pub fn check_example(kind: Kind) -> Output {
         .unwrap()
 }
 
-/// A directory with the certificate and key of the server as each balancer wants them.
+/// A directory with the server's certificate and key, as each balancer needs them.
 fn scratch_with_pair(server: &Server) -> Scratch {
     let scratch = Scratch::new();
     let [certificate, key] = ["certificate.pem", "private-key.pem"]
@@ -191,7 +190,7 @@ fn free_address() -> SocketAddr {
         .unwrap()
 }
 
-/// Two gateways with one mount, and the balancer before them.
+/// Two gateways with one mount, behind a balancer.
 pub struct Site {
     pub nodes: [Server; 2],
     balancer: Child,
@@ -201,7 +200,7 @@ pub struct Site {
 }
 
 impl Site {
-    /// Starts all of it; `None` where the balancer is not installed.
+    /// Starts everything; `None` if the balancer is not installed.
     pub fn start(kind: Kind, setup: impl Fn() -> Setup) -> Option<Site> {
         if !kind.is_installed() {
             return None;
@@ -214,7 +213,7 @@ impl Site {
         let first = node("0").start();
         let mount = first.scratch().path().join("mount");
         let second = node("1").set("MOUNT_DIR", mount.to_str().unwrap());
-        // One pair for both, as the documentation advises: OpenSSL trusts but the first of several
+        // One certificate for both, as documented: OpenSSL trusts only the first of several
         // self-signed certificates with the same subject.
         for name in ["certificate.pem", "private-key.pem"] {
             std::fs::copy(
@@ -279,7 +278,7 @@ impl Site {
         Some(site)
     }
 
-    /// Sends a command to HAProxy's admin socket and gives the answer.
+    /// Sends a command to HAProxy's admin socket and returns the answer.
     pub fn command(&self, command: &str) -> String {
         let mut socket = UnixStream::connect(self.scratch.path().join("admin.sock")).unwrap();
         socket.write_all(format!("{command}\n").as_bytes()).unwrap();
@@ -292,7 +291,7 @@ impl Site {
         std::fs::read_to_string(self.scratch.path().join("balancer.log")).unwrap()
     }
 
-    /// A new connection through the balancer from an address of the loopback network.
+    /// A new connection through the balancer from a loopback address.
     pub fn client(&self, source: &str) -> Client {
         Client::over(
             connect_from(source, self.address, Some(64 * 1024)),
@@ -300,8 +299,8 @@ impl Site {
         )
     }
 
-    /// Sends one request on a connection of its own; `None` where the connection does not last, as
-    /// when its node has just died.
+    /// Sends one request on a new connection; `None` if the connection breaks, as when its node has
+    /// just died.
     pub fn ask(
         &self,
         source: &str,
@@ -322,7 +321,7 @@ impl Site {
         Some(reply)
     }
 
-    /// Signs an agent in from an address of its own, at whichever node the balancer chooses.
+    /// Signs an agent in from its own address, at the node chosen by the balancer.
     pub fn sign_in(&self, number: u32, source: &str) -> Seat {
         let reply = self
             .client(source)
@@ -334,8 +333,8 @@ impl Site {
         }
     }
 
-    /// Signs agents in from 201 on, until one node has `most` and the other at least one: the first
-    /// list is of those of node 0. `Setup` must have them.
+    /// Signs agents in from 201 on, until node 0 has `most` and node 1 at least one, and returns
+    /// them by node. The setup needs [`with_agents`].
     pub fn sign_in_at_both(&self, most: usize) -> [Vec<Seat>; 2] {
         let mut seats = [Vec::new(), Vec::new()];
         for number in AGENTS {
@@ -374,7 +373,7 @@ impl Seat {
         }
     }
 
-    /// Polls once, on a connection of its own, and takes a new Guid if there is one.
+    /// Polls once on a new connection, and adopts a renewed Guid.
     pub fn poll(&mut self, site: &Site) -> Option<Reply> {
         let reply = site.ask(
             &self.source,
@@ -389,7 +388,7 @@ impl Seat {
         Some(reply)
     }
 
-    /// Begins a download on a connection of its own and reads the head of the reply only.
+    /// Requests a download on a new connection and reads only the head of the reply.
     pub fn begin(&self, site: &Site, query: &str, fields: &str) -> (Client, Reply) {
         let mut client = site.client(&self.source);
         let path = format!("/recordfile/{}/videofiledownloadEx?{query}", self.number);
@@ -405,7 +404,7 @@ impl Drop for Site {
             let _ = script.kill();
             let _ = script.wait();
         }
-        // In order, because nginx takes its workers along only then.
+        // Gracefully, because only then nginx stops its workers.
         let _ = Command::new("kill")
             .args(["-TERM", &self.balancer.id().to_string()])
             .status();

@@ -1,4 +1,4 @@
-//! A client that sends exactly what it is told and sees every byte of what comes back.
+//! A client that sends exactly the given bytes and sees every byte of the response.
 
 use std::fs::File;
 use std::io::{self, BufReader, ErrorKind, Read as _, Write as _};
@@ -18,23 +18,23 @@ pub const BASE: &str = "/agentgateway/resource";
 /// One TLS connection.
 pub struct Client {
     stream: StreamOwned<ClientConnection, TcpStream>,
-    /// Bytes that have come and belong to no reply yet.
+    /// Bytes received, not yet part of a reply.
     pending: Vec<u8>,
-    /// Where they are read to, kept because tests read gigabytes.
+    /// Read buffer, reused because tests read gigabytes.
     chunk: Vec<u8>,
 }
 
-/// One reply, byte by byte.
+/// A reply, byte for byte.
 #[derive(Debug, Clone)]
 pub struct Reply {
     pub status: u16,
-    /// Status line and fields as they came, with the final empty line.
+    /// Status line and headers as received, with the final empty line.
     pub head: String,
     pub body: Vec<u8>,
 }
 
-/// Building a client configuration is the dearest part of a test connection; one serves for each
-/// certificate.
+/// Client configurations are cached by certificate: building one is the most expensive part of a
+/// connection.
 fn config(certificate: &Path) -> Arc<ClientConfig> {
     static CONFIGS: Mutex<Vec<(Vec<u8>, Arc<ClientConfig>)>> = Mutex::new(Vec::new());
     let pem = std::fs::read(certificate).unwrap();
@@ -47,7 +47,7 @@ fn config(certificate: &Path) -> Arc<ClientConfig> {
     config
 }
 
-/// A configuration that trusts this certificate and offers these versions of TLS.
+/// A configuration with this certificate as root and these TLS versions.
 fn config_for(certificate: &Path, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
     let mut roots = RootCertStore::empty();
     for certificate in rustls_pemfile::certs(&mut BufReader::new(File::open(certificate).unwrap()))
@@ -62,23 +62,22 @@ fn config_for(certificate: &Path, versions: &[&'static SupportedProtocolVersion]
 }
 
 impl Client {
-    /// Connects and shakes hands; the certificate is checked.
+    /// Connects and does the handshake; the certificate is verified.
     pub fn connect(address: SocketAddr, certificate: &Path) -> Client {
         Client::over(TcpStream::connect(address).unwrap(), certificate)
     }
 
-    /// Shakes hands over a socket that is there already.
+    /// Does the handshake on a connected socket.
     pub fn over(socket: TcpStream, certificate: &Path) -> Client {
         Client::try_over(socket, certificate).unwrap()
     }
 
-    /// Shakes hands over a socket whose other end may be gone.
+    /// Like [`Client::over`], for a peer that may be gone.
     pub fn try_over(socket: TcpStream, certificate: &Path) -> io::Result<Client> {
         Client::shake_hands(socket, config(certificate))
     }
 
-    /// Connects with these versions of TLS and these protocols on offer, if the server agrees to
-    /// one of each.
+    /// Connects with these TLS versions and ALPN protocols; fails if the server accepts none.
     pub fn offering(
         address: SocketAddr,
         certificate: &Path,
@@ -92,7 +91,7 @@ impl Client {
 
     fn shake_hands(socket: TcpStream, config: Arc<ClientConfig>) -> io::Result<Client> {
         socket.set_nodelay(true).unwrap();
-        // No test waits this long for anything; it only keeps a defect from hanging the suite.
+        // Never reached unless a defect would hang the test.
         socket
             .set_read_timeout(Some(Duration::from_secs(60)))
             .unwrap();
@@ -112,7 +111,7 @@ impl Client {
         &self.stream.sock
     }
 
-    /// The socket below TLS, without a word to the server.
+    /// The socket below TLS, without close_notify.
     pub fn into_socket(self) -> TcpStream {
         self.stream.sock
     }
@@ -122,18 +121,19 @@ impl Client {
         &mut self.stream.conn
     }
 
-    /// Sends bytes as they are.
+    /// Sends raw bytes.
     pub fn send(&mut self, bytes: impl AsRef<[u8]>) {
         self.try_send(bytes).unwrap();
     }
 
-    /// Sends bytes to a server that may have had enough.
+    /// Sends raw bytes to a server that may have closed the connection.
     pub fn try_send(&mut self, bytes: impl AsRef<[u8]>) -> io::Result<()> {
         self.stream.write_all(bytes.as_ref())?;
         self.stream.flush()
     }
 
-    /// Sends a request with a host, these field lines (each with its CRLF) and this content.
+    /// Sends a request with Host, Content-Length, these header lines (each with CRLF) and this
+    /// body.
     pub fn send_request(&mut self, method: &str, path: &str, fields: &str, body: &str) {
         let length = if body.is_empty() {
             String::new()
@@ -144,8 +144,7 @@ impl Client {
             .unwrap();
     }
 
-    /// Sends a request with a host, these field lines alone and this content to a server that may
-    /// be gone.
+    /// Sends a request with Host, these header lines and this body to a server that may be gone.
     pub fn try_send_request(
         &mut self,
         method: &str,
@@ -165,7 +164,7 @@ impl Client {
         self.reply_to(method)
     }
 
-    /// Sends a GET as an agent, with these field lines besides.
+    /// Sends a GET with this Guid and these header lines.
     pub fn send_get(&mut self, path: &str, guid: &str, fields: &str) {
         self.send_request("GET", path, &format!("Guid: {guid}\r\n{fields}"), "");
     }
@@ -174,7 +173,7 @@ impl Client {
         self.request("GET", path, guid, "")
     }
 
-    /// Takes the two events that every sign-in has.
+    /// Consumes the two events of a sign-in.
     pub fn take_sign_in_events(&mut self, agent: u32, guid: &str) {
         for event in ["AgentOther_InService", "AgentState_Ready"] {
             let reply = self.get(&format!("/agentevent/{agent}"), Some(guid));
@@ -190,13 +189,13 @@ impl Client {
         self.request("DELETE", path, guid, "")
     }
 
-    /// Asks for a recording; `record_id` is put into the query as it is.
+    /// Downloads a recording; `record_id` goes into the query verbatim.
     pub fn download(&mut self, agent: u32, guid: Option<&str>, record_id: &str) -> Reply {
         let path = format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}");
         self.get(&path, guid)
     }
 
-    /// Asks for a recording and reads the head of the answer; its content is left to be read.
+    /// Requests a recording and reads only the head of the reply.
     pub fn begin_download(&mut self, agent: u32, guid: &str, record_id: &str) -> Reply {
         let path = format!("/recordfile/{agent}/videofiledownloadEx?recordId={record_id}");
         self.send_get(&path, guid, "");
@@ -205,7 +204,7 @@ impl Client {
         head
     }
 
-    /// Reads one whole reply.
+    /// Reads a whole reply.
     pub fn reply(&mut self) -> Reply {
         self.reply_to("GET")
     }
@@ -218,7 +217,7 @@ impl Client {
         reply
     }
 
-    /// Reads the head of a reply and leaves its content.
+    /// Reads the head of a reply, leaving the body.
     pub fn head(&mut self) -> Reply {
         self.try_head().expect("a reply")
     }
@@ -241,7 +240,7 @@ impl Client {
         Ok(Reply::from_head(head))
     }
 
-    /// Reads exactly so many bytes of content.
+    /// Reads exactly `length` bytes of a body.
     pub fn bytes(&mut self, length: usize) -> Vec<u8> {
         while self.pending.len() < length {
             self.fill_content();
@@ -249,7 +248,7 @@ impl Client {
         self.pending.drain(..length).collect()
     }
 
-    /// Reads on and throws away, counting; for contents too large to keep. `each` sees every piece.
+    /// Reads a body too large to keep; `each` sees every piece.
     pub fn stream(&mut self, length: u64, mut each: impl FnMut(&[u8])) {
         let mut left = length;
         loop {
@@ -272,14 +271,14 @@ impl Client {
         assert_ne!(count, 0, "the connection ended within the content");
     }
 
-    /// Says that nothing more will be sent.
+    /// Sends close_notify.
     pub fn finish(&mut self) {
         self.stream.conn.send_close_notify();
         let _ = self.stream.flush();
     }
 
-    /// Reads whatever comes until the connection ends: what came, and whether it ended in order
-    /// (close_notify) or was cut.
+    /// Reads to the end of the connection; returns the bytes, and whether it ended with
+    /// close_notify.
     pub fn rest(&mut self) -> (Vec<u8>, bool) {
         loop {
             match self.fill() {
@@ -309,8 +308,7 @@ impl Reply {
         }
     }
 
-    /// Takes apart what came on a connection: reply after reply, with nothing between and after
-    /// them.
+    /// Splits the bytes of a connection into replies, with nothing between or after them.
     pub fn all(mut bytes: &[u8]) -> Vec<Reply> {
         let mut replies = Vec::new();
         while !bytes.is_empty() {
@@ -333,25 +331,25 @@ impl Reply {
         replies
     }
 
-    /// The value of a field; names are compared by exact case, as vendor clients do.
+    /// The value of a header; names are matched by exact case, as by vendor clients.
     pub fn field(&self, name: &str) -> Option<&str> {
         self.head
             .lines()
             .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "))
     }
 
-    /// The announced length of the content.
+    /// The Content-Length.
     pub fn length(&self) -> usize {
         self.field("Content-Length")
             .map_or(0, |length| length.parse().unwrap())
     }
 
-    /// The content as text.
+    /// The body as text.
     pub fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    /// The content as JSON.
+    /// The body as JSON.
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
@@ -369,12 +367,12 @@ impl Reply {
         (self.status, self.code())
     }
 
-    /// The Guid the reply carries, as vendor clients cut it out.
+    /// The Guid in the reply, extracted as vendor clients do.
     pub fn guid(&self) -> Option<String> {
         self.field("Set-GUID")
             .map(|value| value.replace("JSESSIONID=", ""))
     }
-    /// The Guid of a reply that must carry one.
+    /// The Guid of a reply that must have one.
     pub fn new_guid(&self) -> String {
         self.guid().unwrap_or_else(|| panic!("no Guid: {self:?}"))
     }

@@ -1,9 +1,8 @@
-//! The documents of the project: reading them, and the parts of them that are generated from tables
-//! in code.
+//! The project's documents, and their parts that are generated from tables in code.
 
 use std::sync::{Mutex, PoisonError};
 
-/// One test at a time rewrites a document, since several parts may stand in one.
+/// Serialises rewriting, since a document may have several generated parts.
 static REWRITING: Mutex<()> = Mutex::new(());
 
 /// A file of the project.
@@ -15,7 +14,7 @@ fn path(name: &str) -> String {
     format!("{}/{name}", env!("CARGO_MANIFEST_DIR"))
 }
 
-/// The tables below a heading of a document: the cells of each row, with heads and rules.
+/// The cells of the tables below a heading, including header and rule rows.
 pub fn table_rows(name: &str, heading: &str) -> Vec<Vec<String>> {
     let text = document(name);
     let (_, after) = text.split_once(&format!("\n{heading}\n")).unwrap();
@@ -33,8 +32,8 @@ pub fn table_rows(name: &str, heading: &str) -> Vec<Vec<String>> {
         .collect()
 }
 
-/// Fails unless the document is `wanted`. With `CC_GATEWAY_UPDATE_DOCS=1` in the environment it is
-/// rewritten instead.
+/// Fails unless the document is `wanted`; with `CC_GATEWAY_UPDATE_DOCS=1` in the environment
+/// rewrites it first.
 pub fn is_current(name: &str, wanted: &str) {
     if std::env::var_os("CC_GATEWAY_UPDATE_DOCS").is_some() {
         std::fs::write(path(name), wanted).unwrap();

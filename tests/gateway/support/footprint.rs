@@ -1,11 +1,11 @@
-//! What a server holds, so that a test can see that nothing of its clients stays.
+//! The resources of a server, to check that clients leave nothing behind.
 
 use std::thread;
 
 use super::server::{Server, eventually};
 
-/// What a server may keep of clients that are gone, in KiB: what an allocator keeps for itself is
-/// no leak, what grows with each of hundreds of clients is.
+/// Tolerated growth in KiB. The allocator may keep some memory; a leak grows with each of hundreds
+/// of clients.
 const KEPT_KIB: u64 = 6 * 1024;
 
 /// Threads, descriptors and memory of a server.
@@ -17,7 +17,7 @@ pub struct Footprint {
 }
 
 impl Footprint {
-    /// The footprint now.
+    /// The current footprint.
     pub fn measure(server: &Server) -> Footprint {
         Footprint {
             threads: server.threads(),
@@ -26,17 +26,17 @@ impl Footprint {
         }
     }
 
-    /// The footprint of a server that has met a few clients and has none now.
+    /// The footprint after a few clients have come and gone.
     pub fn at_rest(server: &Server) -> Footprint {
         thread::scope(|scope| {
             (0..16).for_each(|_| drop(scope.spawn(|| (0..4).for_each(|_| server.serves()))));
         });
-        // Whoever asks is connected too.
+        // This request's own connection.
         server.metric_becomes("connections", 1);
         Footprint::measure(server)
     }
 
-    /// Waits until the server holds no more than this again.
+    /// Waits until the server is back to this footprint.
     pub fn await_again(self, server: &Server) {
         self.await_threads_and_descriptors(server);
         let now = server.memory_kib();
@@ -47,10 +47,10 @@ impl Footprint {
         );
     }
 
-    /// The same for a test that leaves more to the allocator.
+    /// The same without memory, for tests after which the allocator keeps more.
     ///
-    /// There may be fewer than before: where tiny_http's first threads come late they are more than
-    /// its connections need, and the idle ones end after five seconds.
+    /// There may be fewer than before: tiny_http may start more threads than it needs, and idle
+    /// ones end after five seconds.
     pub fn await_threads_and_descriptors(self, server: &Server) {
         eventually("no more threads and descriptors than before", || {
             server.threads() <= self.threads && server.descriptors() <= self.descriptors

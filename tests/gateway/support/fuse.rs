@@ -1,5 +1,5 @@
-//! A file server that does as it is told: a FUSE file system over `/dev/fuse`, mounted without a
-//! helper program, that answers, fails, or answers nothing at all.
+//! A scripted file server: a FUSE file system over `/dev/fuse`, mounted without a helper, that
+//! answers, fails or hangs.
 
 use std::collections::HashMap;
 use std::ffi::CString;
@@ -15,32 +15,32 @@ use rustix::mount::{MountFlags, UnmountFlags};
 
 use super::fuse_wire::{Node, Opcode, Request, answer, attributes, entry, init, listed, opened};
 
-/// The number of the root, fixed by the protocol.
+/// The root's node number, fixed by the protocol.
 const ROOT: u64 = 1;
 
-/// What the file server leaves unanswered.
+/// The requests left unanswered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hang {
     Nothing,
-    /// Not a single question is answered.
+    /// All of them.
     Everything,
-    /// Folders are still there, but no file can be opened.
+    /// Opening files.
     Opens,
-    /// Files are opened, but not read.
+    /// Reading files.
     Reads,
-    /// Folders are there, but not listed.
+    /// Listing folders.
     Listings,
-    /// Files are opened and read, but closing one waits for ever.
+    /// Closing files.
     Closes,
 }
 
-/// What is on the file server before it is mounted.
+/// The content of the file server.
 pub struct Tree {
     nodes: Vec<Node>,
     failures: HashMap<(u64, Opcode), (u64, Errno)>,
-    /// The folder whose listing never ends.
+    /// A folder with an endless listing.
     endless: Option<u64>,
-    /// How long the kernel may remember sizes and times, in seconds.
+    /// How long the kernel may cache attributes, in seconds.
     remembered: u64,
 }
 
@@ -54,14 +54,13 @@ impl Tree {
         }
     }
 
-    /// Makes the listing of a folder of this tree go on for ever, with files that are no
-    /// recordings.
+    /// Makes the listing of a folder endless, with files that are not recordings.
     pub fn endless(mut self, path: &str) -> Tree {
         self.endless = Some(self.number(path));
         self
     }
 
-    /// Lets the kernel remember sizes and times, as NFS and CIFS do for a while.
+    /// Lets the kernel cache attributes, as with NFS and CIFS.
     pub fn remembered(self) -> Tree {
         Tree {
             remembered: 3600,
@@ -80,14 +79,14 @@ impl Tree {
         self
     }
 
-    /// Makes an operation on a path of this tree fail; reads do so from this offset on.
+    /// Makes an operation on a path fail; reads from offset `from` on.
     pub fn failing(mut self, path: &str, operation: Opcode, from: u64, errno: Errno) -> Tree {
         let number = self.number(path);
         self.failures.insert((number, operation), (from, errno));
         self
     }
 
-    /// Mounts it; `None`, with a word on stderr, where this machine does not let us.
+    /// Mounts it; `None`, with a message on stderr, if this machine does not allow that.
     pub fn mount(self, directory: &Path) -> Option<Fuse> {
         std::fs::create_dir_all(directory).unwrap();
         let device = match File::options().read(true).write(true).open("/dev/fuse") {
@@ -166,7 +165,7 @@ fn skipped(error: &dyn std::fmt::Display) -> Option<Fuse> {
     None
 }
 
-/// The mounted file system. Dropping it unmounts it, whoever hangs on it: they get an error.
+/// The mounted file system. Dropping it unmounts it; hung requests fail.
 pub struct Fuse {
     directory: PathBuf,
     tree: Arc<Mutex<Tree>>,
@@ -176,14 +175,13 @@ pub struct Fuse {
 }
 
 impl Fuse {
-    /// From now on the file server leaves this unanswered; what it owes beyond that it answers now.
+    /// From now on leaves these requests unanswered; answers all other held ones.
     pub fn hang(&self, hang: Hang) {
         *self.hang.lock().unwrap() = hang;
         rustix::io::write(self.stir.as_ref().unwrap(), b"!").unwrap();
     }
 
-    /// Changes what the file server tells of a file: its size, whatever is read, and its time of
-    /// change.
+    /// Changes the reported size (not the content) and mtime of a file.
     pub fn tell(&self, path: &str, size: u64, changed: u64) {
         let mut tree = self.tree.lock().unwrap();
         let index = usize::try_from(tree.number(path)).unwrap() - 1;
@@ -194,7 +192,7 @@ impl Fuse {
 impl Drop for Fuse {
     fn drop(&mut self) {
         let _ = rustix::mount::unmount(&self.directory, UnmountFlags::DETACH);
-        // The thread ends with the pipe, and the connection to the kernel with the thread.
+        // Closing the pipe ends the thread, which closes the connection to the kernel.
         self.stir = None;
         let _ = self.serving.take().unwrap().join();
     }
@@ -206,7 +204,7 @@ struct Server {
     device: File,
     stirred: OwnedFd,
     hang: Arc<Mutex<Hang>>,
-    /// Questions that have come and are left unanswered.
+    /// Requests left unanswered.
     held: Vec<Request>,
 }
 
@@ -240,7 +238,7 @@ impl Server {
             if asked {
                 match rustix::io::read(&self.device, &mut buffer[..]) {
                     Ok(count) => self.take(Request::read(&buffer[..count])),
-                    // A question that was withdrawn before it was read.
+                    // A request that was withdrawn before it was read.
                     Err(Errno::NOENT | Errno::INTR | Errno::AGAIN) => {}
                     Err(_) => return,
                 }
@@ -264,7 +262,7 @@ impl Server {
             return;
         }
         let content = self.content(request);
-        // The one who asked may be gone.
+        // The requester may be gone.
         let _ = rustix::io::write(&self.device, &answer(request.unique, &content));
     }
 
@@ -297,7 +295,7 @@ impl Server {
 }
 
 impl Tree {
-    /// As many entries of a folder as fit, from the one at `from` on.
+    /// As many entries of a folder as fit, starting with number `from`.
     fn listing(&self, folder: u64, from: u64, size: usize) -> Vec<u8> {
         let nodes = self.nodes.iter().zip(ROOT..).skip(1);
         let inside: Vec<_> = nodes.filter(|(node, _)| node.parent == folder).collect();

@@ -3,7 +3,7 @@
 
 use rustix::io::Errno;
 
-/// What the kernel asks for.
+/// A FUSE operation.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Opcode {
     Lookup,
@@ -43,7 +43,7 @@ impl Opcode {
     }
 }
 
-/// One question of the kernel.
+/// A request of the kernel.
 #[derive(Debug)]
 pub struct Request {
     pub opcode: Opcode,
@@ -53,7 +53,7 @@ pub struct Request {
 }
 
 impl Request {
-    /// Reads a `fuse_in_header` and what follows it.
+    /// Parses a `fuse_in_header` and its payload.
     pub fn read(bytes: &[u8]) -> Request {
         Request {
             opcode: Opcode::from_number(number(&bytes[4..8]).try_into().unwrap()),
@@ -63,7 +63,7 @@ impl Request {
         }
     }
 
-    /// The name a lookup asks for.
+    /// The name in a lookup.
     pub fn name(&self) -> &str {
         std::str::from_utf8(&self.content)
             .unwrap()
@@ -75,7 +75,7 @@ impl Request {
         number(&self.content[8..16])
     }
 
-    /// The most bytes a read wants.
+    /// The maximum number of bytes to read.
     pub fn size(&self) -> usize {
         number(&self.content[16..20]).try_into().unwrap()
     }
@@ -88,7 +88,7 @@ fn number(bytes: &[u8]) -> u64 {
         .fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
 
-/// The time of change of a file that was never changed.
+/// The default mtime.
 pub const CHANGED: u64 = 1_600_000_000;
 
 /// A folder, or a file with its bytes.
@@ -96,9 +96,9 @@ pub struct Node {
     pub parent: u64,
     pub name: String,
     content: Option<Vec<u8>>,
-    /// The size that the file server tells, where that is not the one of the content.
+    /// The reported size, if it differs from the content's.
     pub told: Option<u64>,
-    /// Time of change, in seconds since 1970.
+    /// The mtime, in seconds since 1970.
     pub changed: u64,
 }
 
@@ -166,21 +166,21 @@ fn words<const N: usize>(numbers: [u32; N]) -> impl Iterator<Item = u8> {
     numbers.into_iter().flat_map(u32::to_le_bytes)
 }
 
-/// `fuse_entry_out`: nothing of it may be remembered, so that every walk asks anew.
+/// `fuse_entry_out`, not to be cached.
 pub fn entry(number: u64, node: &Node) -> Vec<u8> {
     longs([number, 0, 0, 0, 0])
         .chain(node.attributes(number))
         .collect()
 }
 
-/// `fuse_attr_out`, to be remembered for so many seconds.
+/// `fuse_attr_out`, to be cached for so many seconds.
 pub fn attributes(number: u64, node: &Node, remembered: u64) -> Vec<u8> {
     longs([remembered, 0])
         .chain(node.attributes(number))
         .collect()
 }
 
-/// One `fuse_dirent`; `next` is where a later read of the folder goes on.
+/// A `fuse_dirent`; `next` is the offset of the following entry.
 pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
     let kind: u32 = if is_folder { 4 } else { 8 };
     let length = u32::try_from(name.len()).unwrap();
@@ -192,19 +192,19 @@ pub fn listed(number: u64, next: u64, name: &str, is_folder: bool) -> Vec<u8> {
     bytes
 }
 
-/// `fuse_open_out`: every read of a program shall be a question (`FOPEN_DIRECT_IO`).
+/// `fuse_open_out` with `FOPEN_DIRECT_IO`: every read reaches the server.
 pub fn opened() -> Vec<u8> {
     words([0, 0, 1, 0]).collect()
 }
 
-/// `fuse_init_out`: version 7.31 and nothing special.
+/// `fuse_init_out`: version 7.31, no options.
 pub fn init() -> Vec<u8> {
     let mut bytes: Vec<u8> = words([7, 31, 0, 0, 0, 4096, 1]).collect();
     bytes.resize(64, 0);
     bytes
 }
 
-/// `fuse_out_header` and what follows it.
+/// `fuse_out_header` and its payload.
 pub fn answer(unique: u64, content: &Result<Vec<u8>, Errno>) -> Vec<u8> {
     let (errno, content) = match content {
         Ok(content) => (0, &content[..]),

@@ -1,5 +1,4 @@
-//! The service inside the test's own process, for what the program has no setting for: short
-//! deadlines.
+//! The service inside the test process, for short timeouts, which have no setting.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -20,8 +19,7 @@ use super::shape::SIGN_IN;
 /// Longer than any test lasts.
 const NEVER: Duration = Duration::from_secs(600);
 
-/// No deadline that could pass in a test; each test shortens the one it is about, so that nothing
-/// else can have ended what it sees ended.
+/// No timeout that a test could reach; each test shortens only the one it is about.
 pub const NO_TIMEOUTS: Timeouts = Timeouts {
     handshake: NEVER,
     first_request: NEVER,
@@ -33,7 +31,7 @@ pub const NO_TIMEOUTS: Timeouts = Timeouts {
     linger: NEVER,
 };
 
-/// A running service; it ends when this is dropped.
+/// A running service, stopped on drop.
 pub struct InProcess {
     service: Option<Service>,
     address: SocketAddr,
@@ -93,17 +91,17 @@ impl InProcess {
         Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
     }
 
-    /// Shakes hands over a socket that is there already.
+    /// Does the handshake on a connected socket.
     pub fn client_over(&self, socket: std::net::TcpStream) -> Client {
         Client::over(socket, &self.scratch.path().join("certificate.pem"))
     }
 
-    /// Ends the service as a signal does; how many downloads were cut.
+    /// Stops the service as a signal does; returns how many downloads were cut.
     pub fn stop(mut self, drain: Duration) -> u64 {
         self.service.take().unwrap().stop(drain, || false)
     }
 
-    /// Signs in with the password `secret` and gives the Guid.
+    /// Signs in with the password `secret` and returns the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
         let path = format!("/onlineagent/{agent}");
         self.client().put(&path, None, SIGN_IN).new_guid()

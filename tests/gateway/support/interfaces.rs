@@ -1,4 +1,4 @@
-//! Every interface with a request that it carries out, from the table of the program.
+//! Every interface in the program's table, with a valid request.
 
 use std::sync::LazyLock;
 
@@ -8,19 +8,19 @@ use super::client::Reply;
 use super::server::Server;
 use super::shape::SIGN_IN;
 
-/// An interface with a request that it carries out for an agent with a right to it.
+/// An interface with a valid request.
 pub struct Interface {
     pub name: &'static str,
     pub method: &'static str,
-    /// `{}` stands for the agent, and `WORKNO` for the one it asks about, itself in
+    /// `{}` stands for the agent, and `WORKNO` for the queried agent, which is the same in
     /// [`Interface::ask`].
     pub path: String,
-    /// Here too, `{}` stands for the agent.
+    /// `{}` stands for the agent.
     pub body: &'static str,
     needs_guid: bool,
 }
 
-/// The interfaces; the one with a reason is there twice, the second time with none.
+/// The interfaces, and `forceLogoutWithReason` once more with the invalid reason 0.
 pub static INTERFACES: LazyLock<Vec<Interface>> = LazyLock::new(|| {
     let mut all: Vec<Interface> = api::INTERFACES.iter().map(Interface::from).collect();
     let with_reason = all
@@ -99,8 +99,8 @@ impl Interface {
             .request(self.method, &path, guid, &self.body.replace("{}", agent))
     }
 
-    /// The reply is the failure of this interface with this code, to the letter. The client of one
-    /// of them casts the result of a failure to an object.
+    /// Asserts the exact failure of this interface with this code. One client casts the result to
+    /// an object.
     #[track_caller]
     pub fn assert_failure(&self, reply: &Reply, code: &str) {
         match self.name {

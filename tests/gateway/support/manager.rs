@@ -6,10 +6,10 @@ use std::path::Path;
 
 use super::server::PATIENCE;
 
-/// The socket a service tells its state to.
+/// The socket that receives a service's state.
 pub struct Manager {
     socket: UnixDatagram,
-    /// What `NOTIFY_SOCKET` is to say.
+    /// The value for `NOTIFY_SOCKET`.
     pub name: String,
 }
 
@@ -22,7 +22,7 @@ impl Manager {
         )
     }
 
-    /// Listens at an abstract address, which has no file.
+    /// Listens at an abstract address.
     pub fn abstract_at(name: &str) -> Manager {
         let address = SocketAddr::from_abstract_name(name).unwrap();
         Manager::over(
@@ -46,7 +46,7 @@ impl Manager {
         String::from_utf8(buffer[..length].to_vec()).unwrap()
     }
 
-    /// The next message that does not feed the watchdog.
+    /// The next message other than a watchdog ping.
     pub fn news(&self) -> String {
         loop {
             let message = self.message();

@@ -1,10 +1,10 @@
-//! `/metrics`, read by the letter of the Prometheus text format 0.0.4.
+//! A strict parser of `/metrics`, Prometheus text format 0.0.4.
 
 use std::collections::{BTreeMap, HashSet};
 
 use super::server::{Server, eventually};
 
-/// Every sample by its name with its labels as they stand there, and the type of every name.
+/// The samples by name with labels, and the type of each name.
 #[derive(Debug, Clone)]
 pub struct Metrics {
     pub samples: BTreeMap<String, u64>,
@@ -12,8 +12,8 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads a page and fails on anything the format does not have: HELP, then TYPE, then all
-    /// samples of that name, each with labels of its own.
+    /// Parses a page; panics unless each name has HELP, then TYPE, then all its samples with
+    /// distinct labels.
     pub fn parse(text: &str) -> Metrics {
         let (mut samples, mut types) = (BTreeMap::new(), BTreeMap::new());
         let (mut helped, mut current) = (HashSet::new(), String::new());
@@ -41,7 +41,7 @@ impl Metrics {
                 let (name, labels) = key.find('{').map_or((key, ""), |at| key.split_at(at));
                 assert_eq!(name, current, "a sample outside its group");
                 assert_labels(labels);
-                // Times are not whole; the tests look at counts.
+                // Fractions are dropped; tests only use counts.
                 assert!(
                     value.parse::<f64>().is_ok_and(|number| number >= 0.0),
                     "{line}"
@@ -53,7 +53,7 @@ impl Metrics {
         Metrics { samples, types }
     }
 
-    /// The value of a sample, 0 if it is not there.
+    /// The value of a sample; 0 if missing.
     pub fn value(&self, sample: &str) -> u64 {
         self.samples.get(sample).copied().unwrap_or(0)
     }
@@ -89,14 +89,14 @@ fn assert_labels(text: &str) {
 }
 
 impl Server {
-    /// The metrics as they are now.
+    /// The current metrics.
     pub fn metrics(&self) -> Metrics {
         let reply = self.client().get("/metrics", None);
         assert_eq!(reply.status, 200);
         Metrics::parse(reply.text())
     }
 
-    /// Waits until a sample, the name without its prefix, has this value.
+    /// Waits until a sample, named without the prefix, has this value.
     pub fn metric_becomes(&self, sample: &str, value: u64) {
         let sample = format!("cc_gateway_{sample}");
         eventually(&format!("{sample} {value}"), || {

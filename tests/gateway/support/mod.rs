@@ -1,5 +1,4 @@
-//! What every test stands on: a real server on a port of its own, a mount of its own, a client that
-//! sees every byte.
+//! Test support: a real server on its own port and mount, and a client that sees every byte.
 
 mod agent;
 mod autofs;
@@ -37,8 +36,7 @@ pub use server::{Server, Setup, eventually, stdout_of};
 pub use shape::{EMPTY_POLL, JSON, SIGN_IN, let_guids_age};
 pub use sockets::{connect_from, drain, has_ended, reset, unsent_from};
 
-/// The bytes of a mock recording: every place differs from its neighbours and from other
-/// recordings.
+/// The bytes of a mock recording; pseudo-random, so that shifted or foreign bytes are detected.
 pub fn recording_bytes(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
     let mut bytes = Vec::with_capacity(length + 8);
@@ -59,8 +57,7 @@ pub fn sha256(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// A number that is another one each time; told on stderr, so that a failure can be repeated with
-/// it.
+/// A random seed, or the one in `CC_GATEWAY_TEST_SEED`. Printed to stderr, to reproduce failures.
 pub fn seed() -> u64 {
     let seed = std::env::var("CC_GATEWAY_TEST_SEED").ok().map_or_else(
         || std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), 0),
@@ -70,7 +67,7 @@ pub fn seed() -> u64 {
     seed
 }
 
-/// Random numbers, each below its limit.
+/// Pseudo-random numbers, each below its limit.
 pub fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed | 1;
     move |limit| xorshift(&mut state).wrapping_mul(0x2545_f491_4f6c_dd1d) % limit

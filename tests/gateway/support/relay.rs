@@ -1,4 +1,4 @@
-//! A network between client and server that breaks where it is told to.
+//! A relay between client and server that breaks connections on demand.
 
 use std::collections::VecDeque;
 use std::io::{Read as _, Write as _};
@@ -6,14 +6,14 @@ use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// Passes connections on to a server.
+/// Forwards connections to a server.
 pub struct Relay {
     address: SocketAddr,
     cuts: Arc<Mutex<VecDeque<u64>>>,
 }
 
 impl Relay {
-    /// Listens on a port of its own, for as long as the test runs.
+    /// Listens on its own port until the test process ends.
     pub fn to(server: SocketAddr) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
@@ -22,7 +22,7 @@ impl Relay {
         thread::spawn(move || {
             for client in listener.incoming() {
                 let cut = planned.lock().unwrap().pop_front();
-                // A server that is gone refuses its clients, and so does this.
+                // If the server is gone, close the client's connection.
                 let (Ok(client), Ok(server)) = (client, TcpStream::connect(server)) else {
                     continue;
                 };
@@ -39,7 +39,8 @@ impl Relay {
         self.address
     }
 
-    /// The next connection that has no cut planned yet breaks after so many bytes from the server.
+    /// Queues a cut: a connection breaks after so many bytes from the server. Cuts apply to new
+    /// connections in order.
     pub fn cut_after(&self, bytes: u64) {
         self.cuts.lock().unwrap().push_back(bytes);
     }
@@ -63,7 +64,7 @@ fn pass(mut from: &TcpStream, mut to: &TcpStream, most: u64) {
         let _ = from.shutdown(Shutdown::Both);
         let _ = to.shutdown(Shutdown::Both);
     } else {
-        // Each direction ends by itself, so that what is still under way arrives.
+        // Directions end separately, so that data in flight arrives.
         let _ = to.shutdown(Shutdown::Write);
     }
 }

@@ -1,11 +1,11 @@
-//! Directories that go with their test.
+//! Temporary directories.
 
 use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A fresh directory, removed when this is dropped.
+/// A new directory, removed on drop.
 pub struct Scratch {
     path: PathBuf,
 }
@@ -15,7 +15,7 @@ impl Scratch {
         Scratch::below(&std::env::temp_dir())
     }
 
-    /// One in memory where that can be had, for tests with very many files.
+    /// A directory in memory if possible, for tests with very many files.
     pub fn light() -> Scratch {
         let memory = Path::new("/dev/shm");
         if memory.is_dir() {
@@ -37,19 +37,19 @@ impl Scratch {
         &self.path
     }
 
-    /// Writes a file below the directory, with the folders on its way.
+    /// Writes a file, creating its folders.
     pub fn file(&self, name: &str, content: impl AsRef<[u8]>) -> PathBuf {
         let path = self.path.join(name);
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(&path, content).unwrap();
         if ["agents.properties", "others.properties"].contains(&name) {
-            // As the packages have it: the service warns of one that others may read.
+            // As in the packages; the service warns of a readable one.
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         }
         path
     }
 
-    /// Makes a file of `length` zeros that takes no room.
+    /// Makes a sparse file of `length` zeros.
     pub fn sparse(&self, name: &str, length: u64) -> PathBuf {
         let path = self.file(name, "");
         File::options()

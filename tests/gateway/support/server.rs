@@ -1,4 +1,4 @@
-//! The real binary, started for one test and killed with it.
+//! The real binary, started for one test and killed at its end.
 
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
@@ -13,13 +13,11 @@ use super::client::{Client, Reply};
 use super::scratch::Scratch;
 use super::shape::SIGN_IN;
 
-/// Longest wait for anything that happens by itself. Nothing measures with it: reaching it is a
-/// failure.
+/// Timeout for anything a test waits for. Reaching it is a failure; it is never used to measure.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The agents of every server unless a test says otherwise: two with the password `secret`, one
-/// whose password is empty, one inspector. The hashes have few iterations, so that sign-ins are
-/// quick.
+/// The default agents file: agents with the password `secret`, one with the empty password, one
+/// inspector. Few iterations, so that sign-ins are quick.
 pub const AGENTS: &str = "\
 101 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
 102 = pbkdf2-sha256$1000$000102030405060708090a0b0c0d0e0f$SECRET
@@ -51,8 +49,8 @@ pub struct Setup {
 }
 
 impl Setup {
-    /// Video on, up to 1024 clients, which any machine has the descriptors for; one mount without
-    /// MOUNT_CHECK at `<scratch>/mount`, port 0, polls that answer at once.
+    /// Video on, up to 1024 clients, for which any machine has the descriptors; one mount without
+    /// MOUNT_CHECK at `<scratch>/mount`, port 0, polls answered immediately.
     pub fn new() -> Setup {
         let scratch = Scratch::new();
         std::fs::create_dir(scratch.path().join("mount")).unwrap();
@@ -67,7 +65,7 @@ impl Setup {
             scratch,
             settings,
             agents: AGENTS.to_owned(),
-            // One of the agents above has none.
+            // Agent 104 has no password.
             expected: vec!["no password is asked of these agents".to_owned()],
             environment: Vec::new(),
             wrapper: Vec::new(),
@@ -76,14 +74,14 @@ impl Setup {
         }
     }
 
-    /// Sets a key, in place of what it is by default here.
+    /// Sets a key, replacing its value.
     pub fn set(mut self, key: &str, value: &str) -> Setup {
         self = self.unset(key);
         self.settings += &format!("{key} = {value}\n");
         self
     }
 
-    /// Takes a key out.
+    /// Removes a key.
     pub fn unset(mut self, key: &str) -> Setup {
         let is_other = |line: &&str| line.split(" = ").next() != Some(key);
         self.settings = self
@@ -108,7 +106,7 @@ impl Setup {
         ))
     }
 
-    /// Says that a warning or error with this text in it belongs to the test.
+    /// Allows warnings and errors that contain this text.
     pub fn expect_log(mut self, part: &str) -> Setup {
         self.expected.push(part.to_owned());
         self
@@ -120,19 +118,19 @@ impl Setup {
         self
     }
 
-    /// Starts the binary through another program, for instance `prlimit`.
+    /// Starts the binary through another program, such as `prlimit`.
     pub fn through(mut self, words: &[&str]) -> Setup {
         self.wrapper = words.iter().map(|&word| word.to_owned()).collect();
         self
     }
 
-    /// Closes the reading end of the log as soon as the server listens.
+    /// Closes the reading end of the log once the server listens.
     pub fn deaf(mut self) -> Setup {
         self.deaf = true;
         self
     }
 
-    /// Stops reading the log as soon as the server listens, until the result is dropped.
+    /// Stops reading the log once the server listens, until the sender is dropped.
     pub fn stalled(mut self) -> (Setup, Sender<()>) {
         let (resume, stalled) = channel();
         self.stalled = Some(stalled);
@@ -145,22 +143,22 @@ impl Setup {
         self
     }
 
-    /// Writes another recording into the mount.
+    /// Writes a recording into the mount.
     pub fn write_recording(&self, path: &str, content: impl AsRef<[u8]>) {
         self.scratch.file(&format!("mount/{path}"), content);
     }
 
-    /// The directory of everything the server has.
+    /// The directory of the server's files.
     pub fn directory(&self) -> &Path {
         self.scratch.path()
     }
 
-    /// What `cc-gateway check` prints, which ends in success.
+    /// The output of `cc-gateway check`, which must succeed.
     pub fn check(&self) -> String {
         self.check_through(&[])
     }
 
-    /// As [`check`](Self::check), started by the words of a command before its own.
+    /// Like [`check`](Self::check), started through another program.
     pub fn check_through(&self, wrapper: &[&str]) -> String {
         self.write_files();
         let words = [
@@ -173,7 +171,7 @@ impl Setup {
         stdout_of(command.args(&words[1..]).arg(settings))
     }
 
-    /// Writes the files; what [`Setup::start`] does first.
+    /// Writes the configuration, as [`Setup::start`] does first.
     pub fn write_files(&self) {
         let agents = self.agents.replace("SECRET", SECRET);
         self.scratch.file("agents.properties", agents);
@@ -183,7 +181,7 @@ impl Setup {
         }
     }
 
-    /// The files alone, for a service that runs inside the test.
+    /// Writes the configuration only, for a service inside the test process.
     pub(super) fn into_files(self) -> Scratch {
         self.write_files();
         self.scratch
@@ -199,8 +197,7 @@ impl Setup {
             .args(&words[1..])
             .arg("--config")
             .arg(&config)
-            // A server that is killed leaves its private directory behind; here it goes with the
-            // test's.
+            // Removes the private directory that a killed server leaves behind.
             .env("TMPDIR", self.scratch.path())
             .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .stdin(Stdio::null())
@@ -222,8 +219,7 @@ impl Setup {
                 lines.lock().unwrap().push(line);
                 let Some(address) = address else { continue };
                 if deaf {
-                    // From here on the server's stderr has no reader, before anybody can make it
-                    // write.
+                    // Closed before any client can make the server write.
                     drop(stderr);
                     let _ = tell.send(address);
                     return;
@@ -252,17 +248,17 @@ impl Setup {
     }
 }
 
-/// The hash of the password `secret` with the salt and iterations above.
+/// The hash of `secret` with the salt and iterations above.
 const SECRET: &str = "4efb2bbb6d2eb58ea8deaed54417ae2fd87fd50a8a8568709363da60d4560606";
 
-/// Makes the pair with the program itself, as an operator would.
+/// Makes a certificate with the program itself, as an operator would.
 fn make_certificate(directory: &Path) {
     let words = "certificate --name localhost --name 127.0.0.1 --out";
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
     stdout_of(command.args(words.split(' ')).arg(directory));
 }
 
-/// What a command prints, which ends in success.
+/// The output of a command, which must succeed.
 pub fn stdout_of(command: &mut Command) -> String {
     let output = command.output().unwrap();
     assert!(
@@ -281,7 +277,7 @@ pub struct Server {
     log: Arc<Mutex<Vec<String>>>,
     expected: Vec<String>,
     gone: Option<ExitStatus>,
-    /// Reads the log until its end.
+    /// Reads the log to its end.
     reader: Option<thread::JoinHandle<()>>,
     wrapper: Vec<String>,
 }
@@ -300,8 +296,8 @@ impl Server {
         self.child.id()
     }
 
-    /// The directory of everything the server has: `mount`, `basic.properties`,
-    /// `agents.properties`, `certificate.pem`, `private-key.pem`.
+    /// The directory of the server's files: `mount`, `basic.properties`, `agents.properties`,
+    /// `certificate.pem`, `private-key.pem`.
     pub fn scratch(&self) -> &Scratch {
         &self.scratch
     }
@@ -311,7 +307,7 @@ impl Server {
         Client::connect(self.address, &self.scratch.path().join("certificate.pem"))
     }
 
-    /// Expects that a request with nothing wrong in it is answered, on a connection of its own.
+    /// Asserts that a valid request on a new connection is answered.
     pub fn serves(&self) {
         assert_eq!(
             self.client().get("/health", None).outcome(),
@@ -319,15 +315,15 @@ impl Server {
         );
     }
 
-    /// Signs in with the password `secret`, takes the events of that, and gives the Guid.
+    /// Signs in with the password `secret`, consumes the sign-in events, and returns the Guid.
     pub fn sign_in(&self, agent: u32) -> String {
         let guid = self.sign_in_only(agent);
         self.client().take_sign_in_events(agent, &guid);
         guid
     }
 
-    /// As [`sign_in`](Self::sign_in), but leaves the events: for Guids that are renewed with the
-    /// next poll.
+    /// Like [`sign_in`](Self::sign_in), but leaves the events, for tests in which the next poll
+    /// renews the Guid.
     pub fn sign_in_only(&self, agent: u32) -> String {
         let reply = self
             .client()
@@ -335,7 +331,7 @@ impl Server {
         reply.new_guid()
     }
 
-    /// Signs in by force, with or without a session before.
+    /// Signs in with `forcelogin`.
     pub fn sign_in_again(&self, agent: u32) -> String {
         let path = format!("/onlineagent/{agent}/forcelogin");
         self.client().put(&path, None, SIGN_IN).new_guid()
@@ -346,7 +342,7 @@ impl Server {
         self.client().download(agent, Some(guid), record_id)
     }
 
-    /// Sends a signal, by its name without SIG.
+    /// Sends a signal, named without SIG.
     pub fn signal(&self, name: &str) {
         let sent = Command::new("kill")
             .args([&format!("-{name}"), &self.pid().to_string()])
@@ -355,14 +351,14 @@ impl Server {
         assert!(sent.success());
     }
 
-    /// Waits for the end of the process, and of its log.
+    /// Waits for the process to exit and its log to end.
     pub fn wait(&mut self) -> ExitStatus {
         let status = self.wait_unread();
         self.reader.take().unwrap().join().unwrap();
         status
     }
 
-    /// Waits for the end of a process whose log nobody reads.
+    /// Waits for the process to exit, without reading its log.
     pub fn wait_unread(&mut self) -> ExitStatus {
         let mut ended = None;
         eventually("the end of the server", || {
@@ -378,7 +374,7 @@ impl Server {
         self.log.lock().unwrap().clone()
     }
 
-    /// Waits for a log line with this text in it, and gives it.
+    /// Waits for a log line with this text and returns it.
     pub fn log_line(&self, part: &str) -> String {
         let mut found = None;
         eventually(&format!("a log line with {part}"), || {
@@ -388,7 +384,7 @@ impl Server {
         found.unwrap()
     }
 
-    /// Threads of the process now, without those that mounts keep for a while and let go.
+    /// Number of threads, except those of mounts, which come and go.
     pub fn threads(&self) -> usize {
         self.thread_names()
             .iter()
@@ -396,7 +392,7 @@ impl Server {
             .count()
     }
 
-    /// Threads of the process now, whatever they do.
+    /// Number of all threads.
     pub fn all_threads(&self) -> usize {
         self.thread_names().len()
     }
@@ -409,15 +405,14 @@ impl Server {
             .collect()
     }
 
-    /// Open descriptors of the process now.
+    /// Number of open descriptors.
     pub fn descriptors(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .unwrap()
             .count()
     }
 
-    /// The number of the next descriptor the process will open; with this as their limit it can
-    /// open no more.
+    /// The next descriptor number; as a limit it keeps the process from opening more.
     pub fn next_descriptor(&self) -> usize {
         let open = Path::new("/proc").join(self.pid().to_string()).join("fd");
         (0..)
@@ -425,11 +420,11 @@ impl Server {
             .unwrap()
     }
 
-    /// Sets the soft limit of a resource of the running process, as prlimit(1) names it, and gives
-    /// the former one.
+    /// Sets a soft resource limit of the process, named as in prlimit(1), and returns the previous
+    /// one.
     pub fn limit(&self, resource: &str, soft: &str) -> String {
         let prlimit = |arguments: &[&str]| {
-            // By the server's own user, who may always do it.
+            // As the server's own user, who is always allowed to.
             let words = [
                 &self.wrapper[..],
                 &[
@@ -449,12 +444,12 @@ impl Server {
         before
     }
 
-    /// How many log lines have this text in them.
+    /// Number of log lines with this text.
     pub fn told(&self, part: &str) -> usize {
         self.log().iter().filter(|line| line.contains(part)).count()
     }
 
-    /// Resident memory of the process now, in KiB.
+    /// Resident memory in KiB.
     pub fn memory_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status
@@ -475,7 +470,7 @@ impl Drop for Server {
             eprintln!("the server said:\n{}", self.log().join("\n"));
             return;
         }
-        // Whatever is not a line below warning, or was announced by the test, is a defect.
+        // Any warning or error that the test did not announce is a defect.
         let is_fine = |line: &&String| {
             ["INFO ", "DEBUG", "TRACE"]
                 .iter()

@@ -1,4 +1,4 @@
-//! What replies look like, and the ways of sessions that many tests go.
+//! Assertions on replies, and common session helpers.
 
 use cc_gateway::api::ResultCode;
 
@@ -6,15 +6,14 @@ use super::client::{Client, Reply};
 use super::server::{Server, Setup, eventually};
 use super::sockets::connect_from;
 
-/// The type of every JSON reply, to the letter.
+/// The content type of JSON replies.
 pub const JSON: &str = "application/json;charset=UTF-8";
-/// The answer to a poll without events, to the letter.
+/// The exact reply to a poll without events.
 pub const EMPTY_POLL: &str = r#"{"message":"","retcode":"0"}"#;
-/// What signs an agent of the fixture in.
+/// The sign-in body for the default agents.
 pub const SIGN_IN: &str = r#"{"password":"secret"}"#;
 
-/// Waits until any Guid that was issued before this call has the age of GUIDINTERVAL. Agent 102
-/// shows it.
+/// Waits until every Guid issued before this call is GUIDINTERVAL old, using agent 102.
 pub fn let_guids_age(server: &Server) {
     let guid = server.sign_in_again(102);
     let poll = || server.client().get("/agentevent/102", Some(&guid));
@@ -22,7 +21,7 @@ pub fn let_guids_age(server: &Server) {
 }
 
 impl Reply {
-    /// The names of the fields in the order they came.
+    /// The header names, in order.
     pub fn field_names(&self) -> Vec<&str> {
         self.head
             .lines()
@@ -31,8 +30,7 @@ impl Reply {
             .collect()
     }
 
-    /// The reply is JSON as every JSON reply is, with these fields beside the usual ones and no
-    /// others.
+    /// Asserts a JSON reply with the usual headers, those in `more`, and no others.
     #[track_caller]
     pub fn assert_json(&self, status: u16, more: &[&str]) {
         let reason = self
@@ -60,14 +58,14 @@ impl Reply {
         assert_eq!(names, usual, "{self:?}");
     }
 
-    /// The reply is the failure with this code, to the letter, in HTTP 200.
+    /// Asserts the exact failure with this code, in HTTP 200.
     #[track_caller]
     pub fn assert_failure(&self, code: &str) {
         self.assert_http_error(200, code, &[]);
     }
 
-    /// The reply is the failure with this status and code, to the letter: a result stands only
-    /// where the Guid check refuses.
+    /// Asserts the exact failure with this status and code; it has a result only for codes of the
+    /// Guid check.
     #[track_caller]
     pub fn assert_http_error(&self, status: u16, code: &str, more: &[&str]) {
         let result = if ["000-003", "100-006"].contains(&code) {
@@ -78,19 +76,19 @@ impl Reply {
         self.assert_error_body(status, code, more, result);
     }
 
-    /// The reply is the failure of a video download with this code, to the letter.
+    /// Asserts the exact failure of a video download.
     #[track_caller]
     pub fn assert_video_failure(&self, code: &str) {
         self.assert_error_body(200, code, &[], r#","result":"""#);
     }
 
-    /// The reply is the failure of a client who casts the result to an object, to the letter.
+    /// Asserts the exact failure for a client that casts the result to an object.
     #[track_caller]
     pub fn assert_object_failure(&self, code: &str) {
         self.assert_error_body(200, code, &[], r#","result":{}"#);
     }
 
-    /// The reply is the failure with this status and code, and ends with this after the message.
+    /// Asserts the failure with this status and code, and `end` after the message.
     #[track_caller]
     pub fn assert_error_body(&self, status: u16, code: &str, more: &[&str], end: &str) {
         self.assert_json(status, more);
@@ -107,8 +105,7 @@ impl Reply {
 }
 
 impl Setup {
-    /// Polls that wait ten minutes unless something answers them before: a test that has to wait
-    /// for one fails.
+    /// Polls wait ten minutes, so a test that has to wait for the timeout of one fails.
     pub fn endless_polls(self) -> Setup {
         self.set("AGENT_POLL_WAIT_FLAG", "ON")
             .set("AGENT_POLL_WAIT_TIMES", "6000")
@@ -118,18 +115,18 @@ impl Setup {
 }
 
 impl Server {
-    /// A new connection from another address of this machine, for instance 127.0.0.2.
+    /// A new connection from another loopback address, such as 127.0.0.2.
     pub fn client_from(&self, source: &str) -> Client {
         let socket = connect_from(source, self.address(), None);
         Client::over(socket, &self.scratch().path().join("certificate.pem"))
     }
 
-    /// The value of a sample of `/metrics`, by name and labels; 0 where there is none.
+    /// The value of a sample of `/metrics`, by name and labels; 0 if missing.
     pub fn metric(&self, sample: &str) -> u64 {
         self.metrics().value(sample)
     }
 
-    /// Sends a poll on a connection of its own and waits until it is parked.
+    /// Sends a poll on a new connection and waits until it is parked.
     pub fn park(&self, agent: u32, guid: &str) -> Client {
         let before = self.metric("cc_gateway_polls_parked");
         let mut client = self.client();

@@ -1,5 +1,4 @@
-//! Sockets below TLS: from addresses of choice, with buffers of choice, and what the kernel knows
-//! of them.
+//! Sockets with chosen addresses and buffers, and their state in the kernel.
 
 use std::io::{ErrorKind, Read as _};
 use std::net::{IpAddr, SocketAddr, TcpStream};
@@ -9,8 +8,7 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 
 use super::server::{PATIENCE, eventually};
 
-/// Connects from this address of the loopback network; `receive` bounds the receive buffer, in
-/// bytes.
+/// Connects from a loopback address; `receive` sets the receive buffer in bytes.
 pub fn connect_from(source: &str, to: SocketAddr, receive: Option<usize>) -> TcpStream {
     let socket = rustix::net::socket_with(
         AddressFamily::INET,
@@ -31,7 +29,7 @@ pub fn connect_from(source: &str, to: SocketAddr, receive: Option<usize>) -> Tcp
     TcpStream::from(socket)
 }
 
-/// Reads until the connection ends, by whatever means, and gives what came.
+/// Reads until the connection ends in any way, and returns the bytes.
 pub fn drain(mut socket: &TcpStream) -> Vec<u8> {
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
     let mut bytes = Vec::new();
@@ -41,7 +39,7 @@ pub fn drain(mut socket: &TcpStream) -> Vec<u8> {
     }
 }
 
-/// Whether the connection has ended; what came is thrown away.
+/// Whether the connection has ended; discards received bytes.
 pub fn has_ended(mut socket: &TcpStream) -> bool {
     socket
         .set_read_timeout(Some(Duration::from_millis(1)))
@@ -55,8 +53,7 @@ pub fn has_ended(mut socket: &TcpStream) -> bool {
     }
 }
 
-/// Bytes that wait in the kernel to be sent from this local port, and whether any connection of it
-/// is left.
+/// Unsent bytes in the kernel for this local port, and the number of its connections.
 pub fn unsent_from(port: u16) -> (u64, usize) {
     let mut unsent = (0, 0);
     for socket in tcp_sockets() {
@@ -68,8 +65,8 @@ pub fn unsent_from(port: u16) -> (u64, usize) {
     unsent
 }
 
-/// Resets a connection to `server`, and waits until its reset is there: a process that is just
-/// being started by another test may hold a copy of the socket until it runs.
+/// Resets a connection to `server`, and waits until the reset has arrived: a process being started
+/// by another test may briefly hold a copy of the socket.
 pub fn reset(client: TcpStream, server: SocketAddr) {
     let port = client.local_addr().unwrap().port();
     sockopt::set_socket_linger(&client, Some(Duration::ZERO)).unwrap();
@@ -81,7 +78,7 @@ pub fn reset(client: TcpStream, server: SocketAddr) {
     });
 }
 
-/// States of a socket as Linux numbers them.
+/// Linux socket states.
 const TIME_WAIT: u8 = 6;
 const LISTEN: u8 = 10;
 
