@@ -89,9 +89,9 @@ class Gateway:
         self.machine.put((Path(__file__).parent / "relay.py").read_bytes(), "/root/relay.py")
         self.run(f"systemd-run -q --unit=slow-clients python3 /root/relay.py 9043 {rate}")
 
-    def hurry(self, hurry: bool) -> None:
-        """Whether slow clients take the rest of what they get at once."""
-        self.run("touch /run/hurry" if hurry else "rm -f /run/hurry")
+    def pace(self, factor: float) -> None:
+        """Multiplies the speed of slow clients; with 0 they take the rest of what they get at once."""
+        self.run(f"echo {factor} >/run/pace")
 
     def agent(self, number: int) -> Agent:
         return Agent(self.machine.port, self.certificate, number, PASSWORD)

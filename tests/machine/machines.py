@@ -125,7 +125,15 @@ class Machine:
         self.hang_up()
         return boot
 
+    def keep_journal(self) -> None:
+        """Leaves beside the console's log what the machine's journal says, for whoever asks why a check failed."""
+        with contextlib.suppress(CommandFailed):
+            journal = self.run("journalctl -b -q --no-pager -o short-monotonic", timeout=120)
+            (self.folder / f"{self.name}-journal.log").write_text(journal)
+
     def stop(self) -> None:
+        if self.process.poll() is None:
+            self.keep_journal()
         self.hang_up()
         self.process.kill()
         self.process.wait()

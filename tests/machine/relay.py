@@ -3,11 +3,10 @@
     relay.py PORT BYTES_A_SECOND
 
 A client beside the machine cannot be slow by itself: what it does not read is taken by the network card's emulation, in
-megabytes. While /run/hurry exists nobody is slow.
+megabytes. /run/pace may have a number by which everybody's speed is multiplied; with 0 nobody is slow.
 """
 
 import contextlib
-import os
 import socket
 import sys
 import threading
@@ -18,17 +17,36 @@ GATEWAY = ("127.0.0.1", 8043)
 BUFFER = 16384
 
 
+class Pace:
+    """By what the speed of everybody is multiplied now."""
+
+    factor = 1.0
+
+    def follow(self) -> None:
+        while True:
+            try:
+                with open("/run/pace") as file:
+                    self.factor = float(file.read())
+            except (OSError, ValueError):
+                # It is not there, or just being written.
+                pass
+            time.sleep(0.3)
+
+
+PACE = Pace()
+
+
 def hand_on(source: socket.socket, sink: socket.socket, rate: int) -> None:
     """One direction, to its end. However the source ends, the sink sees the end of the bytes, and TLS how it was meant."""
-    begun, passed = time.monotonic(), 0
+    due = time.monotonic()
     with contextlib.suppress(OSError):
         while some := source.recv(8192):
             sink.sendall(some)
-            passed += len(some)
-            if rate and not os.path.exists("/run/hurry"):
-                # Nothing is caught up with after a pause.
-                begun = max(begun, time.monotonic() - passed / rate - 0.5)
-                time.sleep(max(0.0, begun + passed / rate - time.monotonic()))
+            if speed := rate * PACE.factor:
+                now = time.monotonic()
+                # Nothing but half a second is caught up with after a pause.
+                due = max(due, now - 0.5) + len(some) / speed
+                time.sleep(max(0.0, due - now))
     with contextlib.suppress(OSError):
         sink.shutdown(socket.SHUT_WR)
 
@@ -51,6 +69,7 @@ def serve(client: socket.socket, rate: int) -> None:
 
 def main() -> None:
     port, rate = map(int, sys.argv[1:])
+    threading.Thread(target=PACE.follow, daemon=True).start()
     with socket.create_server(("", port), backlog=100) as listener:
         while True:
             client, _ = listener.accept()
