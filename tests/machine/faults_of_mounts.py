@@ -10,13 +10,14 @@ from gateway import UNIT, eventually
 from report import Report, Row
 
 # Seconds. The gateway says that a mount is lost seven seconds after its last answer; the kernel's caches answer for a
-# server for up to a minute, and its tries come a minute apart in the end.
+# server for up to a minute, and its tries come a minute apart in the end. On a busy host a server that is back may still
+# leave requests unanswered for five seconds, and then counts as lost again.
 LOST_TIMEOUT = 90
-BACK_TIMEOUT = 180
+BACK_TIMEOUT = 400
 # DRAIN_TIMEOUT is 30 s, and the unit's limit 45 s.
 STOP_TIMEOUT = 50
 # How much slower a sign-in or a poll may be than without a fault: a wait for a file server would be five seconds.
-SLOWER, SLOWER_BY = 3, 1.5
+SLOWER, SLOWER_BY = 3, 3
 # Threads and descriptors that may be more than before: those of clients that come and go.
 MORE_THREADS, MORE_FILES = 8, 12
 
@@ -29,6 +30,8 @@ class Fault:
     lasts: float
     begin: Callable[[Setup], object]
     end: Callable[[Setup], object]
+    # The kind of mount on which the kernel then reads for ever, whatever signal the reader gets.
+    unkillable: str = ""
 
 
 def drop(setup: Setup) -> None:
@@ -57,7 +60,8 @@ def come_up(setup: Setup) -> None:
 FAULTS = [
     Fault("server stopped", 30, lambda setup: setup.files.run("systemctl stop nfs-server smbd"), Setup.start_server),
     Fault("packets dropped for 60 s", 60, drop, lambda setup: setup.files.run("iptables -F")),
-    Fault("unexported and exported again", 15, unexport, export),
+    # Linux 6.1 asks for a share of CIFS that is not there any more again and again, without a pause; docs/operations.md says so.
+    Fault("unexported and exported again", 15, unexport, export, unkillable="cifs"),
     Fault("rebooted", 0, crash, come_up),
     Fault("root squash: directory for root alone", 15, lambda setup: setup.files.run(f"chmod 700 {DIRECTORIES}"),
           lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES}")),
@@ -165,7 +169,7 @@ class Trial:
     def stop(self, row: Row) -> None:
         """A stop while the same fault holds downloads up."""
         setup = self.setup
-        running = setup.slow_downloads()
+        running = setup.slow_downloads(mount for mount in MOUNTS if mount.kind != self.fault.unkillable)
         self.fault.begin(setup)
         time.sleep(5)
         begun = time.monotonic()

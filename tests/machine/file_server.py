@@ -1,6 +1,7 @@
 """A machine that is file server for the gateway of another: the mounts, what is on them, and what can happen to it."""
 
 import time
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -149,9 +150,9 @@ class Setup:
         row.client += f"; p99 of sign-in {sign_in:.2f} s, of poll {poll:.2f} s"
         row.recovery = f"{self.idle['threads']} threads, {self.idle['files']} descriptors when idle"
 
-    def slow_downloads(self) -> dict[Mount, Download]:
-        """One of the large video on each mount, all under way."""
-        return self.begin({mount: (mount, LARGE, content(LARGE, LARGE_SIZE)) for mount in MOUNTS})
+    def slow_downloads(self, mounts: Iterable[Mount] = MOUNTS) -> dict[Mount, Download]:
+        """One of the large video on each of the mounts, all under way."""
+        return self.begin({mount: (mount, LARGE, content(LARGE, LARGE_SIZE)) for mount in mounts})
 
     def begin(self, wanted: dict[Key, tuple[Mount, str, bytes]]) -> dict[Key, Download]:
         """Slow downloads of videos with this content, all of them under way, and nothing of the videos in a cache."""

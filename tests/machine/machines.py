@@ -61,7 +61,7 @@ class Machine:
         forward = ",".join(f"hostfwd=tcp:127.0.0.1:{a}-:{b}" for a, b in ((self.ssh_port, 22), (self.port, 8043), (self.slow_port, 9043)))
         command = [
             # The machine ends with this program, even if that is killed.
-            "setpriv", "--pdeathsig", "KILL", "nice", "qemu-system-x86_64", "-name", name, "-accel", accel,
+            "setpriv", "--pdeathsig", "KILL", "qemu-system-x86_64", "-name", name, "-accel", accel,
             "-cpu", "host" if accel == "kvm" else "max,-la57", "-smp", "2", "-m", "2G", "-nodefaults", "-display", "none",
             "-serial", f"file:{folder}/{name}.log", "-device", "virtio-rng-pci",
             "-kernel", str(image.kernel), "-initrd", str(image.initrd),
