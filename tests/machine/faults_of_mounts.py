@@ -43,9 +43,13 @@ def unexport(setup: Setup) -> None:
                     "smbcontrol all reload-config && smbcontrol smbd close-share cifs")
 
 
+# After a share was refused, the process that serves a connection of CIFS may go on to refuse it, or the client to find it
+# disconnected (EAGAIN to everybody, root included), until there is another connection.
+RESTART_SMBD = "systemctl restart smbd"
+
+
 def export(setup: Setup) -> None:
-    # The process that serves a connection of CIFS would go on to refuse the share.
-    setup.files.run("exportfs -ra; sed -i '/^available/d' /etc/samba/smb.conf && systemctl restart smbd")
+    setup.files.run(f"exportfs -ra; sed -i '/^available/d' /etc/samba/smb.conf && {RESTART_SMBD}")
 
 
 def crash(setup: Setup) -> None:
@@ -64,7 +68,7 @@ FAULTS = [
     Fault("unexported and exported again", 15, unexport, export, unkillable="cifs"),
     Fault("rebooted", 0, crash, come_up),
     Fault("root squash: directory for root alone", 15, lambda setup: setup.files.run(f"chmod 700 {DIRECTORIES}"),
-          lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES}")),
+          lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES} && {RESTART_SMBD}")),
 ]
 
 
