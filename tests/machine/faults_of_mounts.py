@@ -16,6 +16,8 @@ LOST_TIMEOUT = 90
 BACK_TIMEOUT = 400
 # DRAIN_TIMEOUT is 30 s, and the unit's limit 45 s.
 STOP_TIMEOUT = 50
+# An agent who was cut off stays signed in for two minutes, and autofs unmounts what was idle for ten seconds.
+IDLE_TIMEOUT = 300
 # How much slower a sign-in or a poll may be than without a fault: a wait for a file server would be five seconds.
 SLOWER, SLOWER_BY = 3, 3
 # Threads and descriptors that may be more than before: those of clients that come and go.
@@ -215,7 +217,7 @@ def away_at_first_use(setup: Setup, report: Report) -> None:
         # While an agent is signed in, the gateway looks for its new recordings, and so keeps the directory in use.
         for each in (setup.session, setup.prober):
             each.working.clear()
-        idle = eventually(lambda: SERVER not in setup.gateway.run(f"grep ' {mount.directory} ' /proc/mounts || true"), 120, 3)
+        idle = eventually(lambda: SERVER not in setup.gateway.run(f"grep ' {mount.directory} ' /proc/mounts || true"), IDLE_TIMEOUT, 3)
         row.check(idle is not None, "it is not unmounted when idle, for the gateway keeps it in use")
         drop(setup)
         setup.session.working.set()

@@ -128,7 +128,7 @@ class Machine:
     def keep_journal(self) -> None:
         """Leaves beside the console's log what the machine's journal says, for whoever asks why a check failed."""
         with contextlib.suppress(CommandFailed):
-            journal = self.run("journalctl -b -q --no-pager -o short-monotonic", timeout=120)
+            journal = self.run("journalctl -b -q --no-pager -o short-monotonic", check=False, timeout=120)
             (self.folder / f"{self.name}-journal.log").write_text(journal)
 
     def stop(self) -> None:
