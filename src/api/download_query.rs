@@ -6,7 +6,7 @@ use super::code::ResultCode;
 use super::download::{AUDIO, DownloadRequest, Media, VIDEO};
 use super::gateway::{Gateway, RequestContext};
 use super::interfaces::Interface;
-use super::router::{is_misspelt, parameter};
+use super::router::{is_misspelt, parameter, parameter_or_empty};
 use crate::config::DownloadScope;
 use crate::recording::{Invalid, RecordId, RecordKind, Target};
 use crate::session::AgentId;
@@ -92,11 +92,9 @@ impl Gateway {
             return Err(ResultCode::DOWNLOAD_OFF);
         }
         let location = self.location(context, query)?;
-        let call = parameter(query, "callId")
-            .ok()
-            .flatten()
-            .filter(|call| !call.is_empty());
-        call.ok_or(ResultCode::INVALID_PARAMETER)?;
+        if parameter_or_empty(query, "callId").is_empty() {
+            return Err(ResultCode::INVALID_PARAMETER);
+        }
         let record_id = self
             .record_id(query, "hwFileName", &VIDEO)?
             .ok_or(AUDIO.missing)?;
@@ -112,11 +110,11 @@ impl Gateway {
         if !self.settings.pool_mode {
             return Ok(None);
         }
-        let text = parameter(query, "locationId").ok().flatten();
-        let location = text
-            .and_then(|text| text.parse().ok())
-            .filter(|&location| self.mounts.has_location(location));
-        let location = location.ok_or(ResultCode::NO_LOCATION)?;
+        let location = parameter_or_empty(query, "locationId")
+            .parse()
+            .ok()
+            .filter(|&location| self.mounts.has_location(location))
+            .ok_or(ResultCode::NO_LOCATION)?;
         context.trail().note_location(location);
         Ok(Some(location))
     }

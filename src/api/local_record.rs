@@ -13,7 +13,7 @@ use super::download::{AUDIO, DownloadRequest, open, rejected};
 use super::gateway::{Gateway, RequestContext};
 use super::reply::Reply;
 use super::request::Request;
-use super::router::parameter;
+use super::router::parameter_or_empty;
 use crate::recording::{Conditions, RecordId};
 use crate::session::AgentId;
 
@@ -92,13 +92,8 @@ impl Gateway {
         if !self.settings.record_download {
             return rejected(context.interface, ResultCode::RECORDING_OFF).into();
         }
-        let value = |name| {
-            parameter(request.query, name)
-                .ok()
-                .flatten()
-                .unwrap_or_default()
-        };
-        let path = value("localRecordPath");
+        let path = parameter_or_empty(request.query, "localRecordPath");
+        let token = parameter_or_empty(request.query, "token");
         let asked = self.parse_local_path(&path);
         // Logged even if the token is invalid.
         if let Ok((location, record_id)) = &asked {
@@ -109,7 +104,7 @@ impl Gateway {
         }
         if !self
             .tokens
-            .redeem(agent, authenticated.session, &value("token"), &path, now)
+            .redeem(agent, authenticated.session, &token, &path, now)
         {
             return Gateway::delayed(now, Reply::rejected(ResultCode::NO_RIGHT));
         }

@@ -105,6 +105,11 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, std::str::Ut
     Ok(None)
 }
 
+/// The value of a query parameter; empty if absent or not UTF-8.
+pub(crate) fn parameter_or_empty(query: &str, name: &str) -> String {
+    parameter(query, name).ok().flatten().unwrap_or_default()
+}
+
 /// Whether the query has a parameter that differs from `name` only in case or in characters other
 /// than letters and digits, such as `record_id` or `recordId[]`, or one after a semicolon, as in
 /// `amp;recordId` from a client that HTML-escaped the query.
