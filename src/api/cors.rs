@@ -30,7 +30,7 @@ pub(super) fn preflight(interface: Interface) -> Reply {
         .with("Access-Control-Max-Age", PREFLIGHT_MAX_AGE)
 }
 
-/// Lets a client of an allowed origin read the answer.
+/// Adds the CORS headers for an allowed origin.
 pub(super) fn expose(origin: Option<&HeaderValue>, answer: Answer) -> Answer {
     let Some(origin) = origin else { return answer };
     let add_headers = |reply: Reply| {

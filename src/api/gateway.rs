@@ -74,10 +74,10 @@ impl RequestContext {
 }
 
 impl Gateway {
-    /// A gateway with nobody signed in.
+    /// A gateway without sessions.
     ///
     /// # Errors
-    /// When a thread of the password verifier or of the mount watch cannot be started.
+    /// If a thread of the password verifier or of the mount watch cannot be started.
     pub fn new(
         settings: Settings,
         roster: Roster,

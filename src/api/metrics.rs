@@ -203,7 +203,7 @@ fn tcp_memory_bytes() -> u64 {
         .unwrap_or(0)
 }
 
-/// The bytes that `sockstat` tells in pages.
+/// TCP memory in bytes, from the pages in `sockstat`.
 fn tcp_memory(sockstat: &str, page: u64) -> Option<u64> {
     let line = sockstat
         .lines()

@@ -7,7 +7,8 @@ use super::gateway::Gateway;
 use super::reply::{Outcome, Reply};
 
 impl Gateway {
-    /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered at once.
+    /// `DELETE .../logout` and `.../forcelogout`. A parked poll of the session is answered
+    /// immediately.
     pub(super) fn sign_out(&self, caller: Caller) -> Outcome {
         match self
             .sessions

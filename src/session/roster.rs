@@ -189,7 +189,7 @@ impl Roster {
         self.agents.len()
     }
 
-    /// Whether nobody may sign in.
+    /// Whether there are no agents.
     pub(crate) fn is_empty(&self) -> bool {
         self.agents.is_empty()
     }

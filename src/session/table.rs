@@ -174,7 +174,7 @@ impl SessionTable {
         })
     }
 
-    /// Whether that very session of `agent` goes on.
+    /// Whether this session of `agent` is open.
     #[cfg(test)]
     pub(super) fn is_open(&self, agent: AgentId, session: SessionId, now: Instant) -> bool {
         self.with_session(agent, session, now, |_| ()).is_some()
