@@ -1,5 +1,6 @@
 //! The real binary, started for one test and killed at its end.
 
+use std::ffi::OsStr;
 use std::io::{BufRead as _, BufReader};
 use std::net::SocketAddr;
 use std::path::Path;
@@ -161,14 +162,9 @@ impl Setup {
     /// Like [`check`](Self::check), started through another program.
     pub fn check_through(&self, wrapper: &[&str]) -> String {
         self.write_files();
-        let words = [
-            wrapper,
-            &[env!("CARGO_BIN_EXE_cc-gateway"), "check", "--config"],
-        ]
-        .concat();
-        let mut command = Command::new(words[0]);
+        let mut command = command_through(wrapper, env!("CARGO_BIN_EXE_cc-gateway"));
         let settings = self.directory().join("basic.properties");
-        stdout_of(command.args(&words[1..]).arg(settings))
+        stdout_of(command.args(["check", "--config"]).arg(settings))
     }
 
     /// Writes the configuration, as [`Setup::start`] does first.
@@ -191,10 +187,7 @@ impl Setup {
     pub fn start(self) -> Server {
         self.write_files();
         let config = self.scratch.path().join("basic.properties");
-        let mut words = self.wrapper.clone();
-        words.push(env!("CARGO_BIN_EXE_cc-gateway").to_owned());
-        let mut child = Command::new(&words[0])
-            .args(&words[1..])
+        let mut child = command_through(&self.wrapper, env!("CARGO_BIN_EXE_cc-gateway"))
             .arg("--config")
             .arg(&config)
             // Removes the private directory that a killed server leaves behind.
@@ -256,6 +249,14 @@ fn make_certificate(directory: &Path) {
     let words = "certificate --name localhost --name 127.0.0.1 --out";
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
     stdout_of(command.args(words.split(' ')).arg(directory));
+}
+
+/// The command that runs `program`, through the words of another one if there are any.
+fn command_through(wrapper: &[impl AsRef<OsStr>], program: &str) -> Command {
+    let mut words = wrapper.iter().map(AsRef::as_ref).chain([program.as_ref()]);
+    let mut command = Command::new(words.next().unwrap());
+    command.args(words);
+    command
 }
 
 /// The output of a command, which must succeed.
@@ -425,19 +426,9 @@ impl Server {
     pub fn limit(&self, resource: &str, soft: &str) -> String {
         let prlimit = |arguments: &[&str]| {
             // As the server's own user, who is always allowed to.
-            let words = [
-                &self.wrapper[..],
-                &[
-                    "prlimit".to_owned(),
-                    "--pid".to_owned(),
-                    self.pid().to_string(),
-                ],
-            ]
-            .concat();
-            let mut command = Command::new(&words[0]);
-            stdout_of(command.args(&words[1..]).args(arguments))
-                .trim()
-                .to_owned()
+            let mut command = command_through(&self.wrapper, "prlimit");
+            command.args(["--pid", &self.pid().to_string()]);
+            stdout_of(command.args(arguments)).trim().to_owned()
         };
         let before = prlimit(&[&format!("--{resource}"), "--noheadings", "--output=SOFT"]);
         prlimit(&[&format!("--{resource}={soft}:")]);
