@@ -13,7 +13,7 @@ use signal_hook::iterator::Signals;
 use super::reload::Reload;
 use crate::api::{EventThread, Gateway};
 use crate::config::{self, Notice, Settings};
-use crate::front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
+use crate::front::{KeyPairFiles, Listeners, Service, Timeouts, Tls};
 use crate::ops::counters::Counters;
 use crate::ops::fatal_error::{Exit, FatalError};
 use crate::ops::notify::ServiceManager;
@@ -62,17 +62,10 @@ pub(crate) fn run(config: &Path, listening: impl FnOnce(&[SocketAddr])) -> Resul
         .map(Arc::new)
         .map_err(no_thread)?;
     let _event_thread = EventThread::start(&gateway).map_err(no_thread)?;
-    let limits = Limits {
-        connections: settings.max_connections,
-        connections_per_address: settings.max_connections_per_address,
-        workers: settings.worker_threads,
-        trusted_proxies: settings.trusted_proxies.clone(),
-    };
     let service = Service::start(
         listeners,
         tls.clone(),
         Arc::clone(&gateway),
-        limits,
         Timeouts::default(),
         counters,
         Arc::clone(&manager),

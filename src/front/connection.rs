@@ -209,10 +209,7 @@ impl Connection {
     /// The deadline of the stage has passed.
     pub(super) fn expire(&mut self) -> Action {
         match self.stage {
-            Stage::Opening { .. } | Stage::Handshake => {
-                self.handshake_failed("it took too long");
-                Action::Close
-            }
+            Stage::Opening { .. } | Stage::Handshake => self.fail_handshake("it took too long"),
             Stage::Head { begun: true } | Stage::Body(..) => {
                 self.refuse(HttpError::TooSlow);
                 self.advance()
@@ -295,8 +292,7 @@ impl Connection {
         }
         let opening = std::mem::take(&mut self.inbound);
         if let Err(error) = self.tls.feed(&opening) {
-            self.handshake_failed(&error.to_string());
-            return Some(Action::Close);
+            return Some(self.fail_handshake(&error.to_string()));
         }
         // After a HelloRetryRequest the client sends its server name again.
         self.stage = match self.hides_name && self.tls.awaits_second_hello() {
@@ -311,10 +307,7 @@ impl Connection {
         match self.tls.receive_raw(&mut self.inbound) {
             Ok(Received::Bytes) => None,
             Ok(_) => Some(Action::Wait),
-            Err(error) => {
-                self.handshake_failed(&error.to_string());
-                Some(Action::Close)
-            }
+            Err(error) => Some(self.fail_handshake(&error.to_string())),
         }
     }
 
@@ -336,19 +329,17 @@ impl Connection {
                 None
             }
             Ok(false) => Some(Action::Wait),
-            Err(error) => {
-                self.handshake_failed(&error.to_string());
-                Some(Action::Close)
-            }
+            Err(error) => Some(self.fail_handshake(&error.to_string())),
         }
     }
 
-    fn handshake_failed(&self, why: &str) {
+    fn fail_handshake(&self, why: &str) -> Action {
         self.context.counters.handshakes_failed.add(1);
         request_log::remark(
             self,
             format_args!("handshake with {} failed: {}", self.peer, Quoted(why)),
         );
+        Action::Close
     }
 
     fn wait_for_request(&mut self, timeout: Duration) {

@@ -28,32 +28,28 @@ pub enum HttpError {
 impl HttpError {
     /// The answer, in the form that all failures have.
     pub fn reply(self) -> Reply {
-        let code = ResultCode::INVALID_PARAMETER;
-        match self {
-            HttpError::Malformed(_) => Reply::http_error(400, code),
-            HttpError::TooSlow => Reply::http_error(408, code),
-            HttpError::ContentTooLarge => Reply::http_error(413, code),
-            HttpError::TargetTooLong => Reply::http_error(414, code),
-            HttpError::ExpectationFailed => Reply::http_error(417, code),
-            HttpError::HeadTooLarge => Reply::http_error(431, code),
-            HttpError::UnknownCoding => Reply::http_error(501, code),
-            HttpError::Overloaded => Reply::busy(),
-            HttpError::VersionNotSupported => Reply::http_error(505, code),
+        match self.status_and_reason() {
+            (503, _) => Reply::busy(),
+            (status, _) => Reply::http_error(status, ResultCode::INVALID_PARAMETER),
         }
     }
 
     /// The reason, for the debug log.
     pub(super) fn reason(self) -> &'static str {
+        self.status_and_reason().1
+    }
+
+    fn status_and_reason(self) -> (u16, &'static str) {
         match self {
-            HttpError::Malformed(what) => what,
-            HttpError::TooSlow => "the request did not come in time",
-            HttpError::ContentTooLarge => "the content is too long",
-            HttpError::TargetTooLong => "the target is too long",
-            HttpError::ExpectationFailed => "an unknown expectation",
-            HttpError::HeadTooLarge => "the head is too large",
-            HttpError::UnknownCoding => "an unknown transfer coding",
-            HttpError::Overloaded => "no worker could be reached",
-            HttpError::VersionNotSupported => "an unknown version of HTTP",
+            HttpError::Malformed(what) => (400, what),
+            HttpError::TooSlow => (408, "the request did not come in time"),
+            HttpError::ContentTooLarge => (413, "the content is too long"),
+            HttpError::TargetTooLong => (414, "the target is too long"),
+            HttpError::ExpectationFailed => (417, "an unknown expectation"),
+            HttpError::HeadTooLarge => (431, "the head is too large"),
+            HttpError::UnknownCoding => (501, "an unknown transfer coding"),
+            HttpError::Overloaded => (503, "no worker could be reached"),
+            HttpError::VersionNotSupported => (505, "an unknown version of HTTP"),
         }
     }
 }

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::buffer::spare_capacity;
@@ -23,6 +23,7 @@ use super::timers::Timers;
 use super::tls_stream::TlsStream;
 use crate::api::{SlotId, Slots as _};
 use crate::http::{BackendConnection, ForwardedRequest};
+use crate::ops::spawn;
 
 /// Events taken from the kernel at once.
 const EVENTS: usize = 256;
@@ -151,14 +152,10 @@ impl IoThread {
                 std::process::exit(EXIT_SOFTWARE);
             }
         };
-        let handle = thread::Builder::new()
-            .name(format!("io-{number}"))
-            .stack_size(STACK_BYTES)
-            .spawn(run)?;
         Ok(IoThread {
             io_handle,
             control,
-            handle,
+            handle: spawn(format!("io-{number}"), STACK_BYTES, run)?,
         })
     }
 
@@ -272,10 +269,9 @@ impl IoLoop {
     fn handle_connection(&mut self, key: Key) {
         let Some(entry) = self.entry(key) else { return };
         match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
-            EntryState::Owned(mut connection) => {
+            EntryState::Owned(connection) => {
                 self.unmark_evictable(key);
-                let next = connection.advance();
-                self.apply(connection, next);
+                self.apply(connection, Connection::advance);
             }
             // Only the end is watched for, so the client has left.
             EntryState::Deferred(slot) => drop(self.context.http.in_flight().cancel(slot)),
@@ -283,9 +279,9 @@ impl IoLoop {
         }
     }
 
-    /// Carries out the next action of a connection.
-    fn apply(&mut self, connection: Box<Connection>, action: Action) {
-        match action {
+    /// Lets a connection take a step, and executes the action that follows.
+    fn apply(&mut self, mut connection: Box<Connection>, step: fn(&mut Connection) -> Action) {
+        match step(&mut connection) {
             Action::Wait => self.wait_here(connection),
             Action::Forward(request) => self.forward(connection, &request),
             // Its entry is vacated by the message that the drop sends.
@@ -363,10 +359,9 @@ impl IoLoop {
     fn expire(&mut self, key: Key) {
         let Some(entry) = self.entry(key) else { return };
         match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
-            EntryState::Owned(mut connection) => {
+            EntryState::Owned(connection) => {
                 self.unmark_evictable(key);
-                let next = connection.expire();
-                self.apply(connection, next);
+                self.apply(connection, Connection::expire);
             }
             EntryState::Deferred(slot) => self.context.http.in_flight().complete(slot, None),
             EntryState::Forwarded(slot) => self.refuse_forwarded(slot),
@@ -378,8 +373,7 @@ impl IoLoop {
     fn refuse_forwarded(&mut self, slot: SlotId) {
         if let Some(mut connection) = self.context.http.in_flight().take_forwarded(slot) {
             connection.refuse_overloaded();
-            let next = connection.advance();
-            self.apply(connection, next);
+            self.apply(connection, Connection::advance);
         }
     }
 
@@ -478,10 +472,9 @@ impl IoLoop {
         match tls {
             Ok(tls) => {
                 let (context, io_handle) = (Arc::clone(&self.context), Arc::clone(&self.io_handle));
-                let mut connection =
+                let connection =
                     Box::new(Connection::new(tls, context, io_handle, key, peer, permit));
-                let next = connection.advance();
-                self.apply(connection, next);
+                self.apply(connection, Connection::advance);
             }
             Err(error) => {
                 log::debug!("a client cannot be served: {error}");
@@ -569,10 +562,9 @@ impl IoLoop {
                 generation: entry.generation,
             };
             match std::mem::replace(&mut entry.state, EntryState::Elsewhere) {
-                EntryState::Owned(mut connection) if !close_all && connection.is_idle() => {
+                EntryState::Owned(connection) if !close_all && connection.is_idle() => {
                     self.unmark_evictable(key);
-                    let next = connection.close_idle();
-                    self.apply(connection, next);
+                    self.apply(connection, Connection::close_idle);
                 }
                 EntryState::Owned(connection) if close_all => {
                     connection.tls.reset_on_close();

@@ -39,6 +39,6 @@ mod x509;
 pub use bind::Listeners;
 pub(crate) use bind::try_addresses;
 pub use key_pair::KeyPairFiles;
-pub use service::{Limits, Service};
+pub use service::Service;
 pub use timeouts::Timeouts;
 pub use tls::Tls;

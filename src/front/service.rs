@@ -16,28 +16,15 @@ use super::refusal_limit::RefusalLimit;
 use super::timeouts::Timeouts;
 use super::tls::Tls;
 use crate::api::Gateway;
-use crate::config::IpPrefix;
 use crate::http::Http;
 use crate::ops::counters::Counters;
 use crate::ops::fatal_error::FatalError;
 use crate::ops::notify::ServiceManager;
+use crate::ops::spawn;
 
 /// Most I/O threads. With more, requests would only wait for the interfaces, and downloads for the
 /// disk.
 const IO_THREADS_MAX: usize = 4;
-
-/// Limits on clients.
-#[derive(Debug, Clone)]
-pub struct Limits {
-    /// Connections in all.
-    pub connections: usize,
-    /// Connections from one address.
-    pub connections_per_address: usize,
-    /// Most workers; the service starts no more than there are processors.
-    pub workers: usize,
-    /// Proxies that are trusted to name the client.
-    pub trusted_proxies: Vec<IpPrefix>,
-}
 
 /// The running front.
 pub struct Service {
@@ -48,7 +35,7 @@ pub struct Service {
 }
 
 impl Service {
-    /// Begins to accept clients.
+    /// Begins to accept clients, within the limits in the settings of `gateway`.
     ///
     /// # Errors
     /// When a socket, descriptor or thread cannot be created.
@@ -56,7 +43,6 @@ impl Service {
         listeners: Listeners,
         tls: Tls,
         gateway: Arc<Gateway>,
-        limits: Limits,
         timeouts: Timeouts,
         counters: Arc<Counters>,
         manager: Arc<ServiceManager>,
@@ -68,9 +54,14 @@ impl Service {
         // Workers never block except for the next request, so more of them than processors only
         // take turns: with eight on two processors a small request costs a fifth more than with
         // two.
-        let workers = limits.workers.min(processors);
+        let settings = gateway.settings();
+        let workers = settings.worker_threads.min(processors);
+        let connections = Connections::new(
+            settings.max_connections,
+            settings.max_connections_per_address,
+        );
+        let trusted_proxies = settings.trusted_proxies.clone();
         let (http, backends) = Http::start(gateway, workers, processors.min(IO_THREADS_MAX))?;
-        let connections = Connections::new(limits.connections, limits.connections_per_address);
         let context = Arc::new(Context {
             tls,
             http,
@@ -78,7 +69,7 @@ impl Service {
             chunk_budget: ChunkBudget::new(),
             timeouts,
             counters,
-            trusted_proxies: limits.trusted_proxies,
+            trusted_proxies,
             log_limits: LogLimits::default(),
             refusals: RefusalLimit::default(),
         });
@@ -208,8 +199,5 @@ fn feed_watchdog(
             thread::park_timeout(tick);
         }
     };
-    let builder = thread::Builder::new()
-        .name("watchdog".to_owned())
-        .stack_size(64 * 1024);
-    Ok((end, builder.spawn(feed)?))
+    Ok((end, spawn("watchdog", 64 * 1024, feed)?))
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::sync::{Arc, Mutex};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::connection::Connection;
@@ -13,6 +12,7 @@ use super::response::{Framing, render};
 use super::timeouts::MinRate;
 use super::tls_stream::{TlsStream, UNSENT_MAX_BYTES, USER_TIMEOUT_MS};
 use crate::api::{Reply, RequestContext};
+use crate::ops::spawn;
 use crate::ops::sync::lock;
 use crate::recording::{Download, ReadError};
 
@@ -59,11 +59,7 @@ pub(super) fn start(
             job.run();
         }
     };
-    let spawned = thread::Builder::new()
-        .name("download".to_owned())
-        .stack_size(STACK_BYTES)
-        .spawn(work);
-    if let Err(error) = spawned
+    if let Err(error) = spawn("download", STACK_BYTES, work)
         && let Some(DownloadJob {
             connection,
             context,

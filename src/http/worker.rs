@@ -8,13 +8,13 @@ use std::io::{self, Read as _};
 use std::net::IpAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::thread;
 
 use tiny_http::{Request, Server};
 
 use super::forwarded_request::{SLOT_HEADER, parse_slot};
 use super::in_flight::{InFlight, PendingClient};
 use crate::api::{self, Answer, HeaderName, Headers, Method, RequestContext, SlotId};
+use crate::ops::spawn;
 
 /// A worker has shallow call stacks; encrypting an answer is the deepest. Hashing and file access
 /// happen on other threads.
@@ -43,11 +43,7 @@ pub(super) fn start<C: PendingClient>(
             }
         }
     };
-    thread::Builder::new()
-        .name(format!("worker-{number}"))
-        .stack_size(STACK_BYTES)
-        .spawn(work)
-        .map(drop)
+    spawn(format!("worker-{number}"), STACK_BYTES, work).map(drop)
 }
 
 fn handle<C: PendingClient>(in_flight: &Arc<InFlight<C>>, mut request: Request) {

@@ -7,11 +7,12 @@ use std::io::Write as _;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-use std::thread;
 use std::time::Duration;
 
 use log::{Level, LevelFilter, Log, Metadata, Record};
 use simple_logger::SimpleLogger;
+
+use super::spawn;
 
 /// Capacity of the queue in lines, some 200 bytes each. Further lines are dropped and counted.
 const QUEUE_LINES: usize = 4096;
@@ -158,10 +159,7 @@ pub(crate) fn start(level: LevelFilter) -> std::io::Result<()> {
         journal,
         reported: 0,
     };
-    thread::Builder::new()
-        .name("log".to_owned())
-        .stack_size(128 * 1024)
-        .spawn(move || writer.run(&entries))?;
+    spawn("log", 128 * 1024, move || writer.run(&entries))?;
     if log::set_boxed_logger(Box::new(QueuedLog {
         logger: logger(),
         queue,

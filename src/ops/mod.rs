@@ -15,7 +15,9 @@ pub mod notify;
 pub(crate) mod panics;
 pub(crate) mod rate_limited_log;
 pub(crate) mod service_user;
+mod spawn;
 pub(crate) mod sync;
 mod thread_pool;
 
+pub(crate) use spawn::spawn;
 pub(crate) use thread_pool::ThreadPool;

@@ -7,9 +7,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
+use super::spawn;
 use super::sync::lock;
 
 /// How long a thread waits for its next job before it ends.
@@ -132,10 +132,7 @@ impl ThreadPool {
             self.pool.condvar.notify_one();
         } else if state.threads < self.pool.max_threads {
             let pool = Arc::clone(&self.pool);
-            let builder = thread::Builder::new()
-                .name(pool.name.to_owned())
-                .stack_size(STACK_SIZE);
-            match builder.spawn(move || worker_loop(&pool)) {
+            match spawn(pool.name, STACK_SIZE, move || worker_loop(&pool)) {
                 Ok(_) => state.threads += 1,
                 // EAGAIN: the limit on threads. A busy thread that is not overdue will get to the
                 // job.
@@ -245,6 +242,7 @@ mod tests {
     use super::super::sync::Latch;
     use super::*;
     use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::thread;
 
     const LONG: Duration = Duration::from_secs(60);
 

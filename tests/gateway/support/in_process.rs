@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use cc_gateway::api::Gateway;
 use cc_gateway::config;
-use cc_gateway::front::{KeyPairFiles, Limits, Listeners, Service, Timeouts, Tls};
+use cc_gateway::front::{KeyPairFiles, Listeners, Service, Timeouts, Tls};
 use cc_gateway::ops::counters::Counters;
 use cc_gateway::ops::notify::ServiceManager;
 use cc_gateway::session::Roster;
@@ -53,17 +53,10 @@ impl Setup {
         let listeners = Listeners::bind(&settings.listen).unwrap();
         let address = listeners.addresses()[0];
         let counters = Arc::new(Counters::default());
-        let limits = Limits {
-            connections: settings.max_connections,
-            connections_per_address: settings.max_connections_per_address,
-            workers: settings.worker_threads,
-            trusted_proxies: settings.trusted_proxies.clone(),
-        };
         let gateway = Arc::new(Gateway::new(settings, roster, Arc::clone(&counters)).unwrap());
         let manager = Arc::new(ServiceManager::default());
         let counted = Arc::clone(&counters);
-        let service =
-            Service::start(listeners, tls, gateway, limits, timeouts, counted, manager).unwrap();
+        let service = Service::start(listeners, tls, gateway, timeouts, counted, manager).unwrap();
         InProcess {
             service: Some(service),
             address,
