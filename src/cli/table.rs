@@ -68,7 +68,7 @@ pub const COMMANDS: &[CommandSpec] = &[
     command(
         "hash-password",
         &[],
-        "make a password (asked for, or from stdin) a value for the agents file",
+        "hash a password (prompted for, or from stdin) for the agents file",
     ),
     command(
         "certificate",
@@ -99,7 +99,7 @@ pub const OPTIONS: &[OptionSpec] = &[
             "DIR",
             ValueKind::Directory,
             None,
-            "where certificate.pem and private-key.pem are to be written",
+            "directory for certificate.pem and private-key.pem",
         )
     },
     OptionSpec {

@@ -93,8 +93,9 @@ fn check_as_service_user(config: &Path, settings: &Settings) -> (String, Vec<Str
         return (probe_mounts(settings), Vec::new());
     }
     let untried = |reason: &str| {
-        let text =
-            format!("run by root: not checked what the user of the service may read ({reason})\n");
+        let text = format!(
+            "run by root: did not check what the user of the service may read ({reason})\n"
+        );
         (probe_mounts(settings) + &text, Vec::new())
     };
     let Some(user) = ServiceUser::lookup_as_root() else {

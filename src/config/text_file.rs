@@ -34,7 +34,7 @@ pub(crate) fn read_secret_text(
     // UTF-32, a compressed file, or zeros left behind by a power failure.
     if file.bytes.contains(&0) {
         return Err(problem(
-            "is no text, it holds NUL bytes; save it as UTF-8 or ISO 8859-1",
+            "is not text: it contains NUL bytes; save it as UTF-8 or ISO 8859-1",
         ));
     }
     let warning = file.exposure().map(|exposure| {

@@ -47,7 +47,7 @@ pub(super) fn find(blocks: &[Block<'_>]) -> Result<Vec<(u32, CertificateDer<'sta
     if certificates.is_empty() {
         return Err(Flaw::whole_file(
             match blocks.iter().any(Block::is_private_key) {
-                true => "holds a private key but no certificate; are the two settings exchanged?",
+                true => "holds a private key but no certificate; are the two settings swapped?",
                 false => "holds no certificate",
             },
         ));
@@ -60,12 +60,12 @@ fn misplaced(label: &str) -> String {
         "TRUSTED CERTIFICATE" => "is a TRUSTED CERTIFICATE, which only openssl reads; convert it with: \
                                   openssl x509 -in OLD -out NEW"
             .to_owned(),
-        "X509 CERTIFICATE" => "is marked X509 CERTIFICATE, as long ago; write CERTIFICATE in both lines".to_owned(),
+        "X509 CERTIFICATE" => "has the outdated label X509 CERTIFICATE; write CERTIFICATE in both lines".to_owned(),
         "PKCS7" | "CMS" => {
             "is PKCS #7; take the certificates out with: openssl pkcs7 -in {file} -print_certs -out NEW".to_owned()
         }
         "CERTIFICATE REQUEST" | "NEW CERTIFICATE REQUEST" => {
-            "is the request for a certificate; put the certificate here that the authority made of it".to_owned()
+            "is a certificate request; use the certificate that the authority issued for it".to_owned()
         }
         other => format!("is a block {}, which does not belong among certificates; remove it", other.escape_debug()),
     }
@@ -231,7 +231,7 @@ fn can_be_served(leaf: &Numbered<'_>) -> Result<(), Flaw> {
 
 fn version(version: u8) -> String {
     format!(
-        "has version {version} of X.509, which has no place for the names of the server, so that clients refuse it; \
+        "has version {version} of X.509, which cannot hold the names of the server, so clients refuse it; \
          have it reissued as version 3 with a subjectAltName (openssl x509 -req with -extfile)"
     )
 }

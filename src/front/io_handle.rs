@@ -139,7 +139,7 @@ impl IoHandle {
         let mut inbox = lock(&self.inbox);
         let armed = self.arm(socket, key, epoll::EventFlags::RDHUP);
         if let Err(error) = armed {
-            log::debug!("a parked client is not watched: {error}");
+            log::debug!("cannot watch a parked client: {error}");
         }
         inbox.messages.push(Message::Parked(key, slot, until));
         self.wake_before(inbox, until);

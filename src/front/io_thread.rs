@@ -294,7 +294,7 @@ impl IoLoop {
             self.io_handle
                 .arm(&connection.tls, connection.key, connection.interest())
         {
-            log::debug!("a client cannot be waited for: {error}");
+            log::debug!("cannot wait for a client: {error}");
             return;
         }
         self.store(connection);
@@ -477,7 +477,7 @@ impl IoLoop {
                 self.apply(connection, Connection::advance);
             }
             Err(error) => {
-                log::debug!("a client cannot be served: {error}");
+                log::debug!("cannot serve a client: {error}");
                 self.vacate(key);
             }
         }

@@ -72,7 +72,7 @@ impl Block<'_> {
     }
 }
 
-const NOT_BASE64: &str = "holds characters that do not belong into a PEM block; copy it again";
+const NOT_BASE64: &str = "holds characters that do not belong in a PEM block; copy it again";
 
 /// The role of a line in the file.
 enum LineKind<'a> {
@@ -239,13 +239,13 @@ fn line_kind(line: &str) -> LineKind<'_> {
         line.trim_start_matches(|letter: char| letter == '\u{feff}' || letter.is_whitespace());
     LineKind::Malformed(
         if bare.starts_with("-----BEGIN ") && bare.contains("-----END ") {
-            "holds a whole block, whose line ends were lost: copy it anew"
+            "holds a whole block, whose line ends were lost: copy it again"
         } else if line.contains("END ") && line.contains("BEGIN ") {
             "holds the end of one block and the beginning of the next: put a line end between the two"
         } else if bare != line && boundary(bare).is_some() {
             "has blanks or a byte order mark before its dashes: remove them"
         } else {
-            "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else"
+            "is not a proper BEGIN or END line: it needs five hyphens, BEGIN or END, the label, five hyphens, and nothing else"
         },
     )
 }

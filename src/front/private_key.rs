@@ -128,7 +128,7 @@ const EXPLICIT: &str = "is an EC key with explicit parameters in place of a curv
 fn absence(blocks: &[Block<'_>]) -> &'static str {
     let has = |label| blocks.iter().any(|block| block.label == label);
     if has("CERTIFICATE") {
-        "holds a certificate but no private key; are the two settings exchanged?"
+        "holds a certificate but no private key; are the two settings swapped?"
     } else if has("PUBLIC KEY") || has("RSA PUBLIC KEY") {
         "holds a public key, not the private one"
     } else if has("EC PARAMETERS") {
@@ -330,7 +330,7 @@ mod tests {
             ),
             (
                 &["EC PARAMETERS", "PUBLIC KEY", "CERTIFICATE"],
-                "holds a certificate but no private key; are the two settings exchanged?",
+                "holds a certificate but no private key; are the two settings swapped?",
             ),
         ] {
             let text: String = labels.iter().map(|label| block(label)).collect();

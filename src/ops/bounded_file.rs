@@ -61,7 +61,7 @@ impl BoundedFile {
                 self.group
             )),
             (4, _) => Some("is world-readable".to_owned()),
-            _ => Some("may be changed by every user of this machine".to_owned()),
+            _ => Some("is world-writable".to_owned()),
         }
     }
 }
@@ -209,8 +209,8 @@ mod tests {
             (0o640, None),
             (0o644, Some("is world-readable")),
             (0o604, Some("is world-readable")),
-            (0o666, Some("may be changed by every user of this machine")),
-            (0o602, Some("may be changed by every user of this machine")),
+            (0o666, Some("is world-writable")),
+            (0o602, Some("is world-writable")),
         ] {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).unwrap();
             assert_eq!(

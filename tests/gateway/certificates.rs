@@ -156,7 +156,7 @@ fn broken_chains() -> Vec<Case> {
             format!("{leaf}{}", int.replacen("-----BEGIN", "----BEGIN", 1)),
             "#2",
             told(
-                "is not a proper BEGIN or END line: five hyphens, BEGIN or END, what it is, five hyphens, and nothing else",
+                "is not a proper BEGIN or END line: it needs five hyphens, BEGIN or END, the label, five hyphens, and nothing else",
             ),
         ),
         (
@@ -182,7 +182,7 @@ fn broken_chains() -> Vec<Case> {
         (
             leaf.replacen("MII", "M\u{201c}I", 1),
             "2",
-            told("holds characters that do not belong into a PEM block; copy it again"),
+            told("holds characters that do not belong in a PEM block; copy it again"),
         ),
         (
             format!("{leaf}{}", text("trusted.pem")),
@@ -194,14 +194,12 @@ fn broken_chains() -> Vec<Case> {
         (
             leaf.replace("CERTIFICATE-", "X509 CERTIFICATE-"),
             "#1",
-            told("is marked X509 CERTIFICATE, as long ago; write CERTIFICATE in both lines"),
+            told("has the outdated label X509 CERTIFICATE; write CERTIFICATE in both lines"),
         ),
         (
             text("leaf.csr"),
             "#1",
-            told(
-                "is the request for a certificate; put the certificate here that the authority made of it",
-            ),
+            told("is a certificate request; use the certificate that the authority issued for it"),
         ),
         (
             text("leaf.p7"),
@@ -259,7 +257,7 @@ fn broken_chains() -> Vec<Case> {
         (
             text("leaf.key"),
             "",
-            told("holds a private key but no certificate; are the two settings exchanged?"),
+            told("holds a private key but no certificate; are the two settings swapped?"),
         ),
         (String::new(), "", told("holds no certificate")),
         (
@@ -276,7 +274,7 @@ fn broken_chains() -> Vec<Case> {
     cases.extend([
         (utf16(&leaf), file("leaf.key"), "", told("is UTF-16 text; save it as UTF-8")),
         (utf16(&leaf)[2..].to_vec(), file("leaf.key"), "", told("is UTF-16 text; save it as UTF-8")),
-        (leaf.replace('\n', "").into_bytes(), file("leaf.key"), "1", told("holds a whole block, whose line ends were lost: copy it anew")),
+        (leaf.replace('\n', "").into_bytes(), file("leaf.key"), "1", told("holds a whole block, whose line ends were lost: copy it again")),
         (critical(), file("leaf.key"), "#1", told(
             "certificate 1 has a critical extension that is not known here, so that it cannot be served; have it reissued \
              without it")),
@@ -289,8 +287,8 @@ fn broken_chains() -> Vec<Case> {
         (file("leaf.p7.der"), file("leaf.key"), "", told(
             "is PKCS #7 in DER, not PEM; convert it with: openssl pkcs7 -inform der -in {file} -print_certs -out NEW")),
         (fs::read(version_1.join("version-1.pem")).unwrap(), fs::read(version_1.join("version-1.key")).unwrap(), "#1", told(
-            "certificate 1 has version 1 of X.509, which has no place for the names of the server, so that clients refuse \
-             it; have it reissued as version 3 with a subjectAltName (openssl x509 -req with -extfile)")),
+            "certificate 1 has version 1 of X.509, which cannot hold the names of the server, so clients refuse it; \
+             have it reissued as version 3 with a subjectAltName (openssl x509 -req with -extfile)")),
         (file("explicit.pem"), file("leaf.key"), "#1", told(
             "certificate 1 has an EC key with explicit parameters in place of a curve's name, which TLS does not have \
              (RFC 8422 5.1.1); name the curve in the key with openssl ec -param_enc named_curve, and have the certificate \
@@ -344,7 +342,7 @@ fn broken_keys() -> Vec<Case> {
             "#2",
             "is a second private key, after that of line 1; keep the one of the certificate".to_owned(),
         ),
-        (file("leaf.pem"), "", "holds a certificate but no private key; are the two settings exchanged?".to_owned()),
+        (file("leaf.pem"), "", "holds a certificate but no private key; are the two settings swapped?".to_owned()),
         (file("leaf.public"), "", "holds a public key, not the private one".to_owned()),
         (file("leaf.parameters"), "", "holds the parameters of a key, but no private key".to_owned()),
         (Vec::new(), "", "holds no private key".to_owned()),

@@ -320,7 +320,7 @@ fn a_file_in_another_encoding_or_that_may_not_be_read_is_refused_for_that_reason
         .chars()
         .flat_map(|letter| u32::from(letter).to_be_bytes())
         .collect();
-    let no_text = "is no text, it holds NUL bytes";
+    let no_text = "is not text: it contains NUL bytes";
     for (content, reason) in [
         (utf16.clone(), "is UTF-16 text"),
         (utf16[2..].to_vec(), "is UTF-16 text"),
