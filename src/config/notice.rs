@@ -35,3 +35,31 @@ impl fmt::Display for Notice {
         write!(f, " {}", self.text)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ops::log_capture::logged;
+
+    #[test]
+    fn a_notice_is_logged_with_its_place_at_its_level() {
+        let notice = |level| Notice {
+            level,
+            file: "/etc/a.properties".into(),
+            line: Some(7),
+            key: Some("KEY".to_owned()),
+            text: "is odd".to_owned(),
+        };
+        let lines = logged(|| {
+            notice(Level::Info).log();
+            notice(Level::Warn).log();
+        });
+        assert_eq!(
+            lines,
+            [
+                "INFO /etc/a.properties:7: KEY: is odd",
+                "WARN /etc/a.properties:7: KEY: is odd"
+            ]
+        );
+    }
+}

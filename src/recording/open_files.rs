@@ -189,6 +189,7 @@ mod tests {
         let descriptors: Vec<_> = held.iter().map(descriptor).collect();
         drop(held);
         eventually(|| files.unclosed() == 0);
+        assert_eq!(lock(&files.closing).next, 3 * MAX_UNCLOSED as u64);
         assert!(files.wait_for_room(Instant::now()) && !files.is_stuck());
         // Numbers are used again by other tests, so some may be open as something else.
         let is_ours =

@@ -302,4 +302,16 @@ mod tests {
             assert_eq!(told, usize::from(tells), "{seconds}");
         }
     }
+
+    #[test]
+    fn a_prefix_that_is_known_pushes_out_no_other() {
+        let (mut budgets, start) = (PrefixBudgets::default(), Instant::now());
+        for number in 1..=u32::try_from(PREFIXES_MAX).unwrap() {
+            budgets.failed(prefix(number), start);
+        }
+        budgets.failed(prefix(7), start);
+        assert_eq!(budgets.prefixes.len(), PREFIXES_MAX);
+        budgets.failed(prefix(0), start);
+        assert_eq!(budgets.prefixes.len(), PREFIXES_MAX);
+    }
 }

@@ -59,3 +59,17 @@ fn the_end_of_a_rest_reaches_a_poll_that_waits() {
     let body = desk.end(asked).reply().body;
     assert!(body.contains("AgentState_Rest_Timeout"), "{body}");
 }
+
+#[test]
+fn the_folders_of_an_agent_who_signs_in_are_looked_at_without_waiting_for_the_next_round() {
+    let desk = Desk::with("RECORD_SCAN_INTERVAL=3600000");
+    let _thread = EventThread::start(&desk.gateway).unwrap();
+    let watch = &desk.gateway.recording_events.watches[0];
+    let sign_in = put("onlineagent/101").with_body(r#"{"password":""}"#);
+    assert_eq!(desk.code(&sign_in), "0");
+    let deadline = Instant::now() + LONG;
+    while watch.counted.scans.load(Ordering::Relaxed) == 0 {
+        assert!(Instant::now() < deadline);
+        std::thread::yield_now();
+    }
+}

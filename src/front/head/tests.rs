@@ -366,3 +366,21 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_recipient_might_repair_is_named() {
+    for (line, reason) in [
+        ("A: b\r\n c", "a folded line"),
+        ("A: b\r\n\tc", "a folded line"),
+        ("A: b\nC: d", "CR or LF alone"),
+        ("A: b\rc", "CR or LF alone"),
+        ("A: b\0c", "a control character"),
+        ("A: b\u{7f}c", "a control character"),
+    ] {
+        assert_eq!(
+            parse(&with(&format!("{line}\r\n"))).unwrap_err(),
+            HttpError::Malformed(reason),
+            "{line:?}"
+        );
+    }
+}

@@ -123,3 +123,30 @@ pub(super) fn hidden_type(data: &[u8]) -> Option<usize> {
         at += length;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustls::crypto::aws_lc_rs::cipher_suite::{
+        TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384,
+    };
+
+    #[test]
+    fn a_hash_is_otherwise_that_of_its_suite() {
+        for suite in [TLS13_AES_128_GCM_SHA256, TLS13_AES_256_GCM_SHA384] {
+            let hash = suite.tls13().unwrap().common.hash_provider;
+            let restoring = Restoring(hash);
+            assert_eq!(restoring.fips(), hash.fips());
+            assert_eq!(restoring.output_len(), hash.output_len());
+            assert_eq!(restoring.algorithm(), hash.algorithm());
+            let hashed = |hash: &dyn Hash| hash.hash(b"video").as_ref().to_vec();
+            assert_eq!(hashed(&restoring), hashed(hash));
+            let mut context = restoring.start();
+            context.update(b"vid");
+            let fork = context.fork();
+            context.update(b"eo");
+            assert_eq!(context.fork_finish().as_ref(), hashed(hash));
+            assert_eq!(fork.finish().as_ref(), hash.hash(b"vid").as_ref());
+        }
+    }
+}

@@ -415,11 +415,64 @@ fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
         site.write(&format!("1/0/20261125/503/{number}.mp4"), 0);
     }
     site.write("1/0/20261125/504/a.mp4", 1);
-    assert_eq!(site.scan(), [started(504, "1/0/20261125/504/a.mp4")]);
+    site.now += Duration::from_secs(2);
+    let scan = site.look_at(Scope::All);
+    assert_eq!(
+        short(&scan.arrivals),
+        [started(504, "1/0/20261125/504/a.mp4")]
+    );
+    assert_eq!(scan.figures.overfull, 1);
     site.now += Duration::from_secs(2);
     assert_eq!(
         site.look_at(Scope::All).figures.overfull,
         0,
         "it is left alone until it changes"
     );
+}
+
+#[test]
+fn the_day_before_has_its_turn_once_in_fifteen_scans_of_all() {
+    let mut site = Site::new();
+    for day in ["20261124", "20261125"] {
+        site.write(&format!("1/0/{day}/503/a.mp4"), 1);
+    }
+    site.sign_in(503);
+    site.scan();
+    site.now += Duration::from_secs(3 * 3600);
+    // What the first one found is no longer watched for growth.
+    site.scan();
+    let mut turns = Vec::new();
+    for round in 0..60 {
+        site.now += Duration::from_secs(2);
+        // A scan for new agents is no round.
+        let folders = site.look_at(Scope::NewAgents).figures.folders;
+        assert_eq!(folders, 0);
+        if site.look_at(Scope::All).figures.folders == 2 {
+            turns.push(round);
+        }
+    }
+    assert_eq!(turns.len(), 4, "{turns:?}");
+    assert!(turns.windows(2).all(|pair| pair[1] - pair[0] == 15));
+}
+
+#[test]
+fn of_too_many_folders_those_that_are_gone_make_room() {
+    let mut site = Site::new();
+    let media = |number: usize| format!("1/{number}/20261125/503");
+    site.sign_in(503);
+    let look = |site: &mut Site| {
+        site.now += Duration::from_secs(2);
+        site.look_at(Scope::All)
+    };
+    for number in 100..100 + MAX_MEDIA {
+        site.scratch.folder(&media(number));
+    }
+    assert_eq!(look(&mut site).figures.overfull, 0);
+    site.scratch.folder(&media(999));
+    assert_eq!(look(&mut site).figures.overfull, 1);
+    std::fs::remove_dir_all(site.scratch.path().join("1")).unwrap();
+    site.write(&format!("{}/a.mp4", media(500)), 1);
+    let scan = look(&mut site);
+    assert_eq!(scan.figures.overfull, 0);
+    assert_eq!(scan.figures.folders, 1);
 }
