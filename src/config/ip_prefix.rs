@@ -192,6 +192,20 @@ mod tests {
         }
     }
 
+    #[test]
+    fn only_a_prefix_of_no_bits_is_everyone() {
+        for (text, is_everyone) in [
+            ("0.0.0.0/0", true),
+            ("::/0", true),
+            ("::ffff:0:0/96", true),
+            ("0.0.0.0/1", false),
+            ("::1", false),
+        ] {
+            let prefix = IpPrefix::parse(text).unwrap();
+            assert_eq!(prefix.is_everyone(), is_everyone, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_is_read_as_the_same_and_holds_its_own(bits: u128, length in 0_u32..=128, is_v4: bool) {
