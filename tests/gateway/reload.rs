@@ -81,6 +81,8 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
         .set("MAXTIME", "3600000")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "1000")
         .set("MAX_DOWNLOADS_PER_AGENT", "100")
+        // They end one after the other, which takes a busy machine long.
+        .set("DRAIN_TIMEOUT", "600000")
         .agents(&agents)
         .recording(RECORDING, &video)
         .expect_log("AGENT_POLL_WAIT_TIMES")
