@@ -31,7 +31,7 @@ const GUID_CODES: &[ResultCode] = &[
     ResultCode::NOT_SIGNED_IN,
 ];
 
-/// The codes of interfaces that change the agent's state.
+/// The codes of interfaces marked `guid_and_state`, which also need the right state of the agent.
 const STATE_CODES: &[ResultCode] = &[
     ResultCode::SUCCESS,
     ResultCode::INVALID_PARAMETER,
