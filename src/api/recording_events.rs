@@ -9,6 +9,7 @@ use super::gateway::Gateway;
 use super::sign_in::epoch_ms;
 use crate::config::{MountPoint, Settings};
 use crate::ops::counters::Counter;
+use crate::ops::spawn;
 use crate::ops::sync::{lock, wait_while};
 use crate::recording::{Arrival, ArrivalWatch, MediaKind, Mounts, Scope, Suffixes, WatchedAgent};
 use crate::session::{Event, Media, OpenSession, PushOutcome, RecordContent, StopRecordContent};
@@ -106,10 +107,8 @@ impl EventThread {
     /// If the thread cannot be spawned.
     pub(crate) fn start(gateway: &Arc<Gateway>) -> io::Result<EventThread> {
         let own_gateway = Arc::clone(gateway);
-        let builder = std::thread::Builder::new()
-            .name("events".into())
-            .stack_size(STACK_SIZE);
-        let thread = builder.spawn(move || Schedule::new(&own_gateway).run())?;
+        let run = move || Schedule::new(&own_gateway).run();
+        let thread = spawn("events", STACK_SIZE, run)?;
         Ok(EventThread {
             gateway: Arc::clone(gateway),
             thread: Some(thread),

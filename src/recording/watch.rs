@@ -10,6 +10,7 @@ use log::{info, warn};
 use super::mount::{Mount, MountStatus};
 use super::mount_table;
 use super::open_error::MountError;
+use crate::ops::spawn;
 use crate::ops::sync::Latch;
 
 /// How often a mount is probed.
@@ -62,10 +63,7 @@ impl MountWatch {
                 stop.wait_until(next);
             }
         };
-        std::thread::Builder::new()
-            .name("mount-watch".into())
-            .stack_size(STACK_SIZE)
-            .spawn(probe_loop)?;
+        spawn("mount-watch", STACK_SIZE, probe_loop)?;
         Ok(watch)
     }
 }
