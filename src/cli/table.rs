@@ -59,27 +59,31 @@ pub enum ValueKind {
 
 /// Every command; the first one runs if none is named.
 pub const COMMANDS: &[CommandSpec] = &[
-    command("", &["config"], "serve"),
-    command(
-        "check",
-        &["quiet", "config"],
-        "read everything serving would read and say what is wrong with it",
-    ),
-    command(
-        "hash-password",
-        &[],
-        "hash a password (prompted for, or from stdin) for the agents file",
-    ),
-    command(
-        "certificate",
-        &["out", "name"],
-        "make a self-signed certificate and its key for a first start",
-    ),
-    command(
-        "demo",
-        &["listen"],
-        "serve sample recordings and show how to download them",
-    ),
+    CommandSpec {
+        name: "",
+        summary: "serve",
+        options: &["config"],
+    },
+    CommandSpec {
+        name: "check",
+        summary: "read everything serving would read and say what is wrong with it",
+        options: &["quiet", "config"],
+    },
+    CommandSpec {
+        name: "hash-password",
+        summary: "hash a password (prompted for, or from stdin) for the agents file",
+        options: &[],
+    },
+    CommandSpec {
+        name: "certificate",
+        summary: "make a self-signed certificate and its key for a first start",
+        options: &["out", "name"],
+    },
+    CommandSpec {
+        name: "demo",
+        summary: "serve sample recordings and show how to download them",
+        options: &["listen"],
+    },
 ];
 
 /// Every option.
@@ -123,18 +127,6 @@ pub const OPTIONS: &[OptionSpec] = &[
     flag("version", Some('V'), "print the version"),
 ];
 
-const fn command(
-    name: &'static str,
-    options: &'static [&'static str],
-    summary: &'static str,
-) -> CommandSpec {
-    CommandSpec {
-        name,
-        summary,
-        options,
-    }
-}
-
 const fn flag(name: &'static str, short: Option<char>, summary: &'static str) -> OptionSpec {
     OptionSpec {
         name,
@@ -177,13 +169,11 @@ impl CommandSpec {
             usage = format!("{usage} {}", self.name);
         }
         for option in self.options() {
-            let (left, right) = if option.is_required {
-                ("", "")
-            } else {
-                ("[", "]")
-            };
             let repeated = if option.is_repeatable { "..." } else { "" };
-            let _ = write!(usage, " {left}{}{right}{repeated}", option.usage());
+            let _ = match option.is_required {
+                true => write!(usage, " {}{repeated}", option.usage()),
+                false => write!(usage, " [{}]{repeated}", option.usage()),
+            };
         }
         usage
     }
@@ -191,9 +181,10 @@ impl CommandSpec {
 
 impl OptionSpec {
     fn usage(&self) -> String {
-        let value = self.value.as_ref();
-        let value = value.map_or(String::new(), |value| format!(" {}", value.name));
-        format!("--{}{value}", self.name)
+        match &self.value {
+            Some(value) => format!("--{} {}", self.name, value.name),
+            None => format!("--{}", self.name),
+        }
     }
 }
 
