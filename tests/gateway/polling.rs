@@ -110,7 +110,7 @@ fn a_reason_that_is_none_is_refused_after_the_guid_and_ends_nothing() {
 
 #[test]
 fn an_agent_that_is_silent_is_signed_out_and_one_that_is_heard_is_not() {
-    let server = Setup::new().set("MAXTIME", "800").start();
+    let server = Setup::new().set("MAXTIME", "4000").start();
     let silent = server.sign_in(101);
     let heard = server.sign_in(102);
     let mut client = server.client();
