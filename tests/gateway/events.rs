@@ -67,7 +67,8 @@ fn has_no_events(server: &Server, agent: u32, guid: &str) -> bool {
 #[test]
 fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloaded_as_it_is_named()
 {
-    let server = setup().start();
+    // Time enough to write on before the recording counts as complete.
+    let server = setup().set("RECORD_SCAN_INTERVAL", "1000").start();
     let guid = sign_in(&server, 503);
     let video = recording_bytes(1, 300_000);
     let mut parked = server.park(503, &guid);
