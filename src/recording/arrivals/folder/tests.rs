@@ -314,3 +314,21 @@ fn a_recording_of_the_sign_in_that_is_gone_is_watched_for_as_long_as_one_that_is
     }
     assert_eq!(state.known.len(), 1, "it is remembered");
 }
+
+#[test]
+fn however_many_names_are_gone_they_are_forgotten_beyond_the_bound() {
+    let mut folder = Folder::new(true);
+    let seen = FileInfo {
+        size: 1,
+        modified_ns: 1,
+        created_ns: None,
+    };
+    let identity = identity(&folder.hasher, &seen);
+    for (beyond, kept) in [(0, MAX_NAMES), (1, 0), (2, 0)] {
+        folder.state.known = (0..MAX_NAMES as u64 + beyond)
+            .map(|name| Known { name, identity })
+            .collect();
+        folder.scan();
+        assert_eq!(folder.state.known.len(), kept, "{beyond}");
+    }
+}
