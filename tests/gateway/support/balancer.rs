@@ -93,7 +93,10 @@ impl Addresses<'_> {
                     ("10.0.0.11:8043", &second),
                     ("maxconn 20000", "maxconn 1000"),
                     // A node of a busy machine that is slow to answer is not a failing one.
-                    ("timeout connect 5s", "timeout connect 5s\n    timeout check 5s"),
+                    (
+                        "timeout connect 5s",
+                        "timeout connect 5s\n    timeout check 5s",
+                    ),
                     ("inter 2s fall 2", "inter 200ms fall 4"),
                     ("/run/haproxy/admin.sock", &self.path("admin.sock")),
                     ("    user haproxy\n    group haproxy\n", ""),
