@@ -350,4 +350,24 @@ mod tests {
         throttle.failed(agent(101), HERE, start + WINDOW);
         assert_eq!(lock(&throttle.state).pairs.len(), 1);
     }
+
+    #[test]
+    fn a_pair_that_was_never_locked_makes_room_before_one_that_was() {
+        let (start, now) = (Instant::now(), Instant::now() + MINUTE * 10);
+        let pair = |number: u32| {
+            let address = std::net::Ipv4Addr::from_bits(number);
+            (agent(101), IpAddr::V4(address))
+        };
+        let mut pairs: HashMap<_, _> = (1..PAIRS_MAX)
+            .map(|number| (pair(u32::try_from(number).unwrap()), Record::new(now)))
+            .collect();
+        let once_locked = Record {
+            locks: 1,
+            ..Record::new(start)
+        };
+        pairs.insert(pair(0), once_locked);
+        make_room(&mut pairs, now);
+        assert_eq!(pairs.len(), PAIRS_MAX - 1);
+        assert!(pairs.contains_key(&pair(0)));
+    }
 }
