@@ -219,7 +219,7 @@ def away_at_first_use(setup: Setup, report: Report) -> None:
         for each in (setup.session, setup.prober):
             each.working.clear()
         idle = eventually(lambda: SERVER not in setup.gateway.run(f"grep ' {mount.directory} ' /proc/mounts || true"), IDLE_TIMEOUT, 3)
-        row.check(idle is not None, "it is not unmounted when idle, for the gateway keeps it in use")
+        row.check(idle is not None, "it is not unmounted when idle")
         drop(setup)
         setup.session.working.set()
         row.check(setup.session.signed_in.wait(60), "nobody can sign in")
