@@ -252,6 +252,7 @@ mod tests {
 
     #[test]
     fn what_is_selected_is_given_in_chunks() {
+        assert_eq!(PREFETCH_LEN, 16_384);
         let scratch = Scratch::new();
         for length in [
             1,

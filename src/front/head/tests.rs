@@ -252,6 +252,10 @@ fn one_host_that_is_a_host() {
 
 #[test]
 fn a_head_has_bounds() {
+    assert_eq!(
+        (HEAD_MAX_BYTES, HEADERS_MAX, CONTENT_MAX_BYTES),
+        (16_384, 64, 65_536)
+    );
     let fields = |count: usize| "A: b\r\n".repeat(count);
     assert!(parse(&with(&fields(HEADERS_MAX - 1))).unwrap().is_some());
     assert_eq!(
