@@ -31,6 +31,11 @@ impl Stamp {
         !self.settled
     }
 
+    /// Whether the folder is listed again only once its times change.
+    pub(super) fn is_settled(&self) -> bool {
+        self.settled
+    }
+
     /// Notes a complete listing that began at `now`.
     pub(super) fn listed(&mut self, now: Instant) {
         self.settled = self

@@ -90,6 +90,13 @@ pub(super) struct AgentFolder {
     pub(crate) state: FolderState,
 }
 
+impl AgentFolder {
+    /// Whether the folder has been listed since it changed, and nothing in it grows.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.stamp.is_settled() && !self.state.is_growing()
+    }
+}
+
 impl Media {
     /// Applies the current day folders; `before` is the latest scan that knew all names in this
     /// folder.

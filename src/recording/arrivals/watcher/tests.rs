@@ -23,6 +23,7 @@ const ANY_CPU: Limits = Limits {
     folders: 20_000,
     entries: 120_000,
     files: 25_000,
+    agents_at_once: 2500,
 };
 
 impl Site {
@@ -335,6 +336,47 @@ fn what_has_not_changed_is_not_listed() {
         "until the times are older than they are coarse"
     );
     assert_eq!(costs(&mut site), [3, 0, 0, 0]);
+}
+
+#[test]
+fn with_many_agents_quiet_folders_take_turns_and_arrivals_come_within_two_scans() {
+    let mut site = Site::with(Limits {
+        agents_at_once: 39,
+        ..ANY_CPU
+    });
+    // Even numbers alone: each half is of both kinds.
+    let agents = || (1000..1080).step_by(2);
+    for agent in agents() {
+        site.write(&format!("1/0/20261125/{agent}/old.mp4"), 3);
+        site.sign_in(agent);
+    }
+    let folders = |site: &mut Site| {
+        site.now += Duration::from_secs(2);
+        site.look_at(Scope::All).figures.folders
+    };
+    assert_eq!(folders(&mut site), 40, "the first time");
+    site.now += Duration::from_secs(120);
+    for _ in 0..3 {
+        folders(&mut site);
+    }
+    let [first, second] = [folders(&mut site), folders(&mut site)];
+    assert_eq!(first + second, 40);
+    assert!((15..=25).contains(&first), "{first}");
+    for agent in agents() {
+        let path = format!("1/0/20261125/{agent}/new.mp4");
+        site.write(&path, 3);
+        let arrivals: Vec<_> = (0..3).map(|_| site.scan()).collect();
+        let has_started = |scan: &Vec<Short>| scan.contains(&started(agent, &path));
+        assert!(arrivals.iter().take(2).any(has_started), "{arrivals:?}");
+        assert_eq!(
+            arrivals.concat(),
+            [started(agent, &path), finished(agent, &path)]
+        );
+    }
+    site.agents.remove(&1000);
+    folders(&mut site);
+    let all = folders(&mut site);
+    assert_eq!(all, 39, "with fewer agents each scan covers all");
 }
 
 #[test]
