@@ -555,11 +555,13 @@ impl Pass<'_> {
         found.sessions = self.generation;
     }
 
-    /// Whether this scan leaves out the agent's folders if nothing changes in them.
+    /// Whether this scan leaves out the agent's folders if nothing changes in them. One that continues
+    /// another covers all: what that did not come to has waited long enough.
     fn is_off_turn(&self, number: u32) -> bool {
         // Halves of equal size, even where the numbers are all even or all odd.
         let half = number.wrapping_mul(0x9e37_79b9) >> 31;
         self.scope == Scope::All
+            && matches!(self.part, PassRange::All)
             && self.sessions.len() > self.limits.agents_at_once
             && u64::from(half) != self.round % 2
     }

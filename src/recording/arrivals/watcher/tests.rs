@@ -398,6 +398,11 @@ fn a_look_that_meets_a_limit_goes_on_at_the_next_one() {
             cpu: Duration::from_nanos(1),
             ..ANY_CPU
         },
+        Limits {
+            folders: 2,
+            agents_at_once: 1,
+            ..ANY_CPU
+        },
     ];
     for limits in tight {
         let mut site = Site::with(limits);
