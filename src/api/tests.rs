@@ -89,7 +89,7 @@ impl Desk {
     }
 
     /// Sends a request.
-    fn begin(&self, call: &Call) -> Asked {
+    fn begin(&self, call: &RequestSpec) -> Handled {
         let request = Request {
             method: call.method,
             path: &call.path,
@@ -103,7 +103,7 @@ impl Desk {
         self.asked(context, answer)
     }
 
-    fn asked(&self, context: Box<RequestContext>, answer: Answer) -> Asked {
+    fn asked(&self, context: Box<RequestContext>, answer: Answer) -> Handled {
         let outcome = match answer {
             Answer::Reply(reply) => Outcome::Reply(reply),
             Answer::Download(head, download) => Outcome::Download(head, download),
@@ -128,12 +128,12 @@ impl Desk {
                 })
             }
         };
-        Asked { context, outcome }
+        Handled { context, outcome }
     }
 
     /// What becomes of a request that waits, once somebody finishes it; at once as at its deadline,
     /// where nobody will.
-    fn end(&self, asked: Asked) -> Asked {
+    fn end(&self, asked: Handled) -> Handled {
         let Outcome::Waits(waiting) = asked.outcome else {
             return asked;
         };
@@ -147,7 +147,7 @@ impl Desk {
     }
 
     /// What becomes of it at its deadline.
-    fn expire(&self, asked: Asked) -> Asked {
+    fn expire(&self, asked: Handled) -> Handled {
         let Outcome::Waits(waiting) = asked.outcome else {
             panic!("it does not wait");
         };
@@ -157,23 +157,23 @@ impl Desk {
     }
 
     /// The reply to a request, however long it waits.
-    fn ask(&self, call: &Call) -> Reply {
+    fn ask(&self, call: &RequestSpec) -> Reply {
         self.end(self.begin(call)).reply()
     }
 
     /// The code of the reply.
-    fn code(&self, call: &Call) -> &'static str {
+    fn code(&self, call: &RequestSpec) -> &'static str {
         self.ask(call).code.wire()
     }
 
     /// Asks as an agent, and the body of the reply.
-    fn body(&self, call: Call, guid: &str) -> String {
+    fn body(&self, call: RequestSpec, guid: &str) -> String {
         self.ask(&call.guid(guid)).body
     }
 }
 
 /// A request and what has become of it.
-struct Asked {
+struct Handled {
     context: Box<RequestContext>,
     outcome: Outcome,
 }
@@ -194,7 +194,7 @@ struct Waiting {
     is_waiting: Arc<AtomicBool>,
 }
 
-impl Asked {
+impl Handled {
     fn reply(self) -> Reply {
         match self.outcome {
             Outcome::Reply(reply) | Outcome::Download(reply, _) => reply,
@@ -255,7 +255,7 @@ impl Slots for Slot {
 
 /// A request.
 #[derive(Clone)]
-struct Call {
+struct RequestSpec {
     method: Method,
     path: String,
     query: String,
@@ -266,9 +266,9 @@ struct Call {
 }
 
 /// A request of an interface, by its path below the base path; what follows a `?` is the query.
-fn call(method: Method, path: &str) -> Call {
+fn call(method: Method, path: &str) -> RequestSpec {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
-    Call {
+    RequestSpec {
         method,
         path: format!("/agentgateway/resource/{path}"),
         query: query.to_owned(),
@@ -279,38 +279,38 @@ fn call(method: Method, path: &str) -> Call {
     }
 }
 
-fn get(path: &str) -> Call {
+fn get(path: &str) -> RequestSpec {
     call(Method::Get, path)
 }
 
-fn post(path: &str) -> Call {
+fn post(path: &str) -> RequestSpec {
     call(Method::Post, path)
 }
 
-fn put(path: &str) -> Call {
+fn put(path: &str) -> RequestSpec {
     call(Method::Put, path)
 }
 
-fn delete(path: &str) -> Call {
+fn delete(path: &str) -> RequestSpec {
     call(Method::Delete, path)
 }
 
-impl Call {
-    fn header(mut self, name: HeaderName, value: &str) -> Call {
+impl RequestSpec {
+    fn header(mut self, name: HeaderName, value: &str) -> RequestSpec {
         self.headers.add(name, value);
         self
     }
 
-    fn guid(self, guid: &str) -> Call {
+    fn guid(self, guid: &str) -> RequestSpec {
         self.header(HeaderName::Guid, guid)
     }
 
-    fn with_body(mut self, body: &str) -> Call {
+    fn with_body(mut self, body: &str) -> RequestSpec {
         body.clone_into(&mut self.body);
         self
     }
 
-    fn from(mut self, peer: &str) -> Call {
+    fn from(mut self, peer: &str) -> RequestSpec {
         self.peer = peer.parse().unwrap();
         self
     }

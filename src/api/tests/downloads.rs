@@ -31,15 +31,15 @@ fn refused_with_object(code: ResultCode) -> String {
     refused(code).replace(r#""""#, "{}")
 }
 
-fn video(query: &str) -> Call {
+fn video(query: &str) -> RequestSpec {
     get(&format!("recordfile/101/videofiledownloadEx?{query}"))
 }
 
-fn call_file(query: &str) -> Call {
+fn call_file(query: &str) -> RequestSpec {
     get(&format!("recordfile/101?{query}"))
 }
 
-fn by_call(query: &str) -> Call {
+fn by_call(query: &str) -> RequestSpec {
     get(&format!("recordfile/101/recordfiledownloadEx?{query}"))
 }
 
@@ -439,7 +439,7 @@ fn local_path(desk: &Desk, query: &str, guid: &str) -> (String, String) {
     (token.to_owned(), path.to_owned())
 }
 
-fn local_file((token, path): &(String, String), guid: &str) -> Call {
+fn local_file((token, path): &(String, String), guid: &str) -> RequestSpec {
     get(&format!(
         "qualitycontrol/101/recordfile?token={token}&localRecordPath={path}"
     ))
