@@ -17,7 +17,7 @@ GATEWAY = ("127.0.0.1", 8043)
 BUFFER = 16384
 
 
-class Pace:
+class Rate:
     """By what the speed of everybody is multiplied now."""
 
     factor = 1.0
@@ -33,7 +33,7 @@ class Pace:
             time.sleep(0.3)
 
 
-PACE = Pace()
+CURRENT_RATE = Rate()
 
 
 def hand_on(source: socket.socket, sink: socket.socket, rate: int) -> None:
@@ -42,7 +42,7 @@ def hand_on(source: socket.socket, sink: socket.socket, rate: int) -> None:
     with contextlib.suppress(OSError):
         while some := source.recv(8192):
             sink.sendall(some)
-            if speed := rate * PACE.factor:
+            if speed := rate * CURRENT_RATE.factor:
                 now = time.monotonic()
                 # Nothing but half a second is caught up with after a pause.
                 due = max(due, now - 0.5) + len(some) / speed
@@ -69,7 +69,7 @@ def serve(client: socket.socket, rate: int) -> None:
 
 def main() -> None:
     port, rate = map(int, sys.argv[1:])
-    threading.Thread(target=PACE.follow, daemon=True).start()
+    threading.Thread(target=CURRENT_RATE.follow, daemon=True).start()
     with socket.create_server(("", port), backlog=100) as listener:
         while True:
             client, _ = listener.accept()
