@@ -334,31 +334,16 @@ fn since_1970(time_ms: i64) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::api::tests::{Desk, agent};
     use crate::config::Drive;
-    use crate::ops::counters::Counters;
     use crate::recording::Recording;
-    use crate::recording::scratch::{Scratch, eventually};
-    use crate::session::{AgentId, InitialState, PollOutcome, Roster};
-    use std::path::Path;
+    use crate::recording::scratch::eventually;
+    use crate::session::{InitialState, PollOutcome};
     use std::sync::atomic::Ordering;
 
-    fn gateway(lines: &str) -> Arc<Gateway> {
-        let file = Path::new("/etc/cc-gateway/basic.properties");
-        let text = format!("TLS_CERTIFICATE=c\nTLS_PRIVATE_KEY=k\nMOUNT_CHECK=OFF\n{lines}");
-        let (settings, _) = crate::config::from_text(&text, file).unwrap();
-        Arc::new(Gateway::new(settings, Roster::default(), Arc::new(Counters::default())).unwrap())
-    }
-
-    /// With video, and a directory to look at once an hour.
-    fn watching(scratch: &Scratch) -> Arc<Gateway> {
-        gateway(&format!(
-            "IF_SUPPORT_VIDEO=ON\nRECORD_SCAN_INTERVAL=3600000\nMOUNT_DIR={}",
-            scratch.path().display()
-        ))
-    }
-
-    fn agent(number: u32) -> AgentId {
-        AgentId::parse(&number.to_string(), 999).unwrap()
+    /// With a directory to look at once an hour.
+    fn watching() -> Desk {
+        Desk::with("RECORD_SCAN_INTERVAL=3600000")
     }
 
     fn sign_in(gateway: &Gateway, number: u32) -> OpenSession {
@@ -451,8 +436,9 @@ mod tests {
 
     #[test]
     fn an_event_reaches_the_session_it_was_found_for_and_no_later_one() {
-        let gateway = gateway("");
-        let [first, second] = [101, 103].map(|number| sign_in(&gateway, number));
+        let desk = Desk::with("");
+        let gateway = &desk.gateway;
+        let [first, second] = [101, 103].map(|number| sign_in(gateway, number));
         let arrival = |number| {
             let watched = WatchedAgent {
                 number,
@@ -470,7 +456,7 @@ mod tests {
                     .poll_outcome(session.agent, session.session, Instant::now());
             assert!(matches!(outcome, PollOutcome::Event(_)));
         }
-        sign_in(&gateway, 101);
+        sign_in(gateway, 101);
         gateway.announce(&[first], point(None), &arrivals);
         assert_eq!(gateway.recording_events.queued.value(), 2);
         // An event that pushes another out is queued as well.
@@ -482,7 +468,7 @@ mod tests {
 
     #[test]
     fn a_session_is_watched_since_it_began() {
-        let session = sign_in(&gateway(""), 101);
+        let session = sign_in(&Desk::with("").gateway, 101);
         let expected = WatchedAgent {
             number: 101,
             since: session.signed_in,
@@ -492,9 +478,9 @@ mod tests {
 
     #[test]
     fn the_thread_wakes_for_whatever_is_due_first() {
-        let scratch = Scratch::new();
-        let gateway = watching(&scratch);
-        let mut schedule = Schedule::new(&gateway);
+        let desk = watching();
+        let gateway = &desk.gateway;
+        let mut schedule = Schedule::new(gateway);
         let began = schedule.new_agents_from;
         let after = |ms| began + Duration::from_millis(ms);
         assert_eq!(schedule.sweep_at, after(1000));
@@ -537,11 +523,11 @@ mod tests {
 
     #[test]
     fn a_round_skips_a_mount_whose_last_one_goes_on() {
-        let scratch = Scratch::new();
-        scratch.file("1/0/20201202/101/0900000.mp4", b"video");
-        let gateway = watching(&scratch);
-        sign_in(&gateway, 101);
-        let mut schedule = Schedule::new(&gateway);
+        let desk = watching();
+        desk.mount.file("1/0/20201202/101/0900000.mp4", b"video");
+        let gateway = &desk.gateway;
+        sign_in(gateway, 101);
+        let mut schedule = Schedule::new(gateway);
         let watch = &gateway.recording_events.watches[0];
         let counted = || {
             let counted = &watch.counted;
@@ -590,9 +576,9 @@ mod tests {
 
     #[test]
     fn each_thing_is_done_when_it_is_due_and_no_earlier() {
-        let scratch = Scratch::new();
-        let gateway = watching(&scratch);
-        let mut schedule = Schedule::new(&gateway);
+        let desk = watching();
+        let gateway = &desk.gateway;
+        let mut schedule = Schedule::new(gateway);
         let watch = &gateway.recording_events.watches[0];
         let began = schedule.new_agents_from;
         let after = |ms| began + Duration::from_millis(ms);

@@ -36,9 +36,9 @@ const AGENTS: &str = "101 = no-password\n102 = no-password\n105 = no-password\n1
 const LONG: Duration = Duration::from_secs(60);
 
 /// A gateway with a mount directory.
-struct Desk {
-    gateway: Arc<Gateway>,
-    mount: Scratch,
+pub(super) struct Desk {
+    pub(super) gateway: Arc<Gateway>,
+    pub(super) mount: Scratch,
 }
 
 impl Desk {
@@ -47,7 +47,7 @@ impl Desk {
     }
 
     /// With these lines, which win over those of every desk; `@` is the mount directory.
-    fn with(lines: &str) -> Desk {
+    pub(super) fn with(lines: &str) -> Desk {
         let mount = Scratch::new();
         let text = format!(
             "TLS_CERTIFICATE=c\nTLS_PRIVATE_KEY=k\nVIDEO_DOWNLOAD_FLAG=ON\nIF_SUPPORT_VIDEO=ON\n\
@@ -316,7 +316,7 @@ impl RequestSpec {
     }
 }
 
-fn agent(number: u32) -> AgentId {
+pub(super) fn agent(number: u32) -> AgentId {
     AgentId::parse(&number.to_string(), 999_999).unwrap()
 }
 
