@@ -1,4 +1,4 @@
-//! SIGHUP: the agents file read again while agents are signed in.
+//! SIGHUP reloads the agents file while agents are signed in.
 
 use std::fs;
 
@@ -222,7 +222,7 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
         format!("{good}100 = no-password\n"),
         format!("{good}102.role = chief\n"),
         format!("{good}105 = \\u12\n"),
-        // What a failed command leaves, and what is left of a file that is cut off.
+        // An empty value, as a failed command leaves it, and a truncated file.
         format!("{}101 = \n", without(&good, "101")),
         format!("{}102 =", without(&good, "102")),
     ] {
@@ -264,7 +264,7 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
         server.client().get("/agentevent/101", Some(&guid)).text(),
         EMPTY_POLL
     );
-    // A good file counts again.
+    // A valid file takes effect again.
     reload(&server, &without(&good, "101"), "1 sessions ended");
     server
         .client()
@@ -273,7 +273,7 @@ fn a_broken_file_keeps_the_agents_and_their_sessions_and_is_an_error_in_the_log(
 }
 
 #[test]
-fn a_file_that_is_none_is_an_error_and_never_a_hang() {
+fn a_fifo_device_or_folder_as_agents_file_is_an_error_and_never_a_hang() {
     const NOT_RELOADED: &str = "agents not reloaded";
     let server = Setup::new().expect_log(NOT_RELOADED).start();
     let guid = server.sign_in(101);
@@ -294,7 +294,9 @@ fn a_file_that_is_none_is_an_error_and_never_a_hang() {
         fs::remove_file(&path).unwrap();
         std::os::unix::fs::symlink(other, &path).unwrap();
         server.signal("HUP");
-        eventually("an error", || server.told(NOT_RELOADED) == nth + 1);
+        eventually("an error in the log", || {
+            server.told(NOT_RELOADED) == nth + 1
+        });
         assert!(
             server
                 .log()

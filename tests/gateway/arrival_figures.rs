@@ -1,5 +1,5 @@
-//! What a look for new recordings costs. These measure and take their time; CONTRIBUTING.md says
-//! how to run them.
+//! Measures the CPU time and memory of scans for new recordings. Ignored by default, as this takes
+//! a minute; CONTRIBUTING.md says how to run them.
 
 use std::fs::{self, File};
 use std::os::fd::AsFd as _;
@@ -50,7 +50,7 @@ impl Site {
         }
     }
 
-    /// A look as it comes two seconds after the one before.
+    /// A scan two seconds after the one before.
     fn scan(&mut self) -> Scan {
         let root = File::open(self.scratch.path()).unwrap();
         self.now += Duration::from_secs(2);
@@ -59,7 +59,7 @@ impl Site {
             .scan(root.as_fd(), &self.agents, Scope::All, self.now, deadline)
     }
 
-    /// The median and the worst of several looks, each after `before`, in milliseconds of CPU.
+    /// The median and the maximum of several scans, each after `before`, in milliseconds of CPU.
     fn measure(&mut self, mut before: impl FnMut(&Site, usize)) -> [f64; 2] {
         let mut costs: Vec<f64> = (0..LOOKS)
             .map(|round| {
@@ -84,7 +84,7 @@ fn resident_kib() -> usize {
 fn figures(agents: usize, recordings: usize) {
     let mut site = Site::new(agents, recordings);
     let before = resident_kib();
-    // All sign in at the same moment, as after a restart: the first looks go over several.
+    // All agents sign in at once, as after a restart, so the first pass may take several scans.
     let mut first = Vec::new();
     loop {
         let figures = site.scan().figures;
@@ -112,7 +112,8 @@ fn figures(agents: usize, recordings: usize) {
          (at most {changed_worst:.1}) when every agent got a recording; {memory} bytes for each agent",
         first.len(),
     );
-    // What was measured is the work it is meant to be.
+    // Shows that the measured scans do their work: they report every new recording when it appears
+    // and when it is complete.
     every(&site, LOOKS);
     let arrivals: Vec<Arrival> = (0..8)
         .flat_map(|_| site.scan().arrivals)

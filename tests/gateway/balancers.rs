@@ -1,4 +1,5 @@
-//! Behind HAProxy and nginx, configured as the examples say, two nodes do what one does.
+//! Two nodes behind HAProxy and nginx, configured by the files in `packaging/examples`, serve
+//! agents as one node does.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/1714442.mp4";
 const WRONG: &str = r#"{"password":"wrong"}"#;
 
-/// Guids are renewed all the time, and everyone may have every recording.
+/// Renews Guids all the time, and allows every agent every recording.
 fn setup() -> Setup {
     with_agents(Setup::new())
         .set("GUIDINTERVAL", "1")
@@ -20,13 +21,13 @@ fn setup() -> Setup {
         .set("DRAIN_TIMEOUT", "60000")
 }
 
-/// A setup with a recording; only that of the first node is in the mount both share.
+/// A setup with a recording. Both nodes use the mount of the first.
 fn setup_with(video: &[u8]) -> Setup {
     setup().recording(RECORDING, video)
 }
 
-/// The value of a sample of `/metrics` of one node. Not from the address of the balancer, which may
-/// not see it.
+/// The value of a sample of `/metrics` of one node. Not requested from the balancer's address,
+/// because a trusted proxy gets no metrics.
 fn metric(server: &Server, sample: &str) -> u64 {
     let text = server
         .client_from("127.0.0.5")
@@ -79,7 +80,7 @@ fn an_agent_works_through(kind: Kind) {
         let (mut client, head) = seat.begin(&site, QUERY, &range);
         assert_eq!(head.status, 206);
         assert!(client.bytes(head.length()) == video[100_000..]);
-        // A second sign-in meets the session, wherever the balancer sends it.
+        // A second sign-in reaches the node that has the session.
         let path = format!("/onlineagent/{}", seat.number);
         assert_eq!(
             site.client(&seat.source).put(&path, None, SIGN_IN).code(),
@@ -189,8 +190,9 @@ fn a_node_is_taken_out(kind: Kind) {
     assert_eq!(metric(&site.nodes[0], "cc_gateway_downloads"), 10);
     site.nodes[0].signal("TERM");
     site.nodes[0].log_line("shutting down");
-    // Nobody new gets there, those of the other node notice nothing, those of this one sign in
-    // again. The line comes a moment before the last idle connection of the balancer is ended.
+    // New clients go to node 1, agents of node 1 are not affected, and agents of node 0 sign in
+    // again. The log line comes a moment before the balancer's last idle connection to node 0 is
+    // closed, so the first new clients may still reach it.
     let mut fresh = (261..281).map(|number| {
         site.sign_in(number, &format!("127.0.3.{}", number - 200))
             .node()
@@ -214,12 +216,12 @@ fn a_node_is_taken_out(kind: Kind) {
     }
 }
 
-/// The agent of a node that is gone learns it from its poll, signs in again and goes on at the
-/// other node.
+/// The poll of an agent whose node is gone returns 100-006; the agent signs in again and continues
+/// at the other node.
 fn moves_to_node_1(seat: &mut Seat, site: &Site) {
     eventually("100-006 from the other node", || {
         let reply = seat.poll(site);
-        // For a moment the balancer may not know better.
+        // The balancer may need a moment to notice that the node is gone.
         reply.is_some_and(|reply| reply.status == 200 && reply.code() == "100-006")
     });
     *seat = site.sign_in(seat.number, &seat.source);
@@ -247,7 +249,7 @@ fn a_node_is_taken_out_behind_nginx_that_ends_tls() {
     a_node_is_taken_out(Kind::NginxTerminate);
 }
 
-/// A node that gets nobody new keeps those it has.
+/// A drained node gets no new agents and keeps those it has.
 fn a_node_is_drained(kind: Kind) {
     let Some(site) = Site::start(kind, setup) else {
         return;
@@ -277,7 +279,8 @@ fn a_node_is_drained_behind_haproxy_that_ends_tls() {
     a_node_is_drained(Kind::HaproxyTerminate);
 }
 
-/// Node 0 is killed while an agent of it downloads; agent and download go on at the other.
+/// Node 0 is killed while one of its agents downloads; the agent signs in at the other node and
+/// resumes the download there.
 fn a_node_dies(kind: Kind) {
     let video = recording_bytes(8, 24 * 1024 * 1024);
     let Some(site) = Site::start(kind, || setup_with(&video)) else {
@@ -340,7 +343,7 @@ fn checks_by_default_find_a_healthy_node_and_a_sick_one() {
         assert_eq!(reply.length(), 0, "{reply:?}");
         reply.status
     };
-    // HAProxy sends the first where `option httpchk` stands alone.
+    // HAProxy sends the first one for `option httpchk` without arguments.
     let requests = [
         "OPTIONS / HTTP/1.0",
         "OPTIONS * HTTP/1.1\r\nHost: gw",

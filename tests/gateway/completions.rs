@@ -1,5 +1,5 @@
-//! The shell completions of the packages are what the table of commands and options says. They are
-//! written by `cargo test --test gateway -- --ignored write_the_completions`.
+//! The shell completions in `packaging/completions` match the table of commands and options. They
+//! are written by `cargo test --test gateway -- --ignored write_the_completions`.
 
 use std::fmt::Write as _;
 use std::fs;
@@ -18,7 +18,7 @@ fn named() -> impl Iterator<Item = &'static CommandSpec> {
     COMMANDS.iter().filter(|command| !command.name.is_empty())
 }
 
-/// Words of the options that `command` takes, `-h` and `-V` among them.
+/// The options that `command` takes, including `-h` and `-V`.
 fn words(command: &CommandSpec) -> String {
     let mut words = Vec::new();
     for option in command.options().chain(general()) {

@@ -1,4 +1,4 @@
-//! Every input of the fuzz corpora holds what the fuzz targets demand, on every machine.
+//! Runs the checks of the fuzz targets on every input of their corpora, without a fuzzer.
 
 use std::fs;
 use std::path::Path;
@@ -17,14 +17,14 @@ fn replay(target: &str, check: fn(&[u8])) {
         .collect();
     assert!(
         files.len() >= 24,
-        "{} is no corpus: {} files",
+        "{} has only {} files",
         corpus.display(),
         files.len()
     );
     for file in files {
         let input = fs::read(&file).unwrap();
         if let Err(panic) = std::panic::catch_unwind(|| check(&input)) {
-            eprintln!("with {}:", file.display());
+            eprintln!("failing input: {}", file.display());
             std::panic::resume_unwind(panic);
         }
     }

@@ -1,4 +1,4 @@
-//! The demo: its lines work as they are, its samples play, and it leaves nothing behind.
+//! The demo: the commands it prints work, its samples play, and it removes its files at the end.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -7,13 +7,13 @@ use std::process::{Child, Command, Stdio};
 
 use crate::support::{Scratch, eventually};
 
-/// A demo that is running, and the directory it has for temporary files.
+/// A running demo, and its directory for temporary files.
 struct Demo {
     scratch: Scratch,
-    /// Its log, in a file.
+    /// The directory of its log file.
     log: Scratch,
     child: Child,
-    /// What it prints, from the first step on.
+    /// The commands it prints, beginning with the first step.
     lines: String,
 }
 
@@ -44,7 +44,7 @@ impl Demo {
         }
     }
 
-    /// The recordings on its mount, as far as they are written.
+    /// The contents of the recordings on its mount, including unfinished ones.
     fn recordings(&self) -> Vec<Vec<u8>> {
         fn files(folder: &Path) -> Vec<PathBuf> {
             let entries = fs::read_dir(folder)
@@ -60,7 +60,7 @@ impl Demo {
                 })
                 .collect()
         }
-        // Beside the demo's directory there may be the one of its inner socket.
+        // The directory of the inner socket may be next to that of the demo.
         let mut directories = fs::read_dir(self.scratch.path())
             .unwrap()
             .map(|entry| entry.unwrap().path().join("mount"));
@@ -70,7 +70,7 @@ impl Demo {
             .collect()
     }
 
-    /// Ctrl-C.
+    /// Ends it as Ctrl-C does.
     fn end(mut self) {
         assert!(
             Command::new("kill")
@@ -86,7 +86,7 @@ impl Demo {
         assert_eq!(
             fs::read_dir(self.scratch.path()).unwrap().count(),
             0,
-            "the demo leaves nothing behind"
+            "the demo must remove its files"
         );
         let log = fs::read_to_string(self.log.path().join("log")).unwrap();
         assert!(!log.contains(" WARN ") && !log.contains(" ERROR "), "{log}");
@@ -126,7 +126,7 @@ fn the_lines_the_demo_prints_work_as_they_are() {
         "{said}{}",
         String::from_utf8_lossy(&pasted.stderr)
     );
-    // The three that were there, and the one that an event named.
+    // The three samples, and the recording named by an event.
     assert!(said.contains("AgentMediaEvent_StopRecordDone"), "{said}");
     assert_eq!(said.matches(": OK").count(), 4, "{said}");
     assert!(
@@ -149,7 +149,9 @@ fn the_demo_goes_on_recording_until_it_ends() {
     eventually("a recording that is not complete", || {
         demo.recordings().len() > whole(&demo)
     });
-    eventually("its end", || whole(&demo) > samples.len());
+    eventually("the completion of that recording", || {
+        whole(&demo) > samples.len()
+    });
     demo.end();
     let demo = Demo::start();
     eventually("a recording that is not complete", || {

@@ -1,5 +1,5 @@
-//! The documents are true: what can be generated from the code is current, and every link leads
-//! somewhere.
+//! Checks the documents: the parts generated from code are current, and every relative link has a
+//! target.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,7 +15,7 @@ use crate::support::{Server, document, is_current, part_is_current, table_rows};
 const MANUAL: &str = "packaging/man/cc-gateway.8";
 const MANUAL_OF_SETTINGS: &str = "packaging/man/cc-gateway.properties.5";
 
-/// Where the documentation says what.
+/// The documents whose links are checked; must include every page in `docs`.
 const DOCUMENTS: [&str; 11] = [
     "README.md",
     "CONTRIBUTING.md",
@@ -40,7 +40,7 @@ fn keys(section: &Section) -> impl Iterator<Item = &'static Key> {
         .chain(keys.take_while(move |key| !is_first(key)))
 }
 
-/// `text` with the names of settings in it as code.
+/// `text` with the names of settings marked as code.
 fn with_code(text: &str) -> String {
     let word = |word: &str| {
         let name = word.trim_end_matches(['.', ',', ';', ':']);
@@ -52,7 +52,7 @@ fn with_code(text: &str) -> String {
     text.split(' ').map(word).collect::<Vec<_>>().join(" ")
 }
 
-/// `text` in lines of at most `width` letters that begin with `start`.
+/// `text` wrapped at `width` characters, with `start` before each line.
 fn wrapped(text: &str, start: &str, width: usize) -> String {
     let mut lines = String::new();
     let mut line = start.to_owned();
@@ -113,7 +113,7 @@ fn the_settings_of_the_manual_are_current() {
             } else {
                 ""
             };
-            // A sentence begins a line, so that the formatter can space it.
+            // Each sentence begins a line, so that the formatter can space it.
             let meaning = key.meaning.replace(". ", ".\n");
             let _ = writeln!(text, ".It Cm {}{default}{reload}\n{meaning}", key.name);
         }
@@ -199,7 +199,7 @@ fn the_table_of_metrics_is_current() {
     part_is_current("docs/operations.md", "metrics", &(text + "\n"));
 }
 
-/// Every word of `text` that `is_one` takes, without what encloses it.
+/// The words of `text` that `is_one` accepts, without surrounding punctuation.
 fn words(text: &str, is_one: impl Fn(&str) -> bool) -> BTreeSet<String> {
     let part_of_word = |letter: char| letter.is_alphanumeric() || letter == '-' || letter == '_';
     text.split(|letter| !part_of_word(letter))
@@ -358,7 +358,7 @@ fn every_link_leads_somewhere_and_each_page_is_installed_by_both_packages() {
             links += 1;
         }
     }
-    assert!(links > 15, "the test finds too little: {links}");
+    assert!(links > 15, "the test finds too few links: {links}");
     let pages = std::fs::read_dir(root.join("docs"))
         .unwrap()
         .map(|entry| entry.unwrap().file_name());

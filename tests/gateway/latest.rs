@@ -1,4 +1,4 @@
-//! A download without recordId: the agent's latest recording day, its first file by name.
+//! A download without recordId: the first file by name of the agent's latest day with recordings.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -14,7 +14,7 @@ fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
         .agent(251)
         .set("MOUNT_DIR", mount.to_str().unwrap());
     let mut random = numbers(seed());
-    // By agent: the latest day, and the least (file, vdn, media) of it.
+    // By agent: the latest day, and the first (file, VDN, media) of that day.
     let mut latest: BTreeMap<u32, (String, (String, String, String))> = BTreeMap::new();
     for day in 0..400 {
         let day = format!(
@@ -23,7 +23,7 @@ fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
             day / 28 % 12 + 1,
             day % 28 + 1
         );
-        // Each agent works every fourth day or so: 20 000 recordings in all.
+        // 20 000 recordings in all; each agent has some on about every fourth day.
         for _ in 0..50 {
             let agent = 101 + u32::try_from(random(149)).unwrap();
             let (vdn, media) = ((1 + random(2)).to_string(), random(2).to_string());
@@ -46,7 +46,7 @@ fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
             }
         }
     }
-    // One whose only recording is the very oldest, and one who has none at all.
+    // Agent 250 has only the oldest recording, and agent 251 has no recordings.
     let oldest = mount.join("1/0/20240101/250");
     fs::create_dir_all(&oldest).unwrap();
     fs::write(oldest.join("0000000.mp4"), "the oldest").unwrap();
@@ -85,7 +85,7 @@ fn the_latest_day_is_that_of_the_agent_and_what_is_no_video_does_not_count() {
     for query in ["", "recordId=", "recordId", "other=1", "recordIds=x"] {
         assert_eq!(agent.ask(query, "").body, b"earlier that day", "{query}");
     }
-    // What was meant to be a recordId is not the wish for the latest recording.
+    // A misspelt recordId must not be taken for a missing one.
     for query in [
         "recordid=x",
         "RECORDID=",
@@ -102,6 +102,7 @@ fn the_latest_day_is_that_of_the_agent_and_what_is_no_video_does_not_count() {
     }
     let part = agent.ask("", "Range: bytes=0-6\r\n");
     assert_eq!((part.status, &part.body[..]), (206, &b"earlier"[..]));
-    // An inspector has no recordings of its own, and the search is for one's own.
+    // Even for an inspector, the search covers only the agent's own recordings, and this one has no
+    // recordings.
     assert_eq!(server.agent(900).code(""), "108-009");
 }

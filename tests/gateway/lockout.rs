@@ -1,13 +1,15 @@
-//! Guessing passwords, and signing in too often: what both lead to, and whom neither delays.
+//! Password guessing and floods of sign-ins: the resulting locks and refusals, and that other
+//! clients are not delayed.
 
 use crate::support::{EMPTY_POLL, SIGN_IN, Server, Setup, eventually};
 
 const WRONG: &str = r#"{"password":"wrong"}"#;
-/// What the log says of a lock.
+/// The text of the log line about a lock.
 const LOCKED: &str = "is locked for clients at";
 
-/// Agents whose passwords take about a second to check, and are never right. There are as many
-/// whose check is quick, so that the check of everybody else is not made as slow.
+/// Lines of agents whose passwords take about a second to check and never match. As many agents
+/// with a cheap hash are added, so that the high iteration count is not the most frequent one, to
+/// which the checks of all other agents are padded.
 fn slow_agents(ids: impl Iterator<Item = u32>) -> String {
     costly_agents(ids, 10_000_000)
 }
@@ -38,7 +40,7 @@ fn a_wrong_password_and_an_unknown_agent_are_not_told_apart() {
         ("101", r#"{"password":"secret\u0000"}"#),
         ("103", SIGN_IN),
         ("103", r#"{"password":""}"#),
-        // This agent's password is the empty one and no other.
+        // This agent signs in with an empty password only.
         ("104", SIGN_IN),
     ] {
         let reply = client.put(&format!("/onlineagent/{agent}"), None, body);
@@ -69,7 +71,7 @@ fn five_failures_lock_agent_and_address_even_for_the_right_password() {
         let mut client = server.client();
         let path = format!("/onlineagent/{agent}");
         for attempt in 0..5 {
-            // Which of the two ways is tried does not matter.
+            // Failures of login and of forceLogin count together.
             let way = if attempt % 2 == 0 {
                 path.clone()
             } else {
@@ -87,7 +89,7 @@ fn five_failures_lock_agent_and_address_even_for_the_right_password() {
             .client()
             .put(&path, None, SIGN_IN)
             .assert_failure("110-016");
-        // A content that is none costs nothing and says nothing.
+        // An invalid body is refused before any password check, whether or not the agent is locked.
         client.put(&path, None, "{}").assert_failure("100-001");
         let line = server.log_line(LOCKED);
         assert!(
@@ -158,19 +160,19 @@ fn failures_of_one_agent_leave_the_sessions_of_all_alone() {
 
 #[test]
 fn a_sign_in_while_another_of_agent_and_address_runs_is_told_so() {
-    // Checks of others keep both checkers busy, so that the first sign-in of 101 runs until they
-    // have ended.
+    // Password checks of other agents keep both threads busy, so that the first sign-in of 101 is
+    // still running.
     let server = Setup::new().agents(&slow_agents(2000..2004)).start();
     let mut busy: Vec<_> = (2000..2004).map(|_| server.client()).collect();
     for (agent, client) in (2000..).zip(&mut busy) {
         client.send_request("PUT", &format!("/onlineagent/{agent}"), "", SIGN_IN);
     }
-    eventually("four checks", || {
+    eventually("four waiting checks", || {
         server.metric("cc_gateway_requests_waiting") == 4
     });
     let mut first = server.client();
     first.send_request("PUT", "/onlineagent/101", "", SIGN_IN);
-    eventually("a fifth check", || {
+    eventually("a fifth waiting check", || {
         server.metric("cc_gateway_requests_waiting") == 5
     });
     let mut second = server.client();
@@ -180,11 +182,11 @@ fn a_sign_in_while_another_of_agent_and_address_runs_is_told_so() {
     second
         .put("/onlineagent/101/forcelogin", None, SIGN_IN)
         .assert_failure("100-021");
-    // Another address has a sign-in of its own: a stranger cannot keep the agent out by signing in
-    // all the time.
+    // A sign-in from another address is accepted: a client elsewhere cannot keep the agent out by
+    // signing in all the time.
     let mut elsewhere = server.client_from("127.0.0.2");
     elsewhere.send_request("PUT", "/onlineagent/101", "", SIGN_IN);
-    eventually("a sixth check", || {
+    eventually("a sixth waiting check", || {
         server.metric("cc_gateway_requests_waiting") == 6
     });
     let codes = "cc_gateway_requests_total{interface=\"login\",code=\"100-021\"}";
@@ -196,7 +198,7 @@ fn a_sign_in_that_was_told_to_wait_succeeds_once_the_first_has_ended() {
     let server = Server::start();
     let mut client = server.client();
     for _ in 0..20 {
-        // Two at once: one of them may be told to come again, and can.
+        // Of two sign-ins at once, one may be refused with 100-021; a later one succeeds.
         let mut other = server.client();
         other.send_request("PUT", "/onlineagent/101/forcelogin", "", SIGN_IN);
         let code = client
@@ -249,7 +251,7 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
             .body,
         b"video"
     );
-    // An empty password needs no check, so it does not stand in the queue either.
+    // An empty password needs no check, so it is not queued.
     assert_eq!(
         client
             .put("/onlineagent/104", None, r#"{"password":""}"#)
@@ -259,7 +261,7 @@ fn a_flood_of_sign_ins_takes_two_checkers_and_delays_nobody() {
     assert_eq!(
         server.metric("cc_gateway_requests_total{interface=\"login\",code=\"100-004\"}"),
         0,
-        "none of the flood was first"
+        "no sign-in of the flood has been answered yet"
     );
     eventually("the whole flood", || {
         server.metric("cc_gateway_requests_waiting") >= 18
@@ -313,8 +315,7 @@ fn one_address_that_guesses_at_many_agents_keeps_no_other_address_waiting() {
             .code(),
         "0"
     );
-    // Those under way when it came, and one in turn; not the nearly hundred that were there before
-    // it.
+    // The checks already running, and one in turn; not the nearly hundred queued before it.
     let between = checked() - before;
     assert!(between < 20, "{between} guesses were checked first");
 }
@@ -326,7 +327,8 @@ fn a_few_guesses_at_each_of_many_agents_lock_their_address_but_not_for_the_agent
     let server = Setup::new().expect_log(EXHAUSTED).start();
     let mut client = server.client();
     assert_eq!(client.put("/onlineagent/101", None, SIGN_IN).code(), "0");
-    // Sixty, one for the agent at work there, and one more for every five seconds this takes.
+    // A budget of 60, one more for the agent signed in from there, and one more for every five
+    // seconds this takes.
     let mut codes = (2000..3000).map(|agent| {
         client
             .put(&format!("/onlineagent/{agent}"), None, WRONG)
@@ -375,7 +377,8 @@ fn guesses_that_come_at_once_do_not_exceed_the_budget_of_their_address() {
         .map(|client| client.reply().code())
         .collect();
     let checked = codes.iter().filter(|code| *code == "100-004").count();
-    // Two are checked at once; one more is forgiven for every five seconds this takes.
+    // The budget is 60. Of the two checks at a time, one may exceed it, and one more failure is
+    // forgiven for every five seconds this takes.
     assert!((60..70).contains(&checked), "{codes:?}");
     assert!(
         codes

@@ -1,4 +1,4 @@
-//! What an operator sees: `/health` and `/metrics`.
+//! What operators see: `/health` and `/metrics`.
 
 use std::io::Write as _;
 use std::net::UdpSocket;
@@ -81,7 +81,7 @@ fn every_quantity_is_there_and_moves() {
     poll.send_get("/agentevent/503", &agent.guid, "");
     server.metric_becomes("polls_parked", 1);
     server.metric_becomes("requests_waiting", 1);
-    // Whoever asks is connected too.
+    // Includes the connection that requests the metrics.
     server.metric_becomes("connections", 3);
     let bytes = server.metric("cc_gateway_video_bytes_total");
     assert_eq!(
@@ -134,7 +134,7 @@ fn every_quantity_is_there_and_moves() {
     );
     let accepted = "cc_gateway_connections_total";
     assert!(server.metric(accepted) >= before.value(accepted) + 10);
-    eventually("a second", || {
+    eventually("a second of uptime", || {
         server.metric("cc_gateway_uptime_seconds") > before.value("cc_gateway_uptime_seconds")
     });
     for name in [
@@ -183,7 +183,7 @@ fn a_failed_accept_is_counted_and_passes() {
     assert_eq!(
         late.get("/health", None).status,
         200,
-        "who waited meanwhile is served"
+        "the client that waited must be served"
     );
 }
 
@@ -208,7 +208,7 @@ fn a_connection_over_the_limit_is_counted() {
         .put("/onlineagent/503", None, r#"{"password":"secret"}"#)
         .guid()
         .unwrap();
-    // An agent's connection makes no room for anybody.
+    // An agent's connection is not closed to make room for another.
     for client in [&mut first, &mut second] {
         assert_eq!(client.get("/agentevent/503", Some(&guid)).code(), "0");
     }
@@ -224,7 +224,7 @@ fn a_connection_over_the_limit_is_counted() {
 #[test]
 fn the_metrics_are_for_clients_on_this_machine_only() {
     let server = Setup::new().set("LISTEN", "0.0.0.0:0").start();
-    // No packet is sent; the address is the one that packets to others would come from.
+    // Connecting a UDP socket sends no packet; it only selects the local address for other hosts.
     let socket = UdpSocket::bind("0.0.0.0:0").unwrap();
     let own = socket
         .connect("198.51.100.1:9")
@@ -264,6 +264,6 @@ fn health_is_a_small_constant_that_needs_no_guid() {
     assert_eq!(
         client.get("/health", None).status,
         200,
-        "nothing follows the head"
+        "no body follows the head"
     );
 }

@@ -1,4 +1,5 @@
-//! The alerts and the dashboard of the packages speak of metrics, codes and interfaces that exist.
+//! The packaged alerts, dashboard and fail2ban filter name only metrics and result codes that
+//! exist.
 
 use std::collections::BTreeSet;
 
@@ -11,7 +12,7 @@ const RULES: &str = "packaging/prometheus/cc-gateway.rules.yml";
 const ALERT_TESTS: &str = "packaging/prometheus/alerts-test.yml";
 const DASHBOARD: &str = "packaging/grafana/cc-gateway.json";
 
-/// The metrics a text speaks of; the series of a histogram count as the histogram.
+/// The metrics named in a text; the series of a histogram count as the histogram.
 fn metrics_in(text: &str) -> BTreeSet<String> {
     let part_of_word = |letter: char| letter.is_alphanumeric() || letter == '_';
     let words = text
@@ -29,7 +30,7 @@ fn metrics_in(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// Every text below the key `key`, at any depth.
+/// All strings under the key `key`, at any depth.
 fn texts<'a>(value: &'a Value, key: &str, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
@@ -96,7 +97,7 @@ fn every_alert_is_about_metrics_and_codes_that_exist_and_has_a_test() {
     {
         assert!(
             tests.contains(&format!("alertname: {alert}\n")),
-            "no test has {alert} fire"
+            "no test of the alert {alert}"
         );
     }
 }

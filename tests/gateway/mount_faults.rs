@@ -1,4 +1,4 @@
-//! A file server that fails while it is asked, in every way there is.
+//! Tests file servers that fail or hang while recordings are downloaded or searched.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -14,12 +14,14 @@ use crate::support::{
 
 const FOLDER: &str = "1/0/20201202/503";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/a.mp4";
-/// The same on the drive that is made to fail.
+/// The same recording on the drive that is made to fail.
 const HANGING: &str = "recordId=Z:/1/0/20201202/503/a.mp4";
-/// More than the buffers between server and client hold, so that a download is still being read.
+/// More than the buffers between server and client hold, so that a download cannot end before the
+/// client reads it.
 const LENGTH: usize = 24 << 20;
 
-/// A download of a file of [`LENGTH`] of which the client has taken no more than the head.
+/// Begins a download of [`LENGTH`] bytes, and applies `change` to the path of its file once the
+/// client has the response head.
 fn begun(change: impl FnOnce(&Path)) -> (Server, Client, Vec<u8>) {
     let video = recording_bytes(5, LENGTH);
     let server = Setup::new()
@@ -41,7 +43,7 @@ fn assert_identical(mut client: Client, video: &[u8]) {
     assert_eq!(
         client.get("/health", None).status,
         200,
-        "the connection goes on"
+        "the connection stays open"
     );
 }
 
@@ -56,7 +58,7 @@ fn a_file_that_shrinks_cuts_the_connection_and_nothing_else() {
             .unwrap();
     });
     let (got, in_order) = client.rest();
-    assert!(!in_order, "a close_notify would say that this was all");
+    assert!(!in_order, "a close_notify would mark the reply as complete");
     assert!(got.len() < LENGTH && video.starts_with(&got));
     server.metric_becomes("downloads_cut_total", 1);
     assert!(
@@ -69,14 +71,13 @@ fn a_file_that_shrinks_cuts_the_connection_and_nothing_else() {
     assert_eq!(
         (reply.status, reply.body.len()),
         (200, LENGTH - 1),
-        "the next download is of the file as it is now"
+        "the next download sends the file as it is now"
     );
 }
 
 #[test]
 fn a_file_that_is_overwritten_in_place_is_never_a_complete_answer() {
-    // Other bytes where the client has none yet, where it has some already, and zeros after a
-    // truncation.
+    // A change after the bytes sent so far, one before them, and zeros after a truncation.
     let changes: [fn(&File); 3] = [
         |file| file.write_all_at(b"another", LENGTH as u64 - 7).unwrap(),
         |file| file.write_all_at(b"another", 0).unwrap(),
@@ -91,9 +92,9 @@ fn a_file_that_is_overwritten_in_place_is_never_a_complete_answer() {
         let (got, in_order) = client.rest();
         assert!(
             !in_order && got.len() < LENGTH,
-            "a close_notify would say that this was all"
+            "a close_notify would mark the reply as complete"
         );
-        // A truncation may be met while the file is short.
+        // "shrank" or "was changed", as the truncated file may be read while it is short.
         assert!(
             server
                 .log_line("downloadVideoFileEx agent=503")
@@ -117,7 +118,8 @@ fn a_part_of_a_changed_file_is_no_complete_answer_either() {
         .scratch()
         .path()
         .join(format!("mount/{FOLDER}/a.mp4"));
-    // Not one byte of the part is touched, but nobody can know that of any file.
+    // The changed bytes are outside the part, but the server only sees that the file has changed,
+    // not where.
     File::options()
         .write(true)
         .open(path)
@@ -128,8 +130,8 @@ fn a_part_of_a_changed_file_is_no_complete_answer_either() {
     assert!(!in_order && got.len() < LENGTH);
 }
 
-/// The kernel remembers sizes and times of a file server for a while, and some give zeros for bytes
-/// that are gone.
+/// The kernel caches size and times of files on a file server, and some file servers return zeros
+/// for bytes that no longer exist.
 #[test]
 fn what_the_kernel_remembers_of_a_file_is_not_taken_for_the_file() {
     let path = format!("{FOLDER}/a.mp4");
@@ -150,7 +152,7 @@ fn what_the_kernel_remembers_of_a_file_is_not_taken_for_the_file() {
         let (got, in_order) = client.rest();
         assert!(!in_order && got.len() < LENGTH, "{size} {changed}");
         faulty.server.metric_becomes("downloads_cut_total", 1);
-        // What is announced next is what the server says then.
+        // The next download announces the size that the file server now reports.
         let (_, head) = faulty.agent().begin(HANGING, "");
         assert_eq!(head.length() as u64, size);
     }
@@ -209,9 +211,9 @@ fn a_mount_directory_that_disappears_is_told_and_one_that_comes_back_just_works(
     assert_eq!(
         agent.code(QUERY),
         "108-012",
-        "at once, before the watch has seen it"
+        "immediately, before the watch notices it"
     );
-    eventually("503 of /health", || {
+    eventually("503 from /health", || {
         server.client().get("/health", None).outcome() == (503, "108-012".into())
     });
     assert_eq!(
@@ -228,9 +230,9 @@ fn a_mount_directory_that_disappears_is_told_and_one_that_comes_back_just_works(
     assert_eq!(
         agent.ask(QUERY, "").body,
         b"video",
-        "at once, before the watch has seen it"
+        "immediately, before the watch notices it"
     );
-    eventually("200 of /health", || {
+    eventually("200 from /health", || {
         server.client().get("/health", None).outcome() == (200, "0".into())
     });
     server.metric_becomes(&up, 1);
@@ -240,15 +242,15 @@ fn a_mount_directory_that_disappears_is_told_and_one_that_comes_back_just_works(
         .iter()
         .filter(|line| line.contains("is lost") || line.contains("is back"))
         .count();
-    assert_eq!(told, 2, "each change is told once");
+    assert_eq!(told, 2, "each change is logged once");
 }
 
 /// A server whose drive Y is a plain directory and whose drive Z is a FUSE file system.
 struct Faulty {
     agent_guid: String,
     directory: PathBuf,
-    // Fields are dropped in this order: nobody can hang on the file system any more when the server
-    // ends.
+    // Fields are dropped in this order: with the file system gone, no thread of the server can hang
+    // on it when the server is stopped.
     fuse: Fuse,
     server: Server,
     _place: Scratch,
@@ -285,8 +287,8 @@ impl Faulty {
         format!("{name}{{directory=\"{}\"}}", self.directory.display())
     }
 
-    /// Begins a download from drive Z, hangs the mount, and takes what comes until the download
-    /// waits inside a read. Gives the connection and what has come.
+    /// Begins a download from drive Z, hangs the mount, and reads until the download blocks in a
+    /// read of the file. Returns the connection and the bytes read.
     fn stalled(&self) -> (Client, Vec<u8>) {
         let (mut client, head) = self.agent().begin(HANGING, "");
         assert_eq!(head.status, 200);
@@ -301,7 +303,7 @@ impl Faulty {
         (client, got)
     }
 
-    /// Other mounts, signing in, polling and the page for operators: none of it minds.
+    /// Asserts that the other mount, sign-in, polls and `/metrics` still work.
     fn assert_everything_else_works(&self) {
         assert_eq!(self.agent().ask(QUERY, "").body, b"video");
         let guid = self.server.sign_in_again(102);
@@ -315,8 +317,8 @@ impl Faulty {
         assert_eq!(self.server.client().get("/metrics", None).status, 200);
     }
 
-    /// Asks for a file on drive Z from so many clients at once; `meanwhile` runs while all of them
-    /// wait.
+    /// Requests a file on drive Z from `clients` clients at once, and returns the result codes;
+    /// `meanwhile` runs while all of them wait.
     fn ask_at_once(&self, clients: usize, name: &str, meanwhile: impl FnOnce()) -> Vec<String> {
         let query = format!("recordId=Z:/{FOLDER}/{name}");
         std::thread::scope(|scope| {
@@ -343,14 +345,15 @@ fn a_mount_that_hangs_ends_its_requests_and_holds_up_nothing_else() {
     };
     let (server, agent) = (&faulty.server, faulty.agent());
     assert_eq!(sha256(&agent.ask(HANGING, "").body), sha256(&video));
-    // The download that is under way waits inside a read, which nothing can end, and is told as
-    // such.
+    // The running download blocks in a read, which cannot be interrupted, and is counted in
+    // `mount_reading_threads`.
     let (mut running, mut got) = faulty.stalled();
     let codes = faulty.ask_at_once(20, "a.mp4", || faulty.assert_everything_else_works());
     assert_eq!(codes, vec!["108-012"; 20]);
-    // Eight threads that open, one that probes, one that looks: no more can hang, however many ask.
+    // Eight threads that open, one that probes and one that scans for new recordings: no more can
+    // hang, however many clients ask.
     server.metric_becomes(&faulty.metric("mount_hung_threads"), 10);
-    eventually("503 of /health", || {
+    eventually("503 from /health", || {
         server.client().get("/health", None).outcome() == (503, "108-012".into())
     });
     server.log_line(&format!(
@@ -373,11 +376,11 @@ fn a_mount_that_hangs_ends_its_requests_and_holds_up_nothing_else() {
     assert_eq!(
         sha256(&got),
         sha256(&video),
-        "it goes on when the file server does"
+        "the download continues once the file server answers"
     );
     server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
     server.metric_becomes(&faulty.metric("mount_reading_threads"), 0);
-    eventually("200 of /health", || {
+    eventually("200 from /health", || {
         server.client().get("/health", None).status == 200
     });
     server.log_line(&format!("mount {} is back", faulty.directory.display()));
@@ -411,7 +414,7 @@ fn a_server_whose_mount_hangs_can_be_stopped() {
     let _stalled = faulty.stalled();
     faulty.server.signal("TERM");
     faulty.server.log_line("stopped; downloads cut: 1");
-    // The kernel lets no process end while FUSE owes it an answer, whatever the process does.
+    // A process cannot end while one of its threads waits in the kernel for an answer from FUSE.
     faulty.fuse.hang(Hang::Nothing);
     assert_eq!(faulty.server.wait().code(), Some(0));
 }
@@ -442,9 +445,10 @@ fn a_mount_on_which_only_opening_hangs_is_lost_when_no_thread_is_left() {
     faulty
         .server
         .metric_becomes(&faulty.metric("mount_hung_threads"), 0);
-    eventually("the threads to go", || {
-        faulty.server.threads() <= threads + 8
-    } /* inner connections */);
+    eventually(
+        "fewer threads",
+        || faulty.server.threads() <= threads + 8, /* inner connections */
+    );
 }
 
 #[test]
@@ -463,7 +467,7 @@ fn a_first_read_that_hangs_is_told_before_a_head_is_sent() {
     assert_eq!(
         faulty.server.client().get("/health", None).status,
         200,
-        "one recording is not the mount"
+        "a mount is not lost if one recording hangs"
     );
     faulty.fuse.hang(Hang::Nothing);
     faulty
@@ -532,7 +536,7 @@ fn a_failing_system_call_has_the_code_of_what_it_means() {
         "the first read of this part fails, before a head is sent"
     );
     assert_eq!(faulty.server.client().get("/health", None).status, 200);
-    // The operator reads why, at once for the first and in few lines for all the others.
+    // The log says why: immediately for the first failure, and in few lines for all others.
     let line = faulty.server.log_line("cannot be opened: ");
     let denied = format!(
         "mount {}: \"{}\" cannot be opened: Permission denied (EACCES)",
@@ -563,7 +567,7 @@ fn closing_that_hangs_holds_no_worker() {
     let (server, agent) = (&faulty.server, faulty.agent());
     let descriptors = server.descriptors();
     faulty.fuse.hang(Hang::Closes);
-    // Each of these opens the recording and has nothing of it to send.
+    // Each of these opens the recording but sends no bytes of it.
     for _ in 0..8 {
         assert_eq!(agent.ask(HANGING, "Range: bytes=99-\r\n").status, 416);
         assert_eq!(agent.ask(HANGING, "If-Match: \"other\"\r\n").status, 412);
@@ -571,15 +575,16 @@ fn closing_that_hangs_holds_no_worker() {
     assert_eq!(
         agent.ask(HANGING, "").body,
         b"video",
-        "the whole of it can still be sent"
+        "a complete download still works"
     );
     server.metric_becomes("downloads", 0);
     faulty.assert_everything_else_works();
     server.metric_becomes(&faulty.metric("mount_hung_threads"), 2);
     assert_eq!(server.client().get("/health", None).status, 200);
-    // However often they ask, only so many files wait to be closed; then the mount counts as lost.
+    // At most 20 files of a mount are unclosed; then no further one is opened, and the mount counts
+    // as lost.
     let mut asked = 17;
-    eventually("no further file to be opened", || {
+    eventually("108-012 because of too many unclosed files", || {
         asked += 1;
         agent.ask(HANGING, "Range: bytes=99-\r\n").outcome() == (200, "108-012".into())
     });
@@ -593,12 +598,12 @@ fn closing_that_hangs_holds_no_worker() {
     server.log_line(" is back");
     server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
     assert_eq!(agent.ask(HANGING, "").body, b"video");
-    eventually("the descriptors to go", || {
+    eventually("the closing of the files", || {
         server.descriptors() <= descriptors + 2
     });
 }
 
-/// Drive Z is where a download without recordId looks.
+/// Drive Z is the one that a download without recordId searches.
 fn searched(tree: Tree) -> Option<Faulty> {
     Faulty::start_with(tree, |setup| {
         let mount = setup.directory().join("mount");
@@ -606,7 +611,7 @@ fn searched(tree: Tree) -> Option<Faulty> {
             .unset("MOUNT_DIR")
             .set("MOUNT_DIR.Y", mount.to_str().unwrap())
             .set("MAPPINGDISK", "Z")
-            // A look for new recordings that hangs would count as another search.
+            // A scan for new recordings would hang too, and count as a third hung thread.
             .set("RECORD_SCAN_INTERVAL", "0")
             .expect_log("gave up searching for")
     })
@@ -625,7 +630,7 @@ fn searches_that_hang_take_nothing_from_downloads() {
             .map(|_| scope.spawn(|| agent.ask("", "").outcome()))
             .collect();
         let other = scope.spawn(|| server.agent(101).ask("", "").outcome());
-        // Two searches hang, those of one agent not beside each other.
+        // Two searches hang, one for each agent: an agent has at most one at a time.
         server.metric_becomes(&faulty.metric("mount_hung_threads"), 2);
         (
             searching
@@ -652,12 +657,12 @@ fn searches_that_hang_take_nothing_from_downloads() {
     assert_eq!(
         server.agent(900).code(""),
         "108-012",
-        "nothing can be searched, at once"
+        "refused immediately, as both searching threads hang"
     );
     faulty.assert_everything_else_works();
     faulty.fuse.hang(Hang::Nothing);
     server.metric_becomes(&faulty.metric("mount_hung_threads"), 0);
-    eventually("searches again", || agent.ask("", "").body == b"video");
+    eventually("a successful search", || agent.ask("", "").body == b"video");
     assert_eq!(server.told("is lost"), 0);
 }
 
@@ -684,13 +689,13 @@ fn searches_without_end_take_neither_threads_nor_memory_from_others() {
             .map(|thread| thread.join().unwrap())
             .collect()
     });
-    // One of them met its bound of entries or of time, however slow this machine is.
+    // Whether a search reaches its limit of entries or of time depends on the machine.
     assert!(outcomes.iter().all(|(status, code)| {
         ["000-007", "108-009", "108-012"].contains(&&**code) && [200, 503].contains(status)
     }));
     assert!(
         most < before + 16 * 1024,
-        "only the least name is kept: {before} KiB, then {most}"
+        "a search keeps only the first name: {before} KiB, then {most}"
     );
     server.log_line("gave up searching for");
     assert_eq!(server.told("is lost"), 0);

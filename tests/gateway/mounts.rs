@@ -1,4 +1,5 @@
-//! Which directory serves which node and drive, and the demand that something is mounted there.
+//! Which directory serves which node and drive, and MOUNT_CHECK, which requires it to be a mount
+//! point.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt as _;
@@ -10,7 +11,7 @@ use crate::support::{Fuse, Scratch, Setup, Tree, eventually};
 
 const PATH: &str = "1/0/20201202/503/a.mp4";
 
-/// Three directories that hold different bytes under one path.
+/// Three directories with different content under the same path.
 fn places() -> Scratch {
     let places = Scratch::new();
     for name in ["one", "two", "three"] {
@@ -47,7 +48,7 @@ fn each_drive_has_its_directory() {
     assert_eq!(
         agent.ask("", "").body,
         b"one",
-        "without a recordId it is the drive of MAPPINGDISK"
+        "without a recordId, the drive of MAPPINGDISK is used"
     );
     assert_eq!(
         server
@@ -98,7 +99,7 @@ fn one_lost_mount_costs_only_its_own_recordings() {
     let agent = server.agent(503);
     assert_eq!(agent.ask(&format!("recordId=Y:/{PATH}"), "").body, b"one");
     assert_eq!(agent.code(&format!("recordId=Z:/{PATH}")), "108-012");
-    eventually("503 of /health", || {
+    eventually("503 from /health", || {
         server.client().get("/health", None).status == 503
     });
     server.metric_becomes("mount_up{directory=\"/nowhere/at/all\"}", 0);
@@ -167,7 +168,7 @@ fn with_mount_check_a_directory_counts_only_while_something_is_mounted_on_it() {
     assert_eq!(
         agent.code(&query),
         "108-012",
-        "what lies below is not served in its place"
+        "files below the mount point must not be served"
     );
     assert_eq!(agent.code(""), "108-012");
     server.log_line("is lost: nothing is mounted there");
@@ -221,7 +222,7 @@ fn a_folder_of_a_mount_is_told_from_one_on_which_nothing_is_mounted() {
     );
 }
 
-/// Runs a program as nobody, as root may enter every directory.
+/// Runs a program as the user nobody, because root may enter every directory.
 const AS_NOBODY: [&str; 4] = [
     "setpriv",
     "--reuid=65534",
@@ -229,7 +230,8 @@ const AS_NOBODY: [&str; 4] = [
     "--clear-groups",
 ];
 
-/// Gives nobody what a server needs; `None` where it cannot be run as nobody.
+/// Makes the user nobody the owner of the server's files; `None` if no program can be run as that
+/// user.
 fn for_nobody(setup: &Setup) -> Option<()> {
     setup.write_files();
     let words = [
@@ -242,7 +244,7 @@ fn for_nobody(setup: &Setup) -> Option<()> {
         .output()
         .is_ok_and(|output| output.status.success())
     {
-        eprintln!("skipped: no program can be run as nobody here (root and setpriv are needed)");
+        eprintln!("skipped: no program can be run as the user nobody (needs root and setpriv)");
         return None;
     }
     for name in [
@@ -300,11 +302,11 @@ fn a_mount_that_may_not_be_entered_is_lost_with_the_reason_and_so_is_each_record
     let codes = || [&own, others, missing].map(|query| agent.code(query));
     assert_eq!(codes(), ["0", "104-002", "108-009"]);
     assert_eq!(agent.ask("", "").body, b"video");
-    // An export that is withdrawn refuses everything below it; that is no fault of a recording,
-    // from the first on.
+    // A withdrawn export refuses everything below it. From the first request on, that counts as a
+    // failure of the mount, not of the recording.
     set_mode(&mount, 0o700);
     assert_eq!(codes(), ["108-012"; 3]);
-    eventually("503 of /health", || {
+    eventually("503 from /health", || {
         server.client().get("/health", None).status == 503
     });
     assert_eq!(codes(), ["108-012"; 3]);
@@ -327,7 +329,7 @@ fn a_folder_that_may_not_be_entered_costs_its_own_recordings_and_is_told() {
         assert_eq!(
             agent.ask("", "").body,
             b"video",
-            "the search passes it over"
+            "the search must skip the folder"
         );
     }
     let line = server.log_line("cannot be opened: Permission denied (EACCES)");

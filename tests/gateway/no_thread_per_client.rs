@@ -1,4 +1,4 @@
-//! A thread is held by work, never by a client.
+//! Idle and slow clients occupy no threads, and clients that leave are noticed immediately.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -10,10 +10,11 @@ use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open}
 use crate::support::{BASE, Client, Hang, Server, Setup, Tree, connect_from, eventually};
 
 const CROWD: usize = 1000;
-/// What the design allows beside running downloads.
+/// The limit of the design, besides the threads of running downloads.
 const THREADS_MAX: usize = 48;
 
-/// A server that waits for a thousand clients of one address, and polls that wait for ever.
+/// A server that accepts thousands of connections from one address, and whose polls wait longer
+/// than the test.
 fn roomy() -> Setup {
     assert!(descriptors::raise_nofile_limit(8192).unwrap() >= 8192);
     Setup::new()
@@ -24,7 +25,7 @@ fn roomy() -> Setup {
         .expect_log("a poll waits 600000 ms")
 }
 
-/// Has a crowd of clients do something, and looks at what the server is like meanwhile.
+/// Asserts that a crowd of clients occupies no threads, and that the server still answers.
 fn assert_no_thread_for(server: &Server, what: &str, crowd: impl Fn() -> Vec<Client>) {
     let clients = crowd();
     assert_eq!(clients.len(), CROWD, "{what}");
@@ -39,7 +40,7 @@ fn a_thousand_clients_who_take_their_time_hold_no_thread() {
         .map(|number| format!("{} = no-password\n", 10_000 + number))
         .collect();
     let server = roomy().agents(&agents).start();
-    // One socket kept for each handshake that never ends; they are no clients of TLS.
+    // Plain sockets, as a `Client` would complete the handshake.
     let handshakes: Vec<TcpStream> = (0..CROWD)
         .map(|_| {
             let mut socket = connect_from("127.0.0.1", server.address(), None);
@@ -62,7 +63,7 @@ fn a_thousand_clients_who_take_their_time_hold_no_thread() {
             .collect()
     };
     assert_no_thread_for(&server, "idle", || crowd(&|_, _| ()));
-    assert_no_thread_for(&server, "a head that trickles", || {
+    assert_no_thread_for(&server, "a head that arrives slowly", || {
         let mut clients = crowd(&|client, _| client.send("GET / HTTP/1.1\r\nHost: x\r\nA: "));
         clients.iter_mut().for_each(|client| client.send("b"));
         clients
@@ -81,14 +82,14 @@ fn a_thousand_clients_who_take_their_time_hold_no_thread() {
                 .guid()
                 .unwrap();
             let path = format!("/agentevent/{agent}");
-            // What is told after a sign-in, and then nothing.
+            // Takes the two sign-in events, so that the next poll is parked.
             (0..2).for_each(|_| assert!(client.get(&path, Some(&guid)).text().contains("event")));
             client.send_get(&path, &guid, "");
         });
         server.metric_becomes("polls_parked", CROWD as u64);
         clients
     });
-    assert_no_thread_for(&server, "responses not taken", || {
+    assert_no_thread_for(&server, "responses not read", || {
         let requests = format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(200);
         crowd(&|client, _| client.send(&requests))
     });
@@ -113,7 +114,7 @@ fn a_client_that_leaves_while_its_poll_is_parked_is_noticed_at_once() {
 
 #[test]
 fn a_client_that_leaves_while_its_password_is_checked_is_noticed_at_once() {
-    // Iterations that take longer than the test.
+    // So many iterations that the check takes longer than the test.
     let slow = "2000 = pbkdf2-sha256$10000000$000102030405060708090a0b0c0d0e0f$\
                 0000000000000000000000000000000000000000000000000000000000000000\n";
     let server = Setup::new().agents(slow).start();
@@ -149,15 +150,15 @@ fn a_client_that_leaves_while_its_mount_hangs_is_noticed_at_once() {
     server.metric_becomes("requests_waiting", 0);
     server.metric_becomes("connections", 1);
     fuse.hang(Hang::Nothing);
-    eventually("the mount", || {
+    eventually("a download after the hang", || {
         server.download(503, &guid, &format!("Y:/{PATH}")).body == b"video"
     });
 }
 
-/// The Unix sockets a process has a stream on, as descriptors of this one.
+/// The Unix stream sockets of a process, duplicated into this one; `None` if that is not permitted.
 fn unix_streams(pid: u32) -> Option<Vec<OwnedFd>> {
     let table = std::fs::read_to_string("/proc/net/unix").unwrap();
-    // Type 0001 is a stream; the last column but the path is the inode.
+    // Type 0001 is SOCK_STREAM; the last column before the path is the inode.
     let streams: Vec<&str> = table
         .lines()
         .skip(1)
@@ -195,7 +196,7 @@ fn a_backend_that_is_cut_off_is_replaced_and_costs_only_what_was_on_its_way() {
     assert_eq!(member.get("/health", None).status, 200);
     let Some(streams) = unix_streams(server.pid()) else {
         return eprintln!(
-            "skipped: the descriptors of another process cannot be had here (ptrace)"
+            "skipped: the descriptors of another process cannot be duplicated here (ptrace)"
         );
     };
     assert!(!streams.is_empty());
@@ -203,7 +204,7 @@ fn a_backend_that_is_cut_off_is_replaced_and_costs_only_what_was_on_its_way() {
         rustix::net::shutdown(stream, rustix::net::Shutdown::Both).unwrap();
     }
     server.log_line("lost the backend");
-    eventually("service", || {
+    eventually("200 from /health", || {
         server.client().get("/health", None).status == 200
     });
     for _ in 0..50 {

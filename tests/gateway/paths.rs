@@ -1,4 +1,4 @@
-//! What a recordId may say, and that nothing outside the mount is ever opened.
+//! What a recordId may contain, and that no recordId opens anything outside the mount.
 
 use std::ffi::OsStr;
 use std::mem::MaybeUninit;
@@ -15,10 +15,10 @@ use rustix::io::Errno;
 
 use crate::support::{Scratch, Server, Setup, eventually};
 
-/// What the file outside holds; no reply may have it.
+/// Content of the file outside the mount; no reply may contain it.
 const SECRET: &[u8] = b"what nobody may read";
 
-/// A directory outside the mount that tells of everything that is opened in it.
+/// A directory outside the mount, watched with inotify for anything that is opened in it.
 struct Canary {
     outside: Scratch,
     watch: OwnedFd,
@@ -42,8 +42,8 @@ impl Canary {
         self.outside.path()
     }
 
-    /// The names that were opened or read since the last time.
-    fn sung(&self) -> Vec<String> {
+    /// The names that were opened or read since the last call.
+    fn accessed(&self) -> Vec<String> {
         let mut buffer = [MaybeUninit::uninit(); 4096];
         let mut events = Reader::new(&self.watch, &mut buffer);
         let mut names = Vec::new();
@@ -62,8 +62,8 @@ impl Canary {
         }
     }
 
-    /// Links of every kind that lead out of the mount, or back into it.
-    fn tempt(&self, mount: &Path) {
+    /// Adds links of every kind that lead out of the mount, or back into it.
+    fn add_links(&self, mount: &Path) {
         let day = mount.join("1/0/20201202/503");
         std::fs::create_dir_all(&day).unwrap();
         std::fs::create_dir_all(mount.join("1/0/20201203")).unwrap();
@@ -109,23 +109,24 @@ impl Canary {
 }
 
 fn setup(canary: &Canary) -> Setup {
-    // With this scope the right to a recording keeps nothing from being opened.
+    // With this scope every agent may have every recording, so that only the path decides.
     let setup = Setup::new()
         .set("DOWNLOAD_SCOPE", "ALL")
         .recording("1/0/20201202/503/good.mp4", "video");
     let setup = setup
         .expect_log("is a symbolic link")
         .expect_log("is not a regular file");
-    canary.tempt(&setup.directory().join("mount"));
+    canary.add_links(&setup.directory().join("mount"));
     setup
         .recording("1/0/20201202/503/no-bytes.mp4", "")
         .recording("1/0/20201202/503/folder.mp4/a.mp4", "video")
 }
 
-/// Every query that could be meant to lead out, and its code. `OUT` stands for the outside
-/// directory.
+/// recordIds that try to lead out of the mount, and some valid ones, each with its code. `OUT`
+/// stands for the directory outside.
 const ATTEMPTS: &[(&str, &str)] = &[
-    // Steps upwards: plain, encoded once, encoded twice, overlong, in other alphabets.
+    // Steps upwards: plain, encoded once, encoded twice, overlong, fullwidth, with other characters
+    // appended.
     ("Y:/../OUT/secret.mp4", "104-003"),
     ("Y:/1/0/20201202/503/../503/good.mp4", "104-003"),
     ("Y:/1/./0/20201202/503/good.mp4", "104-003"),
@@ -140,7 +141,7 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("Y:/..;/secret.mp4", "108-009"),
     ("Y:/..%20/secret.mp4", "108-009"),
     ("Y:/%2e%2e%00/secret.mp4", "104-003"),
-    // Backslashes are slashes.
+    // Backslashes count as slashes.
     ("Y:\\..\\..\\..OUT\\secret.mp4", "104-003"),
     ("Y:%5C..%5Csecret.mp4", "104-003"),
     ("Y:%255C..%255Csecret.mp4", "104-003"),
@@ -149,21 +150,21 @@ const ATTEMPTS: &[(&str, &str)] = &[
         "104-003",
     ),
     ("Y:%5C%5Cserver%5Cshare%5Csecret.mp4", "104-003"),
-    // Ends of strings, streams, devices.
+    // NUL characters, a line end, and NTFS streams.
     ("Y:/1/0/20201202/503/link.mp4%00", "104-003"),
     ("Y:/1/0/20201202/503/link%00.mp4", "104-003"),
     ("Y:/1/0/20201202/503/link.mp4%2500", "104-003"),
     ("Y:/1/0/20201202/503/link.mp4%0a", "104-003"),
     ("Y:/1/0/20201202/503/good.txt:good.mp4", "104-003"),
     ("Y:/1/0/20201202/503/good.mp4::$DATA", "104-003"),
-    // Absolute and foreign forms.
+    // Absolute paths, URLs and other forms.
     ("OUT/secret.mp4", "104-003"),
     ("Y:OUT/secret.mp4", "108-009"),
     ("Y:/OUT/secret.mp4", "104-003"),
     ("file://OUT/secret.mp4", "104-003"),
     ("YY:OUT/secret.mp4", "104-003"),
     ("conferenceId=1;recordId0=2;", "104-003"),
-    // Links.
+    // Symbolic links.
     ("Y:/1/0/20201202/503/link.mp4", "108-009"),
     ("Y:/1/0/20201202/503/fifo-link.mp4", "108-009"),
     ("Y:/1/0/20201202/503/relative.mp4", "108-009"),
@@ -178,12 +179,12 @@ const ATTEMPTS: &[(&str, &str)] = &[
     ("Y:/rootOUT/secret.mp4", "108-009"),
     ("Y:/up/mount/1/0/20201202/503/good.mp4", "108-009"),
     ("Y:/procOUT/secret.mp4", "108-009"),
-    // What is there and no recording.
+    // A folder, a file used as a folder, a trailing slash, and an empty file.
     ("Y:/1/0/20201202/503/folder.mp4", "108-013"),
     ("Y:/1/0/20201202/503/good.mp4/good.mp4", "108-009"),
     ("Y:/1/0/20201202/503/good.mp4/", "104-003"),
     ("Y:/1/0/20201202/503/no-bytes.mp4", "108-013"),
-    // And the one that is meant, in its spellings.
+    // The valid recordId in several spellings.
     ("Y:/1/0/20201202/503/good.mp4", "0"),
     ("y:\\1\\0\\20201202\\503\\good.mp4", "0"),
     ("Y%3A%2F1%2F0%2F20201202%2F503%2Fgood.mp4", "0"),
@@ -201,7 +202,7 @@ fn attempt_all(server: &Server, canary: &Canary) {
             assert_eq!(reply.outcome(), (200, (*code).to_owned()), "{id}");
         }
     }
-    // The search passes the links by as well.
+    // A download without recordId skips the links as well.
     assert_eq!(agent.ask("", "").body, b"video");
 }
 
@@ -210,8 +211,8 @@ fn no_record_id_opens_anything_outside_the_mount() {
     let canary = Canary::new();
     let server = setup(&canary).start();
     attempt_all(&server, &canary);
-    assert_eq!(canary.sung(), [""; 0]);
-    // Whoever runs the gateway learns why, once for each reason.
+    assert_eq!(canary.accessed(), [""; 0]);
+    // The log says why, once for each reason.
     let mount = server.scratch().path().join("mount");
     let line = server.log_line("is a symbolic link");
     assert!(
@@ -228,12 +229,13 @@ fn no_record_id_opens_anything_outside_the_mount() {
         ),
         (1, 1)
     );
-    // The canary sings when something is opened, or the silence above would say nothing.
+    // Shows that the watch reports what is opened, without which the empty list above would prove
+    // nothing.
     assert_eq!(
         std::fs::read(canary.path().join("secret.mp4")).unwrap(),
         SECRET
     );
-    assert!(!canary.sung().is_empty());
+    assert!(!canary.accessed().is_empty());
 }
 
 #[test]
@@ -251,8 +253,7 @@ fn no_system_call_ever_reaches_outside_the_mount() {
     let kept = Scratch::new();
     let trace = kept.path().join("trace");
     let mount = setup.directory().join("mount").display().to_string();
-    // With -y every descriptor is shown with the path it leads to, also those that are opened for
-    // the path only.
+    // With -y strace shows the path of every descriptor, including those opened with O_PATH.
     let calls = "trace=open,openat,openat2,readlink,readlinkat,stat,lstat,newfstatat,statx";
     // With -D the child is the server itself, and strace ends with it.
     let words = [
@@ -283,7 +284,7 @@ fn no_system_call_ever_reaches_outside_the_mount() {
     };
     assert!(
         opened(&format!("{mount}/1/0/20201202/503/good.mp4>")) >= 5,
-        "the trace shows what is opened"
+        "the trace must show what is opened"
     );
     assert_eq!(opened(canary.path().to_str().unwrap()), 0);
     let below = |line: &&str| line.contains("openat") && line.contains(&format!("<{mount}"));
@@ -353,8 +354,8 @@ fn a_folder_that_turns_into_a_link_and_back_never_leads_out() {
             }
         });
         let mut client = server.client();
-        // Until both states were met often, with a bound that stops a server which never gives the
-        // one.
+        // Until both states have been seen often; the limit ends the test if one of them never
+        // occurs.
         for _ in 0..900 {
             let reply = client.download(503, Some(&agent.guid), "Y:/1/0/20201202/503/secret.mp4");
             match reply.field("ETag") {
@@ -369,7 +370,7 @@ fn a_folder_that_turns_into_a_link_and_back_never_leads_out() {
         done.store(true, Ordering::Relaxed);
     });
     assert!(seen.iter().all(|&count| count > 0), "{seen:?}");
-    assert_eq!(canary.sung(), [""; 0]);
+    assert_eq!(canary.accessed(), [""; 0]);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Parts of a video: ranges, validators and the fields beside them, byte for byte.
+//! Range requests and preconditions of downloads: status, headers and exact bytes.
 
 use std::fs::File;
 use std::os::unix::fs::FileExt as _;
@@ -8,7 +8,7 @@ use crate::support::{Agent, Reply, Server, Setup, recording_bytes};
 
 const FOLDER: &str = "1/0/20201202/503";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/a.mp4";
-/// An odd length beyond the size of the first portions.
+/// An odd length, larger than the first chunks.
 const LENGTH: usize = 200_001;
 
 fn video() -> Vec<u8> {
@@ -162,7 +162,7 @@ fn a_whole_video_has_every_field_a_client_needs_to_go_on_with_it_later() {
         let etag = reply.field("ETag").unwrap();
         assert!(
             etag.starts_with('"') && etag.ends_with('"') && etag.len() > 2,
-            "{etag} is strong"
+            "{etag} must be strong"
         );
     }
     assert_eq!(whole.field("ETag"), part.field("ETag"));
@@ -217,7 +217,7 @@ fn if_range_gives_a_part_only_of_the_very_state_it_names() {
         );
         assert!(reply.body == bytes, "{bad}");
     }
-    // A range beyond the end of another state is no error of this one.
+    // If-Range does not match, so Range is ignored, although it is beyond the end.
     let reply = agent.ask(QUERY, "Range: bytes=999999999-\r\nIf-Range: \"other\"\r\n");
     assert_eq!((reply.status, reply.body.len()), (200, LENGTH));
 }
@@ -230,8 +230,8 @@ fn a_date_names_no_state_of_a_file_that_was_changed_just_now() {
         .scratch()
         .path()
         .join(format!("mount/{FOLDER}/a.mp4"));
-    // A change that lies ahead is given as now, and what was changed now may be changed again
-    // within the second.
+    // An mtime in the future is sent as the current time, and a date in the current second is weak,
+    // as the file may change again within that second.
     touch(
         &path,
         SystemTime::now()
@@ -275,7 +275,7 @@ fn every_change_of_a_file_changes_its_tag() {
     tags.push(tag());
     let different: std::collections::HashSet<_> = tags.iter().collect();
     assert_eq!(different.len(), 3, "{tags:?}");
-    // Another inode is no change: other nodes and later mounts number the same file differently.
+    // The inode does not count: other nodes and later mounts number the same file differently.
     std::fs::copy(&path, path.with_extension("new")).unwrap();
     std::fs::rename(path.with_extension("new"), &path).unwrap();
     touch(&path, 1_606_867_200);
@@ -298,10 +298,10 @@ fn a_precondition_that_fails_is_412_with_the_state_there_is_and_keeps_the_connec
         format!("If-Match: W/{etag}\r\n"),
         format!("If-Match: {}\r\n", etag.trim_matches('"')),
         format!("If-Unmodified-Since: {before}\r\n"),
-        // Where both are there the date does not count (RFC 9110 section 13.1.4).
+        // With If-Match, If-Unmodified-Since is ignored (RFC 9110 section 13.1.4).
         format!("If-Match: \"other\"\r\nIf-Unmodified-Since: {date}\r\n"),
-        // Preconditions come before the range (section 13.2.2), whether it could be satisfied or
-        // not.
+        // Preconditions are evaluated before the range (section 13.2.2), whether or not it is
+        // satisfiable.
         "If-Match: \"other\"\r\nRange: bytes=0-1\r\n".to_owned(),
         "If-Match: \"other\"\r\nRange: bytes=999999999-\r\n".to_owned(),
     ] {
@@ -382,7 +382,8 @@ fn beyond_four_gigabytes_every_byte_is_where_it_belongs() {
         ranged(&agent, "bytes=5368709123-").field("Content-Range"),
         Some("bytes */5368709123")
     );
-    // The head of the whole announces all of it; its bytes are the part from 1 on but one.
+    // The Content-Length of the whole file exceeds 32 bits, and a part that begins below 4 GiB
+    // continues beyond it.
     let (client, reply) = agent.begin(QUERY, "");
     assert_eq!(reply.field("Content-Length"), Some("5368709123"));
     drop(client);
@@ -426,7 +427,7 @@ fn a_file_name_cannot_break_out_of_its_field() {
         assert_eq!(reply.field("Content-Disposition"), Some(field), "{name}");
         assert_eq!(reply.body, b"video");
     }
-    // Backslashes, control characters and line ends are no part of a recording's name.
+    // Control characters, line ends and colons are not allowed in the name of a recording.
     for encoded in [
         "a%0d%0aSet-Cookie:x.mp4",
         "a%0d%0aSet-Cookie=x.mp4",

@@ -1,5 +1,4 @@
-//! Every state an agent can be in, at every interface: code, status, content and fields of each
-//! cell.
+//! Every state of an agent at every interface: result code, status, body and headers of each reply.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
@@ -11,12 +10,12 @@ use crate::support::{
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const VOICE: &str = "1/0/20201202/503/1714442.V3";
-/// The first agent of the matrix; each cell has one of its own.
+/// The first agent of the matrix; each cell uses another one.
 const AGENT_ID_FIRST: u32 = 1000;
-/// How far the agent is away whose Guid another one uses.
+/// Offset from an agent's number to that of the other agent whose Guid it uses.
 const STRANGER: u32 = 1000;
 
-/// What makes a state: brings the agent into it and gives the Guid its client has.
+/// Brings an agent into a state and returns the Guid that its client has.
 type Bring = fn(&Server, u32) -> Option<String>;
 
 /// A state with the codes of login, of forceLogin and of the interfaces that need a session.
@@ -147,13 +146,13 @@ const STATES: [State; 11] = [
     ),
 ];
 
-/// Two states that settings bring about.
+/// This state and the next need settings of their own.
 const EXPIRED: State = state(
     "signed in, an expired Guid",
     |server, agent| {
         let first = server.sign_in_only(agent);
-        // The second renewal comes two intervals after the first Guid at least, when that one has
-        // expired.
+        // The second renewal comes at least two intervals after the first Guid was issued, when
+        // that has expired.
         let mut guid = first.clone();
         for _ in 0..2 {
             eventually("a renewal", || {
@@ -190,7 +189,7 @@ fn setup() -> Setup {
         .expect_log("is locked for clients at 127.0.0.1: too many failed sign-ins")
 }
 
-/// The reply of one cell is what the state and the interface make it.
+/// Checks the reply of one cell.
 fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
     let code = match interface.name {
         "health" | "metrics" => "0",
@@ -200,7 +199,7 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
         "login" => state.login,
         "forceLogin" => state.force_login,
         "forceLogoutWithReason 0" if state.others == "0" => "100-005",
-        // Every agent here is idle.
+        // All these agents are idle, so there is nothing to cancel.
         "cancelBusy" | "cancelWork" | "cancelRest" if state.others == "0" => "100-009",
         _ => state.others,
     };
@@ -363,8 +362,8 @@ fn check(state: &State, interface: &Interface, agent: u32, reply: &Reply) {
     }
 }
 
-/// Walks an agent through each state and each interface. The cells are asked at once: refusals take
-/// their time.
+/// Brings an agent into each state for each interface, and checks the replies. The requests run in
+/// parallel, as most refusals are sent after a delay.
 fn walk(server: &Server, states: &[State], ready: impl FnOnce()) {
     let rows = states
         .iter()

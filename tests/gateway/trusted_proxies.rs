@@ -1,4 +1,5 @@
-//! Who the client is: what a trusted proxy says, and nobody else.
+//! The client's address behind proxies: PROXY headers and X-Forwarded-For count only from trusted
+//! proxies.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -6,7 +7,7 @@ use std::net::TcpStream;
 use crate::support::{Client, SIGN_IN, Server, Setup, connect_from, drain};
 
 const V1: &[u8] = b"PROXY TCP4 203.0.113.9 198.51.100.1 49152 8043\r\n";
-/// The same in version 2, with an extension.
+/// The same in version 2, with a TLV (PP2_TYPE_NOOP).
 const V2: &[u8] =
     b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0f\xcb\0\x71\x09\xc6\x33\x64\x01\xc0\0\x1f\x6b\x04\0\0";
 const V2_V6: &[u8] =
@@ -24,7 +25,7 @@ fn setup() -> Setup {
     Setup::new().set("TRUSTED_PROXIES", "127.0.0.2/31")
 }
 
-/// A connection from this address that begins with these bytes.
+/// A connection from `source` that begins with `bytes`.
 fn socket(server: &Server, source: &str, bytes: &[u8]) -> TcpStream {
     let mut socket = connect_from(source, server.address(), None);
     socket.write_all(bytes).unwrap();
@@ -38,7 +39,7 @@ fn client(server: &Server, source: &str, bytes: &[u8]) -> Client {
     )
 }
 
-/// Signs an agent in with these field lines and gives the line of the log about it.
+/// Signs an agent in with header lines `fields` and returns the log line of that request.
 fn line(server: &Server, agent: u32, client: &mut Client, fields: &str) -> String {
     client.send_request("PUT", &format!("/onlineagent/{agent}"), fields, SIGN_IN);
     assert_eq!(client.reply().outcome(), (200, "0".into()));
@@ -75,7 +76,7 @@ fn a_header_in_pieces_is_the_same() {
 
 #[test]
 fn a_header_that_is_malformed_or_of_a_stranger_closes_the_connection() {
-    // A proxy that is trusted and does this is misconfigured.
+    // A malformed header from a trusted proxy is logged, as that proxy is misconfigured.
     let server = setup().expect_log("PROXY protocol header").start();
     for (source, header) in [
         ("127.0.0.4", V1),
@@ -86,7 +87,7 @@ fn a_header_that_is_malformed_or_of_a_stranger_closes_the_connection() {
         ("127.0.0.2", b"\r\n\r\n\0\r\nQUIT\n\x22\x11\0\0"),
     ] {
         let answer = drain(&socket(&server, source, header));
-        // An alert, if anything.
+        // At most a TLS alert.
         assert!(
             answer.is_empty() || answer[0] == 21,
             "{source} {header:x?}: {answer:x?}"
@@ -123,7 +124,7 @@ fn a_forwarded_chain_is_believed_as_far_as_proxies_wrote_it() {
             "X-Forwarded-For: [2001:db8::9]:4711\r\n",
             "peer=2001:db8::9 via=127.0.0.2 ",
         ),
-        // Through TLS that was passed on the client itself speaks.
+        // With TLS passed through, X-Forwarded-For comes from the client itself.
         (
             V1,
             "X-Forwarded-For: 127.0.0.1\r\n",
