@@ -6,7 +6,7 @@ use std::fs;
 use crate::support::{Scratch, Setup, numbers, seed};
 
 #[test]
-fn four_hundred_days_of_two_hundred_agents_are_searched_by_the_rule() {
+fn four_hundred_days_of_150_agents_are_searched_by_the_rule() {
     let place = Scratch::light();
     let mount = place.path();
     let setup = Setup::new()
