@@ -1,4 +1,4 @@
-//! A real browser as a client of another origin. Skipped where there is no Chromium.
+//! A real browser as a client of another origin. Skipped if Chromium is not installed.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use crate::support::{Scratch, Setup, eventually, recording_bytes};
 
-/// No test waits this long; a browser on a busy machine may take a while to start.
+/// Timeout for the browser, which may take long to start on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// The browser, which is many processes.
+/// The browser, which consists of many processes.
 struct Chromium(Child);
 
 impl Drop for Chromium {
     fn drop(&mut self) {
-        // Its process group, which holds nothing but it and its children.
+        // The process group holds only the browser and its children.
         let _ = Command::new("kill")
             .args(["-KILL", "--", &format!("-{}", self.0.id())])
             .status();
@@ -25,7 +25,7 @@ impl Drop for Chromium {
     }
 }
 
-/// Serves the page to one browser, and hands over what that sends: where to, and what.
+/// Serves the page to one browser, and passes on the path and the body of each request it sends.
 fn serve(listener: &TcpListener, told: &Sender<(String, Vec<u8>)>) {
     for stream in listener.incoming() {
         let Some((path, content)) = read(&stream.unwrap()) else {
@@ -133,7 +133,7 @@ fn a_browser_signs_in_polls_over_renewals_and_downloads_what_an_event_names() {
         ))
     };
     let before = looks();
-    eventually("two looks after the sign-in", || looks() >= before + 2);
+    eventually("two scans after the sign-in", || looks() >= before + 2);
     let video = recording_bytes(503, 3_000_000);
     let written = server.scratch().file("written", &video);
     let folder = directory.join("1/0/20261125/503");

@@ -1,5 +1,5 @@
-//! Certificate and key files as operators have them: each is read, or refused with its true reason,
-//! by `check` and by a reload alike.
+//! Certificate and key files as operators have them: `check` and a reload accept each of them, or
+//! refuse it with the actual reason.
 
 use std::collections::HashMap;
 use std::fs;
@@ -39,17 +39,17 @@ fn file(name: &str) -> Vec<u8> {
         .clone()
 }
 
-/// The files one behind the other.
+/// The files, concatenated.
 fn joined(names: &str) -> Vec<u8> {
     names.split(' ').flat_map(file).collect()
 }
 
-/// The same as text, to be spoilt.
+/// The same as text, for tests that damage it.
 fn text(names: &str) -> String {
     String::from_utf8(joined(names)).unwrap()
 }
 
-/// Without the second to third line of the block that begins at `line`, counted from 1.
+/// Removes the second and third base64 line of the block whose BEGIN is on `line`, counted from 1.
 fn without_lines(text: &str, line: usize) -> String {
     let lines = text
         .lines()
@@ -58,7 +58,7 @@ fn without_lines(text: &str, line: usize) -> String {
     lines.map(|(_, line)| format!("{line}\n")).collect()
 }
 
-/// The lines of the BEGINs, counted from 1.
+/// The numbers of the BEGIN lines, counted from 1.
 fn begins(text: &[u8]) -> Vec<usize> {
     let text = String::from_utf8_lossy(text);
     text.lines()
@@ -86,18 +86,19 @@ const COPY: &str = "copy it again";
 const NEW_KEY: &str =
     "make a key of the curve P-256, or of RSA with 2048 bits, and have a certificate made for it";
 
-/// What is written to the two files, and what is told of it: the line, as a number or as `#` and
-/// which BEGIN of the file, and the message.
+/// The content of the two files, and what is reported: the line, as a number or as `#` and the
+/// number of a BEGIN line, and the message. An empty message stands for any damage to a
+/// certificate. See [`message`] for the other forms of the line.
 type Case = (Vec<u8>, Vec<u8>, &'static str, String);
 
-/// Chains that no client could use, with the key of `leaf` unless another is meant.
+/// Chains that no client could use, with the key of `leaf` except where a case needs another one.
 fn broken_chains() -> Vec<Case> {
     let chain = text("leaf.pem int.pem root.pem");
     let second = begins(chain.as_bytes())[1];
     let [leaf, int, root] = ["leaf.pem", "int.pem", "root.pem"].map(text);
     let begin = "-----BEGIN CERTIFICATE-----";
     let mut flipped = text("leaf.pem");
-    // The subject's name, which the issuer has signed.
+    // In the subject's name, which the issuer's signature covers.
     let at = flipped
         .find("Y2MtZ2F0ZXdheSB0ZXN0cw")
         .unwrap_or(flipped.len() / 3);
@@ -297,7 +298,7 @@ fn broken_chains() -> Vec<Case> {
     cases
 }
 
-/// Keys that cannot be used, each with the chain of `leaf`.
+/// Keys that cannot be used, each with the certificate of `leaf`.
 fn broken_keys() -> Vec<Case> {
     let key = text("leaf.key");
     let kind = |name: &str| format!("is {name} and cannot be used; {NEW_KEY}");
@@ -385,7 +386,7 @@ fn broken_keys() -> Vec<Case> {
         .collect()
 }
 
-/// What is told of a case in `folder`, in full.
+/// The full message for a case in `folder`.
 fn message(folder: &Path, (certificate, key, line, told): &Case, is_chain: bool) -> String {
     let (name, setting, content) = if is_chain {
         (CERTIFICATE, "TLS_CERTIFICATE", certificate)
@@ -396,7 +397,8 @@ fn message(folder: &Path, (certificate, key, line, told): &Case, is_chain: bool)
     let line = match line.strip_prefix('#') {
         Some(which) => format!(":{}", begins(content)[which.parse::<usize>().unwrap() - 1]),
         None if line.is_empty() => String::new(),
-        // Where a block or its frame is not to be seen.
+        // Where the flaw is not at a proper BEGIN line: in the last line of the leaf, or in the one
+        // after it.
         None if *line == "0" => format!(":{}", text("leaf.pem").lines().count()),
         None if *line == "end+1" => format!(":{}", text("leaf.pem").lines().count() + 1),
         None => format!(":{line}"),
@@ -422,7 +424,7 @@ fn check(server: &Server) -> Output {
         .unwrap()
 }
 
-/// Starts another server with the same files, which cannot be.
+/// Starts a second server with the same files, which must refuse to start.
 fn start(server: &Server) -> Output {
     let config = server.scratch().path().join("basic.properties");
     let mut command = Command::new(env!("CARGO_BIN_EXE_cc-gateway"));
@@ -434,7 +436,7 @@ fn start(server: &Server) -> Output {
         .unwrap()
 }
 
-/// Reloads, and waits for a line that ends with `told`.
+/// Reloads, and waits for a new log line that ends with `told`.
 fn reload(server: &Server, told: &str) {
     let lines = || {
         server
@@ -445,10 +447,10 @@ fn reload(server: &Server, told: &str) {
     };
     let before = lines();
     server.signal("HUP");
-    eventually(&format!("a reload that tells {told}"), || lines() > before);
+    eventually(&format!("a log line with {told}"), || lines() > before);
 }
 
-/// Whether a new client is served with the pair the server was started with.
+/// Whether a new client that trusts the certificate of the start is served.
 fn serves_the_old_pair(server: &Server, trusted: &Path) -> bool {
     Client::connect(server.address(), trusted)
         .get("/health", None)
@@ -479,7 +481,7 @@ fn what_no_client_could_use_is_refused_with_its_reason_and_the_old_pair_stays() 
         let said = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(78), "{told}: {said}");
         if case.3.is_empty() {
-            // What exactly is found depends on where the damage is.
+            // The exact message depends on where the damage is.
             assert!(
                 said.contains("certificate ") && said.contains("damaged"),
                 "{said}"
@@ -489,7 +491,7 @@ fn what_no_client_could_use_is_refused_with_its_reason_and_the_old_pair_stays() 
         assert!(
             said.lines()
                 .any(|line| line.trim_start_matches("cc-gateway: ") == told),
-            "not {told}\nbut {said}"
+            "expected: {told}\nstderr: {said}"
         );
         reload(&server, &format!("certificate not reloaded: {told}"));
     }
@@ -548,7 +550,8 @@ fn what_is_unusual_but_whole_is_served_without_a_word() {
     reload(&server, "nothing has changed");
 }
 
-/// A self-signed certificate of `leaf` that is changed before it is signed.
+/// A self-signed certificate for the key of `leaf`; `change` edits its parameters before it is
+/// signed.
 fn made(change: impl FnOnce(&mut rcgen::CertificateParams)) -> Vec<u8> {
     let key = rcgen::KeyPair::from_pem(&text("leaf.key.pkcs8")).unwrap();
     let mut parameters = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
@@ -556,7 +559,7 @@ fn made(change: impl FnOnce(&mut rcgen::CertificateParams)) -> Vec<u8> {
     parameters.self_signed(&key).unwrap().pem().into_bytes()
 }
 
-/// One with a critical extension that nobody knows.
+/// A certificate with an unknown critical extension.
 fn critical() -> Vec<u8> {
     made(|parameters| {
         let mut extension = rcgen::CustomExtension::from_oid_content(&[1, 2, 3, 4], vec![5, 0]);
@@ -565,7 +568,7 @@ fn critical() -> Vec<u8> {
     })
 }
 
-/// One that names a mailbox in place of a host.
+/// A certificate whose only subjectAltName is a mailbox.
 fn mail_only() -> Vec<u8> {
     made(|parameters| {
         let mailbox = rcgen::string::Ia5String::try_from("operator@gw.example").unwrap();
@@ -573,7 +576,8 @@ fn mail_only() -> Vec<u8> {
     })
 }
 
-/// A chain in which `leaf` is valid from and to so many days from now.
+/// A certificate with this start and end of validity, in days from now. Both are a minute further
+/// away, since the warnings round down to whole days.
 fn dated(from: i64, to: i64) -> Vec<u8> {
     let moment = |days: i64| {
         let span = Duration::from_secs(days.unsigned_abs() * 86_400 + 60);
@@ -726,7 +730,7 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
     .unwrap();
     let days = |expiry: i64| (expiry - now) / 86_400;
     assert_eq!(days(expires_first.expiry()), 10);
-    // The one that ends first counts, and a root's end is no concern of clients.
+    // The earliest expiry counts, except that of a root, which clients do not check.
     scratch.file(CERTIFICATE, joined("leaf.pem int.pem root.pem"));
     let pair = files(&scratch).load().unwrap();
     assert!((363..=365).contains(&days(pair.expiry())));
@@ -765,7 +769,7 @@ fn the_metric_follows_the_pair_in_force() {
     reloads("certificate reloaded");
     let before = value(&server);
     assert_eq!(days(before), 9);
-    // Clients go on trusting the file of the certificate in force.
+    // Only the key is removed, because the clients of the test trust the certificate file.
     fs::remove_file(server.scratch().path().join(KEY)).unwrap();
     reloads("certificate not reloaded");
     assert_eq!(value(&server), before);
@@ -800,7 +804,7 @@ fn a_key_that_others_may_read_is_a_warning() {
                 .contains("the private key is open to group 54321, which is not the service's")
         );
     }
-    // The file of the certificate is as secret as what else is in it.
+    // A certificate file that also holds the key must be as secret as the key file.
     let pair = [CERTIFICATE, KEY]
         .map(|name| fs::read(server.scratch().path().join(name)).unwrap())
         .concat();

@@ -1,5 +1,5 @@
-//! The kinds of public clients, each from its sign-in over what it calls before it polls to a
-//! recording that an event has named, byte for byte as they send it.
+//! Replays what each kind of public client sends, byte for byte: its sign-in, its calls before the
+//! first poll, and its download of a recording named in an event.
 
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -26,13 +26,13 @@ fn looks(server: &Server) -> u64 {
     ))
 }
 
-/// What lies on the mount is known to be old from now on.
+/// Waits until the recordings already on the mount count as old.
 fn let_looks_pass(server: &Server) {
     let before = looks(server);
-    eventually("two looks", || looks(server) >= before + 2);
+    eventually("two scans", || looks(server) >= before + 2);
 }
 
-/// Writes a recording of the agent, and gives its bytes.
+/// Writes a recording of the agent and returns its bytes.
 fn record(server: &Server, agent: u32) -> Vec<u8> {
     let video = recording_bytes(agent.into(), 100_000);
     let whole: PathBuf = server.scratch().file(&format!("written/{agent}"), &video);
@@ -47,7 +47,7 @@ fn record(server: &Server, agent: u32) -> Vec<u8> {
     video
 }
 
-/// A client that sends these fields with everything.
+/// A client that sends these headers with every request.
 struct Program {
     client: Client,
     fields: String,
@@ -61,7 +61,7 @@ impl Program {
         }
     }
 
-    /// Sends a request on the same connection; `path` goes as it is below the base path.
+    /// Sends a request on the same connection; `path` is sent verbatim below the base path.
     fn ask(&mut self, method: &str, path: &str, body: &str) -> Reply {
         let length = if method == "GET" {
             String::new()
@@ -75,14 +75,15 @@ impl Program {
         self.client.reply()
     }
 
-    /// As [`ask`](Self::ask), for what must succeed.
+    /// Like [`ask`](Self::ask), for a request that must succeed.
     fn succeed(&mut self, method: &str, path: &str, body: &str) -> Reply {
         let reply = self.ask(method, path, body);
         assert_eq!(reply.outcome(), (200, "0".into()), "{path}");
         reply
     }
 
-    /// The next poll's event; its agent must be the one that polls, as clients drop it otherwise.
+    /// Polls once and returns the event. Its agent must be the polling one, since clients drop
+    /// other events.
     fn event(&mut self, agent: u32) -> serde_json::Value {
         let reply = self.succeed("GET", &format!("/agentevent/{agent}"), "");
         let event = reply.json()["event"].clone();
@@ -96,7 +97,7 @@ impl Program {
         }
     }
 
-    /// Polls for the events of a recording, and gives what to download.
+    /// Polls for the two events of a recording and returns its `fileName`.
     fn file_name(&mut self, agent: u32) -> String {
         let started = self.event(agent);
         assert_eq!(started["eventType"], "AgentMediaEvent_Record");
@@ -121,8 +122,8 @@ impl Program {
     }
 }
 
-/// The Guid as clients of the vendor's kind cut it out and send it back, without what would need
-/// care in a header.
+/// The Guid as vendor clients extract it and send it back, without the characters that need care in
+/// a header.
 fn vendor_guid(reply: &Reply) -> String {
     let value = reply.field("Set-GUID").unwrap().replace("JSESSIONID=", "");
     value
@@ -131,7 +132,7 @@ fn vendor_guid(reply: &Reply) -> String {
         .collect()
 }
 
-/// `java.net.URLEncoder`.
+/// Encodes a recordId like `java.net.URLEncoder`.
 fn url_encoded(text: &str) -> String {
     text.replace('%', "%25")
         .replace('/', "%2F")
@@ -157,7 +158,7 @@ fn the_vendors_first_program() {
         "{JSON}guid: {}\r\nCookie: JSESSIONID=node0; Path/\r\n",
         vendor_guid(&signed_in)
     );
-    // Its thread polls from now on, on a connection of its own.
+    // From now on it polls in a thread of its own, on a separate connection.
     let mut polling = Program::new(&server, &fields);
     polling.expect_events(101, &["AgentOther_InService", "AgentState_Ready"]);
     program.fields = fields;
@@ -199,8 +200,7 @@ fn the_portal_that_signs_in_by_agent_id() {
         .json()["result"]
         .clone();
     assert!(beat["loginTime"].is_string());
-    // What it shows of queues: it asks for figures of the voice queues in this list, which has
-    // none.
+    // It requests the figures of the voice queues in this list, which is empty.
     let queues = portal
         .succeed("GET", "/queuedevice/503/vdnskill/1", "")
         .json()["result"]
@@ -212,7 +212,7 @@ fn the_portal_that_signs_in_by_agent_id() {
         r#"{"skills":["1"]}"#,
     );
     assert_eq!(figures.json()["result"], serde_json::json!([]));
-    // The last of these is its "signed in".
+    // For this client the last of these completes the sign-in.
     portal.expect_events(
         503,
         &[
@@ -226,9 +226,9 @@ fn the_portal_that_signs_in_by_agent_id() {
     let_looks_pass(&server);
     let video = record(&server, 503);
     let name = portal.file_name(503);
-    assert!(name.len() <= 129, "it refuses longer ones");
+    assert!(name.len() <= 129, "the client refuses a longer name");
     portal.download(503, &url_encoded(&name), &video);
-    // Its own way to a voice recording has two steps.
+    // It downloads a voice recording in two steps.
     let voice = recording_bytes(7, 50_000);
     server
         .scratch()
@@ -277,7 +277,7 @@ fn the_bridge_that_monitors_agents() {
         .map(|agent| agent["workno"].as_str().unwrap())
         .collect();
     assert_eq!(numbers, ["101", "102", "900"]);
-    // Five hundred a call.
+    // It monitors five hundred agents per call.
     let agents: Vec<_> = (50_000..50_500)
         .map(|agent: u32| agent.to_string())
         .collect();
@@ -299,7 +299,7 @@ fn the_bridge_that_monitors_agents() {
     let video = record(&server, 900);
     let name = bridge.file_name(900);
     bridge.download(900, &name, &video);
-    // It is an inspector, and may have those of others.
+    // Agent 900 is an inspector, who may download the recordings of others.
     let video = record(&server, 101);
     bridge.download(900, &format!("Y:/{FOLDER}/101/1714442.mp4"), &video);
 }
@@ -307,7 +307,7 @@ fn the_bridge_that_monitors_agents() {
 #[test]
 fn the_desktop() {
     let server = setup().start();
-    // Every request is on a connection of its own, and anything but 200 ends the sequence.
+    // This client uses a new connection for each request, and gives up on any status but 200.
     let ask = |guid: &str, method: &str, path: &str, body: &str| {
         let fields =
             format!("Content-Type: application/json\r\nguid: {guid}\r\nConnection: close\r\n");
@@ -323,7 +323,7 @@ fn the_desktop() {
     let body = r#"{"password":"secret","phonenum":"40038","autoanswer":"false","autoenteridle":"true","releasephone":"true","agenttype":"4","status":"4","ip":"10.0.0.1","phonelinkage":"false"}"#;
     let signed_in = ask("", "PUT", "/onlineagent/503", body);
     assert!(signed_in.json()["result"].is_object());
-    // It takes what follows the first equals sign.
+    // It takes what follows the first `=` as the Guid.
     let guid = signed_in
         .field("Set-GUID")
         .unwrap()
@@ -361,7 +361,7 @@ fn the_desktop() {
         );
     }
     assert_eq!(poll()["eventType"], "AgentState_Ready");
-    // Whom it may turn to: its group, who is in it, and the queues of the VDN.
+    // Whom the agent can contact: its group, the group's members, and the queues of the VDN.
     let group = ask(&guid, "GET", "/agentgroup/503/groupbyagent/503", "").json()["result"].clone();
     assert!(
         group["id"].is_u64() && group["monitorno"].is_u64() && group["name"].is_string(),
@@ -381,7 +381,7 @@ fn the_desktop() {
             "{path}"
         );
     }
-    // A screen recorder it does without.
+    // The client works without a screen recorder.
     assert_eq!(
         ask(&guid, "GET", "/recordplay/503/getconnecttoken", "")
             .json()
@@ -398,7 +398,8 @@ fn the_desktop() {
     assert!(ask(&guid, "GET", &path, "").body == video);
 }
 
-/// It reads the fields of an answer up to `Set-GUID` and no further, and has a page of all agents.
+/// This client reads the headers of a reply up to `Set-GUID` and no further, and has a page of all
+/// agents.
 #[test]
 fn the_console_with_a_page_of_agents() {
     let server = setup().start();
@@ -414,7 +415,7 @@ fn the_console_with_a_page_of_agents() {
         "/onlineagent/503/resetskill/true?phonelinkage=1",
         "",
     );
-    // Its user is who the name says.
+    // It identifies its user by the name in this reply.
     let user = console
         .succeed("GET", "/agentgroup/503/agentbyworkno/503", "")
         .json()["result"]
@@ -473,8 +474,8 @@ fn the_console_with_a_page_of_agents() {
     console.succeed("DELETE", "/onlineagent/503/logout", "");
 }
 
-/// It polls only once `resetskill` has succeeded, takes a Guid from PUTs alone, and asks for its
-/// state before it changes.
+/// This client polls only after `resetskill` has succeeded, takes a Guid only from replies to PUT,
+/// and queries its state between two changes of it.
 #[test]
 fn the_web_application_that_resets_its_skills_first() {
     let server = setup().set("AUTHMODE", "1").start();
@@ -490,7 +491,7 @@ fn the_web_application_that_resets_its_skills_first() {
         "",
     );
     web.expect_events(503, &["AgentOther_InService", "AgentState_Ready"]);
-    // Its buttons. While the state were 5 it would leave wrap-up again and again.
+    // One per button. If the state stayed 5, the client would send `cancelwork` again and again.
     for (path, state, kind) in [
         ("work", 5, "AgentState_SetWork_Success"),
         ("cancelwork", 4, "AgentState_CancelWork_Success"),
@@ -510,14 +511,14 @@ fn the_web_application_that_resets_its_skills_first() {
     let name = web.file_name(503);
     web.download(503, &name, &video);
     web.succeed("DELETE", "/onlineagent/503/logout", "");
-    // To it, this means that it is out already.
+    // This client takes the code to mean that it has signed out already.
     assert_eq!(
         web.ask("DELETE", "/onlineagent/503/logout", "").code(),
         "100-006"
     );
 }
 
-/// Each request is on a connection of its own, its content in chunks, and never with a Guid.
+/// Each request is on a new connection, with a chunked body and without a Guid.
 #[test]
 fn a_program_without_a_guid_gets_its_codes_and_no_recording() {
     let server = setup().start();
@@ -568,7 +569,6 @@ fn a_program_without_a_guid_gets_its_codes_and_no_recording() {
     ask("DELETE", "/onlineagent/503/logout", "").assert_failure("000-003");
 }
 
-/// Some of its calls are without the Guid that it has.
 #[test]
 fn the_service_bus_that_leaves_the_guid_out_of_some_calls() {
     let server = setup().start();
@@ -604,7 +604,7 @@ fn the_browser_client_of_another_origin() {
         &format!("Origin: {ORIGIN}\r\nAccept: application/json\r\n"),
     );
     let mut fetch = |guid: &mut String, method: &str, path: &str, body: &str| {
-        // Paths begin with a slash and the base ends with one.
+        // The client's base ends with a slash and its paths begin with one.
         let path = format!("/{path}");
         let asks = format!(
             "OPTIONS {BASE}{path} HTTP/1.1\r\nHost: localhost\r\nOrigin: {ORIGIN}\r\nAccess-Control-Request-Method: {method}\r\n\
@@ -645,7 +645,7 @@ fn the_browser_client_of_another_origin() {
         {
             assert_eq!(reply.field("JSON-Type"), Some("application/json"));
         }
-        // Whatever answer carries a Guid, it is the one from then on.
+        // The client takes a Guid from any reply that has one.
         if let Some(value) = reply.field("Set-GUID") {
             value.split('=').nth(1).unwrap().clone_into(guid);
         }
@@ -672,8 +672,7 @@ fn the_browser_client_of_another_origin() {
         );
         assert_eq!(poll.json()["event"]["eventType"], kind);
     }
-    // A poll that carries nothing waits for longer than a Guid lasts; the next one brings a new
-    // Guid.
+    // An empty poll waits longer than GUIDINTERVAL, so its reply renews the Guid at the latest.
     while guid == first {
         assert_eq!(fetch(&mut guid, "GET", "/agentevent/503", "").code(), "0");
     }
@@ -689,7 +688,7 @@ fn the_browser_client_of_another_origin() {
             break poll["event"]["content"].clone();
         }
     };
-    // Percent signs in lower case, and colons and slashes as they are.
+    // The client percent-encodes slashes, with lower-case hex digits, but not colons.
     let name = started["fileName"].as_str().unwrap().replace('/', "%2f");
     let reply = fetch(
         &mut guid,
@@ -713,7 +712,8 @@ fn the_middle_tier_with_two_hundred_agents_of_one_address() {
             let body = r#"{"password":"secret","phonenum":"40038"}"#;
             let signed_in = program.succeed("PUT", &format!("/onlineagent/{agent}"), body);
             program.fields = format!("{JSON}guid: {}\r\n", signed_in.guid().unwrap());
-            // Nothing to send is sent as null, and a parameter that is not set as this word.
+            // This client sends `null` as an empty body and as the value of a parameter that is not
+            // set.
             let path =
                 format!("/onlineagent/{agent}/resetskill/true?skillid=null&phonelinkage=null");
             program.succeed("POST", &path, "null");
@@ -735,15 +735,15 @@ fn the_middle_tier_with_two_hundred_agents_of_one_address() {
     assert_eq!(server.metric("cc_gateway_sessions"), 0);
 }
 
-/// One agent, a hundred forced sign-ins, each while the one poll of its loop is parked. The parked
-/// poll of the session that ends is answered half a second later, so this takes a minute. Nothing
-/// but that half second keeps the loop from polling on before its program has the new Guid; on a
-/// busy machine it may, once in a while.
+/// One agent, a hundred forced sign-ins, each while the only poll of the agent's loop is parked.
+/// The parked poll of the replaced session is answered half a second later, so this takes a minute.
+/// Only that half second keeps the loop from polling before its program has the new Guid; on a busy
+/// machine it occasionally polls too early.
 #[test]
 fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_session() {
     const TIMES: usize = 100;
     let server = setup().start();
-    // A poll begins with the Guid of the sign-in whose answer came last.
+    // The Guid from the reply to the latest sign-in, with which each poll is sent.
     let guid = Arc::new(Mutex::new(server.sign_in_only(503)));
     let ends = Arc::new(AtomicBool::new(false));
     let polls = Arc::new(AtomicUsize::new(0));
@@ -761,7 +761,7 @@ fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_
             assert_eq!(
                 reply.code(),
                 "0",
-                "after {answered:?} polls its session is lost"
+                "the session was lost after {answered:?} polls"
             );
             answered.fetch_add(1, Ordering::SeqCst);
         }
@@ -785,7 +785,7 @@ fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_
     let guid = guid.lock().unwrap().clone();
     let video = record(&server, 503);
     ends.store(true, Ordering::SeqCst);
-    // An event, so that the loop's last poll ends.
+    // Queues an event that ends the loop's last poll.
     assert_eq!(
         server
             .client()
@@ -802,6 +802,6 @@ fn a_client_that_goes_on_polling_over_a_hundred_forced_sign_ins_never_loses_its_
     let early = poll_loop.join().unwrap();
     assert!(
         early < TIMES / 10,
-        "{early} polls were refused before their program had its new Guid"
+        "{early} polls were refused before the program had its new Guid"
     );
 }

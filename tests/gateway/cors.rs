@@ -1,4 +1,5 @@
-//! Browser clients of other origins: let in by name, and nothing of it without the setting.
+//! CORS for browser clients of other origins: only for the origins in `CORS_ALLOW_ORIGIN`, and off
+//! without that setting.
 
 use crate::support::{BASE, Client, Reply, SIGN_IN, Server, Setup};
 
@@ -15,7 +16,7 @@ fn ask(client: &mut Client, method: &str, path: &str, fields: &str, body: &str) 
     client.reply()
 }
 
-/// The fields of a reply that the CORS protocol knows, `Vary` among them.
+/// The names of the CORS headers of a reply, `Vary` among them.
 fn cors_fields(reply: &Reply) -> Vec<&str> {
     reply
         .field_names()
@@ -78,8 +79,8 @@ fn replies_to_an_allowed_origin_can_be_read_with_their_guid() {
         ("PUT", "/onlineagent/101", SIGN_IN, "0"),
         ("PUT", "/onlineagent/101", SIGN_IN, "100-002"),
         ("PUT", "/onlineagent/7", SIGN_IN, "000-002"),
+        // This refusal and the next are delayed, so a timer completes them and not the worker.
         ("GET", "/agentevent/503", "", "100-006"),
-        // Held back, and so answered by another worker's turn.
         ("GET", "/agentevent/101", "", "000-003"),
         ("GET", "/nowhere", "", "000-002"),
         ("POST", "/agentevent/101", "", "000-002"),
@@ -162,7 +163,7 @@ fn other_origins_get_nothing_of_it() {
     let fields = format!("Origin: {ORIGIN}\r\nOrigin: {ORIGIN}\r\n");
     assert!(
         cors_fields(&ask(&mut client, "GET", "/agentevent/101", &fields, "")).is_empty(),
-        "two origins are none"
+        "two Origin headers count as no origin"
     );
 }
 

@@ -78,8 +78,7 @@ fn a_server_that_is_told_to_end_ends_with_success() {
     assert_eq!(server.wait().code(), Some(0));
 }
 
-/// Recordings of awkward sizes, by name; what lies beyond the bytes of a large one is zeros that
-/// take no room.
+/// Recordings of awkward sizes, by name. They are sparse between the first MiB and the last byte.
 const SIZES: [(&str, u64); 6] = [
     ("0000001", 1),
     ("0016383", 16 * 1024 - 1),
@@ -89,7 +88,6 @@ const SIZES: [(&str, u64); 6] = [
     ("0200000", 200 * 1024 * 1024),
 ];
 
-/// A recording that takes a while.
 const LARGE_RECORDING: (&str, u64) = ("3000000", 3 * 1024 * 1024 * 1024);
 
 fn path_of(name: &str) -> String {
@@ -109,13 +107,13 @@ fn server_with(sizes: &[(&str, u64)]) -> Server {
         let file = File::options().write(true).open(path).unwrap();
         let bytes = recording_bytes(size, usize::try_from(size.min(1024 * 1024)).unwrap());
         file.write_all_at(&bytes, 0).unwrap();
-        // Something at the end too, so that a wrong end shows.
+        // Data at the end too, so that a wrong end is detected.
         file.write_all_at(&bytes[..1], size - 1).unwrap();
     }
     server
 }
 
-/// SHA-256 of what a download brings.
+/// SHA-256 of a recording as it is downloaded.
 fn downloaded(server: &Server, guid: &str, name: &str) -> Vec<u8> {
     let mut client = server.client();
     let query = format!("recordId=Y:/{}", path_of(name));
@@ -131,7 +129,7 @@ fn downloaded(server: &Server, guid: &str, name: &str) -> Vec<u8> {
     hash.finish().as_ref().to_vec()
 }
 
-/// SHA-256 of what the mount has.
+/// SHA-256 of a recording as it is on the mount.
 fn stored(server: &Server, name: &str) -> Vec<u8> {
     let file = File::open(server.scratch().path().join("mount").join(path_of(name))).unwrap();
     let mut hash = Context::new(&SHA256);
@@ -201,7 +199,7 @@ fn a_client_that_leaves_in_its_handshake_is_let_go_at_once() {
         socket.write_all(sent).unwrap();
     }
     let left = Instant::now();
-    // The deadline of a handshake would do it too, after ten seconds.
+    // The handshake timeout would close the connections too, after ten seconds.
     server.metric_becomes("handshakes_failed_total", 2);
     assert!(
         left.elapsed() < Duration::from_secs(5),

@@ -1,4 +1,4 @@
-//! Recordings that appear on a mount, as the polls of their agents tell of them.
+//! Events of new recordings on a mount, as polls deliver them, and the limit of the event queue.
 
 use std::fs::{self, File};
 use std::io::Write as _;
@@ -11,7 +11,7 @@ use crate::support::{
 
 const FOLDER: &str = "1/0/20261125";
 
-/// A mount that was in use the day before, and looks in quick succession.
+/// A mount with a recording of the day before, scanned every 100 ms.
 fn setup() -> Setup {
     Setup::new()
         .set("RECORD_SCAN_INTERVAL", "100")
@@ -30,13 +30,13 @@ fn mount(server: &Server) -> PathBuf {
     server.scratch().path().join("mount")
 }
 
-/// Waits for looks that began after this call.
+/// Waits until scans that began after this call have ended.
 fn let_looks_pass(server: &Server, directory: &Path) {
     let before = looks(server, directory);
-    eventually("three looks", || looks(server, directory) >= before + 3);
+    eventually("three scans", || looks(server, directory) >= before + 3);
 }
 
-/// Signs in, and waits until what lies on the mount is known to be old.
+/// Signs in, and waits until the recordings already on the mount count as old.
 fn sign_in(server: &Server, agent: u32) -> String {
     let guid = server.sign_in(agent);
     let_looks_pass(server, &mount(server));
@@ -49,8 +49,8 @@ fn poll(server: &Server, agent: u32, guid: &str) -> Reply {
         .get(&format!("/agentevent/{agent}"), Some(guid))
 }
 
-/// Empties the queue of the agent, and says whether it was empty: a poll that finds nothing would
-/// wait.
+/// Whether no event is queued for the agent: a poll is parked, and the event that ends it must be
+/// that of `work`.
 fn has_no_events(server: &Server, agent: u32, guid: &str) -> bool {
     let mut parked = server.park(agent, guid);
     let synced = server.client().request(
@@ -67,7 +67,7 @@ fn has_no_events(server: &Server, agent: u32, guid: &str) -> bool {
 #[test]
 fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloaded_as_it_is_named()
 {
-    // Time enough to write on before the recording counts as complete.
+    // Leaves time to write more before the recording counts as complete.
     let server = setup().set("RECORD_SCAN_INTERVAL", "1000").start();
     let guid = sign_in(&server, 503);
     let video = recording_bytes(1, 300_000);
@@ -127,7 +127,7 @@ fn a_recording_is_told_of_when_it_appears_and_when_it_is_complete_and_is_downloa
     let reply = server.download(503, &guid, content["fileName"].as_str().unwrap());
     assert_eq!((reply.status, reply.body == video), (200, true));
     let_looks_pass(&server, &mount(&server));
-    assert!(has_no_events(&server, 503, &guid), "each is told of once");
+    assert!(has_no_events(&server, 503, &guid), "each event comes once");
     assert_eq!(server.metric("cc_gateway_recording_events_total"), 2);
 }
 
@@ -184,7 +184,7 @@ fn nobody_else_is_told_and_nobody_after_the_end_of_the_session() {
         .scratch()
         .file(&format!("mount/{FOLDER}/503/1714442.mp4"), "video");
     server.metric_becomes("recording_events_total", 2);
-    // Of another session nothing is left in the queue, and what is there is old.
+    // The new session begins with an empty queue, and the recordings already there count as old.
     let forced = server.sign_in_again(503);
     server.client().take_sign_in_events(503, &forced);
     let_looks_pass(&server, &mount(&server));
@@ -204,7 +204,7 @@ fn nobody_else_is_told_and_nobody_after_the_end_of_the_session() {
     let again = sign_in(&server, 503);
     assert!(has_no_events(&server, 503, &again));
     assert_eq!(server.metric("cc_gateway_recording_events_total"), 2);
-    // But of what comes from then on.
+    // Later recordings are announced.
     server
         .scratch()
         .file(&format!("mount/{FOLDER}/503/1714444.mp4"), "video");
@@ -216,12 +216,12 @@ fn nobody_else_is_told_and_nobody_after_the_end_of_the_session() {
 
 #[test]
 fn a_sign_in_brings_a_look_of_its_own() {
-    // After which everything that comes is new, however long the next look for all takes to come.
+    // After that scan every further recording counts as new, however late the next full scan is.
     let server = setup().set("RECORD_SCAN_INTERVAL", "3600000").start();
     for agent in [503, 101] {
         let before = looks(&server, &mount(&server));
         server.sign_in(agent);
-        eventually("the look after the sign-in", || {
+        eventually("the scan after the sign-in", || {
             looks(&server, &mount(&server)) > before
         });
     }
@@ -274,7 +274,7 @@ fn a_rest_ends_on_time_and_a_silent_session_ends_its_polls_even_without_events()
         .set("RECORD_SCAN_INTERVAL", "0");
     let server = setup.expect_log("not less than MAXTIME").start();
     let guid = server.sign_in(101);
-    // Ten minutes, if nothing ended it.
+    // The poll's own timeout is ten minutes.
     poll(&server, 101, &guid).assert_failure("100-006");
 }
 
@@ -297,7 +297,7 @@ fn a_mount_that_hangs_stops_its_own_looks_and_no_others() {
         "cc_gateway_looks_skipped_total{{directory=\"{}\"}}",
         directory.display()
     );
-    eventually("looks that are left out", || server.metric(&skipped) > 0);
+    eventually("skipped scans", || server.metric(&skipped) > 0);
     let stuck = looks(&server, &directory);
     server
         .scratch()
@@ -307,7 +307,7 @@ fn a_mount_that_hangs_stops_its_own_looks_and_no_others() {
     }
     assert_eq!(looks(&server, &directory), stuck);
     fuse.hang(Hang::Nothing);
-    eventually("looks again", || looks(&server, &directory) > stuck + 2);
+    eventually("further scans", || looks(&server, &directory) > stuck + 2);
     drop(server);
 }
 
@@ -353,7 +353,7 @@ fn a_thousand_agents_who_get_a_recording_at_once_are_all_woken() {
         }
         agents.iter_mut().for_each(park);
     }
-    // The mount's own two, one that probes and one that looks, come and go.
+    // With a margin of two. Mount threads, which come and go, are not counted.
     assert!(server.threads() <= threads + 2);
     for (agent, guid, _) in agents.iter().step_by(100) {
         let path = format!("Y:/{FOLDER}/{agent}/1714442.mp4");
@@ -391,7 +391,7 @@ fn a_queue_that_nobody_polls_loses_its_oldest_events_and_counts_them() {
 #[test]
 fn whatever_a_full_queue_loses_is_counted() {
     let server = Setup::new().start();
-    // Two events of the sign-in and 61 of the state.
+    // 63 events: two of the sign-in and 61 of the state.
     let guid = server.sign_in_only(101);
     let mut client = server.client();
     let mut post = |path: &str| {
@@ -402,19 +402,20 @@ fn whatever_a_full_queue_loses_is_counted() {
     for _ in 0..60 {
         post("saybusy?reason=210&prolong=true");
     }
-    // The queue is full with this one. The end of its rest is one too many, and so is what follows.
+    // This event fills the queue. The end of the rest is one too many, and so is the next event.
     post("rest/1/200");
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 0);
     server.metric_becomes("events_dropped_total", 1);
     post("cancelrest");
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
-    // What empties a queue loses nothing that somebody waits for.
+    // `syncagentinfo` empties the queue at the client's request, so its events do not count as
+    // dropped.
     post("syncagentinfo");
     assert_eq!(server.metric("cc_gateway_events_dropped_total"), 2);
 }
 
-/// The client resets its connection before the event comes: whether the gateway finds out before it
-/// answers or while it writes, nothing is lost.
+/// The client resets its connection before the event comes. The event is not lost, whether the
+/// gateway notices before it replies or while it writes.
 #[test]
 fn an_event_whose_client_has_gone_comes_with_the_next_poll() {
     let server = Setup::new().endless_polls().start();
@@ -450,7 +451,7 @@ fn what_is_renamed_or_deleted_meanwhile_is_not_told_of_twice() {
     assert_eq!(poll_at_once(&server, 503, &guid).text(), EMPTY_POLL);
 }
 
-/// A poll that is ended by a forced sign-in, and so finds nothing.
+/// A poll that a forced sign-in ends, so that it returns without an event.
 fn poll_at_once(server: &Server, agent: u32, guid: &str) -> Reply {
     let mut parked = server.park(agent, guid);
     server

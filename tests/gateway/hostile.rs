@@ -1,5 +1,5 @@
-//! Malformed, oversized, slow and contradictory messages over real TLS: each gets the answer that
-//! is defined for it, none costs anyone else theirs, and nothing of them stays.
+//! Malformed, oversized, slow and contradictory messages over real TLS: each gets its specified
+//! reply, other clients are served meanwhile, and no thread, descriptor or memory is leaked.
 
 mod framing;
 mod handshakes;
@@ -13,8 +13,7 @@ use std::thread;
 
 use crate::support::{Client, Footprint, Reply, Server, Setup, drain};
 
-/// Checks that a refusal is as every refusal: JSON with a result code, and the last thing on its
-/// connection.
+/// Asserts the headers and the result code that every refusal has.
 fn assert_refusal(reply: &Reply) {
     assert_eq!(
         reply.field("Content-Type"),
@@ -41,13 +40,13 @@ fn every_hostile_request_gets_its_answer_and_no_other() {
         let start = String::from_utf8_lossy(&case.bytes[..case.bytes.len().min(200)]).into_owned();
         let what = format!("{}: {start:?}", case.category);
         let mut client = server.client();
-        // A server that has seen enough may stop listening before all is sent.
+        // The server may close the connection before everything is sent.
         let _ = client.try_send(&case.bytes);
         let (bytes, in_order) = client.rest();
         let replies = Reply::all(&bytes);
         let statuses: Vec<u16> = replies.iter().map(|reply| reply.status).collect();
         assert_eq!(statuses, case.answers, "{what}");
-        assert!(in_order, "cut without a word: {what}");
+        assert!(in_order, "ended without close_notify: {what}");
         let (last, others) = replies.split_last().unwrap();
         assert_eq!(last.field("Connection"), Some("close"), "{what}");
         assert!(
@@ -85,7 +84,7 @@ fn messages_that_stop_half_way_are_forgotten_with_their_client() {
     let chunked = "PUT /agentgateway/resource/onlineagent/101 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n\
          f;a=b\r\n{\"password\":\"\"}\r\n0\r\nTrailer: x\r\n\r\n";
     for text in [whole, chunked] {
-        // Politely, with close_notify, and rudely, with the end of the socket.
+        // With close_notify, and with only a FIN.
         for (end, polite) in (0..text.len())
             .step_by(3)
             .flat_map(|end| [(end, true), (end, false)])
@@ -157,7 +156,7 @@ fn slow_messages_are_answered_with_408_when_their_time_is_up() {
                 assert_refusal(replies.last().unwrap());
             });
         }
-        // All the time others are served.
+        // Other clients are served all the time.
         (0..20).for_each(|_| server.serves());
     });
     before.await_again(&server);
@@ -187,7 +186,7 @@ fn what_is_no_handshake_is_ended_and_never_answered_in_the_clear() {
             !answer.windows(5).any(|window| window == b"HTTP/"),
             "{name}"
         );
-        // Records of the protocol, or nothing.
+        // A TLS record (change_cipher_spec, alert or handshake), or nothing.
         assert!(
             answer.is_empty() || (20..=22).contains(&answer[0]),
             "{name}: {answer:?}"
@@ -240,8 +239,8 @@ fn a_connection_that_is_damaged_after_its_handshake_is_ended() {
     let server = Server::start();
     let before = Footprint::at_rest(&server);
     for damage in [
-        // A record nobody with the keys has made, plain HTTP, half a record, a record of no kind,
-        // too long a record.
+        // A record that is not encrypted with the session's keys, plain HTTP, a truncated record, a
+        // record of unknown type, a record that is too long, an unencrypted HelloRequest.
         &b"\x17\x03\x03\x00\x20aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa"[..],
         b"GET / HTTP/1.1\r\nHost: x\r\n\r\n",
         b"\x17\x03\x03\x00\x20aaaa",
@@ -265,7 +264,7 @@ fn a_connection_that_is_damaged_after_its_handshake_is_ended() {
     before.await_again(&server);
 }
 
-/// Runs `openssl s_client` with these arguments and this input; `None` where there is no openssl.
+/// Runs `openssl s_client` with these arguments and this input; `None` if openssl is not installed.
 fn s_client(server: &Server, arguments: &[&str], input: &str) -> Option<String> {
     let address = server.address().to_string();
     let mut child = Command::new("openssl")
@@ -313,9 +312,9 @@ fn a_client_cannot_renegotiate() {
 
 #[test]
 fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
-    // The five of the design: a length that aborts the process, a failed accept (see exhaustion),
-    // HTTP/2.0 that deadlocks a thread and keeps its descriptors, heads and threads without limit,
-    // framing read two ways.
+    // What stops tiny_http when it is exposed to clients: a length that aborts the process; a
+    // failed accept (see exhaustion.rs); HTTP/2.0, which deadlocks a thread and leaks its
+    // descriptors; heads and threads without limit; ambiguous framing.
     let server = Setup::new()
         .set("MAX_CONNECTIONS_PER_ADDRESS", "600")
         .start();
@@ -326,7 +325,7 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
         drop(idle);
         server.metric_becomes("connections", 1);
     };
-    // An allocator that has once had a crowd keeps some room for the next.
+    // Before the measurement, because the allocator keeps some of the memory that this takes.
     crowd();
     let before = Footprint::measure(&server);
     let health = "/agentgateway/resource/health";
@@ -351,19 +350,18 @@ fn what_stops_plain_tiny_http_does_not_even_slow_the_gateway() {
             assert_eq!(client.reply().status, status);
         }
     }
-    // A field value cannot become a second field of an answer.
+    // A folded line (obs-fold, RFC 9112 5.2) must not become a header of the reply.
     let mut client = server.client();
     client.send(format!(
         "GET {health} HTTP/1.1\r\nHost: x\r\nOrigin: https://a\r\n X-Injected: y\r\n\r\n"
     ));
     assert!(!String::from_utf8_lossy(&client.rest().0).contains("X-Injected"));
-    // A field of 64 MiB: nobody reads it.
+    // A header without end must not be stored.
     let mut client = server.client();
     let _ = client.try_send(format!("GET {health} HTTP/1.1\r\nHost: x\r\nA: "));
     while client.try_send(vec![b'b'; 1 << 20]).is_ok() {}
     assert!(server.memory_kib() <= before.memory_kib + 6 * 1024);
     drop(client);
-    // And 500 who only wait.
     crowd();
     before.await_again(&server);
 }

@@ -1,4 +1,5 @@
-//! The life of the process: what it tells the service manager and the journal, and how it ends.
+//! Start, reload and shutdown of the process, and its messages to the service manager and the
+//! journal.
 
 use std::net::TcpStream;
 
@@ -8,11 +9,11 @@ use crate::support::{
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/1714442.mp4";
-/// More than the sockets on both sides hold, so that a download whose client does not read is still
-/// running.
+/// More than the socket buffers on both sides hold, so that a download whose client does not read
+/// is still running.
 const LONG: usize = 24 * 1024 * 1024;
 
-/// Begins a download and reads its head and a little more.
+/// Begins a download and reads its head and the first 1000 bytes.
 fn begin(server: &Server, guid: &str) -> (Client, Vec<u8>) {
     let mut client = server.client();
     assert_eq!(client.begin_download(503, guid, RECORD_ID).length(), LONG);
@@ -49,7 +50,7 @@ fn the_manager_is_told_of_start_reload_and_end() {
             assert_eq!(manager.message(), "READY=1");
         }
         server.signal("TERM");
-        // DRAIN_TIMEOUT, a second for threads to end, five to spare.
+        // DRAIN_TIMEOUT (30 s), a second for threads to end, and five to spare.
         assert_eq!(
             manager.message(),
             "STOPPING=1\nEXTEND_TIMEOUT_USEC=36000000"
@@ -112,7 +113,7 @@ fn lines_for_the_journal_carry_a_priority_and_no_time() {
         .expect_log("<6>INFO ")
         .start();
     assert!(server.log_line("listening on").starts_with("<6>INFO "));
-    // The variable is inherited by programs whose output goes elsewhere.
+    // Programs whose stderr is not the journal inherit the variable, too.
     let elsewhere = Setup::new().env("JOURNAL_STREAM", "1:2").start();
     assert!(elsewhere.log_line("listening on").starts_with("20"));
 }
@@ -127,15 +128,15 @@ fn a_signal_lets_running_downloads_end_and_takes_no_new_client() {
     assert_eq!(idle.get("/health", None).status, 200);
     server.signal("TERM");
     server.log_line("shutting down; waiting up to 600000 ms for 20 downloads");
-    eventually("new connections are refused", || {
+    eventually("refusal of new connections", || {
         TcpStream::connect(server.address()).is_err()
     });
     assert_eq!(
         idle.rest(),
         (Vec::new(), true),
-        "who does nothing is let go in order"
+        "an idle connection ends with close_notify"
     );
-    // As slow clients do: a piece now, a piece later.
+    // Reads the downloads piece by piece in turn, as slow clients do.
     const PIECE: usize = 512 * 1024;
     for taken in (1000..LONG).step_by(PIECE) {
         for (client, content) in &mut downloads {
@@ -195,7 +196,7 @@ fn a_second_signal_ends_at_once_what_would_take_an_hour() {
         let stalled = begin(&server, &guid);
         server.signal(first);
         server.log_line("shutting down; ");
-        // A reload that comes too late hurries nobody.
+        // A reload during the shutdown does not shorten it.
         server.signal("HUP");
         server.signal(second);
         assert_eq!(server.wait().code(), Some(0), "{first} {second}");
@@ -213,7 +214,7 @@ fn a_parked_poll_is_answered_before_the_end() {
     let guid = server.sign_in(503);
     let mut poll = server.client();
     poll.send_get("/agentevent/503", &guid, "");
-    eventually("the poll is parked", || {
+    eventually("a parked poll", || {
         server
             .client()
             .get("/metrics", None)

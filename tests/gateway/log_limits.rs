@@ -1,4 +1,4 @@
-//! How many log lines somebody without a Guid can bring about, whatever is sent.
+//! Limits on the log lines that a client without a Guid can cause.
 
 use std::io::Write as _;
 use std::net::Shutdown;
@@ -6,14 +6,14 @@ use std::path::Path;
 
 use crate::support::{BASE, Client, SIGN_IN, Server, Setup, connect_from, drain, eventually};
 
-/// How often each of them is sent; from the third one on that reaches the limit.
+/// How often each input is sent: enough to reach the limit.
 const TIMES: usize = 60;
-/// The lines of one client in ten seconds.
+/// Log lines per client in ten seconds.
 const LINES_MAX: usize = 50;
 const LEFT_OUT: &str =
     "(further requests of this client without a session are not logged for up to 10 s)";
 
-/// What is no TLS, or no handshake that comes to an end.
+/// Bytes that are not TLS, or a handshake that does not complete.
 fn openings() -> Vec<(&'static str, Vec<u8>)> {
     let hello = |name: &str| {
         let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus/client_hello");
@@ -27,15 +27,15 @@ fn openings() -> Vec<(&'static str, Vec<u8>)> {
         ("an alert", b"\x15\x03\x01\x00\x02\x02\x28".to_vec()),
         ("an endless record", b"\x16\x03\x01\xff\xff".repeat(100)),
         (
-            "a header of a proxy that is none",
+            "a PROXY header of an untrusted peer",
             b"PROXY TCP4 203.0.113.9 198.51.100.1 1 2\r\n".to_vec(),
         ),
-        ("a name with a port", hello("port")),
-        ("a hello that is cut", hello("port")[..40].to_vec()),
+        ("a server name with a port", hello("port")),
+        ("a truncated ClientHello", hello("port")[..40].to_vec()),
     ]
 }
 
-/// What comes through TLS.
+/// Requests without a valid Guid, over TLS.
 fn requests() -> Vec<(&'static str, String)> {
     let request = |line: &str, more: &str| {
         format!(
@@ -57,7 +57,7 @@ fn requests() -> Vec<(&'static str, String)> {
             request("GET ~/health", &format!("A: {}\r\n", "x".repeat(20_000))),
         ),
         (
-            "a large content",
+            "a large body",
             request("PUT ~/onlineagent/101", "Content-Length: 70000\r\n"),
         ),
         (
@@ -109,11 +109,11 @@ fn requests() -> Vec<(&'static str, String)> {
 }
 
 fn assert_few(server: &Server, source: &str, what: &str) {
-    // What is logged later stands behind what was logged before.
+    // The log is in order, so the lines before the one of this request are complete.
     let seen = || server.told("health agent=- peer=127.0.0.1:");
     let before = seen();
     server.serves();
-    eventually("the line of that", || seen() > before);
+    eventually("the log line of that request", || seen() > before);
     let lines: Vec<_> = server
         .log()
         .into_iter()
@@ -133,12 +133,13 @@ fn whatever_somebody_without_a_guid_sends_makes_few_log_lines() {
         .set("CORS_ALLOW_ORIGIN", "https://crm.example")
         .start();
     let certificate = server.scratch().path().join("certificate.pem");
-    // Each from an address of its own, so that none profits from the limit of another.
+    // Each input has its own source address, so that the limit of one does not hide the lines of
+    // another.
     for (nth, (what, bytes)) in openings().into_iter().enumerate() {
         let source = format!("127.0.4.{}", 1 + nth);
         for _ in 0..TIMES {
             let mut socket = connect_from(&source, server.address(), None);
-            // The server may have had enough before all of it is sent.
+            // The server may close the connection before everything is sent.
             let _ = socket.write_all(&bytes);
             let _ = socket.shutdown(Shutdown::Write);
             drain(&socket);
@@ -148,7 +149,7 @@ fn whatever_somebody_without_a_guid_sends_makes_few_log_lines() {
     for (nth, (what, request)) in requests().into_iter().enumerate() {
         let source = format!("127.0.5.{}", 1 + nth);
         let connect = || Client::over(connect_from(&source, server.address(), None), &certificate);
-        // At once, since some refusals are held back.
+        // All at once, since some refusals are delayed.
         let mut clients: Vec<_> = (0..TIMES).map(|_| connect()).collect();
         for client in &mut clients {
             let _ = client.try_send(&request);
@@ -183,7 +184,7 @@ fn one_client_has_one_limit_for_all_it_sends() {
     }
     assert_few(&server, "127.0.0.2", "all together");
     assert_eq!(server.told(LEFT_OUT), 1);
-    // What fail2ban reads is never left out.
+    // The lines that fail2ban reads are never left out.
     let mut clients: Vec<_> = (2000..2055)
         .map(|agent| (agent, server.client_from("127.0.0.2")))
         .collect();
@@ -193,7 +194,7 @@ fn one_client_has_one_limit_for_all_it_sends() {
     clients
         .iter_mut()
         .for_each(|(_, client)| client.reply().assert_failure("100-004"));
-    eventually("each of them", || server.told("code=100-004") == 55);
+    eventually("each refused sign-in", || server.told("code=100-004") == 55);
 }
 
 #[test]

@@ -1,5 +1,5 @@
-//! `docs/openapi.yaml` is made from the table of interfaces; packaging/test-openapi tries a gateway
-//! against it.
+//! Generates `docs/openapi.yaml` from the table of interfaces. packaging/test-openapi checks a
+//! gateway against the document.
 
 use std::fmt::Write as _;
 
@@ -7,11 +7,11 @@ use cc_gateway::api::{INTERFACES, Interface, InterfaceSpec};
 
 use crate::support::is_current;
 
-/// The shapes of `result` that stand in several answers, in the flow style of YAML.
+/// Schemas of `result` that several interfaces share, in the flow style of YAML.
 const EMPTY_OBJECT: &str = "{type: object, maxProperties: 0}";
 const EMPTY_LIST: &str = "{type: array, maxItems: 0}";
 
-/// What a success looks like.
+/// The reply to a request that succeeds.
 enum Success {
     /// JSON without a result.
     Plain,
@@ -23,7 +23,7 @@ enum Success {
     Recording,
     /// Text for Prometheus.
     Text,
-    /// None: the interface refuses everything.
+    /// None; the interface refuses every request.
     Never,
 }
 
@@ -44,7 +44,7 @@ fn list_of(fields: &[(&str, &str)]) -> String {
     format!("{{type: array, items: {}}}", object(fields))
 }
 
-/// What is known of an agent, with its skills or without.
+/// The members that describe an agent, with or without skills.
 fn agent_info(skills: Option<(&'static str, &'static str)>) -> Vec<(&'static str, &'static str)> {
     let (text, number) = ("{type: string}", "{type: integer}");
     let who = [
@@ -94,7 +94,7 @@ fn success(log_name: &str) -> Success {
         | "setAgentAutoAnswer"
         | "beginMonitor"
         | "endMonitor" => EMPTY_OBJECT.to_owned(),
-        // Some thirty fields of which a gateway without calls fills five.
+        // It has some thirty members, of which a gateway without calls fills five.
         "syncagentinfo" => "{type: object, required: [callinfo, agentStateInfo]}".to_owned(),
         "getAgentStatus" => object(&[("agentState", number), ("isWorking", boolean)]),
         "isCensor" => boolean.to_owned(),
@@ -146,7 +146,7 @@ fn success(log_name: &str) -> Success {
     Success::Result(result)
 }
 
-/// The query parameters of an interface; whatever else is in a query is ignored.
+/// The query parameters of an interface. All others are ignored.
 fn query(log_name: &str) -> &'static [&'static str] {
     match log_name {
         "resetSkill" => &["skillid", "phonelinkage"],
@@ -341,7 +341,7 @@ fn operation(text: &mut String, entry: &InterfaceSpec) {
             .for_each(|schema| line(18, &format!("- {schema}")));
     }
     if matches!(success(name), Success::Recording) {
-        // Never the type of the video: browsers are to save it.
+        // Not the type of the video, so that browsers save it.
         line(
             12,
             "application/octet-stream: {schema: {type: string, format: binary}}",

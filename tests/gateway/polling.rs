@@ -1,4 +1,4 @@
-//! Polls that are parked, and sessions that end.
+//! Parked polls, and the end of sessions by sign-out or silence.
 
 use crate::support::{
     Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age,
@@ -65,7 +65,7 @@ fn every_way_to_sign_out_answers_the_parked_polls_at_once() {
         parked
             .iter_mut()
             .for_each(|parked| parked.reply().assert_failure("100-006"));
-        // There is nothing left to sign out.
+        // The session has ended already.
         client
             .delete(&format!("/onlineagent/101/{way}"), Some(&guid))
             .assert_failure("100-006");
@@ -75,7 +75,7 @@ fn every_way_to_sign_out_answers_the_parked_polls_at_once() {
     }
 }
 
-/// What is not a number from 1 to 255, written as one.
+/// Strings that are not a plain decimal number from 1 to 255.
 const NOT_REASONS: [&str; 10] = [
     "0",
     "256",
@@ -124,7 +124,7 @@ fn an_agent_that_is_silent_is_signed_out_and_one_that_is_heard_is_not() {
         server.metric("cc_gateway_sessions") == 1
     });
     poll(&mut client, &silent).assert_failure("100-006");
-    // So the agent can sign in again without force.
+    // The agent can sign in again without force.
     assert_eq!(client.put("/onlineagent/101", None, SIGN_IN).code(), "0");
     assert_eq!(
         client
@@ -146,7 +146,7 @@ fn an_agent_counts_as_heard_until_its_parked_poll_is_answered() {
     let guid = server.sign_in(101);
     assert_eq!(poll(&mut server.client(), &guid).text(), EMPTY_POLL);
     let_guids_age(&witness);
-    // Later than MAXTIME after the poll was sent, and sooner than that after it was answered.
+    // More than MAXTIME after the poll was sent, but less than MAXTIME after it was answered.
     assert_eq!(
         server
             .client()
@@ -173,7 +173,8 @@ fn a_refused_request_does_not_keep_a_session() {
     let server = Setup::new().set("MAXTIME", "700").start();
     server.sign_in(101);
     let mut client = server.client();
-    // A refusal takes half a second: the session would last for ever if it counted.
+    // A refusal takes half a second, less than MAXTIME: if refused requests counted, the session
+    // would never end.
     eventually("the end of the session", || {
         match &*poll(&mut client, "wrong").code() {
             "000-003" => false,
@@ -257,7 +258,7 @@ fn two_hundred_parked_polls_keep_nobody_from_signing_in() {
     assert_eq!(
         server.metric("cc_gateway_polls_parked"),
         200,
-        "none of them was answered first"
+        "no parked poll was answered"
     );
     let reply = server
         .client()

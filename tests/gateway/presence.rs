@@ -1,12 +1,12 @@
-//! What agents say they are doing: each state at each command, with its event, and the bytes of the
-//! answers.
+//! The states of agents: each command in each state, with its reply, new state and event, and the
+//! exact bytes of replies about agents.
 
 use crate::support::{Client, EMPTY_POLL, Server, Setup};
 
-/// The answer to everything that changes something, to the letter.
+/// The exact reply to every command that changes something.
 const DONE: &str = r#"{"result":{},"message":"success","retcode":"0"}"#;
 
-/// The commands with the paths that give them, below the agent's.
+/// The commands, with their paths below the agent's.
 const COMMANDS: [(&str, &str); 9] = [
     ("sayfree", "sayfree"),
     ("saybusy", "saybusy?reason=200"),
@@ -19,13 +19,13 @@ const COMMANDS: [(&str, &str); 9] = [
     ("cancelrest", "cancelrest"),
 ];
 
-/// What becomes of an agent: its state and its event, or 100-009.
+/// The new state and its event, or `None` for a refusal with 100-009.
 type Outcome = Option<(u8, &'static str)>;
 
 const BUSY: &str = r#""AgentState_SetNotReady_Success""#;
 
-/// The states, each with the command that brings an idle agent into it, and what each command comes
-/// to there.
+/// Each state with the command that leads to it from idle, and the outcome of each of [`COMMANDS`]
+/// in it.
 fn table() -> [(u8, Option<&'static str>, [Outcome; 9]); 4] {
     let cancel_busy = Some((4, "AgentState_CancelNotReady_Success"));
     let cancel_work = Some((4, "AgentState_CancelWork_Success"));
@@ -249,7 +249,7 @@ fn syncagentinfo_is_these_very_bytes_and_empties_the_queue() {
         assert_eq!(
             client.get("/agentevent/101", Some(&guid)).text(),
             EMPTY_POLL,
-            "the events are gone"
+            "the queue is empty"
         );
     }
 }
@@ -380,7 +380,8 @@ fn what_is_known_of_agents_is_told_in_these_very_bytes_and_of_others_nothing() {
         );
         assert_eq!(reply.text(), frame(&result), "{body}");
     }
-    // Of another VDN, not signed in, not there at all: one is as good as the other.
+    // Agents of another VDN, agents that are not signed in and numbers without an agent get the
+    // same refusal.
     for path in ["agentbyworkno", "groupbyagent"] {
         for agent in ["503", "102", "777", "7", "x"] {
             let reply = client.get(&format!("/agentgroup/900/{path}/{agent}"), Some(&guid));
@@ -435,7 +436,7 @@ fn what_only_a_switch_could_tell_is_empty() {
         ("POST", "queuedevice/101/queryacdstat", "null"),
         ("POST", "queuedevice/101/queryacdstat", r#"{"skills":"1"}"#),
         ("POST", "agentgroup/101/agentinfonoskills", "{}"),
-        // There is nothing to connect to, and nobody to watch everybody's events.
+        // There is no recorder of screens to connect to, and no poll for the events of all agents.
         ("GET", "recordplay/101/getconnecttoken", ""),
     ] {
         client

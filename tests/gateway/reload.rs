@@ -1,4 +1,4 @@
-//! SIGHUP: certificate, agents and some settings are replaced while clients are served.
+//! Reload on SIGHUP: certificate, agents and some settings are replaced while clients are served.
 
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -11,7 +11,7 @@ use crate::support::{Client, Server, Setup, eventually, recording_bytes};
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/1714442.mp4";
 
-/// Reloads and waits until the log has one more line with this text in it.
+/// Reloads, and waits for a new log line that contains `told`.
 fn reload(server: &Server, told: &str) {
     let lines = || {
         server
@@ -22,10 +22,10 @@ fn reload(server: &Server, told: &str) {
     };
     let before = lines();
     server.signal("HUP");
-    eventually(&format!("a reload that tells {told}"), || lines() > before);
+    eventually(&format!("a log line with {told}"), || lines() > before);
 }
 
-/// Writes a key of basic.properties anew.
+/// Sets a key of basic.properties, replacing its value.
 fn set(server: &Server, key: &str, value: &str) {
     let path = server.scratch().path().join("basic.properties");
     let text = fs::read_to_string(path).unwrap();
@@ -38,7 +38,7 @@ fn set(server: &Server, key: &str, value: &str) {
         .file("basic.properties", format!("{others}{key} = {value}\n"));
 }
 
-/// The pair another server was given.
+/// The certificate and key of another server.
 fn other_pair() -> [Vec<u8>; 2] {
     let other = Setup::new();
     other.write_files();
@@ -46,9 +46,10 @@ fn other_pair() -> [Vec<u8>; 2] {
         .map(|name| fs::read(other.directory().join(name)).unwrap())
 }
 
-/// Whether a new client, who has never been here, is shown this certificate.
+/// Whether a new client without a session ticket is shown this certificate.
 fn shown(server: &Server, certificate: &[u8]) -> bool {
-    // Clients of one file share their session tickets, and who resumes a session is shown nothing.
+    // Clients with the same certificate file share their session tickets, and a client that resumes
+    // a session is shown no certificate.
     static CLIENTS: AtomicU32 = AtomicU32::new(0);
     let first_client = format!("# client {}\n", CLIENTS.fetch_add(1, Ordering::Relaxed));
     let trusted = server.scratch().file(
@@ -68,7 +69,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
     const DOWNLOADS: usize = 20;
     const RELOADS: usize = 200;
     const PIECE: usize = 64 * 1024;
-    // At the end there is more left than the sockets hold.
+    // After the reloads more is left than the socket buffers hold.
     const LENGTH: usize = RELOADS * PIECE + 16 * 1024 * 1024;
     let video = recording_bytes(3, LENGTH);
     let agents: String = (1001..1001 + POLLS)
@@ -81,7 +82,7 @@ fn two_hundred_reloads_break_no_download_and_no_poll() {
         .set("MAXTIME", "3600000")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "1000")
         .set("MAX_DOWNLOADS_PER_AGENT", "100")
-        // They end one after the other, which takes a busy machine long.
+        // The downloads end one after the other, which takes long on a busy machine.
         .set("DRAIN_TIMEOUT", "600000")
         .agents(&agents)
         .recording(RECORDING, &video)
@@ -171,7 +172,7 @@ fn a_pair_that_does_not_belong_together_changes_nothing() {
     server.scratch().file("certificate.pem", &certificate);
     reload(&server, "do not belong together");
     assert!(shown(&server, &before));
-    // The renewal is complete with its second file.
+    // The pair is complete once its second file is replaced.
     server.scratch().file("private-key.pem", key);
     reload(&server, "certificate reloaded");
     assert!(shown(&server, &certificate));
@@ -180,7 +181,7 @@ fn a_pair_that_does_not_belong_together_changes_nothing() {
 
 #[test]
 fn a_key_that_cannot_be_had_changes_nothing() {
-    // Root reads everything, so the server is somebody else.
+    // Root can read every file, so the server runs as another user.
     const NOBODY: u32 = 65534;
     let root = is_root();
     let mut setup = Setup::new().expect_log("certificate not reloaded: ");
@@ -313,10 +314,10 @@ fn some_settings_change_at_once_and_the_others_are_named_until_a_restart() {
     assert_eq!(server.client().get("/health", None).status, 200);
     server.log_line("DEBUG [request] health ");
 
-    // One key more shifts none of the others.
+    // An added key must not make the keys after it count as changed.
     set(&server, "MOUNT_DIR.Z", "/mnt/older");
     set(&server, "MAXTIME", "90000");
-    // What is told of it last.
+    // The line about MAXTIME comes after that about MOUNT_DIR.Z.
     for _ in 0..2 {
         reload(
             &server,

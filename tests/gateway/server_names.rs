@@ -1,4 +1,4 @@
-//! Server names that are no DNS names: whoever sends one is served all the same.
+//! Server names that are not DNS names: clients that send one are served.
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -6,8 +6,8 @@ use std::process::{Command, Stdio};
 
 use crate::support::{BASE, Server};
 
-/// What `openssl s_client` gets for a request, with this server name; `None` where there is no
-/// openssl.
+/// The reply that `openssl s_client` gets with this server name; `None` if openssl is not
+/// installed.
 fn ask(server: &Server, version: &str, name: &[u8]) -> Option<String> {
     use std::os::unix::ffi::OsStrExt as _;
     let mut child = Command::new("openssl")
@@ -30,7 +30,7 @@ fn ask(server: &Server, version: &str, name: &[u8]) -> Option<String> {
         .ok()?;
     let request =
         format!("GET {BASE}/health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
-    // A server that refuses may be gone before the request.
+    // openssl may have ended before the request if the server refused the name.
     let _ = child.stdin.take().unwrap().write_all(request.as_bytes());
     Some(String::from_utf8_lossy(&child.wait_with_output().unwrap().stdout).into_owned())
 }
@@ -67,7 +67,7 @@ fn every_server_name_is_served() {
     }
 }
 
-/// openssl leaves an empty name out, so this is a ClientHello as it was recorded.
+/// Sends a recorded ClientHello, since openssl omits an empty name.
 #[test]
 fn an_empty_server_name_is_served() {
     const HANDSHAKE: u8 = 22;

@@ -1,4 +1,4 @@
-//! Signing in: what is answered, what is refused, and what guessing leads to.
+//! Sign-in: the bodies accepted and refused, the result, and a second sign-in of the same agent.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -57,7 +57,7 @@ fn the_heartbeat_repeats_the_time_of_the_sign_in() {
         .unwrap()
         .parse()
         .unwrap();
-    // It is reckoned back from now, so that a clock that was set meanwhile shows.
+    // It is calculated back from the current time, so it moves if the clock was set meanwhile.
     assert!((told - signed_in).abs() < 1000, "{signed_in} {told}");
 }
 
@@ -284,7 +284,7 @@ fn a_second_sign_in_is_told_so_only_with_the_right_password_and_forcelogin_repla
     assert_eq!(
         client.get("/agentevent/101", Some(&first)).text(),
         EMPTY_POLL,
-        "the first goes on"
+        "the first session goes on"
     );
     let second = client
         .put("/onlineagent/101/forcelogin", None, SIGN_IN)
@@ -299,7 +299,7 @@ fn a_second_sign_in_is_told_so_only_with_the_right_password_and_forcelogin_repla
         client.get("/agentevent/101", Some(&second)).text(),
         EMPTY_POLL
     );
-    // Without an earlier session it is a plain sign-in.
+    // Without an earlier session `forcelogin` is a plain sign-in.
     assert_eq!(
         client
             .put("/onlineagent/102/forcelogin", None, SIGN_IN)
@@ -355,8 +355,8 @@ fn a_client_that_reuses_its_poll_loop_never_loses_a_session_it_forced() {
     let server = Setup::new().endless_polls().start();
     let mut guid = server.sign_in(101);
     for round in 0..20 {
-        // The loop takes the Guid its client has when it polls, and ends with the first answer that
-        // is no success.
+        // The loop polls with the client's current Guid, and ends with the first reply that is not
+        // a success.
         let mut parked = server.park(101, &guid);
         let mut client = server.client();
         guid = client
@@ -383,14 +383,14 @@ fn a_forced_sign_in_ends_the_earlier_session_and_its_parked_poll_at_once() {
     let mut other = server.park(102, &bystander);
     let mut parked = server.park(101, &first);
     let second = server.sign_in_again(101);
-    // A client reuses its poll loop for the new session: 100-006 would end that loop.
+    // A client reuses its poll loop for the new session; 100-006 would end that loop.
     assert_eq!(parked.reply().text(), EMPTY_POLL);
     server
         .client()
         .get("/agentevent/101", Some(&first))
         .assert_failure("100-006");
     server.client().take_sign_in_events(101, &second);
-    // The poll of the new session, and the one of another agent, go on waiting.
+    // The poll of the new session and that of the other agent stay parked.
     let _next = server.park(101, &second);
     assert_eq!(server.metric("cc_gateway_polls_parked"), 2);
     server

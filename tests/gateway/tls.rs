@@ -1,4 +1,4 @@
-//! What is agreed with clients in their handshakes. `sslyze` and `testssl` look at the rest
+//! Key exchange and session resumption in handshakes. `sslyze` and `testssl` check the rest
 //! (CONTRIBUTING.md).
 
 use std::io::{Read as _, Write as _};
@@ -39,7 +39,7 @@ fn config(
     Arc::new(builder.with_root_certificates(roots).with_no_client_auth())
 }
 
-/// One request on a connection of its own; the ticket has come when it is answered.
+/// Sends one request on a new connection. The session ticket has arrived once it is answered.
 fn ask(server: &Server, config: &Arc<ClientConfig>) -> ClientConnection {
     let mut socket = TcpStream::connect(server.address()).unwrap();
     let name = ServerName::try_from("localhost").unwrap();

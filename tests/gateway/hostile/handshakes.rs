@@ -1,4 +1,4 @@
-//! What comes to the TLS port and is no handshake, or stops being one.
+//! Bytes on the TLS port that are not a valid handshake, or that begin as one.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ fn hello() -> Vec<u8> {
     bytes
 }
 
-/// Bytes to send to the port; after them the client says that it is done.
+/// What to send to the port, by name; the client then shuts down its sending side.
 pub fn all() -> Vec<(String, Vec<u8>)> {
     let hello = hello();
     let record = |kind: u8, version: [u8; 2], content: &[u8]| {
@@ -55,7 +55,8 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
             hello[..length].to_vec(),
         );
     }
-    // Type and versions, lengths of record and message, first bytes of the message.
+    // Type, version and length of the record; type, length and version of the message; length of
+    // the session id.
     for (at, value) in [
         (0, 0),
         (0, 24),
@@ -93,7 +94,7 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec(),
     );
     add(
-        "a proxy's greeting",
+        "a PROXY header",
         b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n".to_vec(),
     );
     add("SSH", b"SSH-2.0-x\r\n".to_vec());
@@ -164,11 +165,11 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         record(22, [3, 1], &[]).repeat(1000),
     );
     add(
-        "a record longer than any",
+        "a record above the maximum length",
         [&[22, 3, 1, 0xff, 0xff][..], &[1; 70_000]].concat(),
     );
     add(
-        "a message longer than any",
+        "a message above the maximum length",
         record(
             22,
             [3, 1],
@@ -177,7 +178,7 @@ pub fn all() -> Vec<(String, Vec<u8>)> {
         .repeat(20),
     );
     add(
-        "a server's message",
+        "a ServerHello",
         record(22, [3, 3], &[2, 0, 0, 4, 3, 3, 0, 0]),
     );
     add(
