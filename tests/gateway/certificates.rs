@@ -590,6 +590,25 @@ fn dated(from: i64, to: i64) -> Vec<u8> {
     })
 }
 
+/// A certificate valid for `days` with the root that issued it, which is valid for `root_days`.
+fn below_a_root(days: i64, root_days: i64) -> Vec<u8> {
+    let until =
+        |days: i64| SystemTime::now() + Duration::from_secs(days.unsigned_abs() * 86_400 + 60);
+    let root_key = rcgen::KeyPair::generate().unwrap();
+    let mut root = rcgen::CertificateParams::default();
+    root.distinguished_name
+        .push(rcgen::DnType::CommonName, "root");
+    root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    root.not_after = until(root_days).into();
+    let root_pem = root.self_signed(&root_key).unwrap().pem();
+    let issuer = rcgen::Issuer::new(root, root_key);
+    let key = rcgen::KeyPair::from_pem(&text("leaf.key.pkcs8")).unwrap();
+    let mut leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
+    leaf.not_after = until(days).into();
+    let leaf_pem = leaf.signed_by(&key, &issuer).unwrap().pem();
+    (leaf_pem + &root_pem).into_bytes()
+}
+
 #[test]
 fn what_clients_will_not_like_is_a_warning_of_start_check_and_reload() {
     let cases = [
@@ -735,6 +754,8 @@ fn the_end_of_the_certificate_follows_a_reload_only_when_it_is_taken() {
     let pair = files(&scratch).load().unwrap();
     assert!((363..=365).contains(&days(pair.expiry())));
     assert!(tls.replace(pair));
+    scratch.file(CERTIFICATE, below_a_root(20, 5));
+    assert_eq!(days(files(&scratch).load().unwrap().expiry()), 20);
 }
 
 #[test]
