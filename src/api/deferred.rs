@@ -164,7 +164,7 @@ impl fmt::Debug for Ticket {
 mod tests {
     use super::*;
 
-    /// Slots that nothing waits in.
+    /// Slots without waiting requests.
     struct Empty;
 
     impl Slots for Empty {

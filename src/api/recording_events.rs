@@ -341,7 +341,7 @@ mod tests {
     use crate::session::{InitialState, PollOutcome};
     use std::sync::atomic::Ordering;
 
-    /// With a directory to look at once an hour.
+    /// With a mount that is scanned once an hour.
     fn watching() -> Desk {
         Desk::with("RECORD_SCAN_INTERVAL=3600000")
     }
@@ -407,7 +407,7 @@ mod tests {
                 Some(255),
                 r#"{"recordID":"Yc1v3a101d20261124t0915307.","callId":"1795511730-412","fileName":"Y:/3/0/20261124/101/0915307.mp4","caller":"","called":"","locationId":"255","taskId":6110,"fileMediaType":2}"#,
             ),
-            // The dot of such a name is its own, and stays.
+            // The second dot is part of the name, and is kept.
             (
                 started("0915307..V3", MediaKind::Audio),
                 None,
@@ -459,7 +459,7 @@ mod tests {
         sign_in(gateway, 101);
         gateway.announce(&[first], point(None), &arrivals);
         assert_eq!(gateway.recording_events.queued.value(), 2);
-        // An event that pushes another out is queued as well.
+        // An event that replaces the oldest one of a full queue counts as queued, too.
         for _ in 0..70 {
             gateway.announce(&[second], point(None), &arrivals);
         }
@@ -512,7 +512,7 @@ mod tests {
         assert!(Instant::now() < long);
         let reasons = wakeup.wait_until(Instant::now());
         assert!(!(reasons.new_agents || reasons.scan_ended || reasons.stop));
-        // It also wakes one who waits already.
+        // It also wakes a thread that is already waiting.
         std::thread::scope(|scope| {
             let waits = scope.spawn(|| wakeup.wait_until(long).stop);
             wakeup.notify(|reasons| reasons.stop = true);
@@ -546,7 +546,8 @@ mod tests {
                 .wait_until(Instant::now() + Duration::from_secs(60))
                 .scan_ended
         );
-        // One that has ended is no reason, and neither is one that goes on for new agents only.
+        // A mount is skipped only while a scan of all agents runs there, not after it has ended,
+        // nor while a scan of new agents runs.
         for (is_scanning, last_scope, skipped) in [
             (false, Some(Scope::All), 0),
             (true, Some(Scope::NewAgents), 0),
@@ -562,7 +563,7 @@ mod tests {
             let requested = (skipped == 0).then_some(Scope::All);
             assert_eq!(schedule.mounts[0].requested, requested, "{last_scope:?}");
             assert_eq!(counted(), [1, skipped]);
-            // What is requested waits for the end of the other.
+            // A requested scan waits for the end of the running one.
             schedule.scan(Instant::now());
             assert_eq!(
                 schedule.mounts[0].requested,
@@ -582,7 +583,7 @@ mod tests {
         let watch = &gateway.recording_events.watches[0];
         let began = schedule.new_agents_from;
         let after = |ms| began + Duration::from_millis(ms);
-        // What is requested waits for a scan that does not end.
+        // A scan that does not end, so that requests for further scans stay pending.
         let hold = watch.hold();
         schedule.new_agents_from = after(100);
         for (ms, are_new_agents, requested, has_new_agents) in [
@@ -610,12 +611,16 @@ mod tests {
             assert_eq!(schedule.round_at, Some(after(next_round)));
             assert_eq!(schedule.mounts[0].requested, Some(scope), "{ms}");
         }
-        // A scan for all is one for new agents, too.
+        // A scan of all agents includes the new ones.
         schedule.step(true, after(3_600_500));
         assert_eq!(schedule.mounts[0].requested, Some(Scope::All));
         drop(hold);
         gateway.drain();
         schedule.step(false, after(3_600_501));
-        assert_eq!(schedule.mounts[0].requested, Some(Scope::All), "a drain");
+        assert_eq!(
+            schedule.mounts[0].requested,
+            Some(Scope::All),
+            "no scan may begin during a drain"
+        );
     }
 }

@@ -280,8 +280,8 @@ mod tests {
         }
     }
 
-    /// Every documented field in every form that the usual Java reader takes for its type, and in
-    /// some that it does not.
+    /// Every documented field in every form that the usual Java parser accepts for its type, and in
+    /// some that it refuses.
     #[test]
     fn every_field_is_read_in_every_form_of_its_type() {
         let switches = [
@@ -369,7 +369,8 @@ mod tests {
                     assert_eq!(accepts(&content), is_taken, "{content}");
                     let marked = format!("\u{feff} {content}\r\n");
                     assert_eq!(accepts(&marked), is_taken, "{marked}");
-                    // What an older client calls the same is nobody's business.
+                    // Field names are case-sensitive: in capitals it is an unknown field, and
+                    // ignored.
                     assert!(accepts(&format!(
                         r#"{{"password":"","{}":{form}}}"#,
                         name.to_uppercase()

@@ -1,4 +1,4 @@
-//! The interfaces without a network: requests to a gateway of this process, and what it replies.
+//! Tests of the interfaces without a network: requests to a gateway in this process.
 
 mod agents;
 mod browsers;
@@ -23,8 +23,9 @@ use crate::recording::Download;
 use crate::recording::scratch::Scratch;
 use crate::session::{AgentId, InitialState, Roster};
 
-/// Every documented success of a call that changes something, and of a query that finds nothing.
+/// The success reply to a request that changes something.
 const DONE: &str = r#"{"result":{},"message":"success","retcode":"0"}"#;
+/// The reply to a query that finds nothing.
 const NOTHING: &str = r#"{"message":"","retcode":"0","result":[]}"#;
 const EMPTY: &str = r#"{"message":"","retcode":"0"}"#;
 
@@ -32,7 +33,7 @@ const EMPTY: &str = r#"{"message":"","retcode":"0"}"#;
 const AGENTS: &str = "101 = no-password\n102 = no-password\n105 = no-password\n105.role = inspector\n\
                       201 = no-password\n201.vdn = 2\n";
 
-/// How long any one thing may take before a test gives it up.
+/// Timeout of each wait of a test.
 const LONG: Duration = Duration::from_secs(60);
 
 /// A gateway with a mount directory.
@@ -46,7 +47,7 @@ impl Desk {
         Desk::with("")
     }
 
-    /// With these lines, which win over those of every desk; `@` is the mount directory.
+    /// With these settings, which override those of every desk; `@` stands for the mount directory.
     pub(super) fn with(lines: &str) -> Desk {
         let mount = Scratch::new();
         let text = format!(
@@ -67,7 +68,7 @@ impl Desk {
         }
     }
 
-    /// Signs in past the password; the Guid.
+    /// Signs in without checking a password; returns the Guid.
     fn sign_in(&self, number: u32) -> String {
         let opened = self.gateway.sessions.sign_in(
             agent(number),
@@ -79,7 +80,7 @@ impl Desk {
         opened.unwrap().guid.expose().to_owned()
     }
 
-    /// Signs in, and takes the events of that.
+    /// Signs in and consumes the sign-in events.
     fn sign_in_quietly(&self, number: u32) -> String {
         let guid = self.sign_in(number);
         for _ in 0..2 {
@@ -131,8 +132,8 @@ impl Desk {
         Handled { context, outcome }
     }
 
-    /// What becomes of a request that waits, once somebody finishes it; at once as at its deadline,
-    /// where nobody will.
+    /// The final outcome of a request. Waits until a waiting request is completed; if its ticket is
+    /// dropped instead, ends it as at its deadline.
     fn end(&self, asked: Handled) -> Handled {
         let Outcome::Waits(waiting) = asked.outcome else {
             return asked;
@@ -146,10 +147,10 @@ impl Desk {
         self.end(asked)
     }
 
-    /// What becomes of it at its deadline.
+    /// The outcome of a waiting request at its deadline.
     fn expire(&self, asked: Handled) -> Handled {
         let Outcome::Waits(waiting) = asked.outcome else {
-            panic!("it does not wait");
+            panic!("the request does not wait");
         };
         drop(waiting.is_waiting);
         let answer = self.gateway.resume(&asked.context, waiting.on_timeout);
@@ -166,13 +167,13 @@ impl Desk {
         self.ask(call).code.wire()
     }
 
-    /// Asks as an agent, and the body of the reply.
+    /// Sends a request with this Guid; returns the body of the reply.
     fn body(&self, call: RequestSpec, guid: &str) -> String {
         self.ask(&call.guid(guid)).body
     }
 }
 
-/// A request and what has become of it.
+/// A request and its outcome so far.
 struct Handled {
     context: Box<RequestContext>,
     outcome: Outcome,
@@ -184,13 +185,13 @@ enum Outcome {
     Waits(Waiting),
 }
 
-/// A request that waits.
+/// A waiting request.
 struct Waiting {
     until: Instant,
     is_poll: bool,
     on_timeout: Finish,
     finish: Receiver<Option<Finish>>,
-    /// Whoever has the ticket asks for it; the client is gone once this is.
+    /// The ticket checks that this still exists; dropping it means that the client has left.
     is_waiting: Arc<AtomicBool>,
 }
 
@@ -198,23 +199,23 @@ impl Handled {
     fn reply(self) -> Reply {
         match self.outcome {
             Outcome::Reply(reply) | Outcome::Download(reply, _) => reply,
-            Outcome::Waits(_) => panic!("it still waits"),
+            Outcome::Waits(_) => panic!("the request still waits"),
         }
     }
 
     fn waiting(&self) -> &Waiting {
         match &self.outcome {
             Outcome::Waits(waiting) => waiting,
-            _ => panic!("it does not wait"),
+            _ => panic!("the request does not wait"),
         }
     }
 
-    /// How long it waits at most.
+    /// The longest time that the request may wait.
     fn wait(&self) -> Duration {
         self.waiting().until - self.context.began
     }
 
-    /// Whether somebody has finished it.
+    /// Whether the request has been completed.
     fn is_finished(&self) -> bool {
         let waiting = self.waiting();
         let is_finished = waiting.finish.try_recv().is_ok();
@@ -237,7 +238,7 @@ impl Handled {
     }
 }
 
-/// The slot of the one request that waits.
+/// The slot of one waiting request.
 struct Slot {
     finished: Sender<Option<Finish>>,
     is_waiting: Weak<AtomicBool>,
@@ -265,7 +266,7 @@ struct RequestSpec {
     via: Option<IpAddr>,
 }
 
-/// A request of an interface, by its path below the base path; what follows a `?` is the query.
+/// A request to an interface, by its path below the base path, with an optional query after `?`.
 fn call(method: Method, path: &str) -> RequestSpec {
     let (path, query) = path.split_once('?').unwrap_or((path, ""));
     RequestSpec {

@@ -160,7 +160,7 @@ mod tests {
         ] {
             assert!(addresses(value).is_err(), "{value}");
         }
-        // The kernel would refuse the second of each pair, as if another program had it.
+        // The kernel would refuse the second address of each pair as in use.
         for (value, told) in [
             (
                 "0.0.0.0:8043,127.0.0.1:8043",

@@ -1,5 +1,5 @@
-//! `etc/basic.properties` and `etc/agents.properties`, which are installed with the gateway, work
-//! as they stand.
+//! Tests of `etc/basic.properties` and `etc/agents.properties`, the samples that are installed with
+//! the gateway.
 
 use super::keys::MOUNT_DIR;
 use super::{from_text, properties};
@@ -11,7 +11,7 @@ const AGENTS: &str = include_str!("../../etc/agents.properties");
 /// Where the sample is installed.
 const FILE: &str = "/etc/cc-gateway/basic.properties";
 
-/// What the sample sets for a fresh machine: downloads, and the pair the package makes. The
+/// What the sample sets for a new machine: downloads, and the key pair that the package makes. The
 /// operator adds a mount and an agent.
 const FRESH: [(&str, &str); 4] = [
     ("TLS_CERTIFICATE", "certificate.pem"),

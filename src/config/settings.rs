@@ -251,7 +251,7 @@ mod tests {
             ..before
         };
         assert_eq!(settings, expected);
-        // What could not be applied is a difference again, and nothing else.
+        // Only the settings that could not be applied differ again.
         let again = settings.reload(&read);
         assert!(again.len() == 3 && again.iter().all(|change| !change.in_force));
     }

@@ -212,7 +212,7 @@ mod tests {
         assert!(limits.insert(address(1)).is_ok());
     }
 
-    /// Addresses that share prefixes of every length often.
+    /// Addresses that often share a prefix of each length.
     fn addresses() -> impl Strategy<Value = IpAddr> {
         let v6 = (0..2u16, 0..3u16, 0..3u16, any::<u16>()).prop_map(|(site, high, low, host)| {
             IpAddr::V6(Ipv6Addr::new(

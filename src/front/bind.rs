@@ -219,7 +219,7 @@ mod tests {
                 (exit, is_transient)
             );
         }
-        // An address of its own may come yet.
+        // A specific address may be added to an interface later.
         let own = addresses(&["0.0.0.0:1", "[2001:db8::1]:1"]);
         let error =
             open_each(&own, without(&[("[2001:db8::1]:1", Errno::ADDRNOTAVAIL)])).unwrap_err();

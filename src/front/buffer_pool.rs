@@ -76,7 +76,11 @@ mod tests {
         assert_eq!(lent.len(), 100);
         lent[99] = 7;
         drop(lent);
-        assert_eq!(buffers.checkout()[99], 7, "the same one again");
+        assert_eq!(
+            buffers.checkout()[99],
+            7,
+            "a returned buffer must be used again"
+        );
         drop((0..7).map(|_| buffers.checkout()).collect::<Vec<_>>());
         assert_eq!(lock(&buffers.idle).len(), 3);
     }

@@ -143,11 +143,11 @@ mod tests {
     fn chains() {
         let long = format!("198.51.100.9,{}", "10.0.0.3,".repeat(ENTRIES_MAX));
         for (peer, forwarded_for, client, via) in [
-            // Who is not trusted is who it is.
+            // An untrusted peer is the client itself.
             ("192.0.2.1", None, "192.0.2.1", None),
             ("192.0.2.1", Some("198.51.100.9"), "192.0.2.1", None),
             ("::ffff:192.0.2.1", Some("198.51.100.9"), "192.0.2.1", None),
-            // A proxy without the field, or with an empty one, speaks for itself.
+            // Without the header, or with an empty one, the proxy is the client.
             ("10.0.0.1", None, "10.0.0.1", Some("10.0.0.1")),
             ("10.0.0.1", Some(""), "10.0.0.1", Some("10.0.0.1")),
             ("10.0.0.1", Some(","), "10.0.0.1", Some("10.0.0.1")),
@@ -169,7 +169,7 @@ mod tests {
                 "2001:db8::9",
                 Some("fd00::1"),
             ),
-            // Through more proxies than one.
+            // Through several proxies.
             (
                 "10.0.0.1",
                 Some("198.51.100.9, 10.0.0.2"),
@@ -182,7 +182,7 @@ mod tests {
                 "198.51.100.9",
                 Some("10.0.0.1"),
             ),
-            // What the client wrote itself stands left of what the proxy wrote.
+            // Entries that the client sent are to the left of those that the proxies added.
             (
                 "10.0.0.1",
                 Some("127.0.0.1, 198.51.100.9"),
@@ -207,7 +207,7 @@ mod tests {
                 "198.51.100.9",
                 Some("10.0.0.1"),
             ),
-            // Beyond garbage nobody is to be believed.
+            // Entries to the left of an invalid one are not trusted.
             ("10.0.0.1", Some("unknown"), "10.0.0.1", Some("10.0.0.1")),
             (
                 "10.0.0.1",
@@ -228,7 +228,7 @@ mod tests {
                 "10.0.0.2",
                 Some("10.0.0.1"),
             ),
-            // All are proxies: one of them asks for itself.
+            // All entries are proxies: the leftmost one is the client.
             (
                 "10.0.0.1",
                 Some("10.0.0.3, 10.0.0.2"),
@@ -236,7 +236,7 @@ mod tests {
                 Some("10.0.0.1"),
             ),
             ("10.0.0.1", Some("10.0.0.1"), "10.0.0.1", Some("10.0.0.1")),
-            // A chain nobody has.
+            // A chain longer than ENTRIES_MAX.
             (
                 "10.0.0.1",
                 Some(long.trim_end_matches(',')),
@@ -266,7 +266,7 @@ mod tests {
                 "198.51.100.9",
                 Some("10.0.0.1"),
             ),
-            // The client behind a proxy that passes TLS on writes the field itself.
+            // Behind a proxy that passes TLS through, the client itself writes the header.
             (
                 "10.0.0.1",
                 "198.51.100.9",
@@ -274,7 +274,8 @@ mod tests {
                 "198.51.100.9",
                 Some("10.0.0.1"),
             ),
-            // One proxy passes TLS on to us for another one that ends it.
+            // One proxy passes TLS through for another proxy, which terminates it and adds the
+            // header.
             (
                 "10.0.0.1",
                 "10.0.0.2",
@@ -289,7 +290,7 @@ mod tests {
                 "10.0.0.2",
                 Some("10.0.0.1"),
             ),
-            // Nobody may read a header of such a peer; if somebody does, it counts for nothing.
+            // The PROXY header of an untrusted peer is not read; if it were, it would be ignored.
             (
                 "192.0.2.1",
                 "127.0.0.1",
@@ -326,7 +327,7 @@ mod tests {
             })
     }
 
-    /// The ways an address is written.
+    /// The forms in which an address is written.
     fn written(address: IpAddr, form: u8, port: u16) -> String {
         match (form % 4, address) {
             (1, address) => SocketAddr::new(address, port).to_string(),
@@ -337,7 +338,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever a client sends along, the proxies' own words decide.
+        /// The entries that the proxies add decide, whatever the client sends.
         #[test]
         fn a_spoofed_chain_ends_at_the_last_untrusted_hop(
             spoofed in "[ -~]{0,40}|((10\\.0\\.0\\.1|127\\.0\\.0\\.1|unknown|::1),){0,5}",
@@ -346,7 +347,7 @@ mod tests {
             form: u8,
             port: u16,
         ) {
-            // Each hop appends its peer; the last of them is the peer of the connection.
+            // Each proxy appends its peer; the last proxy is the peer of the connection.
             let (peer, others) = proxies.split_last().unwrap();
             let mut chain = vec![spoofed, written(client, form, port)];
             chain.extend(others.iter().map(|proxy| written(*proxy, form.wrapping_add(1), port)));

@@ -215,7 +215,7 @@ mod tests {
         assert!(admit("192.0.2.1").is_ok());
     }
 
-    /// A balancer's connection counts for no network until it has named its client.
+    /// A connection of a balancer does not count for a network until it has named its client.
     #[test]
     fn a_connection_counts_for_the_client_it_names() {
         let connections = Arc::new(Connections::new(9, 1));

@@ -198,7 +198,7 @@ mod tests {
         (made.cert.pem(), made.signing_key.serialize_pem())
     }
 
-    /// The files in a directory, which only their owner may read.
+    /// Writes the files, readable by their owner only.
     fn files(scratch: &Scratch, certificate: &str, key: &str) -> KeyPairFiles {
         let write = |name: &str, text: &str| {
             let path = scratch.file(name, text.as_bytes());
@@ -211,7 +211,7 @@ mod tests {
         }
     }
 
-    /// What is wrong, without the folder of the files.
+    /// The problems, without the folder of the files.
     fn problems(scratch: &Scratch, outcome: Result<KeyPair, Vec<Problem>>) -> Vec<String> {
         let folder = format!("{}/", scratch.path().display());
         let problems = outcome.unwrap_err();
@@ -238,7 +238,7 @@ mod tests {
         let (certificate, key) = pair();
         let pair = files(&scratch, &certificate, &key).load().unwrap();
         assert_eq!(warnings(&scratch, &pair), [""; 0]);
-        // rcgen's own default: the beginning of the year 4096.
+        // The default of rcgen: the beginning of the year 4096.
         assert_eq!(pair.expiry(), 67_090_118_400);
         assert_eq!(pair.certified.cert.len(), 1);
     }
@@ -350,7 +350,7 @@ mod tests {
         let epoch = SystemTime::UNIX_EPOCH;
         for (now, remarks) in [
             (epoch + Duration::from_secs(1_800_000_000), 0),
-            // From 1975 on, says rcgen.
+            // By default rcgen makes certificates valid from 1975 on.
             (epoch + Duration::from_secs(1), 1),
             (epoch - Duration::from_secs(1), 1),
             (epoch + Duration::from_secs(68_000_000_000), 1),
@@ -381,7 +381,7 @@ mod tests {
             certificate: "c".into(),
             private_key: "k".into(),
         };
-        // Every one of them was valid then.
+        // A time at which every certificate of the corpus is valid.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_795_737_600);
         for (name, of_certificate, of_key) in [
             ("bom", None, None),

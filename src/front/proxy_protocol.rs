@@ -398,8 +398,8 @@ mod tests {
         for (command, family, content, expected) in [
             (0x21, 0x11, v4(), header(Some("192.0.2.7:49152"), 28)),
             (0x21, 0x21, v6(), header(Some("[2001:db8::7]:49152"), 52)),
-            // Datagrams, Unix sockets and what is unspecified name nobody who could be at the end
-            // of this stream.
+            // Datagram, Unix and unspecified addresses cannot be those of a TCP client, so the
+            // header is accepted without an address.
             (0x21, 0x12, v4(), header(None, 28)),
             (0x21, 0x22, v6(), header(None, 52)),
             (0x21, 0x10, v4(), header(None, 28)),
@@ -426,7 +426,7 @@ mod tests {
             (0x21, 0x11, vec![], Err(Length)),
             (0x21, 0x21, v6()[..35].to_vec(), Err(Length)),
             (0x21, 0x31, vec![b'/'; 215], Err(Length)),
-            // Extensions: an ALPN, an authority, padding, and one that nobody has registered.
+            // Extensions: an ALPN, an authority, padding, and an unregistered type.
             (
                 0x21,
                 0x11,
@@ -489,7 +489,7 @@ mod tests {
         }
     }
 
-    /// Bytes near a header, and any others.
+    /// Bytes similar to a header, and random ones.
     fn bytes() -> impl Strategy<Value = Vec<u8>> {
         let tail = || proptest::collection::vec(any::<u8>(), 0..64);
         let words = "(PROXY)?( (TCP4|TCP6|UNKNOWN|192.0.2.7|::1|0|65535|00|x)){0,7}(\r\n|\n|\r)?";

@@ -160,8 +160,8 @@ mod tests {
     }
 
     proptest! {
-        /// Each goes off once, not before its time, and at most a step after it where it is within
-        /// the horizon.
+        /// Each timer expires once, not early, and at most one step late if it is within the
+        /// horizon.
         #[test]
         fn none_is_lost_or_early(at in proptest::collection::vec(0..200_000_u64, 1..50), looks in proptest::collection::vec(1..30_000_u64, 1..50)) {
             let start = Instant::now();
@@ -176,7 +176,7 @@ mod tests {
                 now += Duration::from_millis(*ms);
                 while let Some((_, key)) = timers.pop_expired(now) {
                     let index = key.index as usize;
-                    // As an I/O thread does with what is not due yet.
+                    // As an I/O thread does with a timer that is not due yet.
                     if due[index] > now {
                         set(&mut timers, due[index], key.index);
                     } else {

@@ -359,7 +359,7 @@ mod tests {
             (3, true, true)
         );
         assert!(facts.is_self_issued());
-        // rcgen's own.
+        // The defaults of rcgen.
         assert_eq!(facts.not_before.to_string(), "1975-01-01 00:00:00 UTC");
         assert_eq!(facts.not_after.to_string(), "4096-01-01 00:00:00 UTC");
         assert_eq!(facts.key.kind, oid::EC);

@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn the_directory_is_private_and_goes_with_its_owner() {
-        // Longer than the path of a socket may be.
+        // Longer than the path of a Unix socket may be.
         let parent = std::env::temp_dir()
             .join("x".repeat(150))
             .join(format!("{}", std::process::id()));

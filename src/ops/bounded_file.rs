@@ -189,7 +189,7 @@ mod tests {
                 ),
             }
         }
-        // A file of the kernel without a size is one as well.
+        // Files of procfs have a size of 0, but have content.
         assert!(
             !BoundedFile::read(Path::new("/proc/self/status"), 1 << 20)
                 .unwrap()

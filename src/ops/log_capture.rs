@@ -1,11 +1,11 @@
-//! What a test logs.
+//! Captures what a test logs.
 
 use std::cell::RefCell;
 
 use log::{LevelFilter, Log, Metadata, Record};
 
 thread_local! {
-    /// The lines of this thread, while it wants them.
+    /// The lines of this thread while they are captured.
     static LINES: RefCell<Option<Vec<String>>> = const { RefCell::new(None) };
 }
 
@@ -27,9 +27,9 @@ impl Log for Capture {
     fn flush(&self) {}
 }
 
-/// What `action` logs on this thread, each line after its level.
+/// The lines that `action` logs on this thread, each with its level in front.
 pub(crate) fn logged(action: impl FnOnce()) -> Vec<String> {
-    // Another test may have done so.
+    // Fails if another test has done this already.
     let _ = log::set_logger(&Capture);
     log::set_max_level(LevelFilter::Trace);
     LINES.set(Some(Vec::new()));

@@ -88,7 +88,7 @@ mod tests {
     fn a_trouble_that_lasts_is_told_ever_more_seldom_and_never_forgotten() {
         let mut log = RateLimitedLog::default();
         let start = Instant::now();
-        // A day of a thing that happens ten times a second.
+        // An event that occurs ten times a second, for a day.
         let times = (0..864_000).map(|tenth| start + Duration::from_millis(100) * tenth);
         let written: Vec<Instant> = times.filter(|&now| log.permit(now).is_some()).collect();
         assert!((1440..1460).contains(&written.len()), "{}", written.len());

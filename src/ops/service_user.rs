@@ -142,7 +142,7 @@ mod tests {
             .unwrap();
         assert_eq!(user, 65_534);
         assert_eq!(shadow.unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        assert!(geteuid().is_root(), "this thread is still root's");
+        assert!(geteuid().is_root(), "this thread must still be root's");
     }
 
     #[test]

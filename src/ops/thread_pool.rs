@@ -342,7 +342,7 @@ mod tests {
         assert!(pool.execute(None, job));
         assert!(begun.wait_until(Instant::now() + LONG));
         let (job, waiting) = blocking(&release);
-        // Its time limit is over as soon as it starts, and not before.
+        // Its time limit counts from its start, and is over at once then.
         assert!(pool.execute_within(Instant::now() + LONG, Duration::ZERO, job));
         assert!(
             !pool.execute(soon(), Box::new(|| ())),
@@ -375,7 +375,7 @@ mod tests {
         let on_drop = OnDrop(Arc::clone(&dropped));
         pool.execute(
             Some(Instant::now()),
-            Box::new(move || panic!("run though late, {}", on_drop.0.is_set())),
+            Box::new(move || panic!("the late job ran, {}", on_drop.0.is_set())),
         );
         assert!(!dropped.is_set());
         release.set();

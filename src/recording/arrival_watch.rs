@@ -193,7 +193,7 @@ mod tests {
         let watch = watch(Mount::new(scratch.path().to_owned(), false));
         let (tell, told) = sync_channel(0);
         assert!(watch.scan(agents(), Scope::All, move |scan| tell.send(scan).unwrap()));
-        // The scan ends before its callback, which waits here.
+        // The scan ends before its callback, which blocks until the test receives.
         eventually(|| !watch.is_scanning());
         assert_eq!(told.recv().unwrap().figures.folders, 1);
         let counted = &watch.counted;
@@ -215,7 +215,7 @@ mod tests {
         assert_eq!(
             (counted.scans.load(Ordering::Relaxed), watch.is_scanning()),
             (1, false),
-            "nothing was touched"
+            "without agents there is no scan"
         );
     }
 

@@ -149,10 +149,13 @@ mod tests {
         assert!(downloads.acquire(101, 0).is_none(), "the agent's limit");
         let _third = downloads.acquire(102, 0).unwrap();
         assert!(downloads.acquire(103, 0).is_none(), "the limit of all");
-        assert!(downloads.acquire(103, 1).is_some(), "one of them hangs");
+        assert!(
+            downloads.acquire(103, 1).is_some(),
+            "a hung download must not count towards the limit of all"
+        );
         assert!(
             downloads.acquire(101, 1).is_none(),
-            "the agent's limit, whoever hangs"
+            "hung downloads must count towards the agent's limit"
         );
         assert_eq!(downloads.running(), 3);
         drop(first);

@@ -191,7 +191,7 @@ mod tests {
         eventually(|| files.unclosed() == 0);
         assert_eq!(lock(&files.closing).next, 3 * MAX_UNCLOSED as u64);
         assert!(files.wait_for_room(Instant::now()) && !files.is_stuck());
-        // Numbers are used again by other tests, so some may be open as something else.
+        // Other tests may have opened other files with these numbers since.
         let is_ours =
             |descriptor: &String| std::fs::read_link(descriptor).is_ok_and(|to| to == path);
         assert!(!descriptors.iter().any(is_ours));

@@ -314,7 +314,7 @@ mod tests {
         assert_eq!(
             ranged(Some("bytes=1-2"), Some(date), fresh),
             Whole,
-            "a date as young as this is weak"
+            "a date this recent is a weak validator"
         );
     }
 
@@ -384,7 +384,7 @@ mod tests {
         }
     }
 
-    /// The bytes a range names, by looking at every one of them.
+    /// The bytes that a range selects, found by checking each of them.
     fn model(first: Option<u64>, last: Option<u64>, length: u64) -> Vec<u64> {
         let all = 0..length;
         match (first, last) {

@@ -333,7 +333,7 @@ mod tests {
         );
     }
 
-    /// Names that exist, that lead out, and that try to.
+    /// Names that exist, links that lead out of the mount, and names that try to.
     fn name() -> impl Strategy<Value = Vec<u8>> {
         const KNOWN: &[&str] = &[
             "in",
@@ -414,7 +414,8 @@ mod tests {
             Ok(())
         });
         result.unwrap();
-        // Each of the three ends is met often, or the run would say little. Of 5000 some 130 open a file.
+        // Each outcome must be frequent, or the run would show little. About 130 of 5000 open a
+        // file.
         let met = [opened.get(), missing.get(), refused.get()];
         assert!(met.iter().all(|&count| count > 50), "{met:?}");
     }

@@ -1,10 +1,10 @@
-//! What tests of mounts need: directories that go with the test, and waiting for what threads do.
+//! Helpers of tests of mounts: temporary directories, and waiting for other threads.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-/// Waits until `condition` holds, and fails if that takes absurdly long.
+/// Waits until `condition` holds; fails after 60 s.
 pub(crate) fn eventually(condition: impl Fn() -> bool) {
     let limit = Instant::now() + Duration::from_secs(60);
     while !condition() {
@@ -13,12 +13,12 @@ pub(crate) fn eventually(condition: impl Fn() -> bool) {
     }
 }
 
-/// A directory of a test's own.
+/// A temporary directory for one test.
 #[derive(Debug)]
 pub(crate) struct Scratch(PathBuf);
 
 impl Scratch {
-    /// An empty directory with a name of its own.
+    /// An empty directory with a unique name.
     pub(crate) fn new() -> Scratch {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         let name = format!(
@@ -31,19 +31,19 @@ impl Scratch {
         Scratch(path.canonicalize().unwrap())
     }
 
-    /// Where it is, without links.
+    /// Its path, without symbolic links.
     pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 
-    /// Makes a folder and those above it.
+    /// Makes a folder and its parents.
     pub(crate) fn folder(&self, path: &str) -> PathBuf {
         let path = self.0.join(path);
         std::fs::create_dir_all(&path).unwrap();
         path
     }
 
-    /// Writes a file, with the folders above it.
+    /// Writes a file, and makes the folders above it.
     pub(crate) fn file(&self, path: &str, content: &[u8]) -> PathBuf {
         let path = self.0.join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();

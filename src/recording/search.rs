@@ -416,8 +416,8 @@ mod tests {
                 scratch.file(&format!("1/0/20190101/{agent}/{file}.mp4"), b"v");
             }
         }
-        // 1 + 1 + 400 folders and 5 files, each folder with its `.` and `..`, but never the 200
-        // agents.
+        // 1 + 1 + 400 folders and 5 files, plus `.` and `..` in each listed folder, but not the
+        // folders of the 200 agents.
         let frugal = SearchLimits {
             entries: 420,
             days: 400,

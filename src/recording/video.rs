@@ -231,7 +231,7 @@ mod tests {
         begin(File::open(path).unwrap(), range)
     }
 
-    /// Not a multiple of anything.
+    /// Not a multiple of any block size.
     const BUFFER: usize = PREFETCH_LEN + 1000;
 
     fn rest(video: &mut Video) -> Result<Vec<u8>, ReadError> {
@@ -341,8 +341,8 @@ mod tests {
         assert_eq!(rest(&mut other).unwrap(), b"another");
     }
 
-    /// Gives the first chunk of a file of three, has `change` done to the file, and gives what came
-    /// of the rest.
+    /// Reads the first of several chunks of a file, applies `change` to the file, and reads the
+    /// rest.
     fn changed(change: impl FnOnce(&File)) -> Result<Vec<u8>, ReadError> {
         let scratch = Scratch::new();
         let path = scratch.file("a.mp4", &content(3 * BUFFER));
@@ -366,10 +366,11 @@ mod tests {
         assert!(changed(grown).unwrap() == whole);
         let overwritten = |file: &File| file.write_all_at(b"other", 2 * BUFFER as u64).unwrap();
         assert!(matches!(changed(overwritten), Err(ReadError::Changed)));
-        // What has been sent already is not sent again, and would be missed nevertheless.
+        // A change of bytes that have been sent already must be detected, too.
         let overwritten = |file: &File| file.write_all_at(b"other", 0).unwrap();
         assert!(matches!(changed(overwritten), Err(ReadError::Changed)));
-        // Some file servers give zeros for bytes that are gone; here they are there again.
+        // Some file servers return zeros for bytes that are gone. Here the file is cut and then
+        // extended with zeros.
         let shortened = |file: &File| {
             file.set_len(10).unwrap();
             file.set_len(whole.len() as u64).unwrap();
@@ -409,7 +410,7 @@ mod tests {
             refused(File::open(scratch.path()).unwrap()),
             Some(Unreadable::Irregular)
         );
-        // A descriptor that cannot be read is the one read error that needs no broken disk.
+        // A descriptor opened for writing only is the one read error that needs no broken disk.
         let path = scratch.file("a.mp4", b"video");
         let file = File::options().write(true).open(path).unwrap();
         assert_eq!(refused(file), Some(Unreadable::Failed(Errno::BADF)));

@@ -167,7 +167,7 @@ mod tests {
         schedule.note(0, true, at(0));
         assert!(
             (2..10_000).all(|second| !schedule.is_due(true, 0, false, at(second))),
-            "it may idle"
+            "an unused automount must not be probed, so that it can expire"
         );
         assert!(
             schedule.is_due(false, 0, false, at(2)),
@@ -176,7 +176,7 @@ mod tests {
         assert!(schedule.is_due(true, 1, false, at(2)) && schedule.is_due(true, 0, true, at(2)));
         let mut probed = Vec::new();
         for second in (10_000..10_400).step_by(2) {
-            // Clients go on asking all the time.
+            // Requests keep using the mount.
             if schedule.is_due(true, second, true, at(second)) {
                 schedule.note(second, false, at(second));
                 probed.push(second - 10_000);
@@ -187,7 +187,7 @@ mod tests {
         schedule.note(20_000, true, at(20_000));
         assert!(
             !schedule.is_due(true, 20_000, false, at(20_002)),
-            "it works again and may idle again"
+            "it works again, so it must not be probed while it is unused"
         );
     }
 

@@ -261,7 +261,7 @@ mod tests {
     #[test]
     fn each_command_leads_from_its_states_to_one_with_the_documented_event() {
         use EventKind::{CancelNotReady, CancelRest, CancelWork, SetNotReady, SetRest, SetWork};
-        // By state: what a command comes to when the agent is busy, idle, in wrap-up, resting.
+        // The outcome of a command in each state: busy, idle, in wrap-up, resting.
         type Outcome = Option<(AgentState, Option<EventKind>)>;
         let to = |state, kind| Some((state, Some(kind)));
         let table: [(StateCommand, [Outcome; 4]); 10] = [
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(
             presence.rest_timeout(start + SECOND),
             None,
-            "a rest that is over has no end"
+            "a cancelled rest must not time out"
         );
     }
 

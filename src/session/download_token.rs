@@ -162,7 +162,7 @@ mod tests {
         AgentId::parse(&id.to_string(), 99_999).unwrap()
     }
 
-    /// Two sessions, as a table gives them out.
+    /// The ids of two sessions.
     fn sessions() -> [SessionId; 2] {
         [1, 2].map(SessionId::for_test)
     }
@@ -191,11 +191,11 @@ mod tests {
             let redeem =
                 || tokens.redeem(agent(id), presented_in, token.expose(), path, now + after);
             assert_eq!(redeem(), good, "{id} {presented_in:?} {path} {after:?}");
-            assert!(!redeem(), "it was presented before");
+            assert!(!redeem(), "a token must be used up when it is presented");
             if id == 101 {
                 assert!(
                     !tokens.redeem(agent(101), session, token.expose(), PATH, now),
-                    "whatever it was presented for"
+                    "a refused token must be used up, too"
                 );
                 assert!(lock(&tokens.agents).is_empty());
             }
@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(
             lock(&tokens.agents).len(),
             1,
-            "what is no longer good makes room first"
+            "expired tokens must be removed first"
         );
     }
 }

@@ -105,7 +105,11 @@ mod tests {
         assert_eq!(queue.push("a", 4), Err(4));
         assert_eq!(queue.push("b", 10), Ok(Some(3)));
         assert_eq!(queue.push("b", 11), Ok(Some(2)));
-        assert_eq!(queue.push("b", 12), Err(12), "both have as many now");
+        assert_eq!(
+            queue.push("b", 12),
+            Err(12),
+            "both lines have the same length"
+        );
         let evicted = queue.push("c", 20).unwrap();
         assert!([Some(1), Some(11)].contains(&evicted), "{evicted:?}");
         assert_eq!(queue.push("c", 21), Err(21));

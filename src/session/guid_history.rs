@@ -189,7 +189,7 @@ mod tests {
         let (policy, start) = (policy(true, 60, 120), Instant::now());
         let (first, second) = (fingerprint(), fingerprint());
         let mut guids = GuidHistory::new(first, start);
-        // What a client does that never takes a renewal over: the seconds of its polls.
+        // The polls, by second, of a client that never uses a renewed Guid.
         for (second, due) in [
             (0, false),
             (59, false),
@@ -213,7 +213,7 @@ mod tests {
                 guids.renew(&first, fingerprint(), &policy, now);
             }
         }
-        // One that does: the age of the Guid it uses is all that counts.
+        // For a client that uses a renewed Guid, only the age of that Guid counts.
         guids.renew(&first, second, &policy, start + SECOND * 105);
         assert!(!guids.renewal_due(&second, &policy, start + SECOND * 164));
         assert!(guids.renewal_due(&second, &policy, start + SECOND * 165));

@@ -280,7 +280,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_has_no_password() {
+    fn a_dummy_hash_does_not_match_the_empty_password() {
         assert!(!PasswordHash::dummy(0).verify(""));
         assert_eq!(PasswordHash::dummy(0).iterations(), ITERATIONS_MIN);
         assert_eq!(PasswordHash::dummy(u32::MAX).iterations(), ITERATIONS_MAX);

@@ -237,7 +237,7 @@ mod tests {
         Ok(told)
     }
 
-    /// What the check came to; `None` if its callback was dropped.
+    /// The result of a check; `None` if its callback was dropped.
     fn outcome(told: &Receiver<bool>) -> Option<bool> {
         match told.recv_timeout(Duration::from_secs(60)) {
             Ok(right) => Some(right),
@@ -352,19 +352,23 @@ mod tests {
             QueueFull
         );
         let empty = submit(&verifier, HERE, Some(Credential::EmptyOnly), "").unwrap();
-        assert_eq!(outcome(&empty), Some(true), "needs no place in the queue");
+        assert_eq!(
+            outcome(&empty),
+            Some(true),
+            "a check without a hash needs no place in the queue"
+        );
         let other = submit(&verifier, ELSEWHERE, hashed(), "other").unwrap();
         assert_eq!(
             outcome(&guesses[QUEUE_MAX - 1]),
             None,
-            "the newest guess has made room"
+            "the newest guess must be dropped to make room"
         );
         given_up.store(true, Ordering::SeqCst);
         drop(closed);
         assert!(busy.iter().all(|told| outcome(told) == Some(true)));
         assert_eq!(outcome(&other), Some(true));
         assert!(guesses[1..].iter().all(|told| outcome(told).is_none()));
-        // Two threads began "guess 0" and "other" in whichever order they came to note it.
+        // Two threads check "guess 0" and "other" at the same time, in either order.
         let mut checked = lock(&CHECKED).split_off(THREADS);
         checked.sort_unstable();
         assert_eq!(checked, ["guess 0", "other"]);

@@ -251,14 +251,14 @@ mod tests {
         assert_eq!(budgets.exhausted(agent(101), prefix(0), start), None);
         assert!(
             budgets.exhausted(agent(101), prefix(1), start).is_some(),
-            "the fullest stays"
+            "the prefix with the most failures must be kept"
         );
         budgets.failed(prefix(1), start + KNOWN_TIMEOUT);
         budgets.failed(prefix(20_000), start + KNOWN_TIMEOUT);
         assert_eq!(
             (budgets.prefixes.len(), budgets.known),
             (2, 0),
-            "what no longer matters makes room first"
+            "expired entries must be removed first"
         );
         assert!(size_of::<(IpAddr, PrefixBudget)>() <= 112);
     }

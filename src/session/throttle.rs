@@ -321,7 +321,7 @@ mod tests {
         fail_until_locked(&throttle, agent(101), start);
         assert!(
             throttle.locked(agent(101), HERE, start).is_some(),
-            "its own lock holds for who works there, too"
+            "an agent that works there can still be locked by its own failures"
         );
     }
 

@@ -1,12 +1,12 @@
-//! The checks of a download, in the order that is promised: every row is reached, and of two faults
-//! at the same time the one further up is told.
+//! The order of the checks of a download: every check is reached, and of two faults in one request
+//! the one that is checked first decides the code.
 
 use crate::support::{Agent, Client, Server, Setup, eventually};
 
 const OWN: &str = "recordId=Y:/1/0/20201202/503/1714442.mp4";
 const OTHERS: &str = "recordId=Y:/1/0/20201202/102/1714442.mp4";
 
-/// A server with a recording of 503, one of 102, and some that cannot be had.
+/// Recordings of 503 and 102, and some that cannot be downloaded.
 fn setup() -> Setup {
     Setup::new()
         .recording("1/0/20201202/503/1714442.mp4", "video")
@@ -16,7 +16,7 @@ fn setup() -> Setup {
         .recording("1/0/20201202/503/voice.V3", "voice")
 }
 
-/// In a pool the plain key of the mount has no effect; the node 256 gets its directory.
+/// A pool. MOUNT_DIR without a node has no effect there, so node 256 gets the directory.
 fn pool(setup: Setup) -> Setup {
     let mount = setup.directory().join("mount").display().to_string();
     setup
@@ -25,14 +25,14 @@ fn pool(setup: Setup) -> Setup {
         .set("MOUNT_DIR.256", &mount)
 }
 
-/// The mount directory is not there.
+/// The mount directory does not exist.
 fn lost(setup: Setup) -> Setup {
     setup
         .set("MOUNT_DIR", "/nowhere/at/all")
         .expect_log("mount /nowhere/at/all is lost")
 }
 
-/// Queries and the codes they end with.
+/// Asserts the code of each query.
 fn expect(agent: &Agent<'_>, table: &[(&str, &str)]) {
     for (query, code) in table {
         assert_eq!(agent.code(query), *code, "{query}");
@@ -120,7 +120,7 @@ fn in_a_pool_the_node_comes_before_the_record_id() {
 }
 
 #[test]
-fn without_a_pool_a_location_is_nobodys_business() {
+fn without_a_pool_the_location_is_ignored() {
     let server = setup().start();
     let query = format!("{OWN}&locationId=nonsense");
     expect(&server.agent(503), &[(&query, "0")]);
@@ -250,7 +250,8 @@ fn the_suffixes_of_videos_are_a_setting() {
     );
 }
 
-/// Recordings too large to fit into the buffers of a connection whose client does not read.
+/// Adds recordings larger than all socket buffers, so that a download lasts while its client does
+/// not read.
 fn slow_setup() -> Setup {
     let setup = setup();
     let folder = setup.directory().join("mount/1/0/20201202");
@@ -294,7 +295,7 @@ fn the_limit_of_an_agent_comes_last_and_holds_for_that_agent_only() {
     assert_eq!(
         agent.ask(OWN, "Range: bytes=99-\r\n").status,
         416,
-        "nothing is sent, so no limit is met"
+        "a 416 sends no part of the recording, so no limit applies"
     );
     assert_eq!(other.code(OTHERS), "0");
     server.metric_becomes("downloads", 2);
@@ -315,7 +316,7 @@ fn the_limit_of_all_counts_every_agent() {
     assert_eq!(reply.status, 200);
 }
 
-/// One download of one agent at a time, ended in this way: the next one must go through.
+/// With a limit of one download, ends the running one with `end`; the next one must succeed.
 fn ended_by(end: impl FnOnce(&Server, Client)) {
     let server = slow_setup()
         .set("MAX_DOWNLOADS_PER_AGENT", "1")
@@ -334,8 +335,8 @@ fn ended_by(end: impl FnOnce(&Server, Client)) {
 fn a_download_that_is_finished_counts_no_more() {
     ended_by(|_, mut client| {
         client.stream(64 << 20, |_| ());
-        // On the same connection, which is still open, so that the end of the connection is not
-        // what counts.
+        // The connection stays open: the end of the response must free the slot, not the end of the
+        // connection.
         assert_eq!(client.get("/health", None).status, 200);
         std::mem::forget(client);
     });

@@ -1,4 +1,4 @@
-//! The commands beside serving: what they print, write and refuse.
+//! The commands other than serving: their output, the files they write, and what they refuse.
 
 use std::fs;
 use std::io::Write as _;
@@ -104,7 +104,7 @@ fn certificate_writes_a_pair_with_a_private_key_and_never_over_one() {
             .mode()
             & 0o777
     };
-    // A umask may take bits away, never add one.
+    // A umask may only clear permission bits.
     assert_eq!(mode("private-key.pem") & !0o640, 0);
     assert_eq!(mode("certificate.pem") & !0o644, 0);
     let key = fs::read(scratch.path().join("private-key.pem")).unwrap();
@@ -143,7 +143,7 @@ fn the_certificate_is_valid_for_825_days_which_is_all_that_apple_takes() {
             .unwrap()
             .success()
     };
-    // Its first day was yesterday.
+    // Its validity began yesterday.
     assert!(lasts(823) && !lasts(824));
 }
 
@@ -213,7 +213,7 @@ fn remarks_of_check_carry_their_priority_in_the_journal_each_once_and_quiet_has_
     let output = check(&[]);
     let said = text(&output.stderr);
     for part in [
-        "<4>", // every warning
+        "<4>", // the priority of a warning
         "MAXTIMES: is ignored; did you mean MAXTIME?",
         "MAXTIMEZ: is ignored; did you mean MAXTIME?",
         "TLS_PRIVATE_KEY: the private key is world-readable",
@@ -250,8 +250,8 @@ fn remarks_of_check_carry_their_priority_in_the_journal_each_once_and_quiet_has_
     );
 }
 
-/// Runs a command where the machine has a user of the service, of number 65534, if root may arrange
-/// that here.
+/// Runs the gateway with these arguments where /etc/passwd has the user cc-gateway with id 65534.
+/// `None` where no mount namespace can be made.
 fn with_service_user(scratch: &Scratch, arguments: &[&str]) -> Option<Output> {
     let mut passwd = fs::read_to_string("/etc/passwd").unwrap();
     passwd.push_str("cc-gateway:x:65534:65534::/:/usr/sbin/nologin\n");
@@ -361,7 +361,7 @@ fn check_prints_the_settings_in_force_and_the_mounts() {
     assert!(printed.contains("is there"));
     assert!(
         text(&output.stderr).contains("104"),
-        "the agent with the empty password is named"
+        "the agent with the empty password must be named"
     );
 }
 
@@ -404,7 +404,7 @@ fn starting_with_a_wrong_file_says_what_to_do() {
     assert!(text(&output.stderr).contains("501") && text(&output.stderr).contains("hash-password"));
     assert!(
         !text(&output.stderr).contains("not-a-hash"),
-        "a value of the agents file is never shown"
+        "values of the agents file must not be shown"
     );
 }
 
@@ -419,7 +419,7 @@ fn no_value_of_the_agents_file_is_printed_where_it_stands_in_place_of_a_key() {
     for (spoilt, line) in [
         ("hunter2 = 1001\n".to_owned(), 1),
         ("1001.hunter2 = inspector\n".to_owned(), 1),
-        // A line that was wrapped where it was copied.
+        // A line that was wrapped when it was copied.
         (format!("{head}$\n{hash}\n"), 2),
         (format!("{}\n{}\n", head.replace('=', ""), hash), 2),
     ] {

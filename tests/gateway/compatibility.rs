@@ -1,4 +1,4 @@
-//! The rules that public clients rely on, one test a rule, each on the wire.
+//! The rules that public clients rely on, one test for each, checked on the wire.
 
 use rustls::version::{TLS12, TLS13};
 
@@ -6,8 +6,7 @@ use crate::support::{BASE, Client, EMPTY_POLL, JSON, Reply, SIGN_IN, Server, Set
 
 const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 
-/// Sends a request line's method and target and these field lines, each with its CRLF, and reads
-/// the reply.
+/// Sends a request with this method, target and header lines (each with CRLF), and reads the reply.
 fn raw(client: &mut Client, method: &str, target: &str, fields: &str) -> Reply {
     client.send(format!(
         "{method} {target} HTTP/1.1\r\nHost: localhost:8043\r\n{fields}\r\n"
@@ -93,7 +92,7 @@ fn the_guid_field_is_known_in_any_case_and_a_cookie_means_nothing() {
         );
         assert_eq!(reply.text(), EMPTY_POLL, "{name}");
     }
-    // Clients send back whole Set-Cookie values, with equals signs and colons taken out.
+    // Clients send back whole Set-Cookie values, some without the equals signs and colons.
     for cookie in [
         "JSESSIONID=node0; Path=/; HttpOnly",
         "JSESSIONIDnode0; Path/; ExpiresThu, 01 Jan 1970 000000 GMT",
@@ -293,7 +292,7 @@ fn a_content_type_a_zero_length_or_empty_chunks_are_taken_from_any_method() {
             ("POST", "/onlineagent/101/handshake", "0"),
             ("PUT", "/onlineagent/101/heartbeat", "0"),
             ("PUT", "/onlineagent/101/updateGuid", "0"),
-            // One client signs in without any content.
+            // One client signs in without a body.
             ("PUT", "/onlineagent/101", "100-001"),
             ("PUT", "/onlineagent/101/forcelogin", "100-001"),
             ("GET", "/recordfile/101/videofiledownloadEx", "108-009"),
@@ -400,7 +399,7 @@ fn a_connection_is_kept_or_closed_as_the_client_asks() {
     assert_eq!(
         client.rest(),
         (Vec::new(), true),
-        "the connection ends in order"
+        "the connection must end with close_notify"
     );
 }
 
@@ -434,8 +433,8 @@ fn repeated_refusals_are_held_back_and_hold_no_worker() {
     refused
         .iter_mut()
         .for_each(|client| client.send_request("GET", "/agentevent/101", "guid: wrong\r\n", ""));
-    // The one worker answers this while refusals wait.
-    eventually("refusals that wait", || {
+    // The only worker is free to answer this while refusals wait.
+    eventually("waiting refusals", || {
         server.metric("cc_gateway_requests_waiting") > 0
     });
     for mut client in refused {
@@ -480,8 +479,7 @@ fn accept_and_preconditions_that_clients_cannot_take_are_ignored() {
             "{fields}"
         );
     }
-    // What only a client that wants a certain state sends counts for a download, and for nothing
-    // else.
+    // If-Match and If-Unmodified-Since apply to downloads only.
     let fields = format!(
         "guid: {guid}\r\nIf-Match: \"other\"\r\nIf-Unmodified-Since: Thu, 01 Jan 1970 00:00:00 GMT\r\n"
     );
@@ -519,7 +517,7 @@ fn http_1_1_is_the_only_protocol_on_offer_over_tls_1_2_and_1_3() {
         let refused = connect(&["h2"]).and_then(|mut client| client.try_head());
         assert!(
             refused.is_err(),
-            "a client that speaks HTTP/2 only is turned away"
+            "a client that offers only h2 must be refused"
         );
     }
 }

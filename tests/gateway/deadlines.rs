@@ -1,5 +1,5 @@
-//! Clients that are slow, stop, or are too many. Each test shortens one deadline and leaves the
-//! others so long that they cannot pass, so what ends is ended by that one.
+//! Slow clients, clients that stop, and more clients than the limits allow. A test of a timeout
+//! shortens only that one; the others are too long to expire.
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
@@ -14,15 +14,15 @@ use crate::support::{
     recording_bytes, unsent_from,
 };
 
-/// Short enough to wait for.
+/// A timeout short enough to wait for.
 const SHORT: Duration = Duration::from_millis(300);
-/// Between two bytes of a client that trickles: far less than any deadline.
+/// Pause between two bytes of a client that trickles; far shorter than any timeout.
 const TRICKLE: Duration = Duration::from_millis(10);
 const LENGTH: u64 = 256 * 1024 * 1024;
 const VIDEO: &str = "1/0/20201202/503/long.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
 
-/// A service with a video that fits into no buffer.
+/// A service with a recording larger than all socket buffers.
 fn with_video(setup: Setup, timeouts: Timeouts) -> InProcess {
     let inside = setup.start_in_process(timeouts);
     inside.scratch().sparse(&format!("mount/{VIDEO}"), LENGTH);
@@ -36,19 +36,18 @@ fn serves(inside: &InProcess) {
     );
 }
 
-/// Sends byte after byte until the server answers or ends the connection; the answer is left to be
-/// read.
+/// Sends one byte at a time until the server replies or closes the connection. Does not read the
+/// reply.
 fn trickle(client: &mut Client, bytes: impl Iterator<Item = u8>) {
     for byte in bytes {
         if client.try_send([byte]).is_err() || has_answer(client.socket()) {
             return;
         }
     }
-    panic!("all of it was taken");
+    panic!("the server took all bytes without a reply");
 }
 
-/// Whether something has come or ended on a connection. Waits for it as long as a trickling client
-/// rests.
+/// Whether data or the end of the connection has arrived. Waits up to [`TRICKLE`].
 fn has_answer(socket: &TcpStream) -> bool {
     socket.set_read_timeout(Some(TRICKLE)).unwrap();
     let looked = socket.peek(&mut [0]);
@@ -58,7 +57,7 @@ fn has_answer(socket: &TcpStream) -> bool {
     !looked.is_err_and(|error| error.kind() == ErrorKind::WouldBlock)
 }
 
-/// Expects a 408 and an orderly end, and nothing else.
+/// Expects exactly one reply, a 408, and then close_notify.
 fn assert_too_slow(client: &mut Client) {
     let (bytes, in_order) = client.rest();
     let replies = Reply::all(&bytes);
@@ -80,7 +79,7 @@ fn a_handshake_that_never_ends_is_ended() {
         socket.write_all(&hello[..begun]).unwrap();
         assert_eq!(drain(&socket), b"", "{begun}");
     }
-    // A byte now and then gains nothing: the deadline is that of the whole handshake.
+    // The timeout is for the whole handshake, so trickling bytes does not extend it.
     let mut socket = TcpStream::connect(inside.address()).unwrap();
     let mut bytes = hello.iter().copied().chain(std::iter::repeat(0));
     while socket.write_all(&[bytes.next().unwrap()]).is_ok() && !has_answer(&socket) {}
@@ -140,7 +139,7 @@ fn a_body_that_stops_or_trickles_is_too_slow() {
         trickle(&mut client, std::iter::repeat_n(b'a', 60_000));
         assert_too_slow(&mut client);
     }
-    // Who waits to be asked for the content is asked, and then has as little time as all others.
+    // A client that sends Expect: 100-continue gets a 100, and then the same timeout for its body.
     let mut client = inside.client();
     client.send(format!(
         "{head}Content-Length: 15\r\nExpect: 100-continue\r\n\r\n"
@@ -162,7 +161,7 @@ fn a_connection_without_requests_ends_in_order() {
         used.get("/health", None).field("Connection"),
         Some("keep-alive")
     );
-    // Empty lines begin no request, so nobody is told that one did not come in time.
+    // Empty lines do not begin a request, so these connections get no 408.
     let mut empty_lines = inside.client();
     empty_lines.send("\r\n\r\n");
     let mut used_then_empty = inside.client();
@@ -201,16 +200,16 @@ fn a_client_that_stops_reading_a_video_is_cut_and_leaves_nothing() {
     );
     let guid = inside.sign_in(503);
     for stopped in 1..=3 {
-        // Its one download is free again each time.
+        // MAX_DOWNLOADS_PER_AGENT is 1, so this succeeds only if a cut download no longer counts.
         let mut client = inside.client();
         assert_eq!(
             client.begin_download(503, &guid, RECORD_ID).length() as u64,
             LENGTH
         );
-        eventually("the cut", || {
+        eventually("a cut download", || {
             inside.counters().downloads_cut.value() == stopped
         });
-        // Its socket is still open here, and yet the kernel keeps nothing for it.
+        // The client's socket is still open, but the kernel must hold no more data for it.
         eventually("no unsent bytes", || {
             unsent_from(inside.address().port()).0 == 0
         });
@@ -236,7 +235,7 @@ fn a_client_that_takes_too_little_in_each_window_is_cut() {
     let mut client =
         inside.client_over(connect_from("127.0.0.1", inside.address(), Some(16 * 1024)));
     client.begin_download(503, &guid, RECORD_ID);
-    // Some bytes every moment, in all far from what a window asks for.
+    // Takes a few bytes at a time, far below the minimum rate.
     let mut drip = [0; 512];
     let mut socket = client.socket();
     while inside.counters().downloads_cut.value() == 0 {
@@ -276,12 +275,12 @@ fn a_client_that_takes_its_download_slowly_but_evenly_is_never_cut() {
 
 #[test]
 fn a_slow_client_behind_megabytes_of_buffers_is_never_cut() {
-    // They fill in a moment, and then the kernel takes nothing for longer than a window.
+    // They fill at once, and then the kernel takes nothing for longer than a window.
     is_served_evenly(Some(4 << 20));
 }
 
-/// Takes three times what a window asks for, in pieces, over many windows: as 10 KB a second are
-/// with the real ones, where the kernel takes and gives in lumps.
+/// Reads at three times the minimum rate, in pieces, over five windows. With the default window of
+/// 30 s that is 6.5 KB a second, slow enough that the kernel takes and gives data in large pieces.
 fn is_served_evenly(receive_buffer: Option<usize>) {
     let window = Duration::from_secs(2);
     let inside = with_video(
@@ -295,7 +294,7 @@ fn is_served_evenly(receive_buffer: Option<usize>) {
     let socket = connect_from("127.0.0.1", inside.address(), receive_buffer);
     let mut client = inside.client_over(socket);
     client.begin_download(503, &guid, RECORD_ID);
-    // By the clock, so that a busy machine makes the client no slower.
+    // Paced by the clock, so that a busy machine does not slow the client down.
     let (began, mut taken) = (Instant::now(), 0);
     let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap();
     while began.elapsed() < 5 * window {
@@ -328,7 +327,7 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     let server = setup
         .recording("1/0/20201202/503/a.mp4", recording_bytes(7, 100_000))
         .start();
-    // Eleven addresses, so that no limit of one address is met.
+    // Eleven addresses, so that MAX_CONNECTIONS_PER_ADDRESS is not reached.
     let certificate = server.scratch().path().join("certificate.pem");
     let connect = |number: usize| {
         connect_from(
@@ -340,7 +339,7 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
     let mut members: Vec<Client> = (0..1024)
         .map(|number| Client::over(connect(number), &certificate))
         .collect();
-    // An agent's connection makes no room for anybody.
+    // A connection that was used with a valid Guid is not evicted for a new client.
     let guid = members[0]
         .put("/onlineagent/503", None, r#"{"password":"secret"}"#)
         .guid()
@@ -357,7 +356,7 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
         "{} KiB",
         server.memory_kib()
     );
-    // Those who are in work as ever: all of them idle, and one after the other with requests.
+    // The accepted connections still work.
     let video = members[1023].download(503, Some(&guid), "Y:/1/0/20201202/503/a.mp4");
     assert_eq!(video.body, recording_bytes(7, 100_000));
     assert!(
@@ -373,9 +372,9 @@ fn of_1100_clients_1024_are_served_and_the_others_told_at_once() {
         "{}",
         metrics.text()
     );
-    // A place that is left is a place.
+    // A closed connection makes room for a new one.
     drop(members.pop());
-    eventually("a place for another", || {
+    eventually("room for a new connection", || {
         Client::offering(server.address(), &certificate, rustls::ALL_VERSIONS, &[]).is_ok()
     });
     drop(members);
@@ -394,7 +393,7 @@ fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notic
     let sockets: Vec<TcpStream> = (0..200)
         .map(|_| connect_from("127.0.0.2", inside.address(), None))
         .collect();
-    eventually("an answer to each", || {
+    eventually("128 accepted and 72 refused connections", || {
         inside.counters().connections.value() == 128
             && inside.counters().connections_refused.value() == 72
     });
@@ -414,7 +413,7 @@ fn of_200_clients_of_one_address_128_are_served_and_other_addresses_do_not_notic
     );
     assert_eq!(member.get("/health", None).status, 200);
     drop((sockets, member));
-    eventually("a place for another", || {
+    eventually("room for a new connection", || {
         let refused = inside.counters().connections_refused.value();
         let socket = connect_from("127.0.0.2", inside.address(), None);
         !has_ended(&socket) && inside.counters().connections_refused.value() == refused
@@ -468,7 +467,8 @@ fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
         said.contains("LimitNOFILE") && said.contains("the limit is 256"),
         "{said}"
     );
-    // So does one that the machine has too few for, while the default is made to fit.
+    // A MAX_CONNECTIONS that is set and needs more than the hard limit also stops the start; the
+    // default is lowered instead.
     let chosen = Setup::new()
         .set("MAX_CONNECTIONS", "9000")
         .unset("MAX_CONNECTIONS_PER_ADDRESS");
@@ -498,7 +498,7 @@ fn a_limit_of_descriptors_that_cannot_do_stops_the_start() {
         .start();
     lowered.log_line("clients are accepted at once; raise the limit");
     assert_eq!(lowered.client().get("/health", None).status, 200);
-    // With settings that need less it starts.
+    // With settings that need fewer descriptors it starts.
     let few = Setup::new()
         .set("MAX_CONNECTIONS", "50")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "50")

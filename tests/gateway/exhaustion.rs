@@ -1,5 +1,5 @@
-//! A machine that runs out of something, and comes back: the service works on as far as it can,
-//! says once what is missing, and returns by itself.
+//! Exhausted resources, such as descriptors and threads: the service keeps working as far as
+//! possible, logs the cause without flooding the log, and recovers by itself.
 
 use std::fs;
 use std::net::TcpStream;
@@ -11,7 +11,7 @@ use crate::support::{Client, Footprint, Server, Setup, eventually};
 const VIDEO: &str = "1/0/20201202/503/long.mp4";
 const RECORD_ID: &str = "Y:/1/0/20201202/503/long.mp4";
 
-/// The value of a metric, asked for by a client that is connected already.
+/// The value of a metric, over an existing connection.
 fn metric(client: &mut Client, name: &str) -> u64 {
     let reply = client.get("/metrics", None);
     let line = reply
@@ -22,16 +22,17 @@ fn metric(client: &mut Client, name: &str) -> u64 {
     line.parse().unwrap()
 }
 
-/// More lines than seconds a test can need for them, and far fewer than events.
+/// Expects 1 to 6 log lines with this text. The event is far more frequent, but its line is
+/// rate-limited.
 fn assert_told_seldom(server: &Server, part: &str) {
     let told = server.told(part);
-    assert!((1..=6).contains(&told), "told {told} times: {part}");
+    assert!((1..=6).contains(&told), "logged {told} times: {part}");
 }
 
 #[test]
 fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
     const CAUSE: &str = "cannot accept clients: Too many open files";
-    // The mount cannot be looked at either, which health and log tell as they tell of any loss.
+    // The mount directory cannot be opened either, so /health and the log report the mount as lost.
     let setup = Setup::new()
         .recording(VIDEO, "video")
         .expect_log(CAUSE)
@@ -46,7 +47,7 @@ fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
         .map(|_| TcpStream::connect(server.address()).unwrap())
         .collect();
     server.log_line(CAUSE);
-    eventually("many failed attempts", || {
+    eventually("12 accept errors", || {
         metric(&mut member, "cc_gateway_accept_errors_total") >= 12
     });
     assert_eq!(
@@ -56,7 +57,7 @@ fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
         "0"
     );
     assert_eq!(member.get("/agentevent/503", Some(&guid)).code(), "0");
-    // What needs a descriptor fails for this once, with an answer.
+    // A download needs a descriptor, so it fails, with a reply.
     let reply = member.download(503, Some(&guid), RECORD_ID);
     assert!(
         ["108-012", "108-013"].contains(&&*reply.code()),
@@ -73,16 +74,18 @@ fn without_descriptors_clients_wait_and_those_who_are_in_are_served() {
             "0"
         );
     }
-    eventually("health", || member.get("/health", None).status == 200);
+    eventually("a healthy /health", || {
+        member.get("/health", None).status == 200
+    });
     assert_eq!(member.download(503, Some(&guid), RECORD_ID).body, b"video");
     drop(member);
     before.await_again(&server);
 }
 
-/// Starts a server as a user of its own, whose threads nobody else counts against; `None` where
-/// that cannot be.
+/// Starts a server as a user without other processes, because RLIMIT_NPROC counts all threads of a
+/// user. `None` where that is not possible.
 fn as_another_user(setup: Setup) -> Option<Server> {
-    // Far from the users a machine has, and another one for each run of the tests.
+    // Above the user ids of a machine, and different in each test process.
     let user = format!("--reuid={}", 1_000_000 + std::process::id());
     let words = ["setpriv", user.as_str(), "--clear-groups"];
     let works = Command::new(words[0])
@@ -112,7 +115,7 @@ fn as_another_user(setup: Setup) -> Option<Server> {
 #[test]
 fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
     const CAUSE: &str = "no thread can be started for a download";
-    // systemd's TasksMax and RLIMIT_NPROC fail the same call in the same way.
+    // TasksMax of systemd makes the same system call fail with the same errno as RLIMIT_NPROC.
     let Some(server) = as_another_user(Setup::new().recording(VIDEO, "video").expect_log(CAUSE))
     else {
         return;
@@ -121,11 +124,12 @@ fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
     let before = Footprint::at_rest(&server);
     let mut member = server.client();
     assert_eq!(member.get("/health", None).status, 200);
-    // Fewer than there are: some of those may be about to end.
+    // Fewer than the threads that run, because some of them may be about to end.
     let enough = server.limit("nproc", "1");
     for _ in 0..100 {
         server.serves();
-        // The mount has a thread still, or none and says so; for the download itself there is none.
+        // 000-007: a mount thread opened the recording, but no download thread can be started.
+        // 108-012: no mount thread can be started either.
         let reply = member.download(503, Some(&guid), RECORD_ID);
         assert!(
             ["000-007", "108-012"].contains(&&*reply.code()),
@@ -139,7 +143,7 @@ fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
     assert_eq!(member.get("/agentevent/503", Some(&guid)).code(), "0");
     assert!(server.told(CAUSE) <= 6);
     server.limit("nproc", &enough);
-    eventually("the download", || {
+    eventually("a complete download", || {
         member.download(503, Some(&guid), RECORD_ID).body == b"video"
     });
     drop(member);
@@ -149,10 +153,10 @@ fn without_threads_everybody_is_served_and_only_downloads_are_put_off() {
 #[test]
 fn nothing_of_the_private_socket_is_left_once_the_service_listens() {
     let setup = Setup::new();
-    // Longer than the path of a socket may be.
+    // Longer than the path of a Unix socket may be (108 bytes, unix(7)).
     let temporary = setup.directory().join("x".repeat(120));
     fs::create_dir(&temporary).unwrap();
-    // What a kill -9 of an earlier service, or anybody else, may have left there.
+    // Files that a killed service or another program may have left there.
     fs::create_dir(temporary.join("cc-gateway-0000000000000000")).unwrap();
     fs::write(temporary.join("cc-gateway-1.socket"), "").unwrap();
     let path = temporary.to_str().unwrap().to_owned();
@@ -160,7 +164,7 @@ fn nothing_of_the_private_socket_is_left_once_the_service_listens() {
     assert_eq!(fs::read_dir(&temporary).unwrap().count(), 2);
     let table = fs::read_to_string("/proc/net/unix").unwrap();
     assert!(!table.lines().any(|line| line.contains(&path)), "{table}");
-    // Nor is anything needed any more.
+    // The directory is not needed once the service listens.
     fs::remove_dir_all(&temporary).unwrap();
     thread::scope(|scope| {
         (0..16).for_each(|_| drop(scope.spawn(|| (0..20).for_each(|_| server.serves()))));
@@ -195,7 +199,8 @@ fn a_log_that_nobody_takes_any_more_stops_nothing() {
     let before = Footprint::at_rest(&server);
     let guid = server.sign_in(503);
     for _ in 0..50 {
-        // Lines of every level: a request, a refusal, a failed handshake, a reload.
+        // Log lines of all levels: a request, a refused request, a failed handshake, and the reload
+        // below.
         assert_eq!(server.download(503, &guid, RECORD_ID).body, b"video");
         let mut client = server.client();
         client.send("garbage\r\n\r\n");
@@ -213,7 +218,7 @@ fn a_log_that_nobody_takes_any_more_stops_nothing() {
     assert_eq!(
         server.log().len(),
         2,
-        "that an agent has no password, and that it listens: {:?}",
+        "expected only the lines of the agent without a password and of listening: {:?}",
         server.log()
     );
     server.signal("TERM");
@@ -247,8 +252,8 @@ fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
         .collect();
     let mut member = server.client();
     assert_eq!(metric(&mut member, "cc_gateway_downloads"), 50);
-    // Each of these is answered while all of those are stalled: none of them ends before the last
-    // line.
+    // All of these are answered while the 50 downloads are stalled; those end only when they are
+    // dropped below.
     thread::scope(|scope| {
         for agent in 200..216 {
             let server = &server;
@@ -279,7 +284,7 @@ fn fifty_stalled_downloads_leave_eight_workers_to_everyone_else() {
         "",
     );
     assert_eq!(another.reply().body, [0; 10]);
-    eventually("the end of the short one", || {
+    eventually("the end of the short download", || {
         metric(&mut member, "cc_gateway_downloads") == 50
     });
     assert!(

@@ -1,11 +1,11 @@
-//! Addresses: a family that the kernel lacks, an address that another program has.
+//! Listen addresses of a family that the kernel lacks, and one that another program uses.
 
 use std::net::TcpListener;
 use std::process::{Command, Stdio};
 
 use crate::support::{Manager, Scratch, Setup, eventually};
 
-/// A kernel with `ipv6.disable=1`, as far as a program can tell.
+/// Runs a program as on a kernel with `ipv6.disable=1`.
 const WITHOUT_IPV6: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/without-ipv6");
 const LEFT_OUT: &str = "LISTEN: [::]:0 is skipped: this machine has no IPv6; remove it from LISTEN";
 
@@ -85,12 +85,16 @@ fn under_a_service_manager_a_start_waits_for_a_taken_address_and_says_so_once() 
 
     // A stop ends the wait.
     let mut stopped = start();
-    eventually("the reason", || log().contains(&told));
+    eventually("the log line of the taken address", || {
+        log().contains(&told)
+    });
     signal(&stopped);
     assert_eq!(stopped.wait().unwrap().code(), Some(0));
 
     let mut waiting = start();
-    eventually("the reason", || log().contains(&told));
+    eventually("the log line of the taken address", || {
+        log().contains(&told)
+    });
     drop(taken);
     assert_eq!(manager.news(), "READY=1");
     assert_eq!(log().matches("cannot listen").count(), 1, "{}", log());

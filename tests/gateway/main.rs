@@ -1,4 +1,4 @@
-//! Behaviour of the gateway: the real binary, real TLS, a local mount.
+//! Tests of the gateway with the real binary, real TLS and a local mount.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,

@@ -1,4 +1,4 @@
-//! What `check`, `/health`, the log and a download say of each kind of mount directory.
+//! What `check`, `/health`, the log and a download report for each kind of mount directory.
 
 use std::path::{Path, PathBuf};
 
@@ -9,7 +9,7 @@ use crate::support::{Autofs, Fuse, Opcode, Scratch, Setup, Tree, eventually};
 
 const PATH: &str = "1/0/20201202/503/a.mp4";
 
-/// Something mounted for one test.
+/// A mount made for one test, unmounted on drop.
 struct Mounted(PathBuf);
 
 impl Drop for Mounted {
@@ -18,13 +18,13 @@ impl Drop for Mounted {
     }
 }
 
-/// What is expected of one directory.
+/// A mount directory, and the expected reports about it.
 struct Kind {
     what: &'static str,
     directory: PathBuf,
     /// MOUNT_CHECK.
     is_checked: bool,
-    /// The reason for which it is lost, if it is.
+    /// The reported reason, if the mount is lost.
     lost: Option<String>,
     /// The code of a download.
     code: &'static str,
@@ -48,7 +48,7 @@ fn kind(
 
 const NOT_MOUNTED: &str = "nothing is mounted there (MOUNT_CHECK is ON)";
 
-/// Directories that need nothing mounted.
+/// The kinds that need no mount.
 fn plain(place: &Scratch) -> Vec<Kind> {
     let at = |name: &str| place.path().join(name);
     place.file(&format!("plain/{PATH}"), "video");
@@ -120,7 +120,7 @@ fn plain(place: &Scratch) -> Vec<Kind> {
     ]
 }
 
-/// Those that need root; empty, with a word on stderr, where nothing can be mounted.
+/// The kinds that need a mount, and so root; empty, with a message on stderr, where mount(2) fails.
 fn mounted(place: &Scratch) -> (Vec<Kind>, Vec<Mounted>) {
     let at = |name: &str| place.path().canonicalize().unwrap().join(name);
     let folder = |name: &str| {
@@ -187,7 +187,7 @@ fn mounted(place: &Scratch) -> (Vec<Kind>, Vec<Mounted>) {
     (kinds, guards)
 }
 
-/// File servers of which the directory itself fails.
+/// File servers that fail attribute requests for the mount directory and lookups in it.
 fn failing(place: &Scratch) -> (Vec<Kind>, Vec<Fuse>) {
     let (mut kinds, mut guards) = (Vec::new(), Vec::new());
     for (what, errno, reason) in [

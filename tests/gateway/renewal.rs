@@ -1,10 +1,10 @@
-//! Guids that are renewed: when, for whom, and how long each is good.
+//! Renewal of Guids: when and for which client a Guid is renewed, and how long each stays valid.
 
 use crate::support::{
     Client, EMPTY_POLL, Reply, SIGN_IN, Server, Setup, eventually, let_guids_age,
 };
 
-/// A Guid is due for renewal a millisecond after its issue and lasts.
+/// A Guid is due for renewal 1 ms after its issue, and expires after 60 s.
 fn always_due() -> Setup {
     Setup::new()
         .set("GUIDINTERVAL", "1")
@@ -58,7 +58,7 @@ fn a_guid_is_renewed_in_the_answers_to_polls_and_handshakes_and_in_no_others() {
         reply.assert_json(200, &["Set-GUID"]);
         let renewed = reply.guid().unwrap();
         assert_ne!(renewed, guid);
-        // Both are good until their own time has come.
+        // Each stays valid until it expires itself.
         assert_eq!(
             client
                 .put("/onlineagent/101/heartbeat", Some(&guid), "")
@@ -122,7 +122,7 @@ fn a_client_that_follows_renewals_keeps_its_session_through_many_of_them() {
     }
     guids.sort_unstable();
     guids.dedup();
-    assert_eq!(guids.len(), 100, "no Guid comes twice");
+    assert_eq!(guids.len(), 100, "every Guid must be different");
 }
 
 #[test]
@@ -134,8 +134,8 @@ fn a_client_that_never_follows_keeps_its_session_in_mode_1() {
         .start();
     let guid = server.sign_in(101);
     let mut client = server.client();
-    // Nothing is ever due in this mode, so that age has to be shown by another server with the same
-    // settings.
+    // No Guid is ever due in mode 1, so a server in mode 2 with the same times shows that they have
+    // passed.
     let witness = Setup::new()
         .set("GUIDINTERVAL", "1")
         .set("GUIDTIMEOUT", "2")
@@ -159,7 +159,7 @@ fn a_client_that_never_follows_keeps_its_session_in_mode_1() {
     assert_eq!(
         poll(&mut client, &guid).text(),
         EMPTY_POLL,
-        "the Guid of sign-in lasts"
+        "the Guid of the sign-in must stay valid"
     );
     assert_eq!(poll(&mut client, &other).text(), EMPTY_POLL);
 }
@@ -173,7 +173,7 @@ fn a_client_that_never_follows_loses_its_right_in_mode_2_and_the_newest_guid_kee
     let guid = server.sign_in_only(101);
     let mut client = server.client();
     let mut newest = None;
-    eventually("the end of the right", || {
+    eventually("the expiry of the Guid", || {
         let reply = poll(&mut client, &guid);
         newest = reply.guid().or(newest.take());
         if reply.code() == "0" {
@@ -182,7 +182,7 @@ fn a_client_that_never_follows_loses_its_right_in_mode_2_and_the_newest_guid_kee
         reply.assert_failure("000-003");
         true
     });
-    // It was renewed before it expired, and that client could still go on.
+    // The Guid was renewed before it expired, so the client could continue with the new one.
     assert_eq!(poll(&mut client, &newest.unwrap()).code(), "0");
 }
 

@@ -1,4 +1,4 @@
-//! Downloads that break and are carried on, and many at the same time.
+//! Broken downloads that are resumed, and many downloads at the same time.
 
 use std::fs::File;
 use std::net::SocketAddr;
@@ -16,7 +16,7 @@ const RECORDING: &str = "1/0/20201202/503/1714442.mp4";
 const QUERY: &str = "recordId=Y:/1/0/20201202/503/1714442.mp4";
 const GIB: u64 = 1 << 30;
 
-/// A recording of 1 GiB that takes little room: holes, with data at odd places.
+/// A sparse recording of 1 GiB, with data at irregular offsets.
 fn large_recording(setup: &Setup) {
     let path = setup.directory().join("mount").join(RECORDING);
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -51,7 +51,10 @@ fn a_download_cut_anywhere_and_resumed_is_the_identical_file() {
         };
         assert_eq!(head.length() as u64, LENGTH);
         let (mut got, in_order) = client.rest();
-        assert!(!in_order, "a client can tell that this was not all");
+        assert!(
+            !in_order,
+            "the client must see that the download is incomplete"
+        );
         cut_within += usize::from(!got.is_empty());
         let condition = format!(
             "Range: bytes={}-\r\nIf-Range: {}\r\n",
@@ -92,8 +95,8 @@ fn a_download_resumed_after_its_file_was_replaced_begins_anew() {
 #[test]
 fn a_download_broken_at_one_node_goes_on_at_another() {
     let video = recording_bytes(3, 300_000);
-    // The nodes number the file differently, as they do with CIFS and FUSE; its size and time are
-    // the file server's.
+    // The inode numbers differ between the nodes, as they do with CIFS and FUSE; size and mtime
+    // come from the file server and are the same.
     let nodes: Vec<_> = (0..2)
         .map(|_| {
             let setup = Setup::new().recording(RECORDING, &video);
@@ -120,7 +123,7 @@ fn a_download_broken_at_one_node_goes_on_at_another() {
     assert!(got == video);
 }
 
-/// The address of a download as a client program is given it.
+/// The URL of the download at this address.
 fn url(agent: &Agent<'_>, address: SocketAddr) -> String {
     format!(
         "https://{address}/agentgateway/resource{}",
@@ -136,7 +139,7 @@ fn is_installed(program: &str) -> bool {
     there
 }
 
-/// Has a program download 1 GiB over a network that breaks, then again over one that does not.
+/// Runs a program that downloads 1 GiB over a connection that is cut, then over one that is not.
 fn is_resumed_by(program: &str, run: impl Fn(&Server, &Agent<'_>, SocketAddr, &Path) -> Output) {
     if !is_installed(program) {
         return;
@@ -154,7 +157,7 @@ fn is_resumed_by(program: &str, run: impl Fn(&Server, &Agent<'_>, SocketAddr, &P
     let output = run(&server, &agent, relay.address(), &copy);
     assert!(
         !output.status.success(),
-        "{program} sees that it has not got everything"
+        "{program} must fail when the download is cut"
     );
     let part = copy.metadata().unwrap().len();
     assert!((GIB / 8..GIB).contains(&part), "{part}");
@@ -173,8 +176,11 @@ fn is_resumed_by(program: &str, run: impl Fn(&Server, &Agent<'_>, SocketAddr, &P
         .iter()
         .filter(|line| line.contains(" status=206 code=0 "))
         .count();
-    assert_eq!(resumed, 1, "the second run fetched only what was missing");
-    // Asking again for what is there already does it no harm.
+    assert_eq!(
+        resumed, 1,
+        "the second run must fetch only the missing part"
+    );
+    // A third run finds the copy complete and must leave it unchanged.
     run(&server, &agent, server.address(), &copy);
     assert_eq!(copy.metadata().unwrap().len(), GIB);
 }
@@ -189,7 +195,7 @@ fn assert_identical(one: &Path, other: &Path) {
     for at in (0..GIB).step_by(1 << 20) {
         one.read_exact_at(&mut a, at).unwrap();
         other.read_exact_at(&mut b, at).unwrap();
-        assert!(a == b, "different near {at}");
+        assert!(a == b, "the bytes differ near offset {at}");
     }
 }
 
@@ -234,8 +240,7 @@ fn wget_resumes_a_cut_download_of_a_gibibyte() {
 
 #[test]
 fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort() {
-    // With one worker there is one inner connection, so that the numbers before are those of a
-    // server at rest.
+    // One worker means one inner connection, so the counts taken first are those of an idle server.
     let setup = Setup::new()
         .set("MAX_DOWNLOADS_PER_AGENT", "16")
         .set("WORKER_THREADS", "1");
@@ -259,7 +264,7 @@ fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort()
                 client.stream(stop, |chunk| {
                     let expected = &mut expected[..chunk.len()];
                     original.read_exact_at(expected, at).unwrap();
-                    assert!(*expected == *chunk, "different near {at}");
+                    assert!(*expected == *chunk, "the bytes differ near offset {at}");
                     at += chunk.len() as u64;
                 });
                 whole.fetch_add(usize::from(at == GIB), Ordering::Relaxed);
@@ -268,8 +273,10 @@ fn sixteen_clients_share_a_gibibyte_and_leave_nothing_behind_though_four_abort()
     });
     assert_eq!(whole.into_inner(), 12);
     server.metric_becomes("downloads", 0);
-    eventually("the threads to go", || server.threads() <= threads);
-    eventually("the descriptors to go", || {
+    eventually("no more threads than before", || {
+        server.threads() <= threads
+    });
+    eventually("no more descriptors than before", || {
         server.descriptors() <= descriptors
     });
     assert!(server.metric("cc_gateway_downloads_cut_total") <= 4);

@@ -1,5 +1,5 @@
-//! What ten thousand sessions cost. These measure and take their time; CONTRIBUTING.md says how to
-//! run them.
+//! Measurements of polls and memory with 10 000 sessions. They run only on request; see
+//! CONTRIBUTING.md.
 
 use std::thread;
 use std::time::Instant;
@@ -9,12 +9,12 @@ use crate::support::{Client, Reply, Server, Setup};
 const MANY: usize = 10_000;
 const RELOADED: &str = "NODE_INDEX has changed; restart the service to apply it";
 const AGENT_ID_FIRST: usize = 1000;
-/// Polls of one run, over two connections. Runs are short and many, so that what else the machine
-/// does falls on both servers alike.
+/// Polls of one run, over two connections. Many short runs spread the other load of the machine
+/// evenly over both servers.
 const POLLS: usize = 4_000;
 const RUNS: usize = 101;
 
-/// A connection that is made anew when the server has had enough of it.
+/// A client that reconnects when the server closes its connection.
 struct Kept<'a> {
     server: &'a Server,
     client: Client,
@@ -48,9 +48,9 @@ fn setup() -> Setup {
         .expect_log(RELOADED)
 }
 
-/// A server with so many sessions that logs no requests; each session's agent and Guid.
+/// A server with `count` sessions that does not log requests, and each session's agent and Guid.
 fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
-    // The fixture reads the address from a line of level info, so the level comes down by a reload.
+    // The fixture reads the address from a line of level info, so a reload lowers the level later.
     let server = setup.start();
     let quiet = std::fs::read_to_string(server.scratch().path().join("basic.properties")).unwrap();
     server.scratch().file(
@@ -61,7 +61,7 @@ fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
         ),
     );
     server.signal("HUP");
-    // What a quiet log still tells of the reload.
+    // A warning, so it is logged at the new level too.
     server.log_line(RELOADED);
     let mut kept = Kept::new(&server);
     let sessions = (AGENT_ID_FIRST..AGENT_ID_FIRST + count)
@@ -79,7 +79,7 @@ fn with_sessions(setup: Setup, count: usize) -> (Server, Vec<(usize, String)>) {
     (server, sessions)
 }
 
-/// Polls every session in turn; requests per second.
+/// Polls the sessions in turn; returns polls per second.
 fn run(server: &Server, sessions: &[(usize, String)]) -> f64 {
     let began = Instant::now();
     thread::scope(|scope| {
@@ -125,7 +125,7 @@ fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
         .map(|(server, _)| processor_seconds(server));
     let mut rates = [Vec::new(), Vec::new()];
     for number in 0..RUNS {
-        // Neither of the two always follows the other.
+        // The order alternates, so that neither server always runs second.
         for place in if number % 2 == 0 { [0, 1] } else { [1, 0] } {
             let (server, sessions) = &servers[place];
             rates[place].push(run(server, sessions));
@@ -153,8 +153,8 @@ fn polls_per_second_with_one_and_with_ten_thousand_sessions() {
 #[test]
 #[ignore = "measures for some seconds"]
 fn memory_of_ten_thousand_sessions_that_poll() {
-    // Who polls once a minute and follows has three Guids at a time: the newest, and two not
-    // expired yet.
+    // A client that polls once a minute and uses each renewed Guid has three at a time: the newest,
+    // and two that have not expired yet.
     let setup = setup()
         .set("GUIDINTERVAL", "1")
         .set("GUIDTIMEOUT", "86400000");

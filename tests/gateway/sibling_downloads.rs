@@ -1,12 +1,12 @@
-//! The downloads beside that of videos: `recordfile`, `recordfiledownloadEx` and the pair of
-//! quality control. Every check is reached in its order, and the recording comes byte for byte.
+//! The other download interfaces: `recordfile`, `recordfiledownloadEx` and the two steps of quality
+//! control. Tests the order of their checks and the bytes they send.
 
 use crate::support::{Agent, Setup, recording_bytes};
 
 const DAY: &str = "1/0/20201202";
 const EX: &str = "/recordfile/{}/recordfiledownloadEx?callId=1-2&hwFileName=";
 
-/// The path of `recordfile` for a recordId, and what else its query holds.
+/// The path of `recordfile`; more query parameters may follow the recordId.
 fn voice(record_id: &str) -> String {
     format!("/recordfile/{{}}?recordId={record_id}")
 }
@@ -15,7 +15,7 @@ fn local(record_id: &str) -> String {
     format!("/qualitycontrol/{{}}/localrecordpath?format=1&recordId={record_id}")
 }
 
-/// Calls of 503 and 102, messages, and some recordings that cannot be had.
+/// Calls of 503 and 102, messages, and recordings that cannot be downloaded.
 fn setup() -> Setup {
     Setup::new()
         .recording(&format!("{DAY}/503/1714442.V3"), recording_bytes(1, 70_000))
@@ -50,7 +50,7 @@ fn expect(agent: &Agent<'_>, path: impl Fn(&str) -> String, table: &[(&str, &str
     }
 }
 
-/// The second step for what the first has answered.
+/// The path of the second step, from the reply to the first.
 fn second_step(first: &serde_json::Value) -> String {
     let text = |name: &str| first["result"][name].as_str().unwrap().replace('"', "%22");
     format!(
@@ -120,8 +120,8 @@ fn switches_and_nodes_come_before_the_recording() {
         "0"
     );
 
-    // The switches of video are not those of voice recordings, and the second of them not that of
-    // calls.
+    // The switches of video do not apply to voice recordings, and IF_SUPPORT_VIDEO does not apply
+    // to downloads by call.
     let off = setup()
         .set("VIDEO_DOWNLOAD_FLAG", "OFF")
         .set("IF_SUPPORT_VIDEO", "OFF")
@@ -186,7 +186,7 @@ fn the_download_by_call_is_that_of_the_video_its_file_name_says() {
         ("Y:/1/0/20201202/102/1714442.mp4", "104-002"),
         ("Y:/1/0/20201202/503/missing.mp4", "108-009"),
         ("X:/1/0/20201202/503/1714442.mp4", "108-011"),
-        // The voice recording of a call, which nothing here can find by its id.
+        // The voice recording of a call, which the gateway cannot find by callId.
         ("", "104-005"),
         ("&workNo=503", "104-005"),
     ];

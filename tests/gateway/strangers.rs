@@ -1,5 +1,5 @@
-//! What nobody who comes over the network may bring about: memory that is not ours to give, places
-//! that others need, and an end that never comes.
+//! Limits on what an unauthenticated client can use up: kernel memory, connection slots, and the
+//! time a shutdown takes. Also a log reader that stalls.
 
 use std::io::Write as _;
 use std::net::TcpStream;
@@ -12,7 +12,7 @@ use crate::support::{
     BASE, Client, NO_TIMEOUTS, Server, Setup, connect_from, eventually, has_ended, unsent_from,
 };
 
-/// Pages the kernel has for all TCP sockets of this machine.
+/// Kernel memory of all TCP sockets of this machine, in pages.
 fn tcp_pages() -> u64 {
     let text = std::fs::read_to_string("/proc/net/sockstat").unwrap();
     let line = text.lines().find(|line| line.starts_with("TCP:")).unwrap();
@@ -28,8 +28,8 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
     let requests = format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990)
         + &format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     let mut rounds = Vec::new();
-    // As soon as some are gone, others come: twice, and more often where other tests have filled
-    // their sockets meanwhile.
+    // At least two rounds of clients. More if the figure is too high, because it includes the
+    // sockets of tests that run at the same time.
     while rounds.len() < 2 || (rounds.iter().min() > Some(&PAGES) && rounds.len() < 6) {
         let (before, mut most) = (tcp_pages(), 0);
         let greedy: Vec<Client> = (0..CLIENTS)
@@ -43,9 +43,8 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
                 client
             })
             .collect();
-        eventually("the end of those who do not read", || {
+        eventually("the end of the connections that do not read", || {
             let (unsent, _) = unsent_from(server.address().port());
-            // What the server keeps for all of them together: some kilobytes each.
             assert!(unsent <= 16 * 1024 * CLIENTS as u64, "{unsent} bytes");
             most = most.max(tcp_pages().saturating_sub(before));
             server.metric("cc_gateway_connections") == 1
@@ -53,7 +52,7 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
         drop(greedy);
         rounds.push(most);
     }
-    // The clients' own requests, of which the server reads no more, are in this figure too.
+    // This figure includes the clients' requests that the server does not read.
     assert!(rounds.iter().min() <= Some(&PAGES), "{rounds:?} pages");
     eventually("no unsent bytes", || {
         unsent_from(server.address().port()).0 == 0
@@ -62,7 +61,7 @@ fn responses_that_nobody_takes_cost_the_kernel_little_and_not_for_long() {
 }
 
 #[test]
-fn what_a_client_has_not_taken_is_not_over() {
+fn a_response_counts_until_its_client_has_taken_it() {
     let server = Setup::new()
         .recording("1/0/20201202/503/small.mp4", [7; 100_000])
         .start();
@@ -75,22 +74,27 @@ fn what_a_client_has_not_taken_is_not_over() {
         &certificate,
     );
     pipelining.send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(200));
-    // All of it fits into the buffers of the sockets, and counts all the same.
+    // The whole recording fits into the socket buffers, but the download counts until the client
+    // has taken it.
     let mut downloading = Client::over(
         connect_from("127.0.0.1", server.address(), Some(4096)),
         &certificate,
     );
     downloading.begin_download(503, &guid, "Y:/1/0/20201202/503/small.mp4");
-    eventually("responses that nobody takes", || {
+    eventually("unsent responses", || {
         unsent_from(server.address().port()).0 > 4096
     });
     for _ in 0..20 {
         server.serves();
         assert_eq!(server.metric("cc_gateway_downloads"), 1);
     }
-    // Those and some that the sockets hold, but not all that are asked for.
+    // The server answers ahead only as many pipelined requests as the sockets hold, not all 200.
+    // The 20 are those of the loop above.
     let ahead = answered() - before - 20;
-    assert!(ahead < 100, "{ahead} are answered ahead");
+    assert!(
+        ahead < 100,
+        "{ahead} requests were answered before the client read"
+    );
     assert_eq!(downloading.bytes(100_000), [7; 100_000]);
     server.metric_becomes("downloads", 0);
     (0..200).for_each(|_| assert_eq!(pipelining.reply().status, 200));
@@ -107,7 +111,7 @@ fn silent_clients_make_room_for_those_who_ask() {
     let mut agent = server.client();
     assert_eq!(agent.get("/agentevent/503", Some(&guid)).code(), "0");
     for round in 0..3 {
-        // As many as there are places, from addresses of their own, some without and some with TLS.
+        // More than MAX_CONNECTIONS, from 16 addresses; 80 without a TLS handshake and 16 with one.
         let silent: Vec<TcpStream> = (0..80)
             .map(|number| {
                 connect_from(
@@ -152,7 +156,7 @@ fn the_clients_of_one_ipv6_site_do_not_take_all_places() {
     let sockets: Vec<TcpStream> = (0..20)
         .map(|_| TcpStream::connect(server.address()).unwrap())
         .collect();
-    eventually("some who are turned away", || {
+    eventually("ten refused connections", || {
         sockets.iter().filter(|socket| has_ended(socket)).count() == 10
     });
 }
@@ -161,7 +165,7 @@ fn the_clients_of_one_ipv6_site_do_not_take_all_places() {
 fn the_networks_of_one_ipv6_site_share_a_larger_limit() {
     let setup = Setup::new()
         .set("TRUSTED_PROXIES", "127.0.0.2")
-        // Far more than come, so that nobody has to make room.
+        // More than the test opens, so that no connection is evicted.
         .set("MAX_CONNECTIONS", "800")
         .set("MAX_CONNECTIONS_PER_ADDRESS", "10");
     let server = setup
@@ -175,10 +179,10 @@ fn the_networks_of_one_ipv6_site_share_a_larger_limit() {
         socket
     };
     let mut held = Vec::new();
-    // Ten for a /64, twenty for a /56, forty for a /48.
+    // The limits are 10 for a /64, 20 for a /56 and 40 for a /48.
     for (site, remain) in [(1, 20), (2, 40), (3, 40)] {
         held.extend((0..80).map(|nth| from(site, nth % 8)));
-        eventually("those who are turned away", || {
+        eventually("the refused connections", || {
             held.retain(|socket: &TcpStream| !has_ended(socket));
             held.len() <= remain
         });
@@ -197,15 +201,15 @@ fn a_stop_of_the_program_waits_for_downloads_alone() {
         &certificate,
     );
     greedy.socket().set_nonblocking(true).unwrap();
-    // More than the kernel takes of a sender that sets no bound.
+    // More than the kernel would take from a sender without TCP_NOTSENT_LOWAT.
     let _ = greedy.try_send(format!("GET {BASE}/metrics HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990));
-    eventually("responses that nobody takes", || {
+    eventually("unsent responses", || {
         unsent_from(server.address().port()).0 > 0
     });
     server.signal("TERM");
     let since = Instant::now();
     assert_eq!(server.wait().code(), Some(0));
-    // Less than any timeout of the client, which ends by itself after ten seconds.
+    // Less than the response timeout of 10 s, which would end the connection too.
     assert!(
         since.elapsed() < Duration::from_secs(9),
         "{:?}",
@@ -217,8 +221,8 @@ fn a_stop_of_the_program_waits_for_downloads_alone() {
 fn a_stop_waits_for_downloads_alone() {
     let timeouts = Timeouts { ..NO_TIMEOUTS };
     let inside = Setup::new().start_in_process(timeouts);
-    // A client that does not read its responses, one in the middle of a request, and one that does
-    // not end its side.
+    // A client that does not read its responses, one in the middle of a request, and one that keeps
+    // its side open after the server has closed.
     let mut greedy = inside.client_over(connect_from("127.0.0.1", inside.address(), Some(4096)));
     greedy.socket().set_nonblocking(true).unwrap();
     let _ = greedy.try_send(format!("GET {BASE}/health HTTP/1.1\r\nHost: x\r\n\r\n").repeat(990));
@@ -231,7 +235,7 @@ fn a_stop_waits_for_downloads_alone() {
         "GET {BASE}/health HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
     ));
     assert_eq!(closed.reply().status, 200);
-    // No timeout of a client could end this, and the time for downloads is an hour.
+    // No timeout of a connection can expire here, and the drain timeout is an hour.
     assert_eq!(inside.stop(Duration::from_secs(3600)), 0);
 }
 
@@ -247,7 +251,7 @@ fn the_highest_number_of_connections_can_be_set() {
     (0..10).for_each(|_| server.serves());
 }
 
-/// Makes far more lines than a pipe and the queue hold.
+/// Sends requests until log lines are dropped: the pipe and the queue of lines are full.
 fn fill_log(server: &Server, agent: u32, guid: &str) {
     let poll = format!("GET {BASE}/agentevent/{agent} HTTP/1.1\r\nHost: x\r\nGuid: {guid}\r\n\r\n");
     while server.metric("cc_gateway_log_lines_dropped_total") == 0 {
@@ -266,7 +270,7 @@ fn a_log_reader_that_stalls_stops_nothing_and_is_told_what_it_missed() {
     let server = setup.start();
     let guid = server.sign_in(503);
     fill_log(&server, 503, &guid);
-    // Requests, sign-ins and new connections go on.
+    // Requests, sign-ins and new connections still work.
     for agent in [101, 102] {
         server.sign_in(agent);
     }

@@ -1,10 +1,10 @@
-//! The architecture of CONTRIBUTING.md: imports run downwards, and a download travels as told
-//! there.
+//! The architecture of CONTRIBUTING.md: layers use only the layers below them, and the functions it
+//! lists for a download exist.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Each module with those below it. Within a folder anything may use anything.
+/// Each layer with the layers it may use. Within a layer any module may use any other.
 const LAYERS: [(&str, &[&str]); 8] = [
     ("ops", &[]),
     ("config", &["ops"]),
@@ -53,7 +53,7 @@ fn every_layer_uses_only_those_below_it() {
                 let is_layer = LAYERS.iter().any(|(name, _)| *name == used);
                 assert!(
                     is_layer,
-                    "{} uses {used}, which is above every layer",
+                    "{} uses {used}, which is not a layer",
                     path.display()
                 );
                 assert!(
@@ -65,19 +65,19 @@ fn every_layer_uses_only_those_below_it() {
             }
         }
     }
-    assert!(looked_at > 50, "the test looks at too little: {looked_at}");
+    assert!(looked_at > 50, "the test found only {looked_at} uses");
 }
 
 #[test]
 fn every_folder_of_sources_is_in_a_layer() {
     for entry in fs::read_dir(root()).unwrap() {
         let entry = entry.unwrap();
-        // A folder beside a file of its name holds the parts of that file.
+        // A folder next to a file of the same name holds the submodules of that file.
         if entry.file_type().unwrap().is_dir() && !entry.path().with_extension("rs").exists() {
             let name = entry.file_name().into_string().unwrap();
             assert!(
                 LAYERS.iter().any(|(layer, _)| *layer == name),
-                "{name} belongs to no layer"
+                "{name} is not in LAYERS"
             );
         }
     }

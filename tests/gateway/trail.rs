@@ -1,4 +1,4 @@
-//! Who took what: the log line of a download names the recording.
+//! The audit trail: the log line of a download names its recording.
 
 use crate::support::{Agent, Server, Setup, eventually};
 
@@ -9,8 +9,8 @@ fn setup() -> Setup {
         .recording("1/0/20201202/102/1714442.mp4", "video of 102")
 }
 
-/// The log lines of downloads so far, each from its log name on. The lines of one request may come
-/// after its answer.
+/// The log lines of downloads so far, each from the interface's log name on. A line may be logged
+/// after the reply is sent.
 fn lines(server: &Server) -> Vec<String> {
     let is_download =
         |line: &&str| !line.starts_with("login ") && !line.starts_with("getAgentEvent ");
@@ -21,15 +21,17 @@ fn lines(server: &Server) -> Vec<String> {
     requests.filter(is_download).map(str::to_owned).collect()
 }
 
-/// The log line of the download that this asks for.
+/// The log line of the download that `ask` requests.
 fn line(server: &Server, ask: impl FnOnce()) -> String {
     let before = lines(server).len();
     ask();
-    eventually("the line of a download", || lines(server).len() > before);
+    eventually("the log line of a download", || {
+        lines(server).len() > before
+    });
     lines(server).swap_remove(before)
 }
 
-/// What follows `ms=` and its number in that line.
+/// Requests a download and returns the fields after `ms=` in its log line.
 fn fields(server: &Server, agent: &Agent<'_>, path: &str, more: &str) -> String {
     let line = line(server, || {
         agent.get(path, more);
@@ -101,11 +103,7 @@ fn every_download_names_its_recording_and_range() {
         "/qualitycontrol/{{}}/recordfile?token={token}&localRecordPath=Y:/1/0/20201202/503/1714442.V3"
     );
     assert_eq!(fields(&server, &agent, &second, ""), voice);
-    assert_eq!(
-        fields(&server, &agent, &second, ""),
-        voice,
-        "a token that is used up"
-    );
+    assert_eq!(fields(&server, &agent, &second, ""), voice, "a used token");
     assert_eq!(server.told(&token), 0);
 }
 
@@ -137,7 +135,7 @@ fn a_failed_download_names_its_recording_once_it_is_one() {
     assert_eq!(
         fields(&server, &stranger, path, ""),
         "",
-        "nothing was looked at"
+        "a request without a valid Guid must not name a recording"
     );
 }
 

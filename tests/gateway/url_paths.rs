@@ -1,4 +1,4 @@
-//! Paths, agent ids and methods: what leads to an interface and what does not.
+//! Paths, agent ids and methods: which requests reach an interface.
 
 use crate::support::{INTERFACES, Server, Setup, eventually};
 
@@ -84,7 +84,7 @@ fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
     ] {
         let server = setup.start();
         for (id, code) in ids {
-            // All at once, since refusals are held back.
+            // In parallel, because refusals are delayed.
             let interfaces = INTERFACES
                 .iter()
                 .filter(|interface| !interface.is_for_everybody());
@@ -95,7 +95,7 @@ fn the_highest_agent_id_is_the_one_set_and_the_lowest_101() {
                 client.send_request(interface.method, &interface.path.replace("{}", id), "", "");
             }
             for (interface, mut client) in asked {
-                // The content is looked at after the id, and an empty one is refused.
+                // A sign-in checks the body after the agent id, and refuses an empty one.
                 let code = if interface.is_sign_in() && code == "100-006" {
                     "100-001"
                 } else {
@@ -177,7 +177,7 @@ fn a_path_outside_the_base_path_leads_nowhere() {
 }
 
 #[test]
-fn the_default_checks_of_balancers_are_told_what_health_is_without_content() {
+fn the_default_checks_of_balancers_get_the_status_of_health_without_a_body() {
     let setup = Setup::new()
         .set("MOUNT_DIR", "/nowhere/at/all")
         .expect_log("mount /nowhere/at/all is lost");
@@ -206,7 +206,7 @@ fn the_default_checks_of_balancers_are_told_what_health_is_without_content() {
                 assert_eq!(
                     client.get("/health", None).status,
                     status,
-                    "nothing follows"
+                    "no body may follow the head"
                 );
             }
         }

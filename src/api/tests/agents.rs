@@ -1,4 +1,4 @@
-//! What agents say they are doing, and what they are told of each other.
+//! The state of agents, and what they can query about each other.
 
 use super::*;
 use crate::api::access::Caller;
@@ -8,7 +8,7 @@ fn result(json: &str) -> String {
     format!(r#"{{"message":"","retcode":"0","result":{json}}}"#)
 }
 
-/// The body with every run of at least nine digits, which is a time, as `T`.
+/// The body with every time, which is a run of at least nine digits, replaced by `T`.
 fn timeless(body: &str) -> String {
     let mut text = String::new();
     let mut rest = body;
@@ -103,7 +103,7 @@ fn a_reloaded_page_gets_the_state_and_no_earlier_event() {
             r#"{{"result":{{"callinfo":null,"agentStateInfo":{{"callFeature":0,"callData":"","lastState":{last_state},"preBusy":false,"firsttalkingFlag":false,"workNo":"101","qcWorkNo":"","callerNo":"","beginHoldTime":null,"state":{state},"talkingCallfeature":0,"releaseFlag":0,"calledNo":"","mainCallId":"","secondTalkingTime":null,"preRest":false,"recordID":"","currentTime":"T","beginTalkingTime":null,"partner":"","holdCallId":"","agentStateBeginTime":T,"curCommand":0,"curCallId":"","cmdBeginTime":""}}}},"message":"success","retcode":"0"}}"#
         )
     };
-    // The desk signed in when the clock began.
+    // `Desk::sign_in` signs in at time 0.
     let body = desk.body(post("onlineagent/101/syncagentinfo"), &guid);
     assert_eq!(
         timeless(&body),
@@ -113,7 +113,7 @@ fn a_reloaded_page_gets_the_state_and_no_earlier_event() {
     let body = desk.body(post("onlineagent/101/syncagentinfo"), &guid);
     assert_eq!(timeless(&body), sync(4, 1));
     let asked = desk.begin(&get("agentevent/101").guid(&guid));
-    assert!(!asked.is_finished(), "an event is left");
+    assert!(!asked.is_finished(), "no event may be left");
 }
 
 /// Agents of VDN 1: 101 is busy, 102 idle. 201 is of another VDN, 105 has not signed in.
@@ -212,7 +212,7 @@ fn agents_see_who_is_signed_in_to_their_vdn() {
 #[test]
 fn what_is_known_of_an_agent_is_told_with_its_times() {
     let (desk, guid) = busy_desk();
-    // 102 has signed in when the clock began, so its state is as old as the clock.
+    // 102 has signed in at time 0, so the seconds in its state are those since 1970.
     let info = |number, status, cti, in_state, skills| {
         format!(
             r#"{{"workno":"{number}","name":"{number}","status":{status},"ctiStatus":{cti},"groupid":0,"groupname":"",{skills}"callids":[],"mediatype":"TTF","phonenumber":"","vdnid":1,"currentstatetime":{in_state},"logindate":T}}"#
@@ -230,7 +230,7 @@ fn what_is_known_of_an_agent_is_told_with_its_times() {
         ),
     ] {
         let body = desk.body(get(path), &guid);
-        // A slow machine may take a second or more.
+        // On a slow machine the state of 101 may be some seconds old.
         let body = timeless(&body);
         let busy_since = body.split(r#""currentstatetime":"#).nth(1).unwrap();
         let seconds: String = busy_since

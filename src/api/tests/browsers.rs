@@ -1,4 +1,4 @@
-//! Pages of other origins.
+//! Requests of web pages from other origins (CORS).
 
 use super::*;
 

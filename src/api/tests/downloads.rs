@@ -1,5 +1,4 @@
-//! Downloads: the checks in their order, the parts of a recording, and the two steps of quality
-//! control.
+//! Downloads: the order of the checks, parts of a recording, and the two steps of quality control.
 
 use super::*;
 
@@ -465,7 +464,7 @@ fn a_token_brings_the_recording_of_its_path_once() {
     );
     assert_eq!(again.wait(), Duration::from_millis(500));
     assert_eq!(desk.end(again).reply().code, ResultCode::NO_RIGHT);
-    // For another path it is good for nothing.
+    // A token is not valid for another path.
     let (token, _) = local_path(&desk, &format!("recordId=Y:/{CALL}"), &guid);
     let other = (token, "Y:/1/0/20201202/101/1.V3".to_owned());
     assert_eq!(desk.code(&local_file(&other, &guid)), "000-003");
@@ -503,7 +502,7 @@ fn the_right_to_a_recording_is_looked_at_again_when_its_token_is_used() {
     let path = local_path(&desk, "recordId=Y:/1/0/20201202/102/1.V3", &guid);
     let asked = desk.end(desk.begin(&local_file(&path, &guid)));
     assert_eq!(asked.download().1, b"another's call");
-    // A path that no first step has given: its token is asked for before what is wrong with it.
+    // Paths that the first step never gives: with a valid token, the error of the path is reported.
     let session = desk.gateway.sessions.signed_in(Instant::now())[0].session;
     for (path, code) in [
         ("Y:/1/0/20201202/102/1.mp4", ResultCode::NOT_AUDIO),

@@ -1,4 +1,4 @@
-//! What reaches an agent without its asking.
+//! Events that no request of the agent has caused.
 
 use super::*;
 
@@ -32,7 +32,7 @@ fn a_recording_that_appears_is_announced_to_its_agent_and_counted() {
         let body = desk.ask(&poll).body;
         assert!(body.contains(name) && body.contains(detail), "{body}");
     }
-    // It is counted after the poll is woken.
+    // An event is counted after the poll is woken.
     while desk.gateway.recording_events.queued.value() < 2 {
         assert!(Instant::now() < deadline);
         std::thread::yield_now();

@@ -1,8 +1,8 @@
-//! The counters.
+//! The metrics page.
 
 use super::*;
 
-/// The samples of the page, without its remarks.
+/// The samples of the page, without its comments.
 fn samples(desk: &Desk) -> Vec<(String, f64)> {
     let reply = desk.ask(&get("metrics"));
     assert_eq!(

@@ -1,4 +1,4 @@
-//! Which interface a request reaches, and who is turned away before.
+//! Which interface a request reaches, and which requests are refused before that.
 
 use super::*;
 use crate::api::interfaces::INTERFACES;
@@ -170,7 +170,7 @@ fn a_path_below_the_base_that_leads_nowhere_is_a_wrong_parameter_and_any_other_i
     }
 }
 
-/// What the check of a balancer is answered, in each of its forms.
+/// The status and code of a health check, the same in each form that balancers send.
 fn health(desk: &Desk) -> (u16, &'static str) {
     let whole = desk.ask(&get("health"));
     let head = desk.ask(&call(Method::Head, "health"));

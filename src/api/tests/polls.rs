@@ -1,10 +1,10 @@
-//! The long poll, and what else keeps a session alive.
+//! Polls, and the other requests that keep a session alive.
 
 use super::*;
 use crate::api::sign_in::epoch_ms;
 use crate::session::{Event, Media, StopRecordContent};
 
-/// An event and the body of the poll that it answers.
+/// An event, and the body of a reply to a poll with it.
 fn event(task_id: u64) -> (Event, String) {
     let content = StopRecordContent {
         begin_ms: 1,
@@ -81,7 +81,10 @@ fn an_event_that_does_not_reach_its_client_is_the_next_one_again() {
     (lost.undelivered.unwrap())(&desk.gateway);
     let again = desk.ask(&poll);
     assert_eq!(again.body, body);
-    assert!(!desk.begin(&poll).is_finished(), "it came twice");
+    assert!(
+        !desk.begin(&poll).is_finished(),
+        "the event was delivered twice"
+    );
     let asked = desk.begin(&poll);
     assert!(desk.expire(asked).reply().undelivered.is_none());
 }
@@ -93,7 +96,7 @@ fn a_poll_whose_client_has_left_leaves_the_event_to_an_older_one() {
     let poll = get("agentevent/101").guid(&guid);
     let there = desk.begin(&poll);
     let Outcome::Waits(mut gone) = desk.begin(&poll).outcome else {
-        panic!("it does not wait");
+        panic!("the poll does not wait");
     };
     gone.is_waiting = Arc::default();
     let (event, body) = event(1);
@@ -117,7 +120,7 @@ fn the_poll_of_a_session_that_ends_is_told_and_that_of_a_replaced_one_held_back_
     let asked = desk.begin(&get("agentevent/101").guid(&guid));
     desk.sign_in(101);
     let Ok(Some(finish)) = asked.waiting().finish.recv() else {
-        panic!("nobody has finished it");
+        panic!("the poll was not completed");
     };
     let before = Instant::now();
     let answer = desk.gateway.resume(&asked.context, finish);
@@ -130,7 +133,7 @@ fn the_poll_of_a_session_that_ends_is_told_and_that_of_a_replaced_one_held_back_
 
 #[test]
 fn a_poll_and_a_handshake_bring_a_renewed_guid_once_one_is_due() {
-    // The least interval there is: it is over when the next request comes.
+    // The shortest interval: it has passed when the next request comes.
     let desk = Desk::with("GUIDINTERVAL=1\nGUIDTIMEOUT=86400000");
     let guid = desk.sign_in(101);
     std::thread::sleep(Duration::from_millis(2));

@@ -1,11 +1,11 @@
-//! Signing in and out, and what a reload of the agents does to those who are there.
+//! Signing in and out, and the effect of a reload of the agents on open sessions.
 
 use super::*;
 use crate::session::Role;
 
 const EMPTY_PASSWORD: &str = r#"{"password":""}"#;
 
-/// The hash of `swordfish`, as cheap as one may be.
+/// A hash of `swordfish` with the fewest iterations allowed.
 const HASH: &str = "pbkdf2-sha256$1000$00112233445566778899aabbccddeeff$\
                     dbf4dafdb4218fa3b899443e28ee77785e670aa8291422bb0d4edb0f624628ba";
 
@@ -107,7 +107,7 @@ fn wrong_passwords_and_unknown_agents_are_told_alike_and_the_fifth_locks_the_pai
     for _ in 0..4 {
         assert_eq!(desk.ask(&wrong).body, failure(ResultCode::WRONG_PASSWORD));
     }
-    // A success forgets them.
+    // A success resets the count of failures.
     assert_eq!(desk.code(&right), "0");
     for _ in 0..5 {
         assert_eq!(desk.ask(&wrong).body, failure(ResultCode::WRONG_PASSWORD));
@@ -115,7 +115,7 @@ fn wrong_passwords_and_unknown_agents_are_told_alike_and_the_fifth_locks_the_pai
     let locked = desk.begin(&right);
     assert_eq!(locked.wait(), Duration::from_millis(500));
     assert_eq!(desk.end(locked).reply().body, failure(ResultCode::LOCKED));
-    // Elsewhere, and of another agent, it is not.
+    // Only this agent is locked, and only at this address.
     assert_eq!(
         desk.code(
             &put("onlineagent/101/forcelogin")

@@ -16,7 +16,7 @@ type Case = (
 
 /// What Java reads, checked against JDK 17.
 const CASES: &[Case] = &[
-    // Nothing at all.
+    // No entries.
     ("", &[], &[]),
     ("\n", &[], &[]),
     ("\r\n\r\n", &[], &[]),
@@ -174,8 +174,8 @@ const CASES: &[Case] = &[
     ),
 ];
 
-/// What random texts are made of, between bars: every character that has a meaning, some that look
-/// as if they had, and whole pieces that chance would rarely put together.
+/// Pieces of random texts, separated by bars: every character with a meaning, some that look like
+/// one of these, and sequences that would rarely occur by chance.
 const PIECES: &str = "\\|\\|\\|\n|\n|\r|\r\n| | |\t|\u{c}|=|:|#|!|a|b|u|n|t|f|r|0|4|\\u|\\u0041|\\u003d|\\u000a|\\u005C|\
     \\ud83d|\\ude00|\\u12|\\\n|\\\r\n|\\\n#|A=1\n|\0|\u{b}|\u{85}|\u{a0}|\u{e9}|\u{2028}|\u{feff}|\u{1f600}";
 

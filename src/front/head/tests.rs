@@ -1,4 +1,4 @@
-//! Heads that are read, and the many that are not.
+//! Request heads that are accepted, and those that are refused.
 
 use super::*;
 use proptest::prelude::*;
@@ -7,7 +7,7 @@ fn parse(text: &str) -> Result<Option<(Head, usize)>, HttpError> {
     Head::parse(text.as_bytes())
 }
 
-/// A request with these lines beside its request line and host.
+/// A request with these header lines after Host.
 fn with(lines: &str) -> String {
     format!("PUT /a HTTP/1.1\r\nHost: x\r\n{lines}\r\n")
 }

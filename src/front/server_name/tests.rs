@@ -20,7 +20,7 @@ use super::hello::{CLIENT_HELLO, MESSAGE_FIXED, SERVER_NAME, extensions, first_e
 use super::transcript::hidden_type;
 use super::*;
 
-/// What is in the list of names of an extension: one name of a host.
+/// The content of a server name extension with one host name.
 fn one_name(name: &[u8]) -> Vec<u8> {
     let length = u16::try_from(name.len()).unwrap();
     [
@@ -32,8 +32,8 @@ fn one_name(name: &[u8]) -> Vec<u8> {
     .concat()
 }
 
-/// The ClientHello with another content of its server name extension. Its end may be cut off, as
-/// for binders.
+/// The ClientHello with the content of its server name extension replaced. Its end may be missing,
+/// as when PSK binders are computed.
 fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     let start = first_extension(message).unwrap();
     let name = extensions(message)
@@ -52,7 +52,7 @@ fn renamed(message: &[u8], content: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A client's hash, which sees the name that was put on the wire in place of the client's own.
+/// A hash for the client's transcript, over the name that is sent instead of the client's own.
 struct Renaming(&'static dyn Hash, &'static [u8]);
 
 struct RenamingContext(Box<dyn Context>, &'static [u8]);
@@ -103,7 +103,7 @@ impl Context for RenamingContext {
     }
 }
 
-/// A certificate with its server, strict and tolerant, as the gateway has them.
+/// A certificate with a strict and a tolerant server configuration, as the gateway has them.
 struct Servers {
     strict: Arc<ServerConfig>,
     tolerant: Arc<ServerConfig>,
@@ -171,7 +171,7 @@ impl Servers {
             };
         }
         if retries {
-            // The share that is sent is of a group the server has not.
+            // The client sends a key share of a group that the server does not support.
             provider.kx_groups = vec![kx_group::MLKEM768, kx_group::X25519];
         }
         let config = ClientConfig::builder_with_provider(Arc::new(provider))
@@ -183,8 +183,8 @@ impl Servers {
     }
 }
 
-/// What a client's records are on the wire: its ClientHello with the other name, everything else as
-/// it is.
+/// A client's records as they are sent: the name in its ClientHello is replaced, the rest is
+/// unchanged.
 fn on_the_wire(records: &[u8], content: &[u8]) -> Vec<u8> {
     let mut wire = Vec::new();
     let mut rest = records;
@@ -218,19 +218,19 @@ fn feed(
     Ok(())
 }
 
-/// How the server treats what it examined.
+/// What the server does with a ClientHello.
 #[derive(Clone, Copy, PartialEq)]
 enum Treatment {
-    /// As the gateway does it.
+    /// As the gateway does.
     Tolerant,
-    /// rustls alone.
+    /// As rustls alone does.
     Untouched,
-    /// The name hidden and the transcript left as it then is.
+    /// Hides a bad name without correcting the transcript.
     FilterAlone,
 }
 
-/// Shakes hands; gives what the server saw of the name and how the handshake went, and a few bytes
-/// are exchanged.
+/// Performs a handshake. Returns the bad name that the server has hidden, if any, and the kind of
+/// the handshake.
 fn shake_hands(
     servers: &Servers,
     client: &Arc<ClientConfig>,
@@ -298,7 +298,7 @@ fn shake_hands(
             return Ok((bad_name, server.handshake_kind().unwrap()));
         }
     }
-    panic!("the handshake never ends");
+    panic!("the handshake did not end");
 }
 
 fn is_dns_name(content: &[u8]) -> bool {
@@ -308,7 +308,8 @@ fn is_dns_name(content: &[u8]) -> bool {
     )
 }
 
-/// The names of `shared/cases/sni.txt` with what rustls makes of them, and the lengths at the edge.
+/// The names of `shared/cases/sni.txt` and names at the limits of length, each with whether rustls
+/// accepts it.
 fn names() -> Vec<(Vec<u8>, bool)> {
     let label = |letters: usize| "a".repeat(letters).into_bytes();
     let mut names = vec![(label(63), true), (label(64), false)];
@@ -376,7 +377,7 @@ fn other_contents_of_the_extension_are_served_too() {
         (b"\0\x05\0\0\x02gw\0", "gw"),
         (b"\0\x06\0\0\x02gw", "gw"),
         (b"\0\x05\0\0\x03gw", ""),
-        // Two names of a host, and none.
+        // Two host names, and only a name of another type.
         (b"\0\x0a\0\0\x02gw\0\0\x02gw", "gw"),
         (b"\0\x05\x01\0\x02gw", "gw"),
     ] {
@@ -483,7 +484,7 @@ fn a_hello_in_many_records_is_patched_where_its_bytes_are() {
         };
         assert_eq!(bad.name, "gw.local:8043");
         bad.hide(&mut bytes);
-        // Two bytes are others, and with them nothing is wrong any more.
+        // Only two bytes differ, and rustls then has nothing to refuse.
         let before = in_records_of(size, &hello);
         assert_eq!(
             before
@@ -504,7 +505,7 @@ fn a_hello_that_is_too_long_with_its_records_is_for_rustls_at_any_time() {
         &[hello(&one_name(b"gw.local:8043")), vec![0; HELLO_MAX]].concat(),
     );
     let mut stuffed = bytes[..HELLO_MAX].to_vec();
-    // The message claims more than the records before the bound hold.
+    // The message claims a length that the records up to HELLO_MAX do not hold.
     for (nth, byte) in [0, 0x20, 0].into_iter().enumerate() {
         stuffed[(nth + 1) * (RECORD_FIXED + 1) + RECORD_FIXED] = byte;
     }
@@ -559,7 +560,7 @@ fn what_is_no_client_hello_is_for_rustls() {
 
 #[test]
 fn the_table_of_the_cases_is_all_here() {
-    // The file stands beside the checkout where the project is developed, and nowhere else.
+    // The file exists only where the project is developed, beside the checkout.
     let Ok(text) = fs::read_to_string(concat!(
         env!("CARGO_MANIFEST_DIR"),
         "/../shared/cases/sni.txt"
@@ -584,7 +585,7 @@ proptest! {
         hidden_type(&bytes);
         is_taken(&bytes);
         shown(&bytes);
-        // rustls and we judge the same name the same way.
+        // `is_taken` must agree with rustls on each name.
         let taken = ServerName::try_from(name.as_bytes()).is_ok();
         prop_assert_eq!(is_taken(&one_name(name.as_bytes())), taken && !name.is_empty());
     }
@@ -602,7 +603,7 @@ proptest! {
         }
         let whole = examine(&bytes);
         let part = examine(&bytes[..cut.index(bytes.len())]);
-        // What is decided early is decided for good.
+        // A decision on the first bytes must not change when more arrive.
         prop_assert!(part == Examined::Incomplete || part == whole);
         if let Examined::BadName(bad) = whole {
             bad.hide(&mut bytes);

@@ -1,4 +1,4 @@
-//! Who answers a request that waits, and what a panic leaves.
+//! Waiting requests: which of several completions answers, and what happens after a panic.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -14,10 +14,10 @@ use crate::http::{ForwardedRequest, Http};
 use crate::ops::counters::Counters;
 use crate::session::Roster;
 
-/// A client that passes on what it is answered.
+/// A client that sends the status of its reply to the test.
 struct Client {
     answers: Sender<u16>,
-    /// How it fails the worker that has taken it.
+    /// Whether it panics in the worker that handles its request.
     panics: bool,
 }
 
@@ -71,7 +71,7 @@ fn reply(status: u16) -> Answer {
     Reply::new(status, ResultCode::SUCCESS, "text/plain", String::new()).into()
 }
 
-/// Puts off the answer to a client's request; its ticket.
+/// Defers the reply to a client's request; returns the ticket.
 fn defer(in_flight: &InFlight<Client>, client: Client) -> Ticket {
     let (give, ticket) = sync_channel(1);
     let deferred = Deferred {
@@ -127,7 +127,7 @@ fn of_two_who_would_finish_a_request_one_answers_and_the_other_finds_it_gone() {
     assert_eq!(
         lock(&in_flight.table).slots.len(),
         1,
-        "slots are used again"
+        "slots must be reused"
     );
     assert_eq!(in_flight.gateway().counters().waiting.value(), 0);
     assert_eq!(in_flight.gateway().counters().parked_polls.value(), 0);
@@ -143,7 +143,7 @@ fn a_client_that_leaves_is_answered_by_nobody() {
     let is_live = ticket.liveness();
     drop(in_flight.cancel(find_slot(&in_flight)).unwrap());
     assert!(!ticket.is_live() && !is_live());
-    ticket.complete(|_, _| panic!("finished for nobody"));
+    ticket.complete(|_, _| panic!("completed after the client had left"));
     assert!(answered.recv().is_err());
     assert_eq!(in_flight.gateway().counters().waiting.value(), 0);
 }
@@ -196,7 +196,7 @@ fn a_number_that_comes_late_means_nothing() {
     in_flight.complete(next, None);
     assert!(
         in_flight.take_forwarded(next).is_some(),
-        "one on its way to a worker is finished by nobody else"
+        "`complete` must not take a request that is on its way to a worker"
     );
 }
 

@@ -179,7 +179,7 @@ mod tests {
             (seen.size, seen.modified_ns),
             (5, 1_606_867_200_000_000_007)
         );
-        // As a machine without statx has it.
+        // As on a kernel without statx(2).
         let plain = statat(root.as_fd(), "folder/file", AtFlags::SYMLINK_NOFOLLOW).unwrap();
         let found = FileStat {
             created: None,

@@ -95,7 +95,7 @@ mod tests {
         assert_eq!(
             task_id(&folders, &segment("0900000.mp4")),
             1_943_502_711,
-            "the same after a restart"
+            "a restart must not change the number"
         );
     }
 }

@@ -76,13 +76,13 @@ mod tests {
         }
         assert!(
             stamp.is_stale(new, at(20_000)),
-            "a listing that failed is made again"
+            "a failed listing must be repeated"
         );
         stamp.listed(at(20_000));
         assert!(!stamp.is_stale(new, at(20_000)));
         assert!(
             stamp.is_stale([new[0], (41, 0)], at(20_001)),
-            "an mtime that was put back is seen by the ctime"
+            "the ctime must reveal an mtime that was set back"
         );
     }
 }

@@ -160,7 +160,7 @@ mod tests {
         assert_eq!(
             kept(&media),
             ["20261122", "20261124"],
-            "a mount that is away"
+            "a listing without days must not remove any"
         );
         media
             .days
@@ -191,13 +191,13 @@ mod tests {
         assert_eq!(
             absent(&media, "20261101"),
             None,
-            "it was there, but not looked at"
+            "it existed before, but was not scanned"
         );
         media.set_days(&days(&["20261122", "20261123"]), Some(8), now);
         assert_eq!(
             absent(&media, "20261123"),
             None,
-            "earlier than the one that was taken away"
+            "it is earlier than the day that was removed"
         );
         media.set_days(&days(&["20261123", "21000101"]), Some(9), now);
         assert_eq!(absent(&media, "21000101"), Some(9));
@@ -210,7 +210,7 @@ mod tests {
             media.days[&Day::parse(day).unwrap()].is_due(number, start + Duration::from_secs(after))
         };
         media.set_days(&days(&["20261123", "20261124"]), None, start);
-        // (day, scan, seconds, whether it has its turn)
+        // (day, scan, seconds, whether it is due)
         let table = [
             ("20261124", 1, 90_000, true),
             ("20261123", 1, 7199, true),
@@ -227,7 +227,7 @@ mod tests {
         media.set_days(&days(&["20261123"]), None, start);
         assert!(
             due(&media, "20261123", 1, 7200),
-            "the later one was taken away"
+            "the later day was removed"
         );
     }
 

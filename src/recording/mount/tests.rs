@@ -49,7 +49,7 @@ fn probe(mount: &Arc<Mount>) -> Result<(), MountError> {
     told.recv_timeout(LONG).unwrap()
 }
 
-/// Has every thread of a pool hang until the latch is raised, beyond a deadline that is short.
+/// Makes the threads of a pool hang past a short deadline, until the latch is raised.
 fn hang(pool: &ThreadPool, threads: usize) -> Arc<Latch> {
     let release = Arc::new(Latch::default());
     for _ in 0..threads {
@@ -210,7 +210,7 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
     assert_eq!(
         begin(&mount, latest(503)).try_recv().unwrap().unwrap_err(),
         OpenError::Busy,
-        "its second"
+        "a second search of one agent must be refused"
     );
     let more: Vec<_> = (1000..1200)
         .map(|agent| begin(&mount, latest(agent)))
@@ -232,7 +232,7 @@ fn searches_wait_for_each_other_and_for_nothing_else() {
     assert_eq!(
         (mount.hung(), mount.stuck_reason(), probe(&mount)),
         (0, None, Ok(())),
-        "a queue is no hung server"
+        "queued searches must not count as a hung file server"
     );
     release.set();
     assert_eq!(waiting.recv_timeout(LONG).unwrap().unwrap().length(), 5);
@@ -274,7 +274,7 @@ fn while_a_mount_is_lost_every_failure_is_its_failure() {
     assert_eq!(
         found("a.mp4"),
         Ok(()),
-        "it may be back before the watch has seen that"
+        "the mount may work again before the watch notices"
     );
 }
 
@@ -312,7 +312,8 @@ fn a_file_opened_for_nobody_is_closed() {
 
 #[test]
 fn the_descriptors_of_a_mount_are_those_of_all_its_threads() {
-    // 8 open, 2 search, with 4 each; 20 files wait for 2 threads that close them.
+    // 20 unclosed files and 2 closing threads; 4 for each of 8 opening and 2 searching threads; 8
+    // of a scan, and 2 of the probe.
     assert_eq!(DESCRIPTORS, 20 + 2 + 4 * 10 + 8 + 2);
 }
 
@@ -328,7 +329,7 @@ fn threads_that_hang_are_counted_whatever_they_do() {
     ];
     let held = pools.map(|(pool, threads)| hang(pool, threads));
     assert_eq!(mount.hung(), 7);
-    assert_eq!(mount.stuck_reason(), None, "there are others that open");
+    assert_eq!(mount.stuck_reason(), None, "other opening threads are free");
     held.iter().for_each(|release| release.set());
     eventually(|| mount.hung() == 0);
 }
@@ -371,7 +372,7 @@ fn a_status_is_kept_and_whether_it_was_lost_before_is_told() {
     ] {
         assert_eq!(mount.set_status(status), was_lost, "{status:?}");
         assert_eq!(mount.status(), status);
-        assert!(!mount.is_backing_off(), "it is no automount");
+        assert!(!mount.is_backing_off(), "only an automount backs off");
     }
     mount.set_automount(true);
     for status in [MountStatus::Lost, MountStatus::Up] {

@@ -181,7 +181,7 @@ fn no_problem_repeats_a_secret() {
         "1001 swordfish".to_owned(),
         "# wrapped\n1001 = pbkdf2-sha256$1000$00112233445566778899aabb\nccddeeff$dbf4dafdb4218fa3\n".to_owned(),
         format!("1001 = pbkdf2-sha256$1000${salt}$\n{}", HASH.rsplit('$').next().unwrap()),
-        // A password of digits, where key and value are exchanged, is one that is no id.
+        // Key and value swapped, with a password of digits that is not a valid agent id.
         "271828 = 1001\n".to_owned(),
         "271828 1001\n".to_owned(),
     ] {
@@ -245,7 +245,7 @@ fn a_thousand_agents_are_read_without_hashing_anything() {
         .collect();
     let start = Instant::now();
     assert_eq!(read(&text).unwrap().0.len(), 1000);
-    // A single check of one of these hashes takes a second, and all of them a quarter of an hour.
+    // Checking one of these hashes takes a second, so all would take a quarter of an hour.
     assert!(
         start.elapsed() < Duration::from_secs(60),
         "{:?}",

@@ -1,4 +1,5 @@
-//! What holds of sessions and Guids whatever agents, clients, time and the operator do.
+//! Invariants of sessions and Guids under random actions of agents, clients and the operator, and
+//! random pauses.
 
 use super::*;
 use proptest::prelude::*;
@@ -21,7 +22,7 @@ enum Step {
         agent: u32,
         force: bool,
     },
-    /// The client of the agent that follows renewals polls; the answer may be lost.
+    /// The agent's client that uses renewed Guids polls; the reply may be lost.
     Poll {
         agent: u32,
         lost: bool,
@@ -72,16 +73,16 @@ struct Known {
     agent: u32,
     session: SessionId,
     issued: Instant,
-    /// Whether an answer has carried its successor.
+    /// Whether a reply has carried its successor.
     renewed: bool,
 }
 
-/// A session as a plain reading of the rules has it.
+/// The expected state of a session.
 struct Expected {
     id: SessionId,
     last_seen: Instant,
     newest: usize,
-    /// The Guid of the client that follows renewals.
+    /// The Guid of the client that uses renewed Guids.
     followed: usize,
     parked: Arc<AtomicBool>,
 }
@@ -187,7 +188,7 @@ impl World {
         latest.find(|past| past.session == self.guids[guid].session && self.now - past.at < TIMEOUT)
     }
 
-    /// A client presents a Guid; the outcome is the expected one.
+    /// A client presents a Guid; asserts that the outcome is the expected one.
     fn present(&mut self, agent: u32, guid: usize) -> Option<Authenticated> {
         let outcome =
             self.table
@@ -196,8 +197,8 @@ impl World {
             .past(agent, guid)
             .is_some_and(|past| !past.live.contains(&guid));
         if is_expired {
-            // Whether it was still in the history when its session was replaced does not matter to
-            // its client.
+            // Either error is correct: which one depends on whether the Guid was still in the
+            // history when its session was replaced.
             assert!(outcome.is_err());
             return None;
         }
@@ -216,7 +217,7 @@ impl World {
         Some(authenticated)
     }
 
-    /// The answer to a poll; the new Guid, if it carries one.
+    /// The reply to a poll; returns the new Guid, if it carries one.
     fn renew(&mut self, agent: u32, used: usize, authenticated: &Authenticated) -> Option<usize> {
         let age = self.now - self.guids[used].issued;
         let renewed = self.table.renew_if_due(id(agent), authenticated, self.now);
@@ -328,14 +329,14 @@ impl World {
                 }
                 assert_eq!(
                     events, 2,
-                    "a new session has the events of its sign-in alone"
+                    "a new session must have only the events of its sign-in"
                 );
                 self.table.park(id(agent), opened.session, waker, self.now);
             }
         }
     }
 
-    /// Notes that the session of `agent` is about to be replaced.
+    /// Records that the session of `agent` is about to be replaced.
     fn remember(&mut self, agent: u32) {
         let session = self.sessions[&agent].id;
         let live: Vec<_> = (0..self.guids.len())
@@ -354,7 +355,7 @@ impl World {
         if let Some(session) = self.sessions.remove(&agent) {
             assert!(
                 session.parked.load(Ordering::SeqCst),
-                "a parked poll was not told of the end"
+                "a parked poll was not woken at the end of its session"
             );
             assert!(!self.table.is_open(id(agent), session.id, self.now));
             let is_replaced = self
@@ -373,8 +374,8 @@ impl World {
         }
     }
 
-    /// The step, unless it is meant to end the session of agent 0 or passes for its polling client:
-    /// other windows and other agents may do what they like.
+    /// The step, unless it would end the session of agent 0 or act as its polling client. Other
+    /// windows and other agents are not restricted.
     fn harmless(&self, step: &Step) -> Option<Step> {
         let followed = self.sessions.get(&0).map(|session| session.followed);
         match *step {
@@ -392,7 +393,7 @@ impl World {
         }
     }
 
-    /// Every Guid ever made, for every agent, gives exactly the rights it should.
+    /// Asserts the rights that every Guid ever made gives for every agent.
     fn check_all(&mut self) {
         self.end_silent();
         assert_eq!(self.table.len(self.now), self.sessions.len());

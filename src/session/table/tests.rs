@@ -100,7 +100,7 @@ impl Poll {
     }
 }
 
-/// Signs 101 in and takes the events of that.
+/// Signs 101 in and consumes its sign-in events.
 fn signed_in(table: &SessionTable, now: Instant) -> NewSession {
     let opened = table
         .sign_in(agent(101), true, InitialState::default(), now, 0)
@@ -132,7 +132,7 @@ fn a_second_sign_in_is_refused_unless_forced() {
     assert!(table.is_open(agent(101), second.session, now));
     assert!(
         !table.sign_out(agent(101), first.session),
-        "the earlier session cannot end the later"
+        "the earlier session must not end the later one"
     );
 }
 
@@ -165,7 +165,7 @@ fn the_poll_of_a_replaced_session_is_empty_and_its_guids_are_of_an_agent_that_is
         table.poll_outcome(agent(101), second.session, start),
         PollOutcome::Empty
     );
-    // However the new session goes on, the old poll is one of a replaced session.
+    // The end of the new session does not change the outcome of the old poll.
     assert!(table.sign_out(agent(101), second.session));
     assert_eq!(
         table.poll_outcome(agent(101), first.session, start),
@@ -295,7 +295,7 @@ fn an_event_wakes_the_newest_poll_that_still_waits_and_is_taken_once() {
         PushOutcome::Queued
     );
     assert!(middle.is_woken() && !old.is_woken());
-    // With an event in the queue nobody waits.
+    // A poll does not wait while an event is queued.
     assert!(Poll::park(&table, session, now).is_woken());
     assert_eq!(
         table.poll_outcome(agent(101), session, now),
@@ -387,8 +387,15 @@ fn polls_beyond_the_bound_answer_the_oldest_and_dead_ones_go_first() {
     );
     polls[4].has_left.store(true, Ordering::SeqCst);
     Poll::park(&table, session, now);
-    assert!(!polls[1].is_woken(), "the dead one made room");
-    assert_eq!(Arc::strong_count(&polls[4]), 1, "and is forgotten");
+    assert!(
+        !polls[1].is_woken(),
+        "the poll whose client has left must make room"
+    );
+    assert_eq!(
+        Arc::strong_count(&polls[4]),
+        1,
+        "the table must drop that poll"
+    );
 }
 
 #[test]
@@ -542,7 +549,7 @@ fn a_session_lasts_as_long_as_it_is_heard_of() {
         table
             .authenticate(agent(101), None, start + SECOND * 280)
             .is_err(),
-        "a refused request is not heard"
+        "a refused request must not prolong the session"
     );
     assert_eq!(table.len(start + SECOND * 289), 1);
     assert_eq!(table.len(start + SECOND * 290), 0);
@@ -562,7 +569,8 @@ fn two_windows_that_share_a_session_both_keep_it() {
     for poll in 0..1000 {
         let now = start + SECOND * (10 + 5 * poll);
         let window = &mut windows[usize::try_from(poll % 2).unwrap()];
-        let authenticated = authenticate(&table, 101, window, now).expect("each keeps its right");
+        let authenticated =
+            authenticate(&table, 101, window, now).expect("each window keeps its right");
         if let Some(renewed) = table.renew_if_due(agent(101), &authenticated, now) {
             *window = renewed;
         }
@@ -583,7 +591,7 @@ fn a_renewal_that_is_lost_on_the_way_is_made_up_for() {
             authenticate(&table, 101, &guid, now).expect("the client keeps its right");
         if let Some(renewed) = table.renew_if_due(agent(101), &authenticated, now) {
             renewals += 1;
-            // Two of three renewals never arrive.
+            // Two of three renewals are lost.
             if renewals % 3 == 0 {
                 guid = renewed;
             }
@@ -594,13 +602,13 @@ fn a_renewal_that_is_lost_on_the_way_is_made_up_for() {
 
 #[test]
 fn ten_thousand_sessions_take_far_less_than_forty_megabytes() {
-    // A hash map is at worst 7/16 full, just after it has grown, and has a byte of its own for each
-    // place; each allocation costs its allocator up to 16 bytes more.
+    // A hash map is at worst 7/16 full, just after it has grown, and has one control byte for each
+    // place; each allocation takes up to 16 bytes more.
     let place = (size_of::<(AgentId, Session)>() + 1) * 16 / 7;
     let parked = size_of::<Box<dyn Wake>>() + 16;
     let with_guids =
         |guids: usize| (place + parked + guids * size_of::<IssuedGuid>() + 16) * 10_000;
-    // Three Guids are the case of default settings.
+    // With the default settings a session has three Guids.
     assert!(with_guids(4) < 10_000_000, "{}", with_guids(4));
     assert!(
         with_guids(GUIDS_MAX) < 40_000_000,
@@ -650,7 +658,7 @@ fn who_is_signed_in_is_listed_with_the_session_and_its_begin() {
     );
 }
 
-/// A table in which 101 has a full queue and a rest whose time is over in a second.
+/// A table in which 101 has a full queue and a rest that times out in a second.
 fn full_and_resting(start: Instant) -> (SessionTable, SessionId) {
     use super::super::agent_state::StateCommand;
     let table = table(true);
@@ -705,7 +713,7 @@ fn every_event_that_a_full_queue_loses_is_counted() {
         for lost in 2..4 {
             table.push_event(agent(101), None, event(), end);
             table.push_event(agent(101), None, event(), end);
-            // A poll has made room for one.
+            // The poll has made room for one event.
             let room = u64::from(name == "poll");
             assert_eq!(table.dropped_events(), 2 * lost - 2 - room + 1, "{name}");
         }

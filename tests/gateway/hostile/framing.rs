@@ -1,8 +1,8 @@
-//! Requests whose end two readers might see in different places: what smuggling is made of.
+//! Request smuggling: requests whose end two parsers might see in different places.
 
 use super::requests::{HEALTH, HIDDEN, Table};
 
-/// Adds them all.
+/// Adds all cases of this file.
 pub fn add(table: &mut Table) {
     both_framings(table);
     transfer_codings(table);
@@ -98,7 +98,7 @@ fn transfer_codings(table: &mut Table) {
             &after,
         );
     }
-    // Codings that could be, and that nobody here understands (RFC 9112 section 6.1).
+    // Well-formed codings that the gateway does not support (RFC 9112 section 6.1).
     for coding in [
         "xchunked",
         "chunkedx",
@@ -218,7 +218,7 @@ fn lengths(table: &mut Table) {
             "abc",
         );
     }
-    // Leading zeros are digits: the length is read, and what follows is the next message.
+    // Leading zeros are valid: the body has three bytes, and the next request begins after them.
     let padded = format!(
         "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: 0003\r\n\r\nabc]garbage\r\n\r\n"
     );
@@ -286,7 +286,7 @@ fn chunks(table: &mut Table) {
         400,
         format!("3;a=\"\n\"\r\nabc\r\n0\r\n\r\n{HIDDEN}"),
     );
-    // Harmless ones are skipped, however odd.
+    // Short extensions are skipped, even malformed ones.
     for extension in [";", ";a", ";a=b", " ;a", ";;", ";a=\"b c\"", "\t;a"] {
         table.chunks(
             "chunk extensions",

@@ -1,18 +1,17 @@
-//! Hostile requests that get through TLS, by category, each with the statuses it is to be answered
-//! with.
+//! Hostile requests sent over TLS, by category, each with the expected statuses.
 
 use super::framing;
 
-/// Where a request that is served leads.
+/// The path of requests that are answered with 200.
 pub const HEALTH: &str = "/agentgateway/resource/health";
-/// What a smuggler hides in the content: a whole request that would be answered by itself.
+/// A complete request, hidden in a body. A server that misreads the framing would answer it.
 pub const HIDDEN: &str = "GET /agentgateway/resource/health HTTP/1.1\r\nHost: x\r\n\r\n";
 
 /// One hostile message.
 pub struct Case {
     pub category: &'static str,
     pub bytes: Vec<u8>,
-    /// The statuses of the replies, in order; none is a connection that just ends.
+    /// The statuses of the replies, in order.
     pub answers: Vec<u16>,
 }
 
@@ -28,7 +27,7 @@ impl Table {
         });
     }
 
-    /// A request with these lines beside request line and host, and this content.
+    /// Adds a POST with these header lines after Host, and this body.
     pub fn lines(&mut self, category: &'static str, status: u16, lines: &str, content: &str) {
         self.add(
             category,
@@ -37,7 +36,7 @@ impl Table {
         );
     }
 
-    /// A GET of this target.
+    /// Adds a GET of this target.
     pub fn target(&mut self, category: &'static str, status: u16, target: &str) {
         self.add(
             category,
@@ -46,7 +45,7 @@ impl Table {
         );
     }
 
-    /// Chunked content.
+    /// Adds a POST with this chunked body.
     pub fn chunks(&mut self, category: &'static str, status: u16, content: impl AsRef<[u8]>) {
         let head = format!(
             "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
@@ -172,7 +171,7 @@ fn odd_bytes(table: &mut Table) {
         table.add("non-ASCII", &[400], target);
         table.add("non-ASCII", &[400], name);
         table.add("non-ASCII", &[400], method);
-        // A value may hold such bytes (RFC 9110 section 5.5); the field is one nobody reads.
+        // A header value may hold such bytes (RFC 9110 section 5.5); the gateway ignores header A.
         let kept = [&value[..value.len() - 2], b"Connection: close\r\n\r\n"].concat();
         table.add("non-ASCII", &[200], kept);
     }
@@ -328,7 +327,7 @@ fn request_lines(table: &mut Table) {
         "GET / HTTP/1.1;",
         "GET / HTTP/a.b",
     ] {
-        // Three times, because the first of the empty ones is forgiven.
+        // Three empty lines, because up to two before a request are ignored.
         let line = if line.is_empty() { "\r\n\r\n" } else { line };
         table.add(
             "request lines",
@@ -554,7 +553,7 @@ fn pipelines(table: &mut Table) {
         &[200],
         format!("GET {HEALTH} HTTP/1.0\r\n\r\n{first}"),
     );
-    // Content that looks like a request is content, wherever it is well framed.
+    // With valid framing, a body that looks like a request is only a body.
     let framed = format!(
         "POST {HEALTH} HTTP/1.1\r\nHost: x\r\nContent-Length: {}\r\n\r\n{HIDDEN}",
         HIDDEN.len()

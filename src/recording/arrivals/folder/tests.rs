@@ -2,7 +2,7 @@ use super::*;
 use crate::recording::MountError;
 use std::collections::BTreeMap;
 
-/// A folder in memory, and what is known of it.
+/// A folder in memory, and the state that scans keep of it.
 struct Folder {
     files: BTreeMap<String, FileInfo>,
     state: FolderState,
@@ -89,13 +89,17 @@ fn a_recording_is_announced_when_it_appears_and_when_two_looks_find_it_the_same(
     folder.put("a.mp4", 20, 200);
     assert_eq!(folder.scan(), []);
     folder.put("a.mp4", 20, 300);
-    assert_eq!(folder.scan(), [], "an mtime that moves is writing, too");
+    assert_eq!(
+        folder.scan(),
+        [],
+        "a file with a new mtime is still being written"
+    );
     assert_eq!(folder.scan(), [finished("a.mp4", 20, (100, 300))]);
     folder.put("a.mp4", 30, 400);
     assert_eq!(
         (0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(),
         [],
-        "what grows again"
+        "a complete recording that grows again is not announced"
     );
     assert!(!folder.state.is_growing());
 }
@@ -113,7 +117,7 @@ fn what_was_there_before_is_announced_only_if_it_grows_within_a_minute() {
     assert_eq!(
         folder.scan(),
         [started("19.mp4", 11)],
-        "new times alone are no growth"
+        "a new mtime alone must not count as growth"
     );
     assert_eq!(folder.scan(), [finished("19.mp4", 11, (19, 50))]);
     folder.put("00.mp4", 11, 52);
@@ -146,12 +150,12 @@ fn another_name_is_no_other_recording() {
     assert_eq!(
         folder.scan(),
         [],
-        "this look knows the file by its other name only"
+        "a renamed file must not be announced as a new one"
     );
     assert_eq!(folder.scan(), [finished("b.mp4", 10, (100, 100))]);
     folder.rename("b.mp4", "c.mp4");
     assert_eq!((0..3).flat_map(|_| folder.scan()).collect::<Vec<_>>(), []);
-    // A copy is another recording: the first is still there.
+    // A copy is a new recording, because the first still exists.
     folder.put("d.mp4", 10, 100);
     assert_eq!(folder.scan(), [started("d.mp4", 10)]);
 }
@@ -168,7 +172,7 @@ fn what_goes_and_comes_back_is_known() {
     assert_eq!(folder.scan(), []);
     folder.files.insert("a.mp4".to_owned(), away);
     folder.put("b.mp4", 10, 101);
-    assert_eq!(folder.scan(), [], "its start is told already");
+    assert_eq!(folder.scan(), [], "the start has been announced already");
     assert_eq!(folder.scan(), [finished("a.mp4", 10, (100, 100))]);
 }
 
@@ -215,7 +219,7 @@ fn more_than_there_is_place_for_is_announced_in_turn_and_the_memory_stays_bounde
         assert_eq!(whole, starts == many);
     }
     assert_eq!((starts, ends), (many, many));
-    // Those that never end give their places to others.
+    // Recordings that disappear before they are complete free their places.
     for round in 1..4 {
         for number in 0..MAX_GROWING {
             folder.put(&format!("gone-{round}-{number}.mp4"), 10 * round, 0);
@@ -312,7 +316,7 @@ fn a_recording_of_the_sign_in_that_is_gone_is_watched_for_as_long_as_one_that_is
         assert_eq!(state.growing.len(), usize::from(is_watched), "{second}");
         assert!(changes.is_empty());
     }
-    assert_eq!(state.known.len(), 1, "it is remembered");
+    assert_eq!(state.known.len(), 1, "the recording must stay known");
 }
 
 #[test]

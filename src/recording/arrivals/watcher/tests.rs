@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 mod any_order;
 
-/// A mount, its watch, and who is signed in.
+/// A mount, its watcher, and the signed-in agents.
 struct Site {
     scratch: Scratch,
     watcher: Watcher,
@@ -17,7 +17,7 @@ struct Site {
 /// An arrival in short: the agent, the path, and whether the recording is complete.
 type Short = (u32, String, bool);
 
-/// The limits in force, but for a machine of any speed.
+/// The limits in force, but with enough CPU time for a machine of any speed.
 const ANY_CPU: Limits = Limits {
     cpu: Duration::from_secs(600),
     folders: 20_000,
@@ -46,7 +46,7 @@ impl Site {
         }
     }
 
-    /// Signs an agent in, or in once more.
+    /// Signs an agent in, or in again.
     fn sign_in(&mut self, agent: u32) {
         self.now += Duration::from_nanos(1);
         self.agents.insert(agent, self.now);
@@ -114,7 +114,7 @@ fn a_signed_in_agent_is_told_of_what_appears_after_the_sign_in() {
     assert_eq!(
         short(&site.look_at(Scope::NewAgents).arrivals),
         [],
-        "not for those who had their first look"
+        "a scan of new agents must leave out agents that were scanned before"
     );
     let sorted = |mut found: Vec<Short>| {
         found.sort();
@@ -242,7 +242,7 @@ fn the_next_day_and_new_folders_hold_nothing_but_new_recordings() {
         site.scan()
             .contains(&started(503, "1/0/20261124/503/late.mp4"))
     );
-    // Days that were there before without being scanned.
+    // Days that existed before, but were not scanned.
     site.write("2/0/20261120/503/older.mp4", 3);
     std::fs::remove_dir_all(site.scratch.path().join("2/0/20261125")).unwrap();
     site.scan();
@@ -266,14 +266,14 @@ fn a_sign_out_ends_it_and_another_sign_in_begins_anew() {
             .values()
             .flat_map(|media| media.days.values())
             .all(|day| day.agents.is_empty()),
-        "nothing is kept"
+        "no state of an agent may be kept"
     );
     site.sign_in(503);
     assert_eq!(site.scan(), []);
     site.write("1/0/20261125/503/c.mp4", 3);
     site.sign_in(503);
     site.write("1/0/20261125/503/d.mp4", 3);
-    assert_eq!(site.scan(), [], "the first look of a forced sign-in");
+    assert_eq!(site.scan(), [], "the first scan after a forced sign-in");
     site.write("1/0/20261125/503/d.mp4", 4);
     assert_eq!(site.scan(), [started(503, "1/0/20261125/503/d.mp4")]);
 }
@@ -333,7 +333,7 @@ fn what_has_not_changed_is_not_listed() {
     assert_eq!(
         costs(&mut site),
         [3, 1, 2, 1],
-        "until the times are older than they are coarse"
+        "listed again until its times are older than their resolution"
     );
     assert_eq!(costs(&mut site), [3, 0, 0, 0]);
 }
@@ -344,7 +344,7 @@ fn with_many_agents_quiet_folders_take_turns_and_arrivals_come_within_two_scans(
         agents_at_once: 39,
         ..ANY_CPU
     });
-    // Even numbers alone: each half is of both kinds.
+    // Only even numbers, which must be split into halves of similar size, too.
     let agents = || (1000..1080).step_by(2);
     for agent in agents() {
         site.write(&format!("1/0/20261125/{agent}/old.mp4"), 3);
@@ -354,7 +354,7 @@ fn with_many_agents_quiet_folders_take_turns_and_arrivals_come_within_two_scans(
         site.now += Duration::from_secs(2);
         site.look_at(Scope::All).figures.folders
     };
-    assert_eq!(folders(&mut site), 40, "the first time");
+    assert_eq!(folders(&mut site), 40, "the first scan covers all");
     site.now += Duration::from_secs(120);
     for _ in 0..3 {
         folders(&mut site);
@@ -473,7 +473,7 @@ fn a_look_that_is_late_does_nothing_and_one_folder_too_many_hinders_no_other() {
     assert_eq!(
         site.look_at(Scope::All).figures.overfull,
         0,
-        "it is left alone until it changes"
+        "the folder must not be listed again until it changes"
     );
 }
 
@@ -486,12 +486,12 @@ fn the_day_before_has_its_turn_once_in_fifteen_scans_of_all() {
     site.sign_in(503);
     site.scan();
     site.now += Duration::from_secs(3 * 3600);
-    // What the first one found is no longer watched for growth.
+    // Ends the watch for growth of the recordings of the first scan.
     site.scan();
     let mut turns = Vec::new();
     for round in 0..60 {
         site.now += Duration::from_secs(2);
-        // A scan for new agents is no round.
+        // A scan of new agents does not count as a scan of all.
         let folders = site.look_at(Scope::NewAgents).figures.folders;
         assert_eq!(folders, 0);
         if site.look_at(Scope::All).figures.folders == 2 {

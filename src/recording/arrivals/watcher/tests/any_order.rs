@@ -1,4 +1,4 @@
-//! Whatever happens in whatever order, a plain model says what each scan announces.
+//! Random steps in random order: each scan announces what a simple model predicts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, FileTimes};
@@ -10,8 +10,7 @@ use super::{Scope, Short, Site, short};
 
 const AGENTS: [u32; 3] = [101, 102, 1010];
 const DAYS: [&str; 2] = ["20261124", "20261125"];
-/// As many as are watched for growth after a sign-in, so that the model need not know which those
-/// are.
+/// As many as are watched for growth after a sign-in, so that the model need not select them.
 const MOST_FILES: usize = 8;
 
 #[derive(Debug, Clone)]
@@ -27,7 +26,7 @@ enum Step {
     Delete(usize),
     SignIn(usize),
     SignOut(usize),
-    /// The file server's clock steps by so many seconds.
+    /// The file server's clock is set to this offset, in seconds.
     Clock(i64),
     FirstLook,
     Scan,
@@ -57,7 +56,7 @@ struct Recording {
     /// Written since the latest scan.
     written: bool,
     renamed: bool,
-    /// Written after it was complete, which makes it another one under another name.
+    /// Written after it was complete, so that under a new name it would be a new recording.
     rewritten: bool,
 }
 
@@ -67,7 +66,7 @@ impl Recording {
     }
 }
 
-/// What an agent's session knows of a recording, by the rules as they are written down.
+/// The expected state of a recording in an agent's session.
 struct Track {
     seen: (usize, SystemTime),
     same: u32,
@@ -80,7 +79,7 @@ struct Track {
 struct Model {
     recordings: BTreeMap<usize, Recording>,
     made: usize,
-    /// For each agent that is signed in, what it knows once it had its first scan.
+    /// The recordings known for each signed-in agent; `None` before its first scan.
     sessions: BTreeMap<u32, Option<BTreeMap<usize, Track>>>,
     clock: i64,
 }
@@ -136,7 +135,7 @@ impl Model {
         told
     }
 
-    /// Some recording that is there; `None` if there is none.
+    /// One of the existing recordings, if any.
     fn pick(&self, number: usize) -> Option<usize> {
         let ids: Vec<usize> = self.recordings.keys().copied().collect();
         (!ids.is_empty()).then(|| ids[number % ids.len()])
@@ -150,7 +149,7 @@ impl Model {
     }
 }
 
-/// Brings a file to the state its recording has, with the times of the file server's clock.
+/// Writes the file of a recording, with mtimes by the file server's clock.
 fn write(site: &Site, model: &mut Model, id: usize) {
     let complete = model.is_complete(id);
     let recording = model.recordings.get_mut(&id).unwrap();
@@ -262,7 +261,7 @@ proptest! {
                 Step::FirstLook => Scope::NewAgents,
                 _ => continue,
             };
-            // So close that no watch for growth ends meanwhile.
+            // So short that no watch for growth ends during the test.
             site.now += Duration::from_millis(900);
             let mut found = short(&site.look_at(scope).arrivals);
             let mut expected = model.scan(scope);
