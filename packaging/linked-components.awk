@@ -1,5 +1,6 @@
-# Leaves in a document of cargo-cyclonedx what `list` names (NAME vVERSION|LICENCE, one a line) and the program itself.
-# It is indented by two blanks, so that an element of "components" or "dependencies" is between braces in column 5.
+# Keeps in a document of cargo-cyclonedx only the crates in the file `list` (NAME vVERSION|LICENCE, one a line) and the
+# program itself. The document is indented by two blanks, so an element of "components" or "dependencies" is between
+# braces in column 5.
 BEGIN {
     while ((getline line < list) > 0) {
         split(line, part, "|")
@@ -7,7 +8,7 @@ BEGIN {
         linked[part[1]] = 1
     }
 }
-# Whether the crate that a line refers to is there.
+# Whether the crate that a line refers to is in the list; true for lines that refer to no crate.
 function is_linked(line, reference) {
     if (line !~ /registry\+/) return 1
     reference = line
@@ -27,9 +28,9 @@ inside && /^    \},?$/ {
 }
 inside {
     if (/^      "(bom-ref|ref)": /) keep = is_linked($0)
-    # One more of what it depends on.
+    # A dependency of the element.
     if (/^        "registry\+/ && !is_linked($0)) next
-    # A comma may be left over where the last of a list went.
+    # If the last entry of a list was removed, the entry before it has a comma too many.
     if (/^      \]/) sub(/,$/, "", element)
     element = element "\n" $0
     next

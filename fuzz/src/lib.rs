@@ -1,8 +1,8 @@
-//! What must hold for every input of each parser that strangers or operators can reach.
+//! Invariants of the parsers that read input of clients or operators. They hold for any input.
 //!
-//! The targets run these functions on inputs of their own making; `tests/gateway/corpora.rs`
-//! includes this file and runs them on every input of `fuzz/corpus`, so that a failure once found
-//! stays found.
+//! The fuzz targets call these functions with generated inputs. `tests/gateway/corpora.rs` includes
+//! this file and calls them with every file of `fuzz/corpus`, so that a failure that was found once
+//! cannot come back unnoticed.
 
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -19,8 +19,8 @@ use cc_gateway::front::server_name::{self, Examined};
 use cc_gateway::recording::{Conditions, ETag, FileState, MAX_LEN, RecordId, Selection, select};
 use cc_gateway::session::Roster;
 
-/// A `.properties` file: any bytes are read, entries lie in lines that exist and in their order,
-/// and what was read can be written and read again.
+/// A `.properties` file: any bytes are read, entries have increasing line numbers within the file,
+/// and entries that are written out are read back unchanged.
 pub fn properties(input: &[u8]) {
     let text = properties::decode(input.to_vec());
     let (entries, malformed) = properties::parse(&text);
@@ -52,8 +52,8 @@ pub fn properties(input: &[u8]) {
             .collect()
     };
     assert_eq!(pairs(&entries), pairs(&again));
-    // Both readers of such files, which must name what is wrong and never fail otherwise. They
-    // compare each key with every known one, so long files would leave the parser itself few runs.
+    // Both readers of such files must name each problem and never panic. They compare each key with
+    // every known one; with long files that would leave time for few runs of the parser.
     if text.len() > 512 {
         return;
     }
@@ -71,7 +71,7 @@ pub fn properties(input: &[u8]) {
     }
 }
 
-/// Writes every character as `\uXXXX`, so that none of them can mean anything.
+/// Writes every character as `\uXXXX`, so that no character has a meaning in the syntax.
 fn write_escaped(text: &str, to: &mut String) {
     for unit in text.encode_utf16() {
         to.push_str("\\u");
@@ -80,8 +80,8 @@ fn write_escaped(text: &str, to: &mut String) {
     }
 }
 
-/// A connection's bytes: the head is canonical and its end does not depend on how the bytes come;
-/// so with the chunks that follow it.
+/// The bytes of a connection: a head that is read is canonical, and neither its end nor that of the
+/// chunks after it depends on how the bytes are split.
 pub fn request_head_and_chunks(input: &[u8]) {
     chunks(input);
     let (head, length) = match Head::parse(input) {
@@ -91,7 +91,7 @@ pub fn request_head_and_chunks(input: &[u8]) {
     };
     assert!(input[..length].ends_with(b"\r\n\r\n") && length <= HEAD_MAX_BYTES + 4);
     for end in (0..length).rev().take(64).chain(0..length.min(64)) {
-        // What comes in pieces is never read as something shorter.
+        // A part of a head is never read as a whole, shorter head.
         assert!(!matches!(Head::parse(&input[..end]), Ok(Some(_))));
     }
     let (alone, same) = Head::parse(&input[..length]).unwrap().unwrap();
@@ -158,11 +158,12 @@ fn chunks(input: &[u8]) {
     }
     assert!(
         matches!(outcome, Ok(None)),
-        "bytes that came at once were refused, or were enough"
+        "whole, the input is refused or complete; byte by byte, it is incomplete"
     );
 }
 
-/// A query with a recordId: what is taken can only lead downwards, and is written as it was meant.
+/// A query with a recordId: an accepted path only leads downwards, and its text form is parsed to
+/// the same recordId.
 pub fn record_id(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -197,7 +198,7 @@ pub fn record_id(input: &[u8]) {
 }
 
 /// Up to five lines: Range, If-Range, the length of the file, If-Match and If-Unmodified-Since.
-/// What is selected lies inside the file.
+/// A selected part lies inside the file.
 pub fn range(input: &[u8]) {
     let Ok(text) = std::str::from_utf8(input) else {
         return;
@@ -235,18 +236,18 @@ pub fn range(input: &[u8]) {
         Selection::Part(part) => {
             assert!(part.start() <= part.last() && part.last() < length);
             assert_eq!(part.length(), part.last() - part.start() + 1);
-            // What is answered, asked for again, is the same.
+            // A request for exactly the selected part selects it again.
             let exact = format!("bytes={}-{}", part.start(), part.last());
             assert_eq!(ranged(Some(&exact), None), selection);
             assert!(part.content_range(length).ends_with(&format!("/{length}")));
         }
         Selection::Unsatisfiable => assert!(range.to_ascii_lowercase().contains("bytes")),
-        Selection::PreconditionFailed => panic!("there is no precondition"),
+        Selection::PreconditionFailed => panic!("a precondition failed, but there is none"),
     }
     assert_eq!(ranged(None, if_range), Selection::Whole);
-    // Another state of the file is never served in part.
+    // With the ETag of another state of the file, the whole file is served.
     assert_eq!(ranged(Some(range), Some("\"another\"")), Selection::Whole);
-    // A precondition that holds changes nothing, and one that does not keeps everything back.
+    // A precondition that holds changes nothing; one that does not hold fails the request.
     let conditions = Conditions {
         if_match,
         if_unmodified_since,
@@ -261,12 +262,12 @@ pub fn range(input: &[u8]) {
     assert_eq!(select(&conditions, state), selection);
 }
 
-/// The content of a sign-in: what is taken is a JSON object with a password of documented length,
-/// however it is written.
+/// The body of a sign-in: an accepted body has a password of the documented length, the same that
+/// serde_json reads.
 pub fn sign_in_body(input: &[u8]) {
     if let Some(body) = SignInBody::parse(input) {
         assert!(body.password.chars().count() <= 32);
-        // With a byte order mark it is none that serde_json reads.
+        // Some accepted bodies are not read by serde_json, such as those with a byte order mark.
         if let Ok(value) = serde_json::from_slice::<serde_json::Value>(input) {
             match &value["password"] {
                 serde_json::Value::String(password) => assert_eq!(*password, *body.password),
@@ -276,8 +277,8 @@ pub fn sign_in_body(input: &[u8]) {
     }
 }
 
-/// The start of a connection of a trusted proxy: the header does not depend on how the bytes come,
-/// nor on what follows it, and nobody waits for more than the longest header there can be.
+/// The start of a connection of a trusted proxy: the header depends neither on how the bytes are
+/// split nor on what follows it, and is decided within the length of the longest header.
 pub fn proxy_header(input: &[u8]) {
     let whole = proxy_protocol::parse(input);
     let prefixes = (0..=input.len()).map(|end| proxy_protocol::parse(&input[..end]));
@@ -289,7 +290,7 @@ pub fn proxy_header(input: &[u8]) {
     };
     assert_eq!(first, whole);
     assert!(end <= proxy_protocol::V2_MAX);
-    // Once decided, always decided.
+    // Further bytes do not change the decision.
     assert!(decided.take(64).all(|(_, read)| read == whole));
     match whole {
         Ok(Parsed::Header(header)) => {
@@ -306,8 +307,8 @@ pub fn proxy_header(input: &[u8]) {
     }
 }
 
-/// The first bytes of a TLS connection: what is decided early is decided for good, and a name that
-/// was hidden is out of the way, with two bytes changed.
+/// The first bytes of a TLS connection: further bytes do not change a decision, and hiding a bad
+/// name changes two bytes and leaves a hello that passes.
 pub fn client_hello(input: &[u8]) {
     let whole = server_name::examine(input);
     let ends = (0..=input.len())
@@ -336,8 +337,8 @@ pub fn client_hello(input: &[u8]) {
     }
 }
 
-/// A file with a certificate and a key: any bytes are read or refused, and every remark names a
-/// line that exists.
+/// A file with a certificate and a key: any bytes are read or refused, and every warning and
+/// problem names a line that exists.
 pub fn key_pair(input: &[u8]) {
     let files = KeyPairFiles {
         certificate: "pair.pem".into(),
@@ -354,7 +355,7 @@ pub fn key_pair(input: &[u8]) {
         Ok(pair) => assert!(pair.warnings().iter().all(|notice| exists(&notice.line))),
         Err(problems) => {
             assert!(!problems.is_empty() && problems.iter().all(|problem| exists(&problem.line)));
-            // What is told fits one line of a log.
+            // Each problem is one line of the log.
             assert!(
                 problems
                     .iter()

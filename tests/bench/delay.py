@@ -1,8 +1,8 @@
 """A path with delay, for kernels without netem: two TUN devices, one of them in a network namespace of its own, and a
-process that carries packets between them and holds each back for half of the round trip. What runs over it is the kernel's
-own TCP at both ends, with segments of 1500 bytes.
+process that carries packets between them and delays each by half of the round trip. Both ends use the kernel's own TCP,
+with segments of 1500 bytes.
 
-Run as a program, this is that process: `delay.py NEAR FAR NAMESPACE SECONDS`.
+Run as a program, this file is that process: `delay.py NEAR FAR NAMESPACE SECONDS`.
 """
 
 import collections
@@ -25,7 +25,7 @@ IFF_TUN, IFF_NO_PI = 0x0001, 0x1000
 
 @contextlib.contextmanager
 def path(round_trip):
-    """The namespace to reach NEAR from with this delay, or None where that cannot be had, which is said why."""
+    """The namespace from which NEAR is reached with this round trip. None, with a message, if it cannot be made."""
     command = [sys.executable, __file__, "bench-near", "bench-far", NAMESPACE, str(round_trip / 2)]
     with contextlib.ExitStack() as made:
         carrier = None
@@ -44,7 +44,7 @@ def path(round_trip):
 
 
 def run(*command):
-    """A command that has to succeed."""
+    """Runs a command that has to succeed."""
     subprocess.run(command, check=True, capture_output=True, text=True)
 
 
@@ -77,12 +77,12 @@ def main():
 
 
 def carry(ends, seconds):
-    """Takes packets from each end and gives them to the other one that much later. What an end does not take is lost, as
-    it would be on a wire."""
+    """Carries packets from each end to the other one, delayed by `seconds`. A packet that an end does not accept is
+    lost, as on a wire."""
     waiting = collections.deque()
     input_end = sys.stdin.fileno()
     while True:
-        # Before the first packet is due there is nothing to do but to take others.
+        # Waits for other packets until the first one is due.
         timeout = max(0, waiting[0][0] - time.monotonic()) if waiting else None
         readable, _, _ = select.select([*ends, input_end], [], [], timeout)
         if input_end in readable:

@@ -1,7 +1,7 @@
-"""The figures, one function each: what is done to the servers, and what of it goes into the report.
+"""The figures. Each has a function that measures the servers and yields the rows of the report.
 
-Whatever is compared between servers is taken in turns, A B C A B C, so that whatever else the machine does befalls
-all of them alike; the median of the turns counts.
+Servers are compared in turns, A B C A B C, so that other work of the machine affects all of them alike; the median of
+the turns counts.
 """
 
 import contextlib
@@ -29,10 +29,10 @@ SUITES = {
 OURS = "cc-gateway"
 NCHAN = "nginx + nchan"
 BARE_LOOP = "bare loop"
-# A poll without an event takes so long, here and with the default settings.
+# How long a poll without an event waits, here and with the default settings.
 POLL_WAIT_MS = 10_000
 WAITING = "AGENT_POLL_WAIT_FLAG = ON\nAGENT_POLL_WAIT_TIMES = 100\nAGENT_POLL_WAIT_INTERVAL = 100\n"
-# Between two looks for new recordings, as with the default settings.
+# Time between two scans for new recordings, as with the default settings.
 SCAN_INTERVAL_MS = 2000
 # The kernel's stack of a thread on x86-64 and arm64.
 KERNEL_STACK_MB = 16 * 1024 / 1e6
@@ -78,7 +78,7 @@ def bulk(bench):
 
 
 def handshakes(bench):
-    """CPU time of full and of resumed handshakes. Connecting and the orderly end are part of it."""
+    """CPU time of full and of resumed handshakes. Connecting and closing are part of it."""
     count = 200 if bench.quick else 500
     for name, resume in (("full", False), ("resumed", True)):
 
@@ -130,10 +130,10 @@ def first_byte(bench):
 
 
 def long_polls(bench):
-    """What agents cost who do nothing but wait, beside nginx with nchan in the gateway's place.
+    """The cost of agents who only poll, beside nginx with nchan in the gateway's place.
 
     Both are measured at the same time, each with its own agents, after all of them have polled once. Memory is resident
-    memory, where what nginx's processes share counts once; the kernel's stacks are threads times 16 KiB.
+    memory; what nginx's processes share counts once. The kernel's stacks are threads times 16 KiB.
     """
     seconds = POLL_WAIT_MS / 1000 * (1 if bench.quick else 2)
     memory, stacks, threads, cpu = ({} for _ in range(4))
@@ -166,14 +166,14 @@ def long_polls(bench):
 
 
 def agents_of(bench, running, name, count, settings=WAITING):
-    """A server with so many agents who poll, both until `running` ends. The first agent is left for other things."""
+    """A server with `count` agents who poll; both end with `running`. The first agent is left for other requests."""
     server = bench.fresh(name, settings, MANY_AGENTS)
     running.callback(server.stop)
     return running.enter_context(load.Agents(bench.program("agents"), server, MANY_AGENTS[1 : count + 1], POLL_WAIT_MS))
 
 
 def crowd(bench):
-    """How long a client waits beside 9000 agents who poll and 64 slow downloads, and how many threads there are then."""
+    """How long requests take beside 9000 agents who poll and 64 slow downloads, and how many threads there are then."""
     seconds = 11 if bench.quick else 20
     downloads = 64
     slowest = {"sign-in": {}, "health": {}, "poll": {}}
@@ -189,7 +189,7 @@ def crowd(bench):
             arguments = {"agents": (others.start, others.stop), "kinds": ["health"]}
             times = load.in_other_process(server, "control", seconds=seconds, **arguments)
             threads[name] = server.threads() - downloads
-            # Those who have waited for all of the time; what they were answered late.
+            # The 99th percentile of how late polls are answered that have waited for their whole time.
             slowest["poll"][name] = agents.since_last()[2]
             for kind, values in times.items():
                 slowest[kind][name] = percentile(values, 99)
@@ -203,12 +203,13 @@ def crowd(bench):
 
 
 def looks(bench):
-    """What a look for new recordings costs, and how soon agents who poll hear of one each that appear at once."""
+    """The cost of a scan for new recordings, and the time until polling agents get the events of recordings that appear
+    at once."""
     with contextlib.ExitStack() as running:
         sites = {
             size: [site_of(bench, running, name, *size) for name in bench.gateways()] for size in ((1000, 1), (500, 200), (5000, 1))
         }
-        # For a minute after the first look, recordings are watched that may be growing since before it.
+        # For a minute after the first scan, recordings that may have been growing before it are watched.
         time.sleep(75)
         for (count, recordings), all_agents in sites.items():
             quiet, busy, heard = {}, {}, {}
@@ -229,7 +230,7 @@ def looks(bench):
 
 
 def site_of(bench, running, name, count, recordings):
-    """So many agents who poll, each with so many recordings of a day on a mount of the server's own, and that day's folder."""
+    """`count` agents who poll, each with `recordings` recordings of a day on a separate mount; and the day's folder."""
     mount = Path(running.enter_context(tempfile.TemporaryDirectory(dir=bench.stage.directory)))
     day = mount / "1/0/20261125"
     for agent in MANY_AGENTS[1 : count + 1]:
@@ -241,8 +242,8 @@ def site_of(bench, running, name, count, recordings):
 
 
 def one_more_each(agents, day, turn):
-    """Each agent gets a recording: the cost of the dearest look that follows, and how long it took until 99 % of the agents had
-    heard of theirs, both in ms."""
+    """Adds a recording for each agent. Returns the cost of the most expensive scan that follows, and the time until
+    99 % of the agents had their event, both in ms."""
     agents.recordings_since_last()
     began = time.time()
     count = 0
@@ -257,7 +258,7 @@ def one_more_each(agents, day, turn):
 
 
 def costs_of_looks(server, seconds):
-    """CPU time in ms of each look that ends within that time."""
+    """CPU time in ms of each scan that ends within `seconds`."""
     costs = []
     ends = time.monotonic() + seconds
     before = load.metrics(server)
@@ -273,10 +274,10 @@ def costs_of_looks(server, seconds):
 
 
 def memory(bench):
-    """Resident memory, and the kernel's for TCP, each time of servers that were just started.
+    """Resident memory, and the kernel's memory for TCP, each time of servers that were just started.
 
-    The kernel's is what /proc/net/sockstat counts more than before, in pages: all buffers of all sockets of the machine, of
-    which the clients' are small here.
+    The latter is the increase of the pages in /proc/net/sockstat: the buffers of all sockets of the machine. Those of
+    the clients are small here.
     """
     idle, stalled, kernel = {}, {}, {}
     for name in bench.kinds():
@@ -286,7 +287,7 @@ def memory(bench):
         arguments = {"video": server.video, "headers": bench.headers(server), "count": 200}
         before = tcp_memory_mb()
         with load.meanwhile(server, "stall", **arguments):
-            # Until buffers are full and nobody moves any more.
+            # Until the buffers are full and no data moves any more.
             time.sleep(2)
             stalled[name] = server.memory_mb()
             kernel[name] = tcp_memory_mb() - before
@@ -320,12 +321,12 @@ def control(bench):
 
 
 def percentile(values, percent):
-    """The value that so many percent are not above."""
+    """The value that `percent` percent of the values do not exceed."""
     return sorted(values)[max(0, math.ceil(len(values) * percent / 100) - 1)]
 
 
 def distance(bench):
-    """One download over a path with 50 ms of delay: how many MB come in a second."""
+    """One download over a path with 50 ms of delay: in MB per second."""
     rates = {}
     for name in bench.kinds():
         with contextlib.ExitStack() as running:
@@ -381,12 +382,12 @@ def size(bench):
 
 
 def crates(repository):
-    """Crates that are linked for the target of the package: without those that only run while it is built."""
+    """The number of crates linked for the target of the package, without those that run only during the build."""
     command = ["cargo", "tree", "--locked", "--prefix", "none", "-e", "normal,no-proc-macro", "--format", "{p}"]
     listed = subprocess.run(
         [*command, "--target", "x86_64-unknown-linux-gnu"], cwd=repository, capture_output=True, text=True, check=True
     )
-    # The first line is cc-gateway itself; (*) marks what stood there before.
+    # The first line is cc-gateway itself; (*) marks crates that were listed before.
     names = {line.removesuffix(" (*)") for line in listed.stdout.splitlines()[1:]}
     return len(names)
 

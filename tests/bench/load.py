@@ -1,8 +1,8 @@
-"""The clients. Each measure is bounded in count and time, and speaks to loopback only.
+"""The clients. Each is bounded in count and time, and connects only to this machine.
 
-Run as a program, this is a client of its own: `load.py WHAT JSON` does WHAT with these arguments and prints JSON. The
-clients that use Python's TLS run so, because the settings of OpenSSL are read at a program's start, and because a
-busy client must not hold up the one that measures time.
+`load.py WHAT JSON` calls the function WHAT with these arguments and prints its result as JSON. Clients that use
+Python's TLS run this way, because OpenSSL reads its settings at a program's start, and because a busy client must not
+delay the process that measures time.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ import time
 from delay import NEAR
 from servers import RESOURCE, VIDEO_BYTES
 
-# Longest wait for anything; reaching it is a failure.
+# Timeout in seconds; reaching it is a failure.
 PATIENCE = 20
 
 
@@ -77,14 +77,14 @@ def metrics(server):
 
 
 def warm_up(server, seconds):
-    """Does a little of everything, so that what a server does only at first is behind it."""
+    """Sends requests of each kind, so that code that is compiled at run time is compiled before it is measured."""
     requests(server, server.small, [], seconds)
     in_other_process(server, "handshakes", path=server.small, count=100 * seconds, resume=False)
     download(server, seconds, "TLS_AES_256_GCM_SHA384")
 
 
 def output_of(server, command):
-    """What a client prints. One that fails ends the run: figures of failures are worth nothing."""
+    """Runs a client and returns its output. A client that fails ends the run, since its figures would be worthless."""
     done = subprocess.run(command, capture_output=True, text=True, env=server.stage.client_environment)
     if done.returncode != 0:
         state = "has ended" if server.process.poll() is not None else "is running"
@@ -94,25 +94,25 @@ def output_of(server, command):
 
 
 def in_other_process(server, what, **arguments):
-    """Does `what` of this file in a process of its own, and returns what it printed."""
+    """Calls the function `what` of this file in a process of its own, and returns its result."""
     return json.loads(output_of(server, command_of(server, what, arguments)))
 
 
 @contextlib.contextmanager
 def meanwhile(server, what, **arguments):
-    """Keeps `what` of this file going in a process of its own; entered once it is ready."""
+    """Calls the function `what` of this file in a process of its own; entered once it is ready."""
     command = command_of(server, what, arguments)
     other = subprocess.Popen(
         command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=server.stage.client_environment
     )
     try:
         if other.stdout.readline() != b"ready\n":
-            raise SystemExit(f"{server.name}: {what} does not get going")
+            raise SystemExit(f"{server.name}: {what} does not become ready")
         yield
         if other.poll() is not None:
             raise SystemExit(f"{server.name}: {what} ended too early")
     finally:
-        # The end of its input tells it to end.
+        # The client ends at the end of its input.
         other.stdin.close()
         with contextlib.suppress(subprocess.TimeoutExpired):
             other.wait(5)
@@ -121,7 +121,7 @@ def meanwhile(server, what, **arguments):
 
 
 class Agents:
-    """Thousands of agents who poll, in a process of their own that programs/src/bin/agents.rs describes."""
+    """Thousands of agents who poll, in a process of their own; programs/src/bin/agents.rs describes its output."""
 
     def __init__(self, program, server, agents, wait_ms):
         self.server = server
@@ -141,24 +141,24 @@ class Agents:
         self.process.wait()
 
     def since_last(self):
-        """Polls answered since this was asked last, and how late those were that waited all of the time: median, 99th
-        percentile and maximum in ms."""
+        """Polls answered since the last call, and how late those were answered that waited for their whole time:
+        median, 99th percentile and maximum in ms."""
         return self.numbers()[:4]
 
     def recordings_since_last(self):
-        """Events of recordings that began since this was asked last, and the time at which 99 % of them had come."""
+        """Events of recordings that began since the last call, and the time at which 99 % of them had come."""
         _, _, _, _, begun, come_ms = self.numbers()
         return int(begun), come_ms / 1000
 
     def numbers(self):
-        """What the agents count and measure, since the last time."""
+        """The counts and times of the agents since the last call."""
         self.process.stdin.write("\n")
         self.process.stdin.flush()
         answered, *others = self.read().split()
         return int(answered), *map(float, others)
 
     def read(self):
-        """A line from the agents, who end when anything is not as it should be."""
+        """A line from the agents; their process ends at the first unexpected response."""
         line = self.process.stdout.readline()
         if not line:
             raise SystemExit(f"{self.server.name}: its agents have ended\nlog: {self.server.log_tail()}")
@@ -170,11 +170,11 @@ def command_of(server, what, arguments):
     return [sys.executable, __file__, what, json.dumps({"port": server.port, **arguments})]
 
 
-# --- What runs in a process of its own -------------------------------------------------------------------------------
+# --- Functions that run in a process of their own ---------------------------------------------------------------------
 
 
 def context():
-    """A TLS 1.3 client. Nothing is verified: that is the client's work, and not what is measured."""
+    """A TLS 1.3 client. It does not verify the certificate: that is work of the client, which is not measured."""
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     tls.check_hostname = False
     tls.verify_mode = ssl.CERT_NONE
@@ -195,7 +195,7 @@ def connect(tls, port, session=None, receive_buffer=None):
 
 
 def disconnect(secured):
-    """The orderly end. A reset, which unread tickets would cause, is another path through the server."""
+    """Ends a connection with close_notify. A reset, which unread tickets would cause, is another path in the server."""
     with contextlib.suppress(OSError):
         secured.unwrap()
     secured.close()
@@ -220,7 +220,7 @@ def read_head(secured):
 
 
 def field(head, name):
-    """The value of a field of a reply, or None."""
+    """The value of a header of a reply, or None."""
     found = re.search(rf"^{name}: *(.*?)\r?$", head, re.MULTILINE | re.IGNORECASE)
     return found and found[1]
 
@@ -273,11 +273,11 @@ def first_bytes(port, small, video, headers, count):
 
 
 def stall(port, video, headers, count):
-    """Begins `count` downloads and takes nothing of them, until there is no more input."""
+    """Begins `count` downloads and reads only their heads, until the end of the input."""
     tls = context()
     kept = []
     for _ in range(count):
-        # Of what the kernel keeps, next to nothing is the client's.
+        # A small buffer, so that nearly all of the kernel's memory is for the server's socket.
         secured = connect(tls, port, receive_buffer=4096)
         secured.sendall(request("GET", video, headers))
         kept.append(secured)
@@ -287,7 +287,7 @@ def stall(port, video, headers, count):
 
 
 def trickle(port, video, headers, count, pace=65536):
-    """Takes `count` downloads at `pace` bytes a second each, until there is no more input."""
+    """Reads `count` downloads at `pace` bytes a second each, until the end of the input."""
     tls = context()
     kept = [connect(tls, port) for _ in range(count)]
     for secured in kept:
@@ -303,7 +303,7 @@ def trickle(port, video, headers, count, pace=65536):
                 if not (more := secured.recv(left)):
                     raise SystemExit("a download ended too early")
                 left -= len(more)
-            # So that the clients do not come all at once: the round takes a second.
+            # A round takes a second, so that the clients do not all read at once.
             if ended.wait(1 / count):
                 return
 
@@ -339,25 +339,25 @@ def control(port, seconds, agents=(1500, 2000), kinds=("poll", "health"), pause=
 
 
 def expect_ok(head):
-    """Figures of refusals are worth nothing."""
+    """Ends the run if a request was refused, since its figures would be worthless."""
     if not head.startswith("HTTP/1.1 200"):
         raise SystemExit(f"refused: {head}")
 
 
 def expect_video(head):
-    """A gateway refuses with 200, too, and a few bytes."""
+    """Ends the run if the reply is not the video. A gateway also refuses with 200, and a few bytes."""
     expect_ok(head)
     if int(field(head, "Content-Length")) != VIDEO_BYTES:
         raise SystemExit(f"no video: {head}")
 
 
 def ready():
-    """Tells the one who waits for it that this client is as it is to be."""
+    """Reports to `meanwhile` that this client is ready."""
     print("ready", flush=True)
 
 
 def ended_input():
-    """Set once there is no more input, and after two minutes whatever happens."""
+    """An event that is set at the end of the input, or after two minutes."""
     ended = threading.Event()
 
     def watch():
@@ -369,7 +369,7 @@ def ended_input():
 
 
 def wait_for_end():
-    """Says that all is ready and stays as it is until there is no more input."""
+    """Reports that this client is ready, and waits for the end of the input."""
     ready()
     ended_input().wait()
 
@@ -390,7 +390,7 @@ def sign_in_on(secured, agent):
 
 
 def main():
-    """One of the functions above, by name."""
+    """Calls one of the functions above by name."""
     what, arguments = sys.argv[1:]
     if (result := globals()[what](**json.loads(arguments))) is not None:
         print(json.dumps(result))

@@ -59,18 +59,18 @@ class Bench:
         return str(Path(self.options.programs) / name)
 
     def gateways(self):
-        """The names of those that are cc-gateway."""
+        """The names of the servers that are cc-gateway."""
         return [name for name, (kind, _) in self.kinds().items() if kind is Gateway]
 
     def fresh(self, name, settings="", agents=AGENTS, listen="127.0.0.1"):
-        """A server of its own, which ends with the run at the latest."""
+        """Starts another server, which is stopped at the end of the run at the latest."""
         kind, binary = {**self.kinds(), **self.extras(name)}[name]
         server = kind(self.stage, binary, name, settings, agents, listen)
         self.started.callback(server.stop)
         return server
 
     def servers(self, names=None):
-        """The servers that stay for the whole run, started when they are first needed, with what requests need."""
+        """The servers that stay for the whole run, started when they are first needed, with the headers of requests."""
         for name in names or self.kinds():
             if name not in self.running:
                 self.running[name] = server = self.fresh(name)
@@ -80,20 +80,20 @@ class Bench:
         return [self.running[name] for name in names or self.kinds()]
 
     def headers(self, server):
-        """What a request for the video needs: of a gateway, a session."""
+        """The headers of a request for the video: a gateway needs the Guid of a session."""
         if not server.is_gateway:
             return []
         return [f"Guid: {load.in_other_process(server, 'sign_in', agent=1001)}"]
 
 
 def static_web_server():
-    """It is in no Debian package; `cargo install static-web-server` puts it where this looks."""
+    """The binary, which no Debian package has; `cargo install static-web-server` puts it in one of these places."""
     kept = REPOSITORY / "target/bench/bin/static-web-server"
     return str(kept) if kept.exists() else shutil.which("static-web-server")
 
 
 def busy_share():
-    """The part of the machine's CPU time that others take, over two seconds before anything of ours runs."""
+    """The part of the machine's CPU time that other programs use, over two seconds before the first server starts."""
     before = cpu_times()
     time.sleep(2)
     after = cpu_times()
@@ -103,7 +103,7 @@ def busy_share():
 
 
 def cpu_times():
-    """What all CPUs did since the machine started: user, nice, system, idle, iowait and so on."""
+    """CPU time of all CPUs since the machine started: user, nice, system, idle, iowait and so on."""
     return [int(word) for word in Path("/proc/stat").read_text().split("\n")[0].split()[1:9]]
 
 
@@ -121,9 +121,9 @@ def arguments():
 
 
 def main():
-    """Measures, prints, and leaves nothing running or lying about however it ends."""
+    """Measures and prints. However it ends, the servers are stopped and their files removed."""
     options = arguments()
-    # So that what is to be stopped at the end is stopped then, too.
+    # SIGTERM is turned into an exception, so that the servers are stopped.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     began = time.monotonic()
     others = busy_share()

@@ -1,4 +1,4 @@
-"""What was measured, as the Markdown that stands in docs/performance.md."""
+"""The report, as the Markdown in docs/performance.md."""
 
 import platform
 import re
@@ -11,8 +11,9 @@ OURS = "cc-gateway"
 
 @dataclass
 class Figure:
-    """Medians by server, and what cc-gateway's is to be: `against` others at most so many times theirs, at most so much
-    `over` theirs, at `most` or at `least`. What is `beyond` that is worth reaching, too."""
+    """Medians by server, and the targets of cc-gateway's: `against` another server at most so many times its median, at
+    most so much `over` it, at `most` or at `least` a value. `beyond` is a stricter `against` that is worth reaching,
+    too."""
 
     name: str
     unit: str
@@ -22,7 +23,7 @@ class Figure:
     beyond: list = field(default_factory=list)
     most: float = None
     least: float = None
-    # Whether 1 / median, so many a CPU second, is worth showing too.
+    # Whether 1 / median, the number in a CPU second, is shown too.
     per_second: bool = False
 
     def targets(self):

@@ -1,7 +1,7 @@
-"""The servers that are compared: how each is started on loopback, what it costs, and how it is stopped.
+"""The servers that are compared: how each is started on loopback, measured and stopped.
 
-All get the same certificate, the same file and the same terms: TLS 1.2 and 1.3 with session tickets, HTTP/1.1 with up
-to 1000 requests a connection, no access log. Everything else is as their Debian packages ship it.
+All get the same certificate, the same files and the same settings: TLS 1.2 and 1.3 with session tickets, HTTP/1.1 with
+up to 1000 requests a connection, no access log. Everything else is as their Debian packages ship it.
 """
 
 import contextlib
@@ -17,15 +17,15 @@ import tempfile
 import time
 from pathlib import Path
 
-# The other servers come from their packages; ours gets the environment of its own.
+# cc-gateway gets the environment that its unit sets.
 UNIT = Path(__file__).resolve().parents[2] / "packaging/systemd/cc-gateway.service"
 RECORDING = "1/0/20201202/1001/0914442.mp4"
 SMALL = "small.json"
 VIDEO_BYTES = 200 * 1024 * 1024
 AGENTS = range(1001, 2001)
-# For the figures with many of them.
+# For the figures with many agents.
 MANY_AGENTS = range(1001, 11001)
-# Descriptors of a server: what the unit allows, or as many as this machine does.
+# Descriptors of a server: as many as the unit allows, or as this machine allows if that is fewer.
 DESCRIPTORS = 65536
 RESOURCE = "/agentgateway/resource"
 # What GET /health answers, so that every server sends a small reply of the same length.
@@ -33,14 +33,14 @@ SMALL_REPLY = b'{"message":"success","retcode":"0"}'
 
 
 def free_port():
-    """A port nobody listens on right now; all servers but ours must be told one."""
+    """A port that is free at the moment. The other servers cannot choose one by themselves."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return probe.getsockname()[1]
 
 
 class Stage:
-    """A temporary directory with what the servers share. It goes with everything in it."""
+    """The files that the servers share, in a temporary directory."""
 
     def __init__(self, directory, binary, video_bytes=VIDEO_BYTES):
         self.video_bytes = video_bytes
@@ -48,10 +48,10 @@ class Stage:
         self.mount = self.directory / "mount"
         self.certificate = self.directory / "certificate.pem"
         self.private_key = self.directory / "private-key.pem"
-        # The lines of the agents file. None stands for agents without a password: they cost no hashing, which is slow
-        # on purpose and would hide the rest.
+        # The lines of the agents file. None stands for agents without a password: hashing is slow on purpose and would
+        # hide other costs.
         self.agents = None
-        # nginx serves as another user than the one who started it.
+        # The worker processes of nginx run as another user than the one who started it.
         self.directory.chmod(0o755)
         command = [binary, "certificate", "--name", "127.0.0.1", "--name", "localhost", "--out", str(self.directory)]
         subprocess.run(command, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -86,20 +86,20 @@ class Server:
     small = f"/{SMALL}"
     headers = ()
     is_gateway = False
-    # What a machine compiles while it runs costs time that a server pays once, not for each request.
+    # Whether code is compiled at run time. That costs time once and not for each request, so the server is warmed up.
     is_compiled_late = False
 
     def __init__(self, stage, binary, name, settings="", agents=AGENTS, listen="127.0.0.1"):
         self.stage = stage
         self.binary = binary
         self.name = name
-        # Only cc-gateway has any.
+        # Only cc-gateway uses these.
         self.settings = settings
         self.agents = agents
         self.listen = listen
         self.port = free_port()
         self.directory = Path(tempfile.mkdtemp(prefix="server-", dir=stage.directory))
-        # nginx serves as another user than the one who started it.
+        # The worker processes of nginx run as another user than the one who started it.
         self.directory.chmod(0o755)
         self.log = (self.directory / "log").open("wb")
         self.process = subprocess.Popen(
@@ -126,7 +126,7 @@ class Server:
         return f"https://127.0.0.1:{self.port}{path}"
 
     def wait_until_listening(self):
-        """Waits until the port is open: a minute, which nothing measures with."""
+        """Waits until the port is open, for a minute at most. This time is not measured."""
         for _ in range(6000):
             if self.process.poll() is not None:
                 break
@@ -139,7 +139,7 @@ class Server:
         raise SystemExit(f"{self.name} does not start: {self.log_tail()}")
 
     def log_tail(self):
-        """The end of what the server said."""
+        """The end of the server's log."""
         return (self.directory / "log").read_text(errors="replace")[-4000:]
 
     def processes(self):
@@ -155,7 +155,7 @@ class Server:
 
         It is read from the CPU clock of each process. utime + stime of /proc/PID/stat is the same sum in steps of
         10 ms, too coarse for short runs, and the sum of /proc/PID/task/*/schedstat lacks the threads that have ended,
-        so it would not count a server with a thread for each client. The clock has neither fault.
+        so it would not count a server with a thread for each client. The clock has neither problem.
         """
         return sum(time.clock_gettime(cpu_clock(pid)) for pid in self.processes())
 
@@ -176,8 +176,8 @@ class Server:
         return sum(status_field(pid, "Threads") for pid in self.processes())
 
     def stop(self):
-        """Ends the server and all it started, gently first. May be called again: the number of a process that has
-        been waited for may be another's by then."""
+        """Ends the server and all that it started, with SIGTERM first. May be called again: a process that has been
+        waited for gets no signal, since its number may be another's by then."""
         for how in (signal.SIGTERM, signal.SIGKILL):
             if self.process.poll() is None:
                 os.killpg(self.process.pid, how)
@@ -187,7 +187,7 @@ class Server:
 
 
 def allow_descriptors():
-    """Raises the limit of descriptors of the process that is about to be a server."""
+    """Raises the limit of descriptors, in the process that becomes a server."""
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     for limit in (max(hard, DESCRIPTORS), hard):
         with contextlib.suppress(OSError, ValueError):
@@ -225,7 +225,7 @@ class Gateway(Server):
 
 
 def write_gateway_settings(directory, stage, binary, listen, more="", agents=AGENTS):
-    """basic.properties and the agents file. The last line of a key counts, so `more` may replace what stands here."""
+    """basic.properties and the agents file. The last line of a key counts, so `more` may replace these settings."""
     text = stage.agents or "".join(f"{agent} = {no_password(binary)}\n" for agent in agents)
     (directory / "agents.properties").write_text(text)
     (directory / "basic.properties").write_text(
@@ -239,7 +239,7 @@ def write_gateway_settings(directory, stage, binary, listen, more="", agents=AGE
 
 @functools.cache
 def no_password(binary):
-    """What stands in the agents file for an agent without a password: a word, or nothing in builds that came before it."""
+    """The value in the agents file for an agent without a password: `no-password`, or nothing in older builds."""
     with tempfile.TemporaryDirectory(prefix="cc-gateway-bench-") as directory:
         settings = Path(directory) / "basic.properties"
         (settings.parent / "agents.properties").write_text("1001 = no-password\n")
@@ -280,8 +280,8 @@ class Nginx(Server):
 
 
 class Nchan(Nginx):
-    """nginx with nchan, which parks polls: a channel for each agent, and nobody publishes. One worker process, which costs
-    the least: of several, each shares memory with the others for every channel."""
+    """nginx with nchan, which parks polls: a channel for each agent, to which nothing is published. One worker process,
+    which costs the least: several share memory with each other for every channel."""
 
     module = Path("/usr/lib/nginx/modules/ngx_nchan_module.so")
     main = f"load_module {module};\nworker_processes 1;\nworker_rlimit_nofile {DESCRIPTORS};\n"
@@ -293,7 +293,7 @@ class Nchan(Nginx):
 
 
 class BareLoop(Server):
-    """tests/bench/programs/src/bin/bare_loop.rs: the least that rustls can do it with."""
+    """tests/bench/programs/src/bin/bare_loop.rs: the least that a server with rustls can do."""
 
     def command(self):
         files = [self.stage.certificate, self.stage.private_key, self.stage.mount / RECORDING]

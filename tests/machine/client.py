@@ -1,6 +1,6 @@
-"""Agents of a call centre, who sign in, poll and download, and see every byte of what they get.
+"""Agents who sign in, poll and download, and compare every byte that they get.
 
-They run beside the machines, not in one, so that what a fault does to a machine does not slow them.
+They run on the host and not in a machine, so that a fault of a machine does not slow them down.
 """
 
 import json
@@ -12,14 +12,14 @@ import time
 from dataclasses import dataclass, field
 
 BASE = "/agentgateway/resource"
-# Longest wait for an answer that is not a download's.
+# Seconds. Longest wait for an answer that is not a download's.
 ANSWER_TIMEOUT = 60
-# Longest time for which a download may stand still.
+# Seconds for which a download may stand still.
 STALL_TIMEOUT = 240
 
 
 def content(name: str, size: int) -> bytes:
-    """The bytes of a video; machines make the same ones by the same rule."""
+    """The bytes of a video. MAKE_VIDEO makes the same bytes in the machines."""
     return random.Random(name).randbytes(size)
 
 
@@ -28,12 +28,12 @@ class NoAnswer(Exception):
 
 
 class Connection:
-    """One TLS connection, on which an end without close_notify is an error and no end."""
+    """One TLS connection. An end without close_notify is an error."""
 
     def __init__(self, port: int, certificate: str, timeout: float = ANSWER_TIMEOUT):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.load_verify_locations(cadata=certificate)
-        # The certificate names the machine, and not this end of the way to it.
+        # The certificate names the machine, and not the forwarded port of the host.
         context.check_hostname = False
         plain = socket.socket()
         try:
@@ -49,7 +49,7 @@ class Connection:
         self.socket.close()
 
     def ask(self, method: str, path: str, headers: dict[str, str], body: bytes = b"") -> tuple[int, dict[str, str]]:
-        """Sends a request; the status and the headers of the answer, in small letters."""
+        """Sends a request. Returns the status and the headers of the answer, with names in lower case."""
         lines = [f"{method} {BASE}{path} HTTP/1.1", "Host: gateway", *(f"{name}: {value}" for name, value in headers.items())]
         if method != "GET":
             lines.append(f"Content-Length: {len(body)}")
@@ -68,7 +68,7 @@ class Connection:
         return int(status.split()[1]), {name.lower(): value.strip() for name, _, value in named}
 
     def receive(self, limit: int) -> bytes:
-        """Some bytes of a body; none at an orderly end."""
+        """Some bytes of a body; empty after close_notify."""
         if self.rest:
             some, self.rest = self.rest[:limit], self.rest[limit:]
             return some
@@ -98,7 +98,7 @@ class Agent:
         self.connection: Connection | None = None
 
     def request(self, method: str, path: str, body: bytes = b"") -> dict:
-        """The answer of the gateway, with a connection made where there is none."""
+        """The answer of the gateway. Connects first if there is no connection."""
         if self.connection is None:
             self.connection = Connection(self.port, self.certificate)
         headers = {"Content-Type": "application/json; charset=UTF-8"}
@@ -110,14 +110,14 @@ class Agent:
             self.hang_up()
             raise
         if fields.get("connection", "").lower() == "close":
-            # As after the last request that a connection is good for.
+            # For example after the last request that the gateway accepts on a connection.
             self.hang_up()
         if "set-guid" in fields:
             self.guid = fields["set-guid"].removeprefix("JSESSIONID=")
         return answer
 
     def sign_in(self, tries: int = 1) -> str:
-        """The result code. Where a password takes an emulated machine too long to check, it is worth another try."""
+        """The result code. An emulated machine may take too long to check a password (000-007), hence the tries."""
         self.guid = ""
         body = json.dumps({"password": self.password, "phonenum": "40038"}).encode()
         code = self.request("PUT", f"/onlineagent/{self.number}/forcelogin", body)["retcode"]
@@ -139,7 +139,7 @@ class Agent:
 class Download:
     """A download on a thread of its own, through `port` if that is another than the agent's.
 
-    `versions` are the contents that the recording may have. What came is compared with each of them.
+    `versions` are the contents that the recording may have. The bytes received are compared with each of them.
     """
 
     agent: Agent
@@ -147,7 +147,7 @@ class Download:
     versions: list[bytes]
     port: int = 0
     timeout: float = STALL_TIMEOUT
-    # What came of it. `end` is one of complete, cut, short (an orderly end too early), refused, no answer.
+    # The result. `end` is one of complete, cut, short (close_notify too early), refused, no answer, no end (a timeout).
     end: str = ""
     code: str = ""
     announced: int = 0
@@ -170,7 +170,7 @@ class Download:
 
     @property
     def is_wrong(self) -> bool:
-        """Whether what came is the beginning of no version, or an end that looks complete is none of them."""
+        """Whether what came is not the beginning of any version, or looks complete but is not a whole version."""
         if self.end in ("refused", "no answer"):
             return False
         complete = any(len(self.versions[index]) == self.received for index in self.matching)

@@ -9,14 +9,14 @@ from gateway import Gateway, eventually
 from report import Report, Row
 from service import AGENT, INSPECTORS, slow_downloads, use
 
-# Seconds within which a service that was killed has to serve again on a quiet machine is a few; emulated, with others at
-# work, it takes longer.
+# Seconds. On a quiet machine a service that was killed serves again within a few seconds; emulated, with other
+# scenarios at work, it takes longer.
 RESTART_TIMEOUT = 60
 WATCHDOG = 30
 
 
 def serves_again(gateway: Gateway, row: Row, pid: str, begun: float, timeout: float) -> None:
-    """Another process has to serve, after systemd saw the end of the one before."""
+    """Checks that another process serves within `timeout`, and that it works."""
     again = eventually(lambda: gateway.property("MainPID") not in (pid, "0") and gateway.is_serving(), timeout, 0.5)
     row.check(again is not None, f"it does not serve again within {timeout:.0f} s")
     row.recovery = f"serving after {time.monotonic() - begun:.0f} s"
@@ -24,7 +24,7 @@ def serves_again(gateway: Gateway, row: Row, pid: str, begun: float, timeout: fl
 
 
 def killed(gateway: Gateway, report: Report, name: str, how: Callable[[str], object], result: str, within: float) -> None:
-    """Something ends the service; systemd has to have seen how, and to have started it again."""
+    """Ends the service with `how`. systemd has to report `result`, and to restart the service."""
     with report.scenario(name) as row:
         pid, since, begun = gateway.property("MainPID"), gateway.cursor(), time.monotonic()
         restarts = int(gateway.property("NRestarts"))
@@ -37,7 +37,7 @@ def killed(gateway: Gateway, report: Report, name: str, how: Callable[[str], obj
 
 
 def exhaust_memory(gateway: Gateway) -> None:
-    """Less than the service holds. The limit is the unit's again when it is gone."""
+    """Sets MemoryMax to less than the service holds, and to the unit's value again once the process has ended."""
     pid = gateway.property("MainPID")
     gateway.run("systemctl set-property --runtime cc-gateway MemoryMax=2M MemorySwapMax=0")
     eventually(lambda: gateway.property("MainPID") != pid, RESTART_TIMEOUT, 0.2)
@@ -45,7 +45,8 @@ def exhaust_memory(gateway: Gateway) -> None:
 
 
 def kills(gateway: Gateway, report: Report) -> None:
-    # The first one is caught by Rust, which looks whether a stack overflowed, and waits for the same fault to come again.
+    # Rust handles the first signal: it checks for a stack overflow, and restores the default action for the next
+    # signal.
     killed(gateway, report, "SIGSEGV", lambda pid: gateway.run(f"kill -SEGV {pid}; sleep 1; kill -SEGV {pid}"), "signal", RESTART_TIMEOUT)
     killed(gateway, report, "stuck (SIGSTOP): the watchdog", lambda pid: gateway.run(f"kill -STOP {pid}"), "watchdog",
            WATCHDOG + 2 * RESTART_TIMEOUT)
@@ -53,7 +54,7 @@ def kills(gateway: Gateway, report: Report) -> None:
 
 
 def polls(gateway: Gateway, count: int) -> tuple[list, list[str], list[threading.Thread]]:
-    """So many polls that wait; what each of them says is added to the second list."""
+    """`count` polls that wait. The result code of each is added to the second list."""
     agents = [gateway.agent(INSPECTORS[-1 - nth]) for nth in range(count)]
     answers: list[str] = []
 
@@ -74,7 +75,7 @@ def polls(gateway: Gateway, count: int) -> tuple[list, list[str], list[threading
 
 
 def under_load(gateway: Gateway, report: Report, name: str, action: Callable[[], object], replaced: bool) -> None:
-    """Something is done to the service while it sends videos and polls wait; none of them may be disturbed."""
+    """Carries out `action` while the service sends videos and polls wait. All downloads and polls have to succeed."""
     with report.scenario(name) as row:
         pid = gateway.property("MainPID")
         downloads, _ = slow_downloads(gateway, 16)
@@ -130,13 +131,13 @@ def purge(gateway: Gateway, report: Report) -> None:
     with report.scenario("remove keeps the settings, purge deletes them") as row:
         gateway.run("systemctl start cc-gateway")
         gateway.run("dpkg -r cc-gateway")
-        row.check(not gateway.is_serving(), "it serves")
+        row.check(not gateway.is_serving(), "it serves after remove")
         row.check(gateway.run(f"grep -c '^{AGENT} = ' /etc/cc-gateway/agents.properties").strip() == "1", "the agents are gone")
         gateway.run(f"dpkg -i /root/{gateway.deb.name} && systemctl start cc-gateway")
         use(gateway, row)
         gateway.run("dpkg -P cc-gateway")
-        row.check(gateway.run("ls -d /etc/cc-gateway 2>/dev/null || true") == "", "/etc/cc-gateway is there")
+        row.check(gateway.run("ls -d /etc/cc-gateway 2>/dev/null || true") == "", "/etc/cc-gateway is not deleted")
         units = gateway.run("ls /etc/systemd/system/multi-user.target.wants /usr/lib/systemd/system")
-        row.check("cc-gateway" not in units, "its unit is there")
+        row.check("cc-gateway" not in units, "its unit is not deleted")
         row.check(not gateway.is_serving(), "it serves after purge")
-        row.check(not (denials := gateway.denials("cc-gateway")), f"denied in all of this: {denials}")
+        row.check(not (denials := gateway.denials("cc-gateway")), f"denied in one of the scenarios: {denials}")

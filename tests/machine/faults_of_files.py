@@ -1,4 +1,4 @@
-"""What can happen to a video on the file server while a slow client reads it, on all mounts at once."""
+"""Changes of a video on the file server while a slow client downloads it, on all mounts at once."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,7 @@ from gateway import eventually
 from report import Report, Row
 
 SIZE = 2_500_000
-# Attributes may be up to a minute old to a client of NFS.
+# Seconds. An NFS client may keep attributes for up to a minute.
 FRESH_TIMEOUT = 120
 
 CHANGE = """import functools, os, random, sys
@@ -34,7 +34,7 @@ for folder in sys.argv[1:]:
 
 @dataclass(frozen=True)
 class Change:
-    """What becomes of a file; the ends that a download under way may have, and what the next one gets."""
+    """A change of a file, the ends that a download under way may have, and what the next download gets."""
 
     name: str
     ends: set[str]
@@ -43,8 +43,8 @@ class Change:
 
 OLD = {name: content(f"{name}.mp4", SIZE) for name in ("replaced", "truncated", "grown", "removed", "overwritten", "forbidden")}
 CHANGES = [
-    # An NFS server forgets what has no name any more, and checks permissions at each read. What was in a cache is complete,
-    # and then has to be the file as it was.
+    # An NFS server does not keep a file that has no name any more, and checks permissions at each read, so the download
+    # may be cut. If it completes from a cache, it has to be the file as it was.
     Change("replaced", {"complete", "cut"}, content("another", 2_000_000)),
     Change("truncated", {"complete", "cut"}, OLD["truncated"][:9000]),
     Change("grown", {"complete"}, OLD["grown"] + content("more", 500_000)),
@@ -55,11 +55,11 @@ CHANGES = [
 
 
 def judge(setup: Setup, mount: Mount, change: Change, download: Download, row: Row) -> None:
-    """A complete answer is the file as it was. A cut one may end with bytes of a file that was changed in place."""
+    """A complete download has to be the old file. A cut one may end with new bytes if the file was changed in place."""
     download.wait(300)
     in_place = change.name in ("truncated", "overwritten")
     row.check(download.end in change.ends, f"the download under way: {download}")
-    # Samba goes on to report the time that an open file had, so that nobody can notice this; docs/operations.md says so.
+    # Samba keeps reporting the old time of an open file, so the change cannot be noticed; see docs/operations.md.
     unnoticed = mount.kind == "cifs" and change.name == "overwritten"
     row.check(not download.is_wrong or unnoticed or (in_place and download.end == "cut"), f"wrong bytes: {download}")
     versions = [OLD[change.name]] + ([change.after] if isinstance(change.after, bytes) else [])
@@ -92,6 +92,6 @@ def all_of_them(setup: Setup, report: Report) -> None:
             with report.scenario(f"file {change.name} while it is read: {mount.title}") as row:
                 judge(setup, mount, change, downloads[mount, change.name], row)
     with report.scenario("files changed while they are read: the service") as row:
-        row.check(setup.gateway.property("MainPID") == setup.pid, "it is another process than before")
+        row.check(setup.gateway.property("MainPID") == setup.pid, "its MainPID is not the one from before")
         row.check((took := setup.until_up()) is not None, "/health is not 200")
         row.health = f"200 within {took or 0:.0f} s"

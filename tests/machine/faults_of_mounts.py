@@ -1,4 +1,4 @@
-"""Faults of a whole file server, each met by all mounts at once while videos are sent and agents sign in and poll."""
+"""Faults of a whole file server, each on all mounts at once, while videos are sent and agents sign in and poll."""
 
 import time
 from collections.abc import Callable
@@ -9,18 +9,19 @@ from file_server import CLIENT, DIRECTORIES, HURRY, MOUNTS, SERVER, Mount, Setup
 from gateway import UNIT, eventually
 from report import Report, Row
 
-# Seconds. The gateway says that a mount is lost seven seconds after its last answer; the kernel's caches answer for a
-# server for up to a minute, and its tries come a minute apart in the end. On a busy host a server that is back may still
+# Seconds. The gateway reports a mount as lost seven seconds after its last answer. The kernel may answer from its
+# caches for up to a minute, and its retries are up to a minute apart. On a busy host a server that is back may still
 # leave requests unanswered for five seconds, and then counts as lost again.
 LOST_TIMEOUT = 90
 BACK_TIMEOUT = 400
 # DRAIN_TIMEOUT is 30 s, and the unit's limit 45 s.
 STOP_TIMEOUT = 50
-# An agent who was cut off stays signed in for two minutes, and autofs unmounts what was idle for ten seconds.
+# An agent whose client was cut off stays signed in for two minutes, and autofs unmounts after ten seconds without use.
 IDLE_TIMEOUT = 300
-# How much slower a sign-in or a poll may be than without a fault: a wait for a file server would be five seconds.
+# How much slower a sign-in or a poll may be than without a fault: a factor, or seconds if that is more. One that waited
+# for a file server would take five seconds.
 SLOWER, SLOWER_BY = 3, 3
-# Threads and descriptors that may be more than before: those of clients that come and go.
+# How many more threads and descriptors there may be than before: those of clients that come and go.
 MORE_THREADS, MORE_FILES = 8, 12
 
 
@@ -32,7 +33,7 @@ class Fault:
     lasts: float
     begin: Callable[[Setup], object]
     end: Callable[[Setup], object]
-    # The kind of mount on which the kernel then reads for ever, whatever signal the reader gets.
+    # The kind of mount on which a read then never ends, whatever signal its thread gets.
     unkillable: str = ""
 
 
@@ -45,8 +46,8 @@ def unexport(setup: Setup) -> None:
                     "smbcontrol all reload-config && smbcontrol smbd close-share cifs")
 
 
-# After a share was refused, the process that serves a connection of CIFS may go on to refuse it, or the client to find it
-# disconnected (EAGAIN to everybody, root included), until there is another connection.
+# After a share was refused, the smbd process of a CIFS connection may continue to refuse it, or the client may continue
+# to treat it as disconnected (EAGAIN for every user, root included), until there is another connection.
 RESTART_SMBD = "systemctl restart smbd"
 
 
@@ -66,7 +67,7 @@ def come_up(setup: Setup) -> None:
 FAULTS = [
     Fault("server stopped", 30, lambda setup: setup.files.run("systemctl stop nfs-server smbd"), Setup.start_server),
     Fault("packets dropped for 60 s", 60, drop, lambda setup: setup.files.run("iptables -F")),
-    # Linux 6.1 asks for a share of CIFS that is not there any more again and again, without a pause; docs/operations.md says so.
+    # Linux 6.1 retries a CIFS share that does not exist any more without a pause; see docs/operations.md.
     Fault("unexported and exported again", 15, unexport, export, unkillable="cifs"),
     Fault("rebooted", 0, crash, come_up),
     Fault("root squash: directory for root alone", 15, lambda setup: setup.files.run(f"chmod 700 {DIRECTORIES}"),
@@ -75,7 +76,7 @@ FAULTS = [
 
 
 class Trial:
-    """One fault, from the downloads that run when it begins to the stop of the service during another."""
+    """One fault, with downloads that run when it begins, and a stop of the service during a second occurrence."""
 
     def __init__(self, setup: Setup, fault: Fault):
         self.setup, self.fault = setup, fault
@@ -105,11 +106,11 @@ class Trial:
         return all(self.turned(mount) is not None for mount in MOUNTS if mount.kind != "autofs")
 
     def turned(self, mount: Mount) -> float | None:
-        """Seconds after which the gateway said that the mount is lost."""
+        """Seconds after which the gateway reported the mount as lost; None if it never did."""
         return next((at - self.begun for at, seen in self.setup.watch.since(self.begun) if seen["up"].get(mount.directory) == 0), None)
 
     def returned(self, mount: Mount) -> float | None:
-        """Seconds after the end of the fault at which it was there again, and stayed."""
+        """Seconds from the end of the fault until the mount was reported as up and stayed up; None if it never was."""
         seen = [(at, seen["up"].get(mount.directory)) for at, seen in self.setup.watch.since(self.begun) if seen["up"]]
         lost = [at for at, up in seen if up == 0]
         later = [at for at, up in seen if up == 1 and (not lost or at > lost[-1])]
@@ -128,7 +129,7 @@ class Trial:
         running, asked = self.running[mount], self.asked[mount]
         row.check(not running.is_wrong and running.end in ("complete", "cut"), f"running download: {running}")
         if "hard" in mount.title and "exported" not in self.fault.title:
-            row.check(running.end == "complete", f"a hard mount waits, and its download goes on; {running}")
+            row.check(running.end == "complete", f"the running download from a hard mount has to complete: {running}")
         answers = sorted({download.code if download.end == "refused" else download.end for download in asked})
         slowest = max((download.answered_after for download in asked), default=0)
         allowed = {"complete", "cut", "108-012"}
@@ -138,13 +139,13 @@ class Trial:
         new = f"; new: {', '.join(answers)} within {slowest:.1f} s" if asked else ""
         row.client = f"running: {running}{new}"
         turned, returned = self.turned(mount), self.returned(mount)
-        # A directory mounted on demand is left alone while nobody downloads from it.
-        row.check(turned is not None or mount.kind == "autofs" or not self.fault.lasts, "the gateway does not see the fault")
-        row.check(returned is not None, "the mount is not back")
+        # A directory mounted on demand is not probed while it works and is not in use, so the fault may not be noticed.
+        row.check(turned is not None or mount.kind == "autofs" or not self.fault.lasts, "the gateway does not report the mount as lost")
+        row.check(returned is not None, "the gateway does not report the mount as up again")
         row.health = f"lost after {turned:.0f} s" if turned is not None else "not lost"
         if returned is not None and turned is not None:
             row.health += f", back after {returned:.0f} s"
-        row.check(self.after[mount] is not None, "no download of it is right afterwards")
+        row.check(self.after[mount] is not None, "no download from it succeeds afterwards")
         row.recovery = f"next download right {self.after[mount] or 0:.0f} s after that"
 
     def judge_service(self, row: Row) -> None:
@@ -165,21 +166,21 @@ class Trial:
         took = eventually(self.has_returned, 90)
         last = setup.watch.last()
         row.recovery = f"threads {last['threads']} of {setup.idle['threads']}, descriptors {last['files']} of {setup.idle['files']}"
-        row.check(took is not None, f"not as many as before: {row.recovery}")
-        row.check(setup.gateway.property("MainPID") == setup.pid, "it is another process than before")
+        row.check(took is not None, f"more than before: {row.recovery}")
+        row.check(setup.gateway.property("MainPID") == setup.pid, "its MainPID is not the one from before")
 
     def has_returned(self) -> bool:
         last, idle = self.setup.watch.last(), self.setup.idle
         return 0 < last["threads"] <= idle["threads"] + MORE_THREADS and 0 < last["files"] <= idle["files"] + MORE_FILES
 
     def stop(self, row: Row) -> None:
-        """A stop while the same fault holds downloads up."""
+        """Stops the service while the same fault holds up downloads."""
         setup = self.setup
         running = setup.slow_downloads(mount for mount in MOUNTS if mount.kind != self.fault.unkillable)
         self.fault.begin(setup)
         time.sleep(5)
-        # The machine's own clock counts: on a busy host the command itself takes seconds to arrive. Where the stop does not
-        # end, the journal has what the kernel's threads wait for.
+        # Measured by the machine's own clock, since on a busy host the command takes seconds to arrive. If the stop
+        # does not end in time, the kernel writes to the journal what blocked threads wait for (sysrq w).
         took = float(setup.gateway.run(f"""
             (sleep {STOP_TIMEOUT}; echo w >/proc/sysrq-trigger) >/dev/null 2>&1 &
             read -r begun _ </proc/uptime; systemctl stop {UNIT}; read -r ended _ </proc/uptime; kill $!
@@ -191,7 +192,7 @@ class Trial:
         setup.session.signed_in.clear()
         setup.start()
         for download in running.values():
-            row.check(not download.wait(60).is_wrong, f"cut by the stop: {download}")
+            row.check(not download.wait(60).is_wrong, f"wrong bytes in a download that the stop cut: {download}")
         back = setup.until_up(BACK_TIMEOUT)
         row.check(back is not None and setup.session.signed_in.wait(60), "it does not serve after the stop")
         row.recovery += f"; stopped in {took:.0f} s ({result})"
@@ -212,23 +213,23 @@ def all_of_them(setup: Setup, report: Report) -> None:
 
 
 def away_at_first_use(setup: Setup, report: Report) -> None:
-    """An automount that is idle, whose server does not answer when somebody wants it."""
+    """An idle automount whose server does not answer at the first use."""
     mount = next(mount for mount in MOUNTS if mount.kind == "autofs")
     with report.scenario("autofs: idle, and the server away at the first use") as row:
-        # While an agent is signed in, the gateway looks for its new recordings, and so keeps the directory in use.
+        # While an agent is signed in, the gateway scans for its new recordings, which keeps the directory in use.
         for each in (setup.session, setup.prober):
             each.working.clear()
         idle = eventually(lambda: SERVER not in setup.gateway.run(f"grep ' {mount.directory} ' /proc/mounts || true"), IDLE_TIMEOUT, 3)
         row.check(idle is not None, "it is not unmounted when idle")
         drop(setup)
         setup.session.working.set()
-        row.check(setup.session.signed_in.wait(60), "nobody can sign in")
+        row.check(setup.session.signed_in.wait(60), "the agent cannot sign in")
         download = setup.small_download(mount).wait()
         row.check(download.code == "108-012", f"a download: {download}")
         setup.files.run("iptables -F")
         ended = time.monotonic()
         back = eventually(lambda: setup.small_download(mount).wait().end == "complete", BACK_TIMEOUT, 3)
-        row.check(back is not None, "it does not come back")
+        row.check(back is not None, "no download succeeds after the server is back")
         row.client = f"{download}"
         row.health = f"unmounted after {idle or 0:.0f} s without use"
         row.recovery = f"downloads {time.monotonic() - ended:.0f} s after the server was back"

@@ -1,4 +1,4 @@
-"""A machine that is file server for the gateway of another: the mounts, what is on them, and what can happen to it."""
+"""A machine that is the file server of the gateway in another: the mounts, and downloads from them."""
 
 import time
 from collections.abc import Iterable
@@ -17,16 +17,16 @@ AGENT, PROBERS = 1001, [1101, 1102]
 FOLDER = f"1/0/20261124/{AGENT}"
 SERVER, CLIENT = WIRE["files"][1], WIRE["gateway"][1]
 
-# A video that a slow client takes longer for than a fault lasts, and a small one.
+# A video whose download by a slow client takes longer than a fault lasts, and a small one.
 LARGE, LARGE_SIZE = "0900001.mp4", 5_000_000
 SMALL, SMALL_SIZE = "0900002.mp4", 100_000
 SLOW = 40_000
-# While downloads begin, which on a busy processor takes some of them a minute, those under way get on at a fifth of that:
-# four times what the gateway asks of a client.
+# Factors of that rate; 0 is without limit. LINGER is for those under way while others begin, which on a busy processor
+# takes some of them a minute. It is still almost four times the rate that the gateway requires of a client.
 LINGER, STEADY, HURRY = 0.2, 1, 0
 BEGIN_TIMEOUT = 240
 
-# A soft mount gives up after some fifteen seconds, not after the three minutes that are the default.
+# A soft mount gives up after some fifteen seconds, and not after three minutes, the default.
 SOFT = "soft,timeo=50,retrans=2"
 
 
@@ -97,14 +97,14 @@ class Setup:
         exports = [f"/srv/{mount.name} {CLIENT}(ro,no_subtree_check,root_squash,fsid={number})\n"
                    for number, mount in enumerate(MOUNTS, 1) if mount.kind != "cifs"]
         files.put("".join(exports).encode(), "/etc/exports")
-        # After its start a server waits for clients to claim what they had open, for a minute and a half by default.
+        # The time after a start in which clients may reclaim their open files; 90 s by default.
         files.put(b"[nfsd]\nlease-time=15\ngrace-time=15\n", "/etc/nfs.conf.d/grace.conf")
         files.put(SMB_CONF.encode(), "/etc/samba/smb.conf")
         files.run("useradd -M records; printf 'records\\nrecords\\n' | smbpasswd -s -a records")
         self.start_server()
 
     def make_videos(self, sizes: dict[str, int]) -> None:
-        """The same ones on each mount."""
+        """Makes the same videos on each mount."""
         first, *others = (f"/srv/{mount.name}/{FOLDER}" for mount in MOUNTS)
         words = " ".join(f"{first}/{name} {name} {size}" for name, size in sizes.items())
         copies = "".join(f" && mkdir -p {other} && cp -p {first}/* {other}" for other in others)
@@ -136,7 +136,7 @@ class Setup:
         self.pid = self.gateway.property("MainPID")
 
     def measure_quiet_time(self, row) -> None:
-        """What everything takes without a fault, with the downloads of one running."""
+        """Measures how long requests take without a fault, while the same downloads run as with a fault."""
         downloads = self.slow_downloads()
         begun = time.monotonic()
         time.sleep(40)
@@ -151,24 +151,24 @@ class Setup:
         row.recovery = f"{self.idle['threads']} threads, {self.idle['files']} descriptors when idle"
 
     def slow_downloads(self, mounts: Iterable[Mount] = MOUNTS) -> dict[Mount, Download]:
-        """One of the large video on each of the mounts, all under way."""
+        """Slow downloads of the large video, one from each mount, all under way."""
         return self.begin({mount: (mount, LARGE, content(LARGE, LARGE_SIZE)) for mount in mounts})
 
     def begin(self, wanted: dict[Key, tuple[Mount, str, bytes]]) -> dict[Key, Download]:
-        """Slow downloads of videos with this content, all of them under way, and nothing of the videos in a cache."""
+        """Slow downloads of videos with this content, all under way. The kernel's page cache is emptied before."""
         self.gateway.pace(LINGER)
         self.gateway.run("sync; echo 3 >/proc/sys/vm/drop_caches")
         downloads: dict[Key, Download] = {}
 
         def are_under_way() -> bool:
             for key, (mount, name, data) in wanted.items():
-                # Emulated, so many at once may be refused at first.
+                # An emulated gateway may refuse some of so many at once.
                 if key not in downloads or downloads[key].end in ("refused", "no answer"):
                     downloads[key] = Download(self.session.agent, self.record(mount, name), [data], self.gateway.machine.slow_port).start()
             return all(download.received > 100_000 for download in downloads.values())
 
         if eventually(are_under_way, BEGIN_TIMEOUT, 1) is None:
-            raise AssertionError(f"not every download begins: {', '.join(str(download) for download in downloads.values())}")
+            raise AssertionError(f"not all downloads begin: {', '.join(str(download) for download in downloads.values())}")
         self.gateway.pace(STEADY)
         return downloads
 
@@ -179,7 +179,7 @@ class Setup:
         return f"{mount.drive}:/{FOLDER}/{name}"
 
     def until_up(self, timeout: float = 180) -> float | None:
-        """Until all mounts are there again."""
+        """Seconds until /health is 200 and all mounts are up; None after the timeout."""
         def is_up() -> bool:
             last = self.watch.last()
             return last["health"] == 200 and len(last["up"]) == len(MOUNTS) and all(last["up"].values())

@@ -1,4 +1,4 @@
-"""The gateway in a machine: installed as README says, watched, and looked at through the journal."""
+"""The gateway in a machine: installed as README says, watched, and examined through the journal."""
 
 import hashlib
 import json
@@ -31,7 +31,7 @@ def eventually(condition: Callable[[], object], timeout: float, pause: float = 1
 
 
 class Watch:
-    """What watch.py in the machine sees, with the time at which it was told here."""
+    """What watch.py in the machine prints, with the time at which it arrived here."""
 
     def __init__(self, machine: Machine):
         machine.put((Path(__file__).parent / "watch.py").read_bytes(), "/root/watch.py")
@@ -66,7 +66,7 @@ class Gateway:
         return self.machine.run(command, **options)
 
     def install(self, mount: str, agent: int) -> str:
-        """What README says under Install, word for word but for sudo; what dpkg said."""
+        """Runs the commands of README under Install, word for word but for sudo. Returns what dpkg said."""
         self.machine.put(self.deb.read_bytes(), f"/root/{self.deb.name}")
         said = self.run("dpkg -i cc-gateway_*.deb 2>&1")
         self.run(f"echo 'MOUNT_DIR = {mount}' | tee -a /etc/cc-gateway/basic.properties >/dev/null")
@@ -76,21 +76,21 @@ class Gateway:
         return said
 
     def set_agents(self, agents: list[int], inspectors: list[int]) -> None:
-        """Agents whose password is checked in a moment: the usual 400 000 rounds take an emulated machine seconds."""
+        """Sets agents whose password is checked quickly: the usual 400 000 rounds take an emulated machine seconds."""
         salt, rounds = bytes(range(16)), 10_000
         key = hashlib.pbkdf2_hmac("sha256", PASSWORD.encode(), salt, rounds)
         lines = [f"{agent} = pbkdf2-sha256${rounds}${salt.hex()}${key.hex()}" for agent in [*agents, *inspectors]]
         lines += [f"{agent}.role = inspector" for agent in inspectors]
-        # Into the file that is there, so that its owner and mode stay.
+        # The file is overwritten and not replaced, so that it keeps its owner and mode.
         self.put_lines("/etc/cc-gateway/agents.properties", lines)
 
     def make_slow_clients(self, rate: int) -> None:
-        """From now on whoever comes through the slow port is slow."""
+        """From now on, clients of the slow port get at most `rate` bytes a second."""
         self.machine.put((Path(__file__).parent / "relay.py").read_bytes(), "/root/relay.py")
         self.run(f"systemd-run -q --unit=slow-clients python3 /root/relay.py 9043 {rate}")
 
     def pace(self, factor: float) -> None:
-        """Multiplies the speed of slow clients; with 0 they take the rest of what they get at once."""
+        """Multiplies the rate of slow clients; 0 is without limit."""
         self.run(f"echo {factor} >/run/pace")
 
     def agent(self, number: int) -> Agent:
@@ -100,7 +100,7 @@ class Gateway:
         self.machine.put("".join(line + "\n" for line in lines).encode(), path)
 
     def set(self, key: str, value: str) -> None:
-        """Replaces a setting of the installed file, where every key stands."""
+        """Replaces a setting of the installed file, which has a line for every key."""
         self.run(f"sed -i 's|^#\\?{key} = .*|{key} = {value}|' /etc/cc-gateway/basic.properties")
 
     def drop_in(self, name: str, text: str) -> None:
@@ -111,7 +111,7 @@ class Gateway:
         self.run(f"rm {DROP_INS}/{name}.conf; systemctl daemon-reload")
 
     def kill_at_refused_calls(self) -> None:
-        """A refused system call is seen only where it ends the service: one that fails is no line of any journal."""
+        """Makes a refused system call end the service, since one that only fails is not logged."""
         self.drop_in("kill", "[Service]\nSystemCallErrorNumber=kill\n")
 
     def property(self, name: str) -> str:
@@ -135,7 +135,7 @@ class Gateway:
         return [str(entry["MESSAGE"]) for entry in self.journal(since) if "MESSAGE" in entry]
 
     def denials(self, program: str) -> list[str]:
-        """Lines of the audit system and the kernel about something that was refused to the program."""
+        """Lines of the audit system and the kernel about anything that was denied to the program."""
         lines = self.run("journalctl -b -q --no-pager -o cat _TRANSPORT=audit + _TRANSPORT=kernel; cat /var/log/audit/audit.log")
         pattern = re.compile(r"SECCOMP|type=1326|AVC|avc:|apparmor=.DENIED|SIGSYS")
         return sorted({line for line in lines.splitlines() if pattern.search(line) and program in line})

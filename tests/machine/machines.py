@@ -1,7 +1,7 @@
-"""Machines in qemu: started, driven over ssh, restarted, and gone at the end of the program, however that ends.
+"""Machines in qemu: started, controlled over ssh, restarted, and stopped with the program, however that ends.
 
-Each has a card to this machine's loopback, by which nothing else can be reached, and may have one on a wire that joins
-two of them.
+Each has a network card that reaches only forwarded ports on the host's loopback, and may have one on a wire that joins
+two machines.
 """
 
 import contextlib
@@ -13,7 +13,7 @@ from pathlib import Path
 
 from image import WIRE, Image, Missing
 
-# Seconds. An emulated machine is up in half a minute, and in several on a busy processor.
+# Seconds. An emulated machine is up in half a minute, or in several minutes on a busy processor.
 BOOT_TIMEOUT = 600
 COMMAND_TIMEOUT = 300
 
@@ -25,12 +25,12 @@ def free_port() -> int:
 
 
 def accelerator(image: Image, folder: Path) -> str:
-    """`kvm` where a kernel runs with it, which not every machine that has the device allows; else emulation."""
+    """`kvm` if a kernel runs with it, else emulation. Not every host that has the device allows its use."""
     emulation = "tcg,thread=multi"
     if not Path("/dev/kvm").exists():
         return emulation
     said = folder / "kvm.log"
-    # A kernel without a root panics, and so ends the machine.
+    # A kernel without a root file system panics, which ends the machine.
     command = ["qemu-system-x86_64", "-accel", "kvm", "-cpu", "host", "-m", "512M", "-nographic", "-no-reboot", "-nic", "none",
                "-kernel", str(image.kernel), "-append", "console=ttyS0 panic=-1"]
     with said.open("w") as log, contextlib.suppress(subprocess.TimeoutExpired):
@@ -46,7 +46,7 @@ def make_key(folder: Path) -> None:
 
 
 class CommandFailed(Exception):
-    """A command in a machine that failed, with what it said."""
+    """A command that failed in a machine, with its output."""
 
 
 class Machine:
@@ -57,7 +57,7 @@ class Machine:
         self.ssh_port, self.port, self.slow_port = free_port(), free_port(), free_port()
         self.key = folder / "key"
         public = (folder / "key.pub").read_text().split()[1]
-        # A busy host keeps an emulated timer from ticking, which a kernel takes for a defect.
+        # no_timer_check: on a busy host an emulated timer may not tick in time, which a kernel takes for a defect.
         forward = ",".join(f"hostfwd=tcp:127.0.0.1:{a}-:{b}" for a, b in ((self.ssh_port, 22), (self.port, 8043), (self.slow_port, 9043)))
         command = [
             # The machine ends with this program, even if that is killed.
@@ -86,7 +86,7 @@ class Machine:
         return ["ssh", "-F", "none", "-p", str(self.ssh_port), *words, "root@127.0.0.1", *command]
 
     def run(self, command: str, check: bool = True, timeout: float = COMMAND_TIMEOUT, data: bytes | None = None) -> str:
-        """What the command writes to its standard output."""
+        """Runs a command. Returns what it writes to its standard output."""
         given = {"input": data} if data is not None else {"stdin": subprocess.DEVNULL}
         try:
             done = subprocess.run(self.ssh(command), capture_output=True, check=False, timeout=timeout, **given)
@@ -104,7 +104,7 @@ class Machine:
         return self.run("cat /proc/sys/kernel/random/boot_id", timeout=60)
 
     def wait_until_up(self, before: str = "") -> None:
-        """Until ssh answers and systemd has started everything, in another boot than the one before."""
+        """Waits until ssh answers, in another boot than `before`, and systemd has started everything."""
         end = time.monotonic() + BOOT_TIMEOUT
         while self.process.poll() is None and time.monotonic() < end:
             with contextlib.suppress(CommandFailed):
@@ -119,14 +119,14 @@ class Machine:
         subprocess.run(self.ssh("-O", "exit"), check=False, capture_output=True)
 
     def crash(self) -> str:
-        """Starts again without a farewell to anybody; returns which boot it was."""
+        """Reboots at once, without a shutdown. Returns the id of the boot that ended."""
         boot = self.boot_id()
         self.run("sync; nohup sh -c 'sleep 1; echo b >/proc/sysrq-trigger' >/dev/null 2>&1 &")
         self.hang_up()
         return boot
 
     def keep_journal(self) -> None:
-        """Leaves beside the console's log what the machine's journal says, for whoever asks why a check failed."""
+        """Writes the machine's journal beside the log of its console, so that failed checks can be explained."""
         with contextlib.suppress(CommandFailed):
             journal = self.run("journalctl -b -q --no-pager -o short-monotonic", check=False, timeout=120)
             (self.folder / f"{self.name}-journal.log").write_text(journal)
@@ -140,6 +140,6 @@ class Machine:
 
 
 def clean(folder: Path) -> None:
-    """Leaves nothing of an earlier run."""
+    """Empties a folder of an earlier run."""
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

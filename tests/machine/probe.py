@@ -1,4 +1,4 @@
-"""Agents who do nothing but sign in and poll, all the time, so that it is known how long that takes with and without a fault."""
+"""Agents who sign in and poll all the time, to measure how long that takes with and without a fault."""
 
 import math
 import threading
@@ -41,7 +41,7 @@ class Prober:
 
 
 class Session:
-    """An agent that stays signed in, and polls like a desktop, whatever becomes of the service."""
+    """An agent who stays signed in and polls like a desktop, and signs in again after a stop of the service."""
 
     def __init__(self, gateway: Gateway, number: int):
         self.agent = gateway.agent(number)

@@ -1,9 +1,9 @@
-"""Runs in a gateway's machine: makes clients slow, by handing on what they get at so many bytes a second.
+"""Runs in a gateway's machine: a relay that makes clients slow, by limiting the rate of what they get.
 
     relay.py PORT BYTES_A_SECOND
 
-A client beside the machine cannot be slow by itself: what it does not read is taken by the network card's emulation, in
-megabytes. /run/pace may have a number by which everybody's speed is multiplied; with 0 nobody is slow.
+A client outside the machine cannot be slow by itself: the emulated network card buffers megabytes that it does not
+read. /run/pace may contain a number by which the rate of every client is multiplied; 0 is without limit.
 """
 
 import contextlib
@@ -13,12 +13,12 @@ import threading
 import time
 
 GATEWAY = ("127.0.0.1", 8043)
-# Of both sockets, so that the gateway sees how little is taken.
+# The buffers of both sockets are small, so that the gateway notices the low rate.
 BUFFER = 16384
 
 
 class Rate:
-    """By what the speed of everybody is multiplied now."""
+    """The factor by which the rate of every client is multiplied now."""
 
     factor = 1.0
 
@@ -28,7 +28,7 @@ class Rate:
                 with open("/run/pace") as file:
                     self.factor = float(file.read())
             except (OSError, ValueError):
-                # It is not there, or just being written.
+                # The file does not exist, or is being written.
                 pass
             time.sleep(0.3)
 
@@ -37,14 +37,14 @@ CURRENT_RATE = Rate()
 
 
 def hand_on(source: socket.socket, sink: socket.socket, rate: int) -> None:
-    """One direction, to its end. However the source ends, the sink sees the end of the bytes, and TLS how it was meant."""
+    """Forwards one direction to its end. The sink sees a FIN even after a reset; close_notify shows the difference."""
     due = time.monotonic()
     with contextlib.suppress(OSError):
         while some := source.recv(8192):
             sink.sendall(some)
             if speed := rate * CURRENT_RATE.factor:
                 now = time.monotonic()
-                # Nothing but half a second is caught up with after a pause.
+                # After a pause, at most half a second is caught up.
                 due = max(due, now - 0.5) + len(some) / speed
                 time.sleep(max(0.0, due - now))
     with contextlib.suppress(OSError):

@@ -1,4 +1,4 @@
-"""What was found: a row for each check, and the table of all of them."""
+"""The results: a row for each scenario, and the table of all of them."""
 
 import contextlib
 import datetime
@@ -15,7 +15,7 @@ HEAD = "| scenario | client | health | recovery | verdict |\n| --- | --- | --- |
 
 @dataclass
 class Row:
-    """One scenario. What does not hold is added to `faults`."""
+    """One scenario. Each check that does not hold is added to `faults`."""
 
     scenario: str
     client: str = ""
@@ -51,7 +51,7 @@ class Report:
 
     @contextlib.contextmanager
     def scenario(self, name: str) -> Iterator[Row]:
-        """A scenario that adds its own row. An error in it fails it, and nothing else."""
+        """A scenario, whose row is added at its end. An exception fails only this scenario."""
         row = Row(name)
         try:
             yield row

@@ -12,7 +12,7 @@ from report import Report, Row
 
 MOUNT = "/mnt/records"
 AGENT = 1001
-# They get all recordings, so that each of several may download the same one.
+# Inspectors may download all recordings, so that several of them can download the same one.
 INSPECTORS = list(range(2001, 2013))
 FOLDER = f"1/0/20261124/{AGENT}"
 # Videos by name, with their sizes. The large one takes a slow client a while.
@@ -41,7 +41,7 @@ def make_videos(gateway: Gateway) -> None:
 
 
 def slow_downloads(gateway: Gateway, count: int) -> tuple[list[Download], list]:
-    """So many downloads of the large video, four of each agent, with all of them under way."""
+    """`count` downloads of the large video, four by each agent, all under way."""
     versions = [content("0900002.mp4", VIDEOS["0900002.mp4"])]
     agents = [gateway.agent(INSPECTORS[nth]) for nth in range((count + 3) // 4)]
     for agent in agents:
@@ -49,7 +49,7 @@ def slow_downloads(gateway: Gateway, count: int) -> tuple[list[Download], list]:
             raise AssertionError(f"agent {agent.number} cannot sign in")
     downloads = [Download(agents[nth // 4], record("0900002.mp4"), versions, gateway.machine.slow_port).start() for nth in range(count)]
     if eventually(lambda: all(download.received > 100_000 for download in downloads), 60, 0.2) is None:
-        raise AssertionError(f"not every download begins: {', '.join(str(download) for download in downloads)}")
+        raise AssertionError(f"not all downloads begin: {', '.join(str(download) for download in downloads)}")
     return downloads, agents
 
 
@@ -70,24 +70,24 @@ def install(gateway: Gateway, report: Report) -> None:
     with report.scenario("the .deb installed as README says") as row:
         make_videos(gateway)
         said = gateway.install(MOUNT, AGENT)
-        row.check("made a self-signed certificate" in said, f"no certificate is told: {said}")
-        row.check(gateway.run("systemctl is-enabled cc-gateway", check=False).strip() == "disabled", "it is enabled")
-        row.check(gateway.property("ActiveState") == "inactive", "it is started")
+        row.check("made a self-signed certificate" in said, f"dpkg does not print that it made a certificate: {said}")
+        row.check(gateway.run("systemctl is-enabled cc-gateway", check=False).strip() == "disabled", "the service is enabled")
+        row.check(gateway.property("ActiveState") == "inactive", "the service is started")
         checked = gateway.run("cc-gateway check")
-        row.check(f"mount MOUNT_DIR.Y: {MOUNT} is mounted" in checked, f"check sees no mount: {checked}")
+        row.check(f"mount MOUNT_DIR.Y: {MOUNT} is mounted" in checked, f"check does not see the mount: {checked}")
         gateway.run("systemctl enable --now cc-gateway")
         row.check(gateway.property("ActiveState") == "active", "it is not active")
         use(gateway, row)
-        row.check(gateway.run("cc-gateway --version").startswith("cc-gateway "), "it names no version")
+        row.check(gateway.run("cc-gateway --version").startswith("cc-gateway "), "it does not print its version")
         row.check("/usr/share/doc/cc-gateway/" in gateway.run("dpkg -L cc-gateway"), "it has no documentation")
 
 
 def sandbox(gateway: Gateway, report: Report) -> None:
     with report.scenario("whole sandbox, where a refused system call ends the service") as row:
-        # What must be seen if it happened.
+        # A denial of another program, to check that denials are seen at all.
         gateway.run("systemd-run -q --wait -p SystemCallFilter=~mkdir -p SystemCallFilter=~mkdirat -p SystemCallErrorNumber=kill "
                     "mkdir /tmp/refused", check=False)
-        row.check(eventually(lambda: gateway.denials("mkdir"), 20) is not None, "a denial would not be seen")
+        row.check(eventually(lambda: gateway.denials("mkdir"), 20) is not None, "a denial of another program is not seen")
         gateway.kill_at_refused_calls()
         gateway.set_agents([AGENT], INSPECTORS)
         gateway.make_slow_clients(SLOW)
@@ -106,7 +106,7 @@ def sandbox(gateway: Gateway, report: Report) -> None:
         since = gateway.cursor()
         gateway.run("echo '2099 = no-password' >>/etc/cc-gateway/agents.properties && systemctl reload cc-gateway")
         told = eventually(lambda: any("agents" in line for line in gateway.messages(since)), 30)
-        row.check(told is not None, "the reload is not told")
+        row.check(told is not None, "the log does not mention the reload")
         gateway.run("systemctl stop cc-gateway")
         result = gateway.property("Result")
         row.check(result == "success", f"result of the stop: {result}")
@@ -117,7 +117,7 @@ def sandbox(gateway: Gateway, report: Report) -> None:
 
 
 def events_of(agent, count: int) -> list[str]:
-    """The next events, each from some polls at most."""
+    """The next `count` events, from `count` + 4 polls at most."""
     events = []
     for _ in range(count + 4):
         if event := agent.poll().get("event"):
@@ -144,7 +144,7 @@ def wrong_configuration(gateway: Gateway, report: Report) -> None:
         since = gateway.cursor()
         gateway.run("cp -p /etc/cc-gateway/basic.properties /root/")
         gateway.set("MAXTIME", "soon")
-        row.check(gateway.run("systemctl reload cc-gateway && echo reloaded", check=False) == "", "it can be reloaded")
+        row.check(gateway.run("systemctl reload cc-gateway && echo reloaded", check=False) == "", "a reload with a mistake succeeds")
         row.check(gateway.property("ActiveState") == "active", "a refused reload ends the service")
         gateway.run("systemctl restart cc-gateway", check=False)
         time.sleep(5)  # Longer than systemd would wait before it tried again.
@@ -154,7 +154,7 @@ def wrong_configuration(gateway: Gateway, report: Report) -> None:
         line = re.search(r"/etc/cc-gateway/basic\.properties:\d+: MAXTIME: .*", shown)
         row.check(line, f"the status does not say what is wrong: {shown[-300:]}")
         errors = [entry for entry in gateway.journal(since) if "MAXTIME" in str(entry["MESSAGE"])]
-        row.check(errors and all(entry["PRIORITY"] == "3" for entry in errors), "the mistake is no error in the journal")
+        row.check(errors and all(entry["PRIORITY"] == "3" for entry in errors), "the mistake is not logged as an error")
         gateway.run("cp -p /root/basic.properties /etc/cc-gateway/ && systemctl restart cc-gateway")
         row.check((took := eventually(gateway.is_serving, 60)) is not None, "it does not come back")
         row.health = f"exit code {code}; `{line[0] if line else ''}`"

@@ -1,6 +1,6 @@
-"""Runs in a gateway's machine: what /health, /metrics and the kernel say of the service, each second as a line of JSON.
+"""Runs in a gateway's machine: prints each second what /health, /metrics and the kernel say of the service, as JSON.
 
-/metrics is for clients on the machine alone, and threads and descriptors only it can count.
+It runs there because /metrics is only for clients on loopback, and threads and descriptors are counted in /proc.
 """
 
 import http.client
@@ -55,7 +55,7 @@ def main() -> None:
     while True:
         begun = time.monotonic()
         try:
-            # A connection is good for a thousand requests.
+            # The gateway accepts a thousand requests on a connection; a round makes two.
             if connection is None or left == 0:
                 connection, pid, left = connect(), main_pid(), 400
             left -= 1

@@ -1,14 +1,14 @@
-//! Thousands of agents who poll, each over a TLS connection of its own, all on one thread: cheap
-//! enough to leave the machine to the server that is measured.
+//! Thousands of agents who poll, each over a TLS connection of its own. All run on one thread,
+//! which leaves nearly all of the machine to the server that is measured.
 //!
 //!     agents ADDRESS FIRST COUNT WAIT_MS gateway|nchan
 //!
-//! Each agent signs in (cc-gateway only) and polls, again and again. `ready` goes to standard
-//! output once every agent has its first poll under way. From then on each line of input is
-//! answered by one with numbers since the last one: polls answered; how late the answers that
-//! waited for all of the time were, in ms: median, 99th percentile and maximum; events of
-//! recordings that began, and when all but one of a hundred of them had come, in ms since 1970. The
-//! end of the input ends the program.
+//! Each agent signs in (cc-gateway only) and polls, again and again. `ready` is written to standard
+//! output once the first poll of every agent is under way. From then on, each line of input is
+//! answered by a line of numbers since the last one: polls answered; how late polls were answered
+//! that waited for their whole time, in ms (median, 99th percentile and maximum); events of
+//! recordings that began; and the time when 99 % of those events had come, in ms since 1970. The
+//! program ends at the end of the input.
 
 use std::collections::VecDeque;
 use std::env;
@@ -29,14 +29,14 @@ use rustls::{ClientConfig, ClientConnection, DigitallySignedStruct, SignatureSch
 
 type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
-/// Agents who connect or sign in at the same time: as many as a server's backlog takes on any
-/// machine.
+/// Most agents who connect or sign in at the same time: few enough for the backlog of a server on
+/// any machine.
 const ARRIVING_MAX: usize = 64;
 /// Longest time until all agents have their first poll under way.
 const READY_TIMEOUT: Duration = Duration::from_secs(180);
 /// The token of standard input.
 const INPUT: u64 = u64::MAX;
-/// What an HTTP library adds to a request of its own accord.
+/// Headers that an HTTP library adds to each request by itself.
 const USUAL_HEADERS: &str = "Host: 127.0.0.1\r\nUser-Agent: okhttp/4.12.0\r\nAccept: application/json\r\nConnection: Keep-Alive\r\n";
 
 enum State {
@@ -157,7 +157,7 @@ impl Load {
         Ok(())
     }
 
-    /// A connection may carry so many requests and no more.
+    /// The server has ended the connection, which may carry only so many requests.
     fn connect_again(&mut self, index: usize) -> Result<()> {
         let (socket, tls) = self.connection(index)?;
         let agent = &mut self.agents[index];
@@ -174,7 +174,7 @@ impl Load {
             Arc::clone(&self.config),
             ServerName::IpAddress(self.address.ip().into()),
         )?;
-        // The first event comes at once: the socket can be written to.
+        // The first event comes at once, since the socket can be written to.
         let interest = EventFlags::IN | EventFlags::OUT | EventFlags::ET;
         epoll::add(
             &self.epoll,
@@ -186,7 +186,7 @@ impl Load {
         Ok((socket, tls))
     }
 
-    /// Goes on with an agent as far as its socket lets it.
+    /// Continues with an agent until its socket would block.
     fn advance(&mut self, index: usize) -> Result<()> {
         let agent = &mut self.agents[index];
         loop {
@@ -208,7 +208,7 @@ impl Load {
                 }
                 if let Some(response) = agent.take_response()? {
                     let status = response.split(' ').nth(1).unwrap_or_default();
-                    // A sign-in brings the first one, and a poll a new one now and then.
+                    // A sign-in returns the first Guid, and a poll a new one now and then.
                     if let Some(guid) = header(&response, "set-guid") {
                         agent.guid = guid.trim_start_matches("JSESSIONID=").to_owned();
                     }
@@ -264,7 +264,7 @@ impl Load {
         }
     }
 
-    /// Answers a line of input; false at its end.
+    /// Answers a line of input; false at the end of the input.
     fn report(&mut self) -> Result<bool> {
         let mut line = [0; 64];
         if io::stdin().lock().read(&mut line)? == 0 {
@@ -379,7 +379,7 @@ fn client_config() -> Result<Arc<ClientConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Verifying is the client's work, and not what is measured.
+/// Accepts any certificate: verifying it is work of the client, which is not measured.
 #[derive(Debug)]
 struct Unverified;
 

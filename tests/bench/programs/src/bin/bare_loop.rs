@@ -1,6 +1,6 @@
 //! The least that a server can do to send a file over TLS: read a chunk, encrypt it with rustls,
-//! write it. No limits, no timeouts, no HTTP beyond the end of a head. What cc-gateway costs more
-//! than this is its own doing.
+//! write it. It has no limits, no timeouts, and no HTTP beyond the end of a head. Any further cost
+//! of cc-gateway is its own.
 //!
 //!     bare_loop ADDRESS CERTIFICATE PRIVATE_KEY FILE
 
@@ -19,13 +19,13 @@ use rustls::{ServerConfig, ServerConnection};
 
 type Result<T> = std::result::Result<T, Box<dyn Error + Send + Sync>>;
 
-/// What cc-gateway gives a quick client at once: 64 records, the most that rustls writes in one
+/// What cc-gateway sends to a quick client at once: 64 records, the most that rustls writes in one
 /// call.
 const CHUNK_BYTES: usize = 64 * 16 * 1024;
 
 fn main() -> Result<()> {
-    // As cc-gateway does: the allocator keeps large pieces from here on (mallopt(3),
-    // M_TRIM_THRESHOLD).
+    // As cc-gateway does: once a piece of this size was freed, the allocator keeps such pieces
+    // (mallopt(3), M_TRIM_THRESHOLD).
     drop(black_box(vec![0_u8; CHUNK_BYTES]));
     let arguments: Vec<String> = env::args().skip(1).collect();
     let [address, certificate, key, file] = arguments.as_slice() else {
@@ -77,7 +77,7 @@ fn serve(mut socket: &TcpStream, config: Arc<ServerConfig>, file: &str) -> Resul
     Ok(())
 }
 
-/// Whether another head has come; what it says does not matter here.
+/// Reads another head, whatever it contains; false if the client has ended the connection.
 fn read_head(tls: &mut ServerConnection, mut socket: &TcpStream) -> Result<bool> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
