@@ -21,8 +21,9 @@ IDLE_TIMEOUT = 300
 # How much slower a sign-in or a poll may be than without a fault: a factor, or seconds if that is more. One that waited
 # for a file server would take five seconds.
 SLOWER, SLOWER_BY = 3, 3
-# How many more threads and descriptors there may be than before: those of clients that come and go.
-MORE_THREADS, MORE_FILES = 8, 12
+# How many more threads and descriptors there may be than before: those of clients that come and go. Threads that a
+# mount no longer needs end after ten seconds.
+MORE_THREADS, MORE_FILES = 3, 12
 
 
 @dataclass(frozen=True)
