@@ -14,6 +14,10 @@ use super::sync::lock;
 
 /// How long a thread waits for its next job before it ends.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Most threads that wait for a job; a further one ends at once. The condition variable wakes the
+/// thread that has waited longest, so without this bound steady jobs would keep every thread alive
+/// that a burst once needed.
+const MAX_IDLE: usize = 2;
 
 /// Stack of each thread, in bytes. No job recurses, and large buffers live on the heap.
 const STACK_SIZE: usize = 256 * 1024;
@@ -22,7 +26,8 @@ const STACK_SIZE: usize = 256 * 1024;
 /// own drop.
 pub(crate) type Job = Box<dyn FnOnce() + Send>;
 
-/// Threads that are spawned on demand and end after [`IDLE_TIMEOUT`] without work.
+/// Threads that are spawned on demand. They end after [`IDLE_TIMEOUT`] without work, or when
+/// [`MAX_IDLE`] others are idle.
 pub(crate) struct ThreadPool {
     pool: Arc<Pool>,
 }
@@ -180,13 +185,13 @@ impl Queued {
     }
 }
 
-/// Runs jobs until there has been none for [`IDLE_TIMEOUT`].
+/// Runs jobs until the thread is not needed any more.
 fn worker_loop(pool: &Pool) {
     let mut state = lock(&pool.state);
     loop {
         if let Some(queued) = state.queue.pop_front() {
             state = run(pool, state, queued);
-        } else if state.closed {
+        } else if state.closed || state.idle >= MAX_IDLE {
             break;
         } else {
             state.idle += 1;
@@ -298,6 +303,19 @@ mod tests {
         }
         eventually(|| done.load(Ordering::SeqCst) == 100);
         assert!(most.load(Ordering::SeqCst) <= 3 && pool.threads() <= 3);
+    }
+
+    #[test]
+    fn the_threads_of_a_burst_end_while_single_jobs_go_on() {
+        let (pool, release) = (ThreadPool::new("pool", 5, 8), Arc::new(Latch::default()));
+        for _ in 0..5 {
+            let (job, begun) = blocking(&release);
+            pool.execute(None, job);
+            assert!(begun.wait_until(Instant::now() + LONG));
+        }
+        assert_eq!(pool.threads(), 5);
+        release.set();
+        eventually(|| pool.execute(None, Box::new(|| ())) && pool.threads() <= MAX_IDLE);
     }
 
     #[test]
