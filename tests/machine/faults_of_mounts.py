@@ -68,11 +68,11 @@ def come_up(setup: Setup) -> None:
 FAULTS = [
     Fault("server stopped", 30, lambda setup: setup.files.run("systemctl stop nfs-server smbd"), Setup.start_server),
     Fault("packets dropped for 60 s", 60, drop, lambda setup: setup.files.run("iptables -F")),
-    # Linux 6.1 retries a CIFS share that does not exist any more without a pause; see docs/operations.md.
+    # Linux 6.1 retries a CIFS share that the server refuses without a pause; see docs/operations.md.
     Fault("unexported and exported again", 15, unexport, export, unkillable="cifs"),
     Fault("rebooted", 0, crash, come_up),
     Fault("root squash: directory for root alone", 15, lambda setup: setup.files.run(f"chmod 700 {DIRECTORIES}"),
-          lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES} && {RESTART_SMBD}")),
+          lambda setup: setup.files.run(f"chmod 755 {DIRECTORIES} && {RESTART_SMBD}"), unkillable="cifs"),
 ]
 
 
