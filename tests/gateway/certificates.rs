@@ -576,14 +576,16 @@ fn mail_only() -> Vec<u8> {
     })
 }
 
-/// A certificate with this start and end of validity, in days from now. Both are a minute further
-/// away, since the warnings round down to whole days.
+/// The time so many days from now, and a minute further away, since the warnings round down to
+/// whole days.
+fn moment(days: i64) -> SystemTime {
+    let span = Duration::from_secs(days.unsigned_abs() * 86_400 + 60);
+    let now = SystemTime::now();
+    if days < 0 { now - span } else { now + span }
+}
+
+/// A certificate with this start and end of validity, in days from now.
 fn dated(from: i64, to: i64) -> Vec<u8> {
-    let moment = |days: i64| {
-        let span = Duration::from_secs(days.unsigned_abs() * 86_400 + 60);
-        let now = SystemTime::now();
-        if days < 0 { now - span } else { now + span }
-    };
     made(|parameters| {
         parameters.not_before = moment(from).into();
         parameters.not_after = moment(to).into();
@@ -592,19 +594,17 @@ fn dated(from: i64, to: i64) -> Vec<u8> {
 
 /// A certificate valid for `days` with the root that issued it, which is valid for `root_days`.
 fn below_a_root(days: i64, root_days: i64) -> Vec<u8> {
-    let until =
-        |days: i64| SystemTime::now() + Duration::from_secs(days.unsigned_abs() * 86_400 + 60);
     let root_key = rcgen::KeyPair::generate().unwrap();
     let mut root = rcgen::CertificateParams::default();
     root.distinguished_name
         .push(rcgen::DnType::CommonName, "root");
     root.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
-    root.not_after = until(root_days).into();
+    root.not_after = moment(root_days).into();
     let root_pem = root.self_signed(&root_key).unwrap().pem();
     let issuer = rcgen::Issuer::new(root, root_key);
     let key = rcgen::KeyPair::from_pem(&text("leaf.key.pkcs8")).unwrap();
     let mut leaf = rcgen::CertificateParams::new(["localhost".to_owned()]).unwrap();
-    leaf.not_after = until(days).into();
+    leaf.not_after = moment(days).into();
     let leaf_pem = leaf.signed_by(&key, &issuer).unwrap().pem();
     (leaf_pem + &root_pem).into_bytes()
 }
