@@ -212,9 +212,12 @@ fn a_reload_makes_and_unmakes_an_inspector() {
         (format!("{plain}503.role = inspector\n"), "0"),
         (plain, "104-002"),
     ] {
+        let reloads = server.told("agents reloaded");
         std::fs::write(&file, content).unwrap();
         server.signal("HUP");
-        eventually("the end of the session", || agent.code(OTHERS) == "100-006");
+        // The reload cuts a download that is running, so the next one waits for it.
+        eventually("the reload", || server.told("agents reloaded") > reloads);
+        assert_eq!(agent.code(OTHERS), "100-006");
         agent = server.agent(503);
         assert_eq!(agent.code(OTHERS), code);
     }
